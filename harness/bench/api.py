@@ -1,0 +1,128 @@
+"""What a benchmark is: questions in, per-sample records out, a pure aggregate.
+
+A generative benchmark is one module in this folder that exports `BENCHMARK` (a `GenerativeBenchmark`); the stages
+answer -> judge -> score do the rest. Nothing here imports torch.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+import pandas as pd
+
+from harness.core.canonical import Json
+from harness.core.settings import Settings
+from harness.judge.api import JudgeTask, Program, Status, Verdict
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number a benchmark reports."""
+
+    name: str
+    unit: str
+    """e.g. `points (1-10)`, `%`."""
+    direction: Literal["higher", "lower"]
+    role: Literal["general", "domain"]
+    headline: bool = True
+    """Shown in the sweep's main table."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One conversation to hold with a model."""
+
+    id: str
+    category: str
+    turns: tuple[str, ...]
+    temperature: float
+    """0 is greedy."""
+    max_new_tokens: int
+    extra: Mapping[str, Json] = field(default_factory=dict)
+    """What judging needs beyond the text: references, a checker's facts."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A model's answers to one question, one text per turn; None where generation failed (`errors` says why)."""
+
+    id: str
+    turns: tuple[str | None, ...]
+    finish: tuple[str, ...] = ()
+    """Per turn: `stop`, `length`, or `error: ...`."""
+    tokens: tuple[int, ...] = ()
+    """Generated tokens per turn."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One row of the samples table. The cell's name is added by the run."""
+
+    benchmark: str
+    metric: str
+    item: str
+    cluster: str
+    """What is resampled together (MT-Bench: the question of both turns)."""
+    category: str
+    turn: int
+    repeat: int
+    value: float | None
+    status: Status
+    length: int
+    """Characters of the judged answer."""
+
+
+SAMPLE_COLUMNS = tuple(Sample.__dataclass_fields__)
+SCORE_COLUMNS = ("benchmark", "metric", "category", "value", "stderr", "n", "total")
+"""`value` is null when nothing was scored; `stderr` is null when it cannot be known (one cluster)."""
+
+
+def samples_frame(samples: Sequence[Sample]) -> pd.DataFrame:
+    """The samples as a table with SAMPLE_COLUMNS, `value` as nullable float."""
+    frame = pd.DataFrame([asdict(s) for s in samples], columns=list(SAMPLE_COLUMNS))
+    return frame.astype({"value": "Float64", "turn": "int64", "repeat": "int64", "length": "int64"})
+
+
+class GenerativeBenchmark(Protocol):
+    """Questions that a model answers in text and a judge scores."""
+
+    name: str
+    version: int
+    """Raise it when questions, judging or samples change meaning: it is part of every stage's identity."""
+    settings: type[Settings]
+    metrics: tuple[Metric, ...]
+    program: Program | None
+    """The program judge, for a benchmark whose truth is a program; None when a model must judge."""
+
+    def files(self, settings: Settings) -> dict[str, Path]:
+        """The input files by role (`questions`, `references`, ...): pinned by content, read by the other methods."""
+        ...
+
+    def questions(self, settings: Settings, files: Mapping[str, Path]) -> list[Question]:
+        """The conversations, in a fixed order."""
+        ...
+
+    def tasks(
+        self,
+        settings: Settings,
+        files: Mapping[str, Path],
+        questions: Sequence[Question],
+        answers: Sequence[Answer],
+    ) -> list[JudgeTask]:
+        """One task per judged turn whose answer exists."""
+        ...
+
+    def samples(
+        self,
+        settings: Settings,
+        questions: Sequence[Question],
+        answers: Sequence[Answer],
+        verdicts: Sequence[Verdict],
+    ) -> list[Sample]:
+        """One row per expected verdict: what failed or never came has a null value and says so in `status`."""
+        ...
+
+    def aggregate(self, samples: pd.DataFrame) -> pd.DataFrame:
+        """Scores (SCORE_COLUMNS) from samples of one cell; pure, called by bootstraps too."""
+        ...

@@ -1,0 +1,1 @@
+"""What every room stands on: settings, errors, seeds, canonical JSON, synced lines. Imports nothing of ours."""

@@ -1,0 +1,32 @@
+"""Canonical JSON and digests: the same value gives the same bytes, on any machine."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+Json = Any
+"""A value made of dict (string keys), list, str, int, float, bool and None."""
+
+
+def canonical(value: Json) -> bytes:
+    """UTF-8 JSON with sorted keys and no spaces. Refuses NaN and infinities, which JSON does not have."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode()
+
+
+def digest(value: Json) -> str:
+    """SHA-256 of the canonical JSON, in hex."""
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def tree_digest(folder: Path) -> str:
+    """SHA-256 over the relative names and contents of a folder's files; hidden files are left out."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
+    return digest({p.relative_to(folder).as_posix(): file_digest(p) for p in files})

@@ -1,0 +1,30 @@
+"""Faults a user can act on."""
+
+
+class HarnessError(Exception):
+    """What happened, where, and what to do about it; the CLI prints it without a traceback.
+
+    Raise it for what the user can mend (a missing file, a refused key, a full disk). Let everything else be a
+    traceback: it is our defect.
+    """
+
+    def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
+        self.what, self.where, self.fix = what, where, fix
+        super().__init__(what, where, fix)
+
+    def __str__(self) -> str:
+        """One line of fault, then one line of remedy."""
+        head = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{head}\n  {self.fix}" if self.fix else head
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Keyword arguments survive the trip between processes."""
+        return _rebuild, (type(self), self.what, self.where, self.fix)
+
+
+def _rebuild(cls: type[HarnessError], what: str, where: str, fix: str) -> HarnessError:
+    return cls(what, where=where, fix=fix)
+
+
+class Incomplete(HarnessError):
+    """Work stopped for an outside reason (server gone, budget spent): what is finished is kept, run again."""

@@ -1,0 +1,85 @@
+"""JSON lines: read with errors that name the line; append so that a kill loses at most the line being written."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+
+from harness.core.canonical import Json
+from harness.core.errors import HarnessError
+
+
+def read_lines(path: Path) -> Iterator[Json]:
+    """Every record of a JSON-lines file; a broken line is an error that names it."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield _parse(line, f"{path}:{number}")
+    except FileNotFoundError:
+        raise HarnessError("no such file", where=str(path)) from None
+    except UnicodeDecodeError as error:
+        raise HarnessError(f"not UTF-8 text ({error.reason})", where=str(path)) from None
+
+
+def _parse(line: str, where: str) -> Json:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise HarnessError(
+            f"broken JSON line ({error.msg} at column {error.colno})",
+            where=where,
+            fix="Mend or remove this line.",
+        ) from None
+
+
+def write_lines(path: Path, records: Iterable[Json]) -> None:
+    """Write a whole JSON-lines file."""
+    with path.open("w", encoding="utf-8") as file:
+        for record in records:
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+class Journal:
+    """An append-only JSON-lines file that survives kill -9: each append is synced, a torn last line is cut off.
+
+    Stages keep finished samples in one (in their partial folder) and skip those on the next start::
+
+        with Journal(ctx.partial / "answers.jsonl") as journal:
+            done = {record["id"] for record in journal.records}
+            ...
+            journal.append({"id": ..., ...})
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.records: list[Json] = []
+        keep = 0
+        if path.exists():
+            for line in path.read_bytes().splitlines(keepends=True):
+                if not line.endswith(b"\n"):
+                    break
+                self.records.append(_parse(line.decode(), str(path)))
+                keep += len(line)
+        self._file = path.open("ab")
+        self._file.truncate(keep)
+
+    def append(self, *records: Json) -> None:
+        """Append records and wait until the disk has them."""
+        self._file.write(b"".join(json.dumps(r, ensure_ascii=False).encode() + b"\n" for r in records))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self.records.extend(records)
+
+    def close(self) -> None:
+        """Close the file; the records stay readable."""
+        self._file.close()
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,51 @@
+"""Where instruction data comes from."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from harness.core.settings import Settings, execution
+
+
+class PocketData(Settings):
+    """Data of the pocket world, made by a program from a seed."""
+
+    examples: int = Field(ge=1)
+    """How many conversations."""
+    domain_ratio: float = Field(0.0, ge=0, le=1)
+    """Share of examples from the shop-catalogue domain; the rest are general."""
+    seed: int = 0
+
+
+class JoinedPrompts(Settings):
+    """A second file that holds the prompts of a responses file."""
+
+    path: Path = execution()
+    on: str = "index"
+    """The column both files share."""
+
+
+class DatasetSettings(Settings):
+    """One instruction dataset: a file (JSON, JSONL or Parquet) in a usual schema, or the pocket world."""
+
+    path: Path | None = execution(None)
+    """Messages, instruction + output, prompt + response, or ShareGPT records; the content is pinned, not the path."""
+    pocket: PocketData | None = None
+    where: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    """Keep only rows whose columns have these values, e.g. {generator: gpt4_1106_preview}."""
+    prompts: JoinedPrompts | None = None
+    """When responses and prompts lie in two files."""
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Column names where they are not the usual ones, e.g. {prompt: question, response: answer}."""
+    limit: int | None = Field(None, ge=1)
+    """Use this many rows, drawn with `data_seed`; all by default."""
+
+
+class DataSettings(Settings):
+    """The datasets of a recipe."""
+
+    train: DatasetSettings | None = None
+    """What `sft` and `kd` train on unless told otherwise."""
+    domain: DatasetSettings | None = None
+    prompts: DatasetSettings | None = None
+    """What a teacher answers when its responses are generated."""

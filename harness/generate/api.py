@@ -1,0 +1,54 @@
+"""Conversations in, texts out: the one face of every engine. Nothing here imports torch."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from harness.core.settings import Settings, execution
+
+
+class GenerateSettings(Settings):
+    """How answers are generated."""
+
+    engine: Literal["transformers"] = "transformers"
+    """What runs the model; part of every answer's identity."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """float32 gives the same answers whatever the batch; bfloat16 is faster, and only repeats with an equal batch."""
+    batch_size: int = execution(16, ge=1)
+    """Conversations per batch. With bfloat16 it can change answers, so the answers' provenance records it."""
+    max_length: int = 4096
+    """Prompt plus answer, in tokens; an answer is cut when the model's own limit is lower."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One conversation that ends with a user message."""
+
+    key: str
+    """Unique within a call; names the result."""
+    messages: tuple[Mapping[str, str], ...]
+    temperature: float
+    max_new_tokens: int
+    seed: int
+    """For sampling; unused when temperature is 0."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """The engine's answer to one request."""
+
+    key: str
+    text: str | None
+    """None when generation failed for this request; `finish` then says why."""
+    finish: str
+    """`stop`, `length`, or `error: ...`."""
+    prompt_tokens: int
+    tokens: int
+
+
+class Engine(Protocol):
+    """A loaded model that completes conversations."""
+
+    def complete(self, requests: Sequence[Request], on_done: Callable[[list[Completion]], None]) -> None:
+        """Complete all requests; `on_done` gets each batch as soon as it is finished (that is where work is saved)."""
+        ...

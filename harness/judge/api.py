@@ -1,0 +1,51 @@
+"""What a judge is asked and what it answers. Every judge (endpoint, local model, program, recording) speaks this."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from harness.core.canonical import Json
+
+Status = Literal["ok", "unparseable", "refused", "missing"]
+"""ok: a value; unparseable / refused: a final failure; missing: there was no answer to judge."""
+
+
+@dataclass(frozen=True)
+class JudgeTask:
+    """One question to a judge."""
+
+    item: str
+    """The question's id, unique within the benchmark."""
+    turn: int
+    """1-based turn that is judged."""
+    prompt: str
+    """Name of the judge prompt, e.g. `single-v1-multi-turn`."""
+    messages: tuple[Mapping[str, str], ...]
+    """The chat messages for a model judge: {role, content}."""
+    evidence: Mapping[str, Json] = field(default_factory=dict)
+    """Question, answer, reference and the like as data: what a program judge reads, what a report shows."""
+    repeat: int = 0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A judge's answer to one task. `value` is None unless status is `ok`."""
+
+    item: str
+    turn: int
+    repeat: int
+    status: Status
+    value: float | None
+    text: str
+    """The judge's full reply, or the reason of a failure."""
+    prompt: str = ""
+    model: str = ""
+    """The model name that came back."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    price_usd: float | None = None
+    latency_s: float = 0.0
+
+
+Program = Callable[[Mapping[str, Json]], tuple[float, str]]
+"""A program judge: evidence -> (value, explanation). Raises ValueError when the evidence cannot be judged."""

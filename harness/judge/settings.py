@@ -1,0 +1,39 @@
+"""Who judges, how it is asked, and what it may cost."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from harness.core.settings import Settings, execution
+
+
+class ServeSettings(Settings):
+    """Serve the judge ourselves: vLLM's OpenAI-compatible server for a model reference, on loopback."""
+
+    dtype: Literal["auto", "float32", "bfloat16"] = "bfloat16"
+    max_length: int = Field(8192, ge=128)
+    """Context of the server, in tokens."""
+    kv_cache_gb: int = execution(2, ge=1)
+    startup_timeout_s: float = execution(600.0, gt=0)
+
+
+class JudgeSettings(Settings):
+    """A model judge behind an OpenAI-compatible endpoint."""
+
+    model: str
+    """The model to ask for; with `serve`, a model reference (pypi:..., path:..., hf:...)."""
+    base_url: str | None = None
+    """The endpoint; OpenAI's own by default. Identity, since the same name may be another model elsewhere."""
+    serve: ServeSettings | None = None
+    protocol: Literal["rating", "rating-choice"] = "rating"
+    """rating: free text ending in `[[7]]`, as in MT-Bench. rating-choice: the reply is constrained to `Rating: [[1..10]]`."""
+    temperature: float = 0.0
+    max_tokens: int = Field(2048, ge=1)
+    epoch: int = Field(0, ge=0)
+    """Raised by --rejudge: asks again although verdicts are recorded."""
+    api_key_env: str = execution("OPENAI_API_KEY")
+    """Environment variable that holds the key. The key itself appears nowhere."""
+    concurrency: int = execution(8, ge=1)
+    timeout_s: float = execution(120.0, gt=0)
+    retries: int = execution(6, ge=0)
+    max_cost_usd: float | None = execution(None, gt=0)

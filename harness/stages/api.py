@@ -1,0 +1,85 @@
+"""What a stage is: a pure function of parameters and input artifacts to an output folder, named before it runs."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from harness.core.canonical import Json, digest
+from harness.store.store import Store
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """One node of the plan. Two stages with the same identity are one unit of work."""
+
+    kind: str
+    version: int
+    params: Mapping[str, Json]
+    """Everything that determines the result and is not an input artifact."""
+    inputs: Mapping[str, "Stage"] = field(default_factory=dict)
+    execution: Mapping[str, Json] = field(default_factory=dict)
+    """What changes no result: paths of pinned files, concurrency, time-outs."""
+    session: str = ""
+    """Ready stages with the same session key run in one process, one after the other, sharing what it loaded."""
+    gpus: int = 0
+    place: Literal["worker", "driver"] = "worker"
+    """Judge stages run in the driver, beside the ledger; all else in a worker process."""
+    title: str = ""
+    """What progress lines call it."""
+    path: Path | None = None
+    """Set for a leaf: a file or folder pinned by the digest in `params`. A leaf is never run; this is its place."""
+
+    @cached_property
+    def identity(self) -> dict[str, Json]:
+        """What the id is the digest of."""
+        inputs = {name: stage.id for name, stage in self.inputs.items()}
+        return {"kind": self.kind, "version": self.version, "params": dict(self.params), "inputs": inputs}
+
+    @cached_property
+    def id(self) -> str:
+        """SHA-256 of the canonical identity, in hex."""
+        return digest(self.identity)
+
+    def walk(self) -> Iterator["Stage"]:
+        """This stage and all it stands on, inputs first; a shared stage may come more than once."""
+        for stage in self.inputs.values():
+            yield from stage.walk()
+        yield self
+
+
+class Progress(Protocol):
+    """Where a stage says how far it is."""
+
+    def __call__(self, done: int, total: int, unit: str, **values: float | str) -> None:
+        """`done` of `total` `unit`s (steps, samples, verdicts); values such as loss=1.2 are shown beside."""
+        ...
+
+
+@dataclass
+class Context:
+    """What a running stage has."""
+
+    id: str
+    params: Mapping[str, Json]
+    execution: Mapping[str, Json]
+    inputs: Mapping[str, Path]
+    """Folders of the finished input artifacts."""
+    out: Path
+    """The folder to fill. It becomes the artifact as it is when `run` returns."""
+    partial: Path
+    """Work in progress that survives a kill and is removed at commit: journals, step checkpoints."""
+    progress: Progress
+    store: Store
+    shared: dict[str, Any]
+    """What stages of one session share, e.g. the loaded engine under its key."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of stage: its name, its version (raised when the same parameters mean something new) and its code."""
+
+    name: str
+    version: int
+    run: Callable[[Context], None]
