@@ -126,3 +126,15 @@ class GenerativeBenchmark(Protocol):
     def aggregate(self, samples: pd.DataFrame) -> pd.DataFrame:
         """Scores (SCORE_COLUMNS) from samples of one cell; pure, called by bootstraps too."""
         ...
+
+    def export(
+        self,
+        folder: Path,
+        model: str,
+        judge: str,
+        answers: Sequence[Answer],
+        tasks: Sequence[JudgeTask],
+        verdicts: Sequence[Verdict],
+    ) -> None:
+        """Write one model's files in the format of the benchmark's own tools into `folder`."""
+        ...

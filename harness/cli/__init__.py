@@ -1,1 +1,58 @@
+"""The command line: one small file per command, which parses, calls and prints."""
 
+import os
+import sys
+
+import typer
+
+from harness import __version__
+from harness.cli import compare, data, models, plan, recipes, report, run, score, scores, status, validate
+from harness.core.errors import HarnessError
+
+app = typer.Typer(
+    name="harness",
+    help="An evaluation-first harness for distillation ablations.",
+    epilog="Start with: harness recipes ls",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(run.run)
+app.command()(plan.plan)
+app.command()(status.status)
+app.command()(scores.scores)
+app.command()(compare.compare)
+app.command()(report.report)
+app.command()(validate.validate)
+app.add_typer(score.app, name="score")
+app.add_typer(recipes.app, name="recipes")
+app.add_typer(models.app, name="models")
+app.add_typer(data.app, name="data")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """One command takes a recipe from models to scores and a report."""
+
+
+def main() -> None:
+    """Entry point: a fault the user can mend is one message on stderr and exit code 1, never a traceback."""
+    try:
+        app()
+    except HarnessError as error:
+        print(f"harness: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("\nharness: interrupted. What is finished is kept; run again to go on.", file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(130)  # threads that wait for a judge do not hold us up; all they recorded is on disk

@@ -44,9 +44,9 @@ def write_lines(path: Path, records: Iterable[Json]) -> None:
 class Journal:
     """An append-only JSON-lines file that survives kill -9: each append is synced, a torn last line is cut off.
 
-    Stages keep finished samples in one (in their partial folder) and skip those on the next start::
+    Stages keep finished samples in one (in their work folder) and skip those on the next start::
 
-        with Journal(ctx.partial / "answers.jsonl") as journal:
+        with Journal(ctx.work / "answers.jsonl") as journal:
             done = {record["id"] for record in journal.records}
             ...
             journal.append({"id": ..., ...})

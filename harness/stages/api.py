@@ -1,13 +1,16 @@
 """What a stage is: a pure function of parameters and input artifacts to an output folder, named before it runs."""
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from harness.core.canonical import Json, digest
 from harness.store.store import Store
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +29,8 @@ class Stage:
     gpus: int = 0
     place: Literal["worker", "driver"] = "worker"
     """Judge stages run in the driver, beside the ledger; all else in a worker process."""
+    light: bool = False
+    """Needs no core worth counting (waits for a network, adds up a table): takes no job slot."""
     title: str = ""
     """What progress lines call it."""
     path: Path | None = None
@@ -42,10 +47,19 @@ class Stage:
         """SHA-256 of the canonical identity, in hex."""
         return digest(self.identity)
 
-    def walk(self) -> Iterator["Stage"]:
-        """This stage and all it stands on, inputs first; a shared stage may come more than once."""
+    @property
+    def is_leaf(self) -> bool:
+        """A pinned file or folder, which is never run."""
+        return self.path is not None
+
+    def walk(self, seen: set[str] | None = None) -> Iterator["Stage"]:
+        """This stage and all it stands on, inputs first, each id once."""
+        seen = set() if seen is None else seen
+        if self.id in seen:
+            return
+        seen.add(self.id)
         for stage in self.inputs.values():
-            yield from stage.walk()
+            yield from stage.walk(seen)
         yield self
 
 
@@ -68,12 +82,32 @@ class Context:
     """Folders of the finished input artifacts."""
     out: Path
     """The folder to fill. It becomes the artifact as it is when `run` returns."""
-    partial: Path
+    work: Path
     """Work in progress that survives a kill and is removed at commit: journals, step checkpoints."""
     progress: Progress
     store: Store
-    shared: dict[str, Any]
-    """What stages of one session share, e.g. the loaded engine under its key."""
+    session: "Session"
+    """What stages of one session share, e.g. the loaded engine."""
+
+
+class Session:
+    """What the stages of one process share, loaded once and closed at its end."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Any] = {}
+        self._stack = contextlib.ExitStack()
+
+    def get(self, key: str, load: Callable[[], contextlib.AbstractContextManager[T]]) -> T:
+        """The thing under `key`, entered on first use."""
+        if key not in self._loaded:
+            self._loaded[key] = self._stack.enter_context(load())
+        thing: T = self._loaded[key]
+        return thing
+
+    def close(self) -> None:
+        """Leave everything that was entered."""
+        self._loaded.clear()
+        self._stack.close()
 
 
 @dataclass(frozen=True)

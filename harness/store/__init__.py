@@ -1,1 +1,1 @@
-
+"""Artifacts by digest, their locks, and the ledger of what cannot be recomputed."""

@@ -1,0 +1,102 @@
+"""Events of a run on the terminal: live bars where there is one, plain lines otherwise. Always on stderr."""
+
+import sys
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from harness.plan.events import Advanced, Ended, Event, Started
+
+_EVERY_S = 15.0
+_VERBS = {"built": "done", "found": "was there", "busy": "waits for another process", "failed": "FAILED"}
+
+
+def show(total: int) -> "Lines | Bars":
+    """A listener for `total` stages, as a context manager."""
+    return Bars(total) if sys.stderr.isatty() else Lines(total)
+
+
+class Lines:
+    """Plain lines: a stage's begin and end, and how far it is every quarter of a minute."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.over = total, 0
+        self.titles: dict[str, str] = {}
+        self.said: dict[str, float] = {}
+        self.begun: dict[str, tuple[float, int]] = {}
+
+    def __enter__(self) -> "Lines":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        pass
+
+    def __call__(self, event: Event) -> None:
+        """Print what is worth a line."""
+        now = time.monotonic()
+        if isinstance(event, Started):
+            self.titles[event.stage], self.said[event.stage] = event.title, now
+            self._say(f"start {event.title}")
+        elif isinstance(event, Ended):
+            self.over += event.status != "busy"
+            self._say(f"[{self.over}/{self.total}] {_VERBS[event.status]} {event.title} ({event.seconds:.1f} s)")
+            if event.error:
+                self._say(event.error)
+        elif now - self.said[event.stage] > _EVERY_S:
+            self.said[event.stage] = now
+            self._say(f"  {self.titles[event.stage]}: {self._far(event, now)}")
+
+    def _far(self, event: Advanced, now: float) -> str:
+        since, at = self.begun.setdefault(event.stage, (now, event.done))
+        rate = (event.done - at) / (now - since) if now > since else 0.0
+        left = f", {(event.total - event.done) / rate:.0f} s left" if rate > 0 else ""
+        return f"{event.done}/{event.total} {event.unit}{_values(event)}{left}"
+
+    def _say(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+
+class Bars:
+    """Live bars: one for the stages, one for each that runs."""
+
+    def __init__(self, total: int) -> None:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]}{task.fields[values]}"),
+            TimeRemainingColumn(compact=True),
+        )
+        self.progress = Progress(*columns, console=Console(stderr=True))
+        self.all = self.progress.add_task("stages", total=total, unit="", values="")
+        self.tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> "Bars":
+        self.progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.progress.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Move the bars."""
+        if isinstance(event, Started):
+            self.tasks[event.stage] = self.progress.add_task(event.title, total=None, unit="", values="")
+        elif isinstance(event, Advanced):
+            values = _values(event)
+            self.progress.update(
+                self.tasks[event.stage], completed=event.done, total=event.total, unit=event.unit, values=values
+            )
+        else:
+            self.progress.remove_task(self.tasks.pop(event.stage))
+            self.progress.advance(self.all, event.status != "busy")
+            if event.error:
+                self.progress.console.print(f"[red]failed[/red] {event.title}", highlight=False)
+                self.progress.console.print(event.error, markup=False, highlight=False)
+
+
+def _values(event: Advanced) -> str:
+    shown = (f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in event.values.items())
+    return "".join(f" {text}" for text in shown)

@@ -1,0 +1,65 @@
+"""`harness run`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli._options import RESULTS, RecipeFile, Results, Sets
+from harness.core.errors import HarnessError
+
+
+def run(
+    recipe: RecipeFile,
+    set_: Sets = None,
+    results: Results = RESULTS,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes at the same time; each gets cores / jobs threads.")] = 1,
+    only: Annotated[str, typer.Option(help="Run only cells whose name matches this glob.")] = "*",
+    rejudge: Annotated[bool, typer.Option(help="Ask the judge again although its verdicts are recorded.")] = False,
+) -> None:
+    """Run a recipe: train, answer, judge, score, report. What is done already is not done again.
+
+    Examples:
+
+        harness run recipes/quickstart.yaml
+
+        harness run recipes/quickstart.yaml --set seed=1 --only 'teacher=a*'
+    """
+    from harness.cli import _progress
+    from harness.plan.build import build
+    from harness.plan.collect import collect
+    from harness.plan.execute import execute
+    from harness.plan.machine import visible_gpus
+    from harness.plan.runs import run_folder, write_plan, write_record
+    from harness.recipe.load import load
+    from harness.store.store import Store
+
+    plan = build(load(recipe, set_ or []), only=only, rejudge=rejudge)
+    store = Store(results / "store")
+    folder = run_folder(results, plan.recipe.name)
+    write_plan(folder, plan)
+    todo = sum(not store.has(i) for i in plan.stages)
+    _say(f"{plan.recipe.name}: {len(plan.cells)} cells, {len(plan.stages)} stages, {todo} to run")
+    with _progress.show(todo) as listen:
+        outcome = execute(
+            plan.stages, store, run=plan.recipe.name, jobs=jobs, gpus=visible_gpus(), listen=listen
+        )
+    if outcome.built or not folder.record.exists() or outcome.failed:
+        write_record(folder, plan, outcome, collect(folder, plan, store))
+        _report(folder.path)
+    _say(f"executed {len(outcome.built)} of {len(plan.stages)} stages in {outcome.seconds:.1f} s")
+    _say(f"report: {folder.path / 'report.html'}")
+    if outcome.failed:
+        blocked = f", {len(outcome.blocked)} could not run for it" if outcome.blocked else ""
+        raise HarnessError(f"{len(outcome.failed)} stage(s) failed{blocked}", fix="Mend the cause and run again.")
+
+
+def _report(folder: Path) -> None:
+    from harness.report.html import render
+
+    render(folder, folder)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,25 @@
+"""`harness scores`."""
+
+from typing import Annotated
+
+import typer
+
+from harness.cli._options import RESULTS, Format, Results
+
+
+def scores(
+    run: Annotated[str, typer.Argument(help="A run's name or folder.", show_default=False)],
+    results: Results = RESULTS,
+    format_: Format = "table",
+    all_: Annotated[bool, typer.Option("--all", help="Every category, not only the overall scores.")] = False,
+) -> None:
+    """Print a run's scores, one row per cell, metric and category.
+
+    Example: harness scores quickstart --format csv
+    """
+    from harness.cli._output import emit
+    from harness.plan.runs import find_run, read_scores
+
+    frame = read_scores(find_run(results, run))
+    everything = all_ or format_ != "table"
+    emit(frame if everything else frame[frame["category"] == "overall"], format_)

@@ -1,0 +1,142 @@
+"""Gather what a run's finished stages hold into the run folder: tables, transcripts, curves, the tools' own files."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from harness.bench.api import SAMPLE_COLUMNS, SCORE_COLUMNS
+from harness.core.canonical import Json
+from harness.core.lines import read_lines
+from harness.plan.build import Evaluated, Plan, PlannedCell
+from harness.plan.runs import RunFolder
+from harness.stages import benchmark as glue
+from harness.stages import judge, score
+from harness.store.store import Store
+
+_TRANSCRIPT = ("benchmark", "item", "category", "turn", "question", "answer", "reference", "verdict", "value", "status")
+
+
+def collect(folder: RunFolder, plan: Plan, store: Store) -> dict[str, Json]:
+    """Write the run's tables; returns the facts that go into run.json.
+
+    Only finished stages are read: a cell that failed has no rows, and run.json says why.
+    """
+    ready = [(c, e) for c in plan.cells for e in c.evaluated if store.has(e.score.id)]
+    axes = list(plan.recipe.axes)
+    samples, scores, transcripts = [], [], []
+    for cell, evaluated in ready:
+        of_samples, of_scores = score.read(store.path(evaluated.score.id))
+        labels = {"cell": cell.name, "baseline": cell.cell.baseline is not None} | {
+            axis: cell.cell.labels.get(axis) for axis in axes
+        }
+        judged = judge.describe(evaluated.verdicts)
+        samples.append(of_samples.assign(**labels))
+        scores.append(of_scores.assign(**labels, judge=judged["judge"]))
+        transcripts.append(pd.DataFrame(_transcript(store, evaluated), columns=list(_TRANSCRIPT)).assign(cell=cell.name))
+        _export(folder, store, cell, evaluated)
+    lead = ["cell", "baseline", *axes]
+    _table(folder, "samples", samples, [*lead, *SAMPLE_COLUMNS])
+    _table(folder, "scores", scores, [*lead, "judge", *SCORE_COLUMNS])
+    _table(folder, "transcripts", transcripts, ["cell", *_TRANSCRIPT], csv=False)
+    training, curves = _training(plan, store)
+    _table(folder, "curves", curves, ["cell", "step_name", "step", "tokens", "metric", "value"], csv=False)
+    return {"judges": _judges(plan), "metrics": _metrics(plan), "training": training, "warnings": []}
+
+
+def _table(
+    folder: RunFolder, name: str, frames: list[pd.DataFrame], columns: list[str], *, csv: bool = True
+) -> None:
+    frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+    frame = frame[columns]
+    frame.to_parquet(folder.path / f"{name}.parquet", index=False)
+    if csv:
+        frame.to_csv(folder.path / f"{name}.csv", index=False)
+
+
+def _transcript(store: Store, evaluated: Evaluated) -> Iterator[dict[str, Json]]:
+    """One row per judged turn, with the texts a reader wants to see."""
+    samples, _ = score.read(store.path(evaluated.score.id))
+    tasks = {(t.item, t.turn): t for t in judge.read_tasks(store.path(evaluated.verdicts.id))}
+    verdicts = {(v.item, v.turn, v.repeat): v for v in judge.read_verdicts(store.path(evaluated.verdicts.id))}
+    seen = set()
+    for row in samples.itertuples():
+        key = (row.item, row.turn, row.repeat)
+        if key in seen:  # a benchmark may score one verdict under several metrics
+            continue
+        seen.add(key)
+        task, verdict = tasks.get(key[:2]), verdicts.get(key)
+        evidence = task.evidence if task else {}
+        yield {
+            "benchmark": row.benchmark,
+            "item": row.item,
+            "category": row.category,
+            "turn": row.turn,
+            "question": evidence.get("question"),
+            "answer": evidence.get("answer"),
+            "reference": evidence.get("reference"),
+            "verdict": verdict.text if verdict else None,
+            "value": None if pd.isna(row.value) else float(row.value),
+            "status": row.status,
+        }
+
+
+def _export(folder: RunFolder, store: Store, cell: PlannedCell, evaluated: Evaluated) -> None:
+    """The benchmark's own file formats, under the cell's name."""
+    bench = glue.by_name(evaluated.benchmark)
+    target = folder.path / evaluated.benchmark
+    target.mkdir(exist_ok=True)
+    from harness.stages import answer
+
+    verdicts = store.path(evaluated.verdicts.id)
+    bench.export(
+        target,
+        cell.name,
+        judge.describe(evaluated.verdicts)["judge"],
+        answer.read(store.path(evaluated.answers.id)),
+        judge.read_tasks(verdicts),
+        judge.read_verdicts(verdicts),
+    )
+
+
+def _training(plan: Plan, store: Store) -> tuple[list[dict[str, Json]], list[pd.DataFrame]]:
+    counts, curves = [], []
+    for cell in plan.cells:
+        for number, trained in enumerate(cell.trained, 1):
+            if not store.has(trained.stage.id):
+                continue
+            out = store.path(trained.stage.id)
+            step = f"{number} {trained.stage.params['step']}"
+            summary = pd.read_json(out / "training.json", typ="series").to_dict()
+            counts.append({"cell": cell.name, "step": step} | summary)
+            curves.append(_curve(out / "log.jsonl").assign(cell=cell.name, step_name=step))
+    return counts, curves
+
+
+def _curve(path: Path) -> pd.DataFrame:
+    rows = pd.DataFrame(list(read_lines(path)))
+    return rows.melt(id_vars=["step", "tokens"], var_name="metric").astype({"value": "float64"})
+
+
+def _judges(plan: Plan) -> list[dict[str, Json]]:
+    seen: dict[str, dict[str, Json]] = {}
+    for cell in plan.cells:
+        for evaluated in cell.evaluated:
+            row = {"benchmark": evaluated.benchmark} | judge.describe(evaluated.verdicts)
+            seen[f"{evaluated.benchmark}/{row['judge']}/{row['protocol']}"] = row
+    return list(seen.values())
+
+
+def _metrics(plan: Plan) -> list[dict[str, Json]]:
+    names = dict.fromkeys(e.benchmark for cell in plan.cells for e in cell.evaluated)
+    return [{"benchmark": name} | metric.__dict__ for name in names for metric in glue.by_name(name).metrics]
+
+
+def clear(folder: RunFolder) -> None:
+    """Remove the tables of an earlier try, so that none outlives the cells it was made from."""
+    for entry in folder.path.iterdir() if folder.path.exists() else ():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()

@@ -1,0 +1,45 @@
+"""What happens during a run, as the terminal and the log hear it."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Started:
+    """A stage has begun."""
+
+    stage: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Advanced:
+    """A stage is `done` of `total` units far."""
+
+    stage: str
+    done: int
+    total: int
+    unit: str
+    values: dict[str, float | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A stage is over: `built`, `found` (another process built it), `busy` (one is building it) or `failed`."""
+
+    stage: str
+    title: str
+    status: str
+    seconds: float = 0.0
+    error: str = ""
+
+
+Event = Started | Advanced | Ended
+
+
+class Listener(Protocol):
+    """Hears every event, in order."""
+
+    def __call__(self, event: Event) -> None:
+        """Take note."""
+        ...

@@ -1,0 +1,16 @@
+"""What this machine offers, found without importing torch."""
+
+import os
+import shutil
+import subprocess
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs a run may place stages on: CUDA_VISIBLE_DEVICES where it is set, else what nvidia-smi lists."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [gpu for gpu in named.split(",") if gpu and gpu != "-1"]
+    if shutil.which("nvidia-smi") is None:
+        return []
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30)  # noqa: S607
+    return [str(i) for i, line in enumerate(listed.stdout.splitlines()) if line.startswith("GPU ")]

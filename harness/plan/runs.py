@@ -1,0 +1,130 @@
+"""Runs: one execution of a recipe, in a folder of plain files."""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+
+from harness.core.canonical import Json
+from harness.core.errors import HarnessError
+from harness.plan.build import Plan
+from harness.plan.execute import Outcome
+from harness.store.provenance import provenance
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a run's files lie."""
+
+    path: Path
+
+    @property
+    def plan(self) -> Path:
+        """The cells with their stage ids."""
+        return self.path / "plan.json"
+
+    @property
+    def record(self) -> Path:
+        """What the run was and did."""
+        return self.path / "run.json"
+
+
+def run_folder(results: Path, name: str) -> RunFolder:
+    """The folder of the run with that name."""
+    return RunFolder(results / "runs" / name)
+
+
+def find_run(results: Path, run: str) -> RunFolder:
+    """A run that is there, by name or by folder."""
+    for path in (results / "runs" / run, Path(run)):
+        if (path / "plan.json").exists():
+            return RunFolder(path)
+    known = sorted(p.parent.name for p in (results / "runs").glob("*/plan.json"))
+    fix = f"Runs here: {', '.join(known)}." if known else "`harness run RECIPE` makes one."
+    raise HarnessError("no such run", where=run, fix=fix)
+
+
+def write_plan(folder: RunFolder, plan: Plan) -> None:
+    """Write down what is about to run: the resolved recipe, the cells, the stages."""
+    folder.path.mkdir(parents=True, exist_ok=True)
+    (folder.path / "recipe.yaml").write_text(plan.recipe.text)
+    stages = {i: {"kind": s.kind, "title": s.title, "inputs": _inputs(s.inputs)} for i, s in plan.stages.items()}
+    cells = [
+        {
+            "cell": cell.name,
+            "labels": cell.cell.labels,
+            "baseline": cell.cell.baseline is not None,
+            "stages": [e.score.id for e in cell.evaluated],
+        }
+        for cell in plan.cells
+    ]
+    _write(folder.plan, {"recipe": str(plan.recipe.path), "cells": cells, "stages": stages})
+
+
+def _inputs(inputs: Mapping[str, object]) -> dict[str, str]:
+    return {name: stage.id for name, stage in inputs.items() if not stage.is_leaf}  # type: ignore[attr-defined]
+
+
+def read_plan(folder: RunFolder) -> dict[str, Json]:
+    """What `write_plan` wrote."""
+    plan: dict[str, Json] = json.loads(folder.plan.read_text())
+    return plan
+
+
+def write_record(folder: RunFolder, plan: Plan, outcome: Outcome, facts: Mapping[str, Json]) -> None:
+    """Write run.json: the sweep, where and how it ran, what failed."""
+    cells = [
+        {
+            "cell": cell.name,
+            "labels": cell.cell.labels,
+            "baseline": cell.cell.baseline is not None,
+            "failed": _failure(plan, cell.name, outcome),
+        }
+        for cell in plan.cells
+    ]
+    asked = {"asked": plan.asked, "unique": len(plan.stages), "executed": len(outcome.built)}
+    record = {
+        "name": plan.recipe.name,
+        "description": plan.recipe.description,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": _command(),
+        **provenance(),
+        "axes": plan.recipe.axes,
+        "cells": cells,
+        "stages": asked | {"seconds": round(outcome.seconds, 1)},
+        **facts,
+    }
+    _write(folder.record, record)
+
+
+def _failure(plan: Plan, name: str, outcome: Outcome) -> str | None:
+    """The first failure among the stages a cell stands on."""
+    cell = next(c for c in plan.cells if c.name == name)
+    for evaluated in cell.evaluated:
+        for stage in evaluated.score.walk():
+            if stage.id in outcome.failed:
+                return f"{stage.title}: {outcome.failed[stage.id]}"
+    return None
+
+
+def _command() -> str:
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def _write(path: Path, value: Json) -> None:
+    temporary = path.with_suffix(".new")
+    temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    os.replace(temporary, path)
+
+
+def read_scores(folder: RunFolder) -> pd.DataFrame:
+    """The run's tidy scores table."""
+    path = folder.path / "scores.parquet"
+    if not path.exists():
+        raise HarnessError("this run has no scores yet", where=str(folder.path), fix="`harness status` says how far it is.")
+    return pd.read_parquet(path)

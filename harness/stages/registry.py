@@ -1,0 +1,18 @@
+"""All stage kinds by name."""
+
+from harness.stages import answer, dataset, judge, model, score, train
+from harness.stages.api import Kind
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        model.IMPORT,
+        model.POCKET,
+        model.TEMPLATE,
+        dataset.KIND,
+        train.KIND,
+        answer.KIND,
+        judge.KIND,
+        score.KIND,
+    )
+}

@@ -1,0 +1,87 @@
+"""Run one stage against a store: lock, build, commit."""
+
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from harness.core.canonical import Json
+from harness.core.errors import HarnessError
+from harness.stages.api import Context, Progress, Session, Stage
+from harness.stages.registry import KINDS
+from harness.store.provenance import provenance
+from harness.store.store import Store, store_fault
+
+
+@dataclass(frozen=True)
+class Order:
+    """A stage as it is written down in `planned/ID.json`: all that another process needs to run it."""
+
+    id: str
+    identity: dict[str, Json]
+    execution: dict[str, Json]
+    inputs: dict[str, str]
+    """Folder or file of each input."""
+    title: str
+
+
+def write_orders(store: Store, stages: Iterable[Stage]) -> None:
+    """Write down stages that are about to run."""
+    for stage in stages:
+        places = {name: str(given.path or store.path(given.id)) for name, given in stage.inputs.items()}
+        order = Order(stage.id, stage.identity, dict(stage.execution), places, stage.title)
+        path = store.planned / f"{stage.id}.json"
+        temporary = path.with_suffix(".new")
+        temporary.write_text(json.dumps(order.__dict__, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+        temporary.replace(path)
+
+
+def read_order(store: Store, stage_id: str) -> Order:
+    """Read a stage back; an id may be shortened where that is unambiguous."""
+    found = sorted(store.planned.glob(f"{stage_id}*.json"))
+    if len(found) != 1:
+        what = f"{len(found)} planned stages match" if found else "no planned stage has this id"
+        raise HarnessError(what, where=stage_id, fix="`harness status RUN` lists the stages of a run.")
+    return Order(**json.loads(found[0].read_text()))
+
+
+def run_stage(store: Store, order: Order, session: Session, progress: Progress) -> bool:
+    """Build one artifact; False when it was there already.
+
+    Raises:
+        Busy: another process is building it.
+        HarnessError: a fault the user can mend; what was finished stays in the work folder.
+    """
+    if store.has(order.id):
+        return False
+    try:
+        with store.lock(order.id):
+            if store.has(order.id):  # built while we waited for the lock
+                return False
+            _build(store, order, session, progress)
+    except OSError as error:
+        if error.filename is None or str(error.filename).startswith(str(store.root)):
+            raise store_fault(error, store.root) from error
+        raise
+    return True
+
+
+def _build(store: Store, order: Order, session: Session, progress: Progress) -> None:
+    started, clock = datetime.now(UTC), time.monotonic()
+    context = Context(
+        id=order.id,
+        params=order.identity["params"],
+        execution=order.execution,
+        inputs={name: Path(place) for name, place in order.inputs.items()},
+        out=store.out(order.id),
+        work=store.work(order.id),
+        progress=progress,
+        store=store,
+        session=session,
+    )
+    KINDS[order.identity["kind"]].run(context)
+    times = {"started": started.isoformat(timespec="seconds"), "seconds": round(time.monotonic() - clock, 3)}
+    record = {**provenance(), **times, "execution": order.execution, "title": order.title}
+    store.commit(order.id, order.identity, record)

@@ -1,0 +1,36 @@
+"""Verdicts to the samples table, and samples to scores."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from harness.bench.api import samples_frame
+from harness.stages import answer, judge
+from harness.stages import benchmark as glue
+from harness.stages.api import Context, Kind, Stage
+
+
+def stage(bench: glue.Asked, answers: Stage, verdicts: Stage) -> Stage:
+    """The stage that scores one model on one benchmark."""
+    inputs = {"answers": answers, "verdicts": verdicts, **bench.files}
+    title = f"score {verdicts.title}"
+    return Stage(
+        KIND.name, KIND.version, bench.params, inputs, bench.execution, place="driver", light=True, title=title
+    )
+
+
+def read(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The samples and the scores of a finished score stage."""
+    return pd.read_parquet(folder / "samples.parquet"), pd.read_parquet(folder / "scores.parquet")
+
+
+def _run(ctx: Context) -> None:
+    bench, settings, files = glue.of(ctx)
+    questions = bench.questions(settings, files)
+    answers, verdicts = answer.read(ctx.inputs["answers"]), judge.read_verdicts(ctx.inputs["verdicts"])
+    samples = samples_frame(bench.samples(settings, questions, answers, verdicts))
+    samples.to_parquet(ctx.out / "samples.parquet", index=False)
+    bench.aggregate(samples).to_parquet(ctx.out / "scores.parquet", index=False)
+
+
+KIND = Kind("score", 1, _run)

