@@ -1,0 +1,79 @@
+"""What a comparison could have seen, and how much more data would show what it saw.
+
+The minimum detectable effect is the true difference that the test finds with 80 % probability. With standard error
+se and df degrees of freedom it is (t[0.975, df] + t[0.80, df]) se (Bloom 1995, *Minimum detectable effects*). As the
+test is the strictest of the spread's terms, the effect is the largest over them. It answers what a non-significant
+p does not: was there no difference, or no chance to see one?
+"""
+
+from scipy import stats
+
+from harness.stats.spread import SeedTerm, Spread, Term
+
+_MOST_SEEDS = 100
+_MOST_ITEMS = 100_000
+
+
+def minimum_detectable_effect(spread: Spread, power: float = 0.8, level: float = 0.95) -> float | None:
+    """The smallest true difference found with probability `power`; None where no test is possible."""
+    effects = [_effect(t, power, level) for t in spread.candidates() if t.variance > 0]
+    return max(effects, default=None)
+
+
+def _effect(term: Term, power: float, level: float) -> float:
+    both = stats.t.ppf((1 + level) / 2, term.df) + stats.t.ppf(power, term.df)
+    return float(both * term.variance**0.5)
+
+
+def seeds_needed(effect: float, spread: Spread) -> int | None:
+    """Seeds per group at which `effect` would be the minimum detectable one; None when no number of seeds is enough.
+
+    Also None without a seed level (each group has one seed), where nothing says how much seeds differ.
+    """
+    if not spread.seeds or spread.items is None:
+        return None
+    start = int(max(s.raw.df for s in spread.seeds)) + 1
+    return next((s for s in range(start, _MOST_SEEDS + 1) if _enough(effect, _with_seeds(spread, s))), None)
+
+
+def items_needed(effect: float, spread: Spread) -> int | None:
+    """Clusters (questions) at which `effect` would be the minimum detectable one; None when no number is enough."""
+    if spread.items is None:
+        return None
+    low = high = int(spread.items.df) + 1
+    while not _enough(effect, _with_items(spread, high)):
+        low, high = high, high * 2
+        if high > _MOST_ITEMS:
+            return None
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _enough(effect, _with_items(spread, middle)) else (middle + 1, high)
+    return low
+
+
+def _enough(effect: float, spread: Spread) -> bool:
+    found = minimum_detectable_effect(spread)
+    return found is not None and found <= abs(effect)
+
+
+def _with_seeds(spread: Spread, seeds: int) -> Spread:
+    """The spread as it would be with `seeds` seeds in every group that has a seed level."""
+    assert spread.items is not None
+    item_df, variance, terms = spread.items.df, spread.items.variance, []
+    for term in spread.seeds:
+        shrink = (term.raw.df + 1) / seeds
+        variance -= term.noise.variance * (1 - shrink)
+        noise = Term(term.noise.variance * shrink, (seeds - 1) * item_df)
+        terms.append(SeedTerm(Term(term.raw.variance * shrink, seeds - 1), noise))
+    return Spread(Term(max(variance, 0.0), item_df), tuple(terms))
+
+
+def _with_items(spread: Spread, items: int) -> Spread:
+    """The spread as it would be with `items` clusters."""
+    assert spread.items is not None
+    shrink, terms = (spread.items.df + 1) / items, []
+    for term in spread.seeds:
+        noise = Term(term.noise.variance * shrink, term.raw.df * (items - 1))
+        own = max(0.0, term.raw.variance - term.noise.variance)
+        terms.append(SeedTerm(Term(own + noise.variance, term.raw.df), noise))
+    return Spread(Term(spread.items.variance * shrink, items - 1), tuple(terms))
