@@ -14,6 +14,10 @@ class PocketData(Settings):
     """How many conversations."""
     domain_ratio: float = Field(0.0, ge=0, le=1)
     """Share of examples from the shop-catalogue domain; the rest are general."""
+    two_turn_share: float = Field(0.5, ge=0, le=1)
+    """Share of conversations that have a second turn."""
+    noise: float = Field(0.0, ge=0, le=1)
+    """Share of answers that are wrong: another answer of the same category. Makes a planted effect."""
     seed: int = 0
 
 

@@ -1,0 +1,73 @@
+"""The general part of the pocket world: copying, ordering, counting, arithmetic, comparing; two turns each."""
+
+from random import Random
+
+from harness.data.pocket_truth import Turn, turn
+from harness.data.pocket_words import COLORS, MAX_NUMBER, NOUNS
+
+Turns = tuple[Turn, Turn]
+
+
+def copy(rng: Random) -> Turns:
+    """Repeat words as they are; then only an end of them."""
+    words = rng.sample(NOUNS, rng.randint(3, 6))
+    end = rng.choice(("first", "last"))
+    return (
+        turn(f"copy the words : {' '.join(words)}", op="copy", words=words),
+        turn(f"now only the {end} word", op=end, words=words),
+    )
+
+
+def order(rng: Random) -> Turns:
+    """Reverse words or sort numbers; then the other way round."""
+    if rng.random() < 0.5:
+        words = rng.sample(NOUNS, rng.randint(3, 5))
+        return (
+            turn(f"reverse the words : {' '.join(words)}", op="reverse", words=words),
+            turn("now reverse it", op="copy", words=words),
+        )
+    numbers = rng.sample(range(MAX_NUMBER + 1), rng.randint(3, 4))
+    return (
+        turn(f"sort from smallest to largest : {_text(numbers)}", op="ascending", numbers=numbers),
+        turn("now from largest to smallest", op="descending", numbers=numbers),
+    )
+
+
+def count(rng: Random) -> Turns:
+    """How often a word occurs; then another."""
+    asked = rng.sample(COLORS, 3)
+    words = rng.choices(asked, k=rng.randint(3, 6))
+    return (
+        turn(f"how many {asked[0]} in : {' '.join(words)}", op="count", words=words, word=asked[0]),
+        turn(f"and how many {asked[1]}", op="count", words=words, word=asked[1]),
+    )
+
+
+def arithmetic(rng: Random) -> Turns:
+    """Add or take away; then once more with the result."""
+    a, b = rng.randint(0, 15), rng.randint(0, 15)
+    op = rng.choice(("plus", "minus"))
+    a, b = (a, b) if op == "plus" else (max(a, b), min(a, b))
+    first = turn(f"what is {a} {op} {b} ?", op=op, a=a, b=b)
+    step = rng.randint(1, 5)
+    if rng.random() < 0.5 or int(first.answer) < step:
+        return first, turn(f"now add {step}", op="plus", a=int(first.answer), b=step)
+    return first, turn(f"now take away {step}", op="minus", a=int(first.answer), b=step)
+
+
+def compare(rng: Random) -> Turns:
+    """The largest or smallest number; then the other end."""
+    numbers = rng.sample(range(MAX_NUMBER + 1), rng.randint(3, 5))
+    one, other = rng.sample(("largest", "smallest"), 2)
+    return (
+        turn(f"what is the {one} of {_text(numbers)} ?", op=one, numbers=numbers),
+        turn(f"and the {other} ?", op=other, numbers=numbers),
+    )
+
+
+def _text(numbers: list[int]) -> str:
+    return " ".join(map(str, numbers))
+
+
+TASKS = {"copy": copy, "order": order, "count": count, "arithmetic": arithmetic, "compare": compare}
+"""The general categories."""

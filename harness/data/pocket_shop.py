@@ -1,0 +1,56 @@
+"""The domain part of the pocket world, a shop's catalogue: attributes, prices, shelves; two turns each."""
+
+from random import Random
+
+from harness.data.pocket_general import Turns
+from harness.data.pocket_truth import turn
+from harness.data.pocket_words import CATEGORIES, CATEGORY_OF, COLORS, MATERIALS, MAX_NUMBER, PRODUCTS, SIZES
+
+
+def extraction(rng: Random) -> Turns:
+    """One or two attributes of a catalogue record; then another."""
+    record = {
+        "item": rng.choice(PRODUCTS),
+        "color": rng.choice(COLORS),
+        "size": rng.choice(SIZES),
+        "material": rng.choice(MATERIALS),
+        "price": str(rng.randint(1, MAX_NUMBER)),
+    }
+    names = rng.sample(sorted(record), 5)
+    text = " ; ".join(f"{name} {record[name]}" for name in names)
+    *asked, other = rng.sample(names, rng.randint(2, 3))
+    return (
+        turn(f"{text} ; what is the {' and '.join(asked)} ?", op="attributes", record=record, names=asked),
+        turn(f"and the {other} ?", op="attributes", record=record, names=[other]),
+    )
+
+
+def price(rng: Random) -> Turns:
+    """What two items cost together or apart; then with shipping or a reduction."""
+    one, other = rng.sample(PRODUCTS, 2)
+    a, b = rng.randint(1, 15), rng.randint(1, 15)
+    if rng.random() < 0.5:
+        first = turn(f"item {one} price {a} ; item {other} price {b} ; what does both cost ?", op="plus", a=a, b=b)
+    else:
+        (one, a), (other, b) = sorted([(one, a), (other, b)], key=lambda pair: -pair[1])
+        text = f"item {other} price {b} ; item {one} price {a} ; how much more does the {one} cost ?"
+        first = turn(text, op="minus", a=a, b=b)
+    total, step = int(first.answer), rng.randint(1, 5)
+    if rng.random() < 0.5 or total < step:
+        return first, turn(f"now with {step} shipping", op="plus", a=total, b=step)
+    return first, turn(f"now with {step} off", op="minus", a=total, b=step)
+
+
+def category(rng: Random) -> Turns:
+    """Which category an item belongs to; then whether it fits one."""
+    product = rng.choice(PRODUCTS)
+    text = f"item {product} ; color {rng.choice(COLORS)} ; size {rng.choice(SIZES)} ; material {rng.choice(MATERIALS)}"
+    asked = CATEGORY_OF[product] if rng.random() < 0.5 else rng.choice(tuple(CATEGORIES))
+    return (
+        turn(f"{text} ; which category does it fit ?", op="category", product=product),
+        turn(f"does it fit in {asked} ?", op="fits", product=product, category=asked),
+    )
+
+
+TASKS = {"extraction": extraction, "price": price, "category": category}
+"""The domain categories."""
