@@ -21,11 +21,10 @@ def plan(recipe: RecipeFile, set_: Sets = None, results: Results = RESULTS, form
     built = build(load(recipe, set_ or []))
     store = Store(results / "store")
     unique = Counter(s.kind for s in built.stages.values())
-    asked = Counter(built.asked_kinds)
     done = Counter(s.kind for i, s in built.stages.items() if store.has(i))
     calls = judge_calls(built, store)
     rows = [
-        {"stage": k, "asked": asked[k], "unique": n, "done": done[k], "to run": n - done[k], "judge calls": calls[k]}
+        {"stage": k, "asked": built.asked[k], "unique": n, "done": done[k], "to run": n - done[k], "judge calls": calls[k]}
         for k, n in unique.items()
     ]
     total = {"stage": "total"} | {c: sum(r[c] for r in rows) for c in rows[0] if c != "stage"}  # type: ignore[misc]

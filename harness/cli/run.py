@@ -31,14 +31,16 @@ def run(
     from harness.plan.collect import collect
     from harness.plan.execute import execute
     from harness.plan.machine import visible_gpus
-    from harness.plan.runs import run_folder, write_plan, write_record
+    from harness.plan.runs import judge_epoch, run_folder, write_plan, write_record
     from harness.recipe.load import load
     from harness.store.store import Store
 
-    plan = build(load(recipe, set_ or []), only=only, rejudge=rejudge)
+    loaded = load(recipe, set_ or [])
+    folder = run_folder(results, loaded.name)
+    epoch = judge_epoch(folder, again=rejudge)
+    plan = build(loaded, only=only, judge_epoch=epoch)
     store = Store(results / "store")
-    folder = run_folder(results, plan.recipe.name)
-    write_plan(folder, plan)
+    write_plan(folder, plan, epoch)
     todo = sum(not store.has(i) for i in plan.stages)
     _say(f"{plan.recipe.name}: {len(plan.cells)} cells, {len(plan.stages)} stages, {todo} to run")
     with _progress.show(todo) as listen:

@@ -1,13 +1,17 @@
 """Cells to stages. What two cells share is one stage; what a setting does not touch is not run again."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from functools import cached_property
 
 from harness.core.errors import HarnessError
+from harness.core.settings import Settings
 from harness.data.settings import DataSettings
-from harness.recipe.schema import CellRecipe, MadeModel
+from harness.models.settings import ModelSettings
 from harness.recipe.load import Cell, Recipe
+from harness.recipe.schema import CellRecipe, TeacherSettings
 from harness.stages import answer, dataset, judge, respond, score, train
 from harness.stages import benchmark as glue
 from harness.stages.api import Stage
@@ -55,9 +59,9 @@ class Plan:
         return {s.id: s for end in ends for s in end.walk(seen) if not s.is_leaf}
 
     @cached_property
-    def asked(self) -> int:
-        """How many stages the cells ask for, shared ones counted each time."""
-        return sum(not s.is_leaf for cell in self.cells for s in _all(cell))
+    def asked(self) -> Counter[str]:
+        """How many stages of each kind the cells ask for, shared ones counted each time."""
+        return Counter(s.kind for cell in self.cells for s in _all(cell) if not s.is_leaf)
 
 
 def _all(cell: PlannedCell) -> Iterable[Stage]:
@@ -65,14 +69,17 @@ def _all(cell: PlannedCell) -> Iterable[Stage]:
     return (s for e in cell.evaluated for s in e.score.walk(seen))
 
 
-def build(recipe: Recipe) -> Plan:
-    """The plan of a recipe: every leaf is pinned here, once.
+def build(recipe: Recipe, *, only: str = "*", judge_epoch: int = 0) -> Plan:
+    """The plan of a recipe's cells whose name matches the glob `only`: every leaf is pinned here, once.
 
     Raises:
-        HarnessError: a model or file that the recipe names is not there.
+        HarnessError: a model or file that the recipe names is not there; no cell matches.
     """
+    cells = [cell for cell in recipe.cells if fnmatch(cell.name, only)]
+    if not cells:
+        raise HarnessError("no cell has a name like this", where=only, fix=f"The first is: {recipe.cells[0].name}")
     shared: dict[str, Stage] = {}
-    return Plan(recipe, tuple(_Builder(cell.settings, shared).cell(cell) for cell in recipe.cells))
+    return Plan(recipe, tuple(_Builder(cell.settings, shared, judge_epoch).cell(cell) for cell in cells))
 
 
 @dataclass
@@ -81,18 +88,90 @@ class _Builder:
 
     settings: CellRecipe
     shared: dict[str, Stage]
+    judge_epoch: int
     made: dict[str, Weights] = field(default_factory=dict)
 
     def cell(self, cell: Cell) -> PlannedCell:
-        settings = self.settings
-        for name, model in settings.models.items():
-            self.made[name] = self._made(name, model)
+        """The cell's row: its model, trained unless it is a baseline, on every benchmark."""
+        for name, model in self.settings.models.items():
+            steps = self._train(model.train, self._model(ModelSettings(model=model.base)), model.data, None)
+            self.made[name] = Weights(steps[-1].stage, name, steps[-1].part)
         trained: list[Weights] = []
-        student = weights(settings.teacher_model if cell.baseline == "teacher" else settings.student, self.made)
-        student = self._share(student)
-        if cell.baseline is None:
-            for step in settings.train:
-                student = self._train(step, student, settings.data)
-                trained.append(student)
-        evaluated = tuple(self._evaluate(name, entry, student) for name, entry in settings.benchmarks)
-        return PlannedCell(cell, student, tuple(trained), evaluated)
+        if cell.baseline == "teacher":
+            model = self._teacher()
+            assert model is not None, "only a teacher with a model becomes a baseline"
+        else:
+            model = self._model(self.settings.student)
+        if cell.baseline is None and self.settings.train:
+            trained = self._train(self.settings.train, model, self.settings.data, self.settings.teacher)
+            model = trained[-1]
+        evaluated = [
+            self._evaluate(name, settings, model) for e in self.settings.evaluate for name, settings in e.items()
+        ]
+        return PlannedCell(cell, model, tuple(trained), tuple(evaluated))
+
+    def _share(self, stage: Stage) -> Stage:
+        return self.shared.setdefault(stage.id, stage)
+
+    def _model(self, settings: ModelSettings) -> Weights:
+        found = weights(settings, self.made)
+        return Weights(self._share(found.stage), found.name, found.part)
+
+    def _teacher(self) -> Weights | None:
+        teacher = self.settings.teacher
+        return None if teacher is None or teacher.model is None else self._model(ModelSettings(model=teacher.model))
+
+    def _train(
+        self, steps: Sequence[TrainStep], model: Weights, data: DataSettings, teacher: TeacherSettings | None
+    ) -> list[Weights]:
+        """The pipeline's steps, each starting from what the one before made."""
+        made: list[Weights] = []
+        for step in steps:
+            settings = step.sft or step.kd
+            assert settings is not None, "the schema lets only steps with one key pass"
+            dataset_stage = self._data(settings.data, data, teacher)
+            gpus = self.settings.resources.gpus
+            model = train.stage(step, model, dataset_stage, self._teacher(), self.settings.seed, gpus)
+            model = Weights(self._share(model.stage), model.name, model.part)
+            made.append(model)
+        return made
+
+    def _data(self, which: str, data: DataSettings, teacher: TeacherSettings | None) -> Stage:
+        seed = self.settings.data_seed
+        if which != "teacher":
+            settings = {"train": data.train, "domain": data.domain}[which]
+            assert settings is not None, "the schema checks that a step's data is there"
+            return self._share(dataset.stage(settings, seed, which))
+        assert teacher is not None, "the schema checks that there is a teacher"
+        if teacher.recorded is not None:
+            return self._share(dataset.stage(teacher.recorded, seed, "recorded responses"))
+        model = self._teacher()
+        prompts = data.prompts or data.train
+        assert model is not None and prompts is not None, "the schema checks that there is something to answer"  # noqa: PT018
+        settings = self.settings
+        return self._share(
+            respond.stage(
+                model,
+                self._share(dataset.stage(prompts, seed, "prompts")),
+                teacher.responses,
+                settings.generate,
+                settings.sample_seed,
+                settings.resources.gpus,
+            )
+        )
+
+    def _evaluate(self, name: str, settings: Settings, model: Weights) -> Evaluated:
+        asked = glue.asked(name, settings)
+        gpus = self.settings.resources.gpus
+        answers = self._share(answer.stage(asked, model, self.settings.generate, self.settings.eval_seed, gpus))
+        verdicts = self._share(self._judge(asked, answers))
+        return Evaluated(name, answers, verdicts, self._share(score.stage(asked, answers, verdicts)))
+
+    def _judge(self, asked: glue.Asked, answers: Stage) -> Stage:
+        settings = self.settings.judge
+        if glue.by_name(asked.name).program is not None:
+            return judge.program_stage(asked, answers)
+        assert settings is not None, "the schema asks for a judge where a model must judge"
+        settings = settings.model_copy(update={"epoch": max(settings.epoch, self.judge_epoch)})
+        served = self._model(ModelSettings(model=settings.model)) if settings.serve is not None else None
+        return judge.model_stage(asked, answers, settings, served, self.settings.resources.gpus)

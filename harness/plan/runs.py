@@ -49,7 +49,7 @@ def find_run(results: Path, run: str) -> RunFolder:
     raise HarnessError("no such run", where=run, fix=fix)
 
 
-def write_plan(folder: RunFolder, plan: Plan) -> None:
+def write_plan(folder: RunFolder, plan: Plan, judge_epoch: int) -> None:
     """Write down what is about to run: the resolved recipe, the cells, the stages."""
     folder.path.mkdir(parents=True, exist_ok=True)
     (folder.path / "recipe.yaml").write_text(plan.recipe.text)
@@ -63,11 +63,17 @@ def write_plan(folder: RunFolder, plan: Plan) -> None:
         }
         for cell in plan.cells
     ]
-    _write(folder.plan, {"recipe": str(plan.recipe.path), "cells": cells, "stages": stages})
+    _write(folder.plan, {"recipe": str(plan.recipe.path), "judge_epoch": judge_epoch, "cells": cells, "stages": stages})
 
 
 def _inputs(inputs: Mapping[str, object]) -> dict[str, str]:
     return {name: stage.id for name, stage in inputs.items() if not stage.is_leaf}  # type: ignore[attr-defined]
+
+
+def judge_epoch(folder: RunFolder, *, again: bool) -> int:
+    """The epoch of a run's judge calls: what it was, or one more when all are to be asked again."""
+    epoch: int = read_plan(folder)["judge_epoch"] if folder.plan.exists() else 0
+    return epoch + again
 
 
 def read_plan(folder: RunFolder) -> dict[str, Json]:
@@ -87,7 +93,7 @@ def write_record(folder: RunFolder, plan: Plan, outcome: Outcome, facts: Mapping
         }
         for cell in plan.cells
     ]
-    asked = {"asked": plan.asked, "unique": len(plan.stages), "executed": len(outcome.built)}
+    asked = {"asked": plan.asked.total(), "unique": len(plan.stages), "executed": len(outcome.built)}
     record = {
         "name": plan.recipe.name,
         "description": plan.recipe.description,

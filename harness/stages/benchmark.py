@@ -42,15 +42,28 @@ def by_name(name: str) -> GenerativeBenchmark:
     return bench
 
 
-def of(ctx: Context) -> tuple[GenerativeBenchmark, Settings, dict[str, Path]]:
+Loaded = tuple[GenerativeBenchmark, Settings, dict[str, Path]]
+
+
+def of(ctx: Context) -> Loaded:
     """The benchmark a running stage is about, its settings and its files."""
-    bench = by_name(ctx.params["benchmark"])
-    settings = bench.settings.model_validate_json(json.dumps(ctx.execution["benchmark"]))
-    files = {name.removeprefix(_FILE): path for name, path in ctx.inputs.items() if name.startswith(_FILE)}
-    return bench, settings, files
+    return _load(ctx.params["benchmark"], ctx.execution["benchmark"], ctx.inputs)
 
 
 def questions(ctx: Context) -> list[Question]:
     """The questions of the benchmark a running stage is about."""
     bench, settings, files = of(ctx)
     return bench.questions(settings, files)
+
+
+def questions_of(stage: Stage) -> list[Question]:
+    """The questions of the benchmark that a planned stage is about."""
+    places = {name: given.path for name, given in stage.inputs.items() if given.path is not None}
+    bench, settings, files = _load(stage.params["benchmark"], stage.execution["benchmark"], places)
+    return bench.questions(settings, files)
+
+
+def _load(name: str, settings: Json, places: Mapping[str, Path]) -> Loaded:
+    bench = by_name(name)
+    files = {role.removeprefix(_FILE): path for role, path in places.items() if role.startswith(_FILE)}
+    return bench, bench.settings.model_validate_json(json.dumps(settings)), files

@@ -1,6 +1,6 @@
 """All stage kinds by name."""
 
-from harness.stages import answer, dataset, judge, model, score, train
+from harness.stages import answer, dataset, judge, model, respond, score, train
 from harness.stages.api import Kind
 
 KINDS: dict[str, Kind] = {
@@ -10,6 +10,7 @@ KINDS: dict[str, Kind] = {
         model.POCKET,
         model.TEMPLATE,
         dataset.KIND,
+        respond.KIND,
         train.KIND,
         answer.KIND,
         judge.KIND,

@@ -1,0 +1,101 @@
+"""Fetch the public data sets that are not ours to ship, and check that they are what the harness was tested with.
+
+The check is on content (ids, categories, turns, prompts), not on bytes: key order and spacing do not matter.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from harness.core.canonical import Json, digest
+from harness.core.errors import HarnessError
+
+Record = Mapping[str, Json]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file of a data set."""
+
+    name: str
+    url: str
+    content: str
+    """Digest of what matters in its records."""
+    matters: Callable[[Record], Json]
+
+
+_FASTCHAT = "https://huggingface.co/spaces/lmsys/mt-bench/resolve/main/data/mt_bench"
+
+SETS: dict[str, tuple[Part, ...]] = {
+    "mt_bench": (
+        Part(
+            "question.jsonl",
+            f"{_FASTCHAT}/question.jsonl",
+            "35c5565a3b3f6c1bd6309992ad540de378401f3d2cfab38c9ac2eb09ba0d8747",
+            lambda r: [r["question_id"], r["category"], r["turns"]],
+        ),
+        Part(
+            "judge_prompts.jsonl",
+            "https://raw.githubusercontent.com/lm-sys/FastChat/main/fastchat/llm_judge/data/judge_prompts.jsonl",
+            "7fd7503c7cba970d4fa04c716a88fd7a36e24b49d6b09ff57b6e04dd6318f7f2",
+            lambda r: [r["name"], r["system_prompt"], r["prompt_template"]],
+        ),
+        Part(
+            "reference_answer/gpt-4.jsonl",
+            f"{_FASTCHAT}/reference_answer/gpt-4.jsonl",
+            "4d20749fc8627bd5329ac5cc1ec27f12106f74e89c721aaeaa8a8e16258eb201",
+            lambda r: [r["question_id"], r["choices"][0]["turns"]],
+        ),
+    )
+}
+
+
+def pull(name: str, folder: Path) -> list[Path]:
+    """Fetch a data set into `folder/name`; files that are there and right are kept.
+
+    Raises:
+        HarnessError: unknown set, no network, or content that is not what was tested.
+    """
+    if name not in SETS:
+        raise HarnessError("unknown data set", where=name, fix=f"Known: {', '.join(sorted(SETS))}.")
+    return [_part(part, folder / name / part.name) for part in SETS[name]]
+
+
+def content_digest(part: Part, lines: Iterable[str]) -> str:
+    """The digest `Part.content` is compared with."""
+    return digest(sorted((part.matters(json.loads(line)) for line in lines if line.strip()), key=str))
+
+
+def _part(part: Part, target: Path) -> Path:
+    if not (target.exists() and content_digest(part, target.read_text().splitlines()) == part.content):
+        text = _fetch(part.url)
+        _check(part, text)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+    return target
+
+
+def _fetch(url: str) -> str:
+    try:
+        reply = httpx.get(url, follow_redirects=True, timeout=60)
+        return reply.raise_for_status().text
+    except httpx.HTTPError as error:
+        raise HarnessError(
+            f"cannot fetch it ({type(error).__name__}: {error})",
+            where=url,
+            fix="Without a network: copy the file into the data folder by hand and name that folder in the recipe.",
+        ) from None
+
+
+def _check(part: Part, text: str) -> None:
+    try:
+        found = content_digest(part, text.splitlines())
+    except (ValueError, KeyError, IndexError, TypeError):
+        found = "not the expected records"
+    if found != part.content:
+        raise HarnessError(
+            "the content differs from what the harness was tested with", where=part.url, fix="Nothing was written."
+        )

@@ -1,0 +1,20 @@
+"""Which models the store holds."""
+
+from harness.core.canonical import Json
+from harness.store.store import RECORD, Store
+
+_MAKE_MODELS = {"import_model": "", "pocket_model": "", "template": "", "train": "model"}
+
+
+def stored(store: Store) -> list[dict[str, Json]]:
+    """The Hugging Face folders that stages have made, as `path:` references."""
+    rows = []
+    for path in sorted(store.artifacts.glob(f"*/{RECORD}")):
+        record = store.record(path.parent.name)
+        kind = record["identity"]["kind"]
+        if kind in _MAKE_MODELS:
+            folder = path.parent / _MAKE_MODELS[kind]
+            size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+            title = record["provenance"]["title"]
+            rows.append({"reference": f"path:{folder}", "where": title, "size_mb": round(size / 2**20, 1)})
+    return rows

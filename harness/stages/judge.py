@@ -1,0 +1,103 @@
+"""A judge turns a benchmark's answers into verdicts: a snapshot of ledger rows, or a program's results."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from harness.core.canonical import Json, digest
+from harness.core.lines import read_lines, write_lines
+from harness.core.settings import identity
+from harness.judge.api import JudgeTask, Verdict
+from harness.judge.settings import JudgeSettings
+from harness.stages import answer
+from harness.stages import benchmark as glue
+from harness.stages.api import Context, Kind, Stage
+from harness.stages.model import Weights
+
+
+def program_stage(bench: glue.Asked, answers: Stage) -> Stage:
+    """The stage in which the benchmark's own program judges."""
+    params = {**bench.params, "judge": {"program": bench.name}}
+    return _stage(bench, answers, params, {}, light=True)
+
+
+def model_stage(
+    bench: glue.Asked, answers: Stage, settings: JudgeSettings, served: Weights | None, gpus: int
+) -> Stage:
+    """The stage in which a model judges: at an endpoint, or `served` here.
+
+    A judge that we serve takes a job slot (and GPUs); one at an endpoint only waits for the network.
+    """
+    params = {**bench.params, "judge": identity(settings) | {"protocol_version": PROTOCOLS[settings.protocol].version}}
+    execution = {"judge": settings.model_dump(mode="json")}
+    if served is None:
+        return _stage(bench, answers, params, execution, light=True)
+    params["judge"]["weights_part"] = served.part
+    session = f"judge/{digest({'params': params['judge'], 'weights': served.stage.id})}"
+    return _stage(bench, answers, params, execution, light=False, served=served, session=session, gpus=gpus)
+
+
+def _stage(
+    bench: glue.Asked,
+    answers: Stage,
+    params: dict[str, Json],
+    execution: dict[str, Json],
+    *,
+    light: bool,
+    served: Weights | None = None,
+    session: str = "",
+    gpus: int = 0,
+) -> Stage:
+    weights = {"judge": served.stage} if served is not None else {}
+    return Stage(
+        kind=KIND.name,
+        version=KIND.version,
+        params=params,
+        inputs={"answers": answers, **bench.files, **weights},
+        execution={**bench.execution, **execution},
+        session=session,
+        gpus=gpus,
+        place="driver",
+        light=light,
+        title=f"judge {answers.title}",
+    )
+
+
+def describe(stage: Stage) -> dict[str, Json]:
+    """What a report says of the judge behind a verdict stage.
+
+    `calibrated` is true only of a judge that needs no calibration (a program) until a calibration says more.
+    """
+    judge = stage.params["judge"]
+    if "program" in judge:
+        name = f"program:{judge['program']}"
+        return {"judge": name, "protocol": "program", "calibrated": True, "note": "checked by a program"}
+    note = "no calibration on record: compare rows with each other, not with published scores"
+    return {"judge": judge["model"], "protocol": judge["protocol"], "calibrated": False, "note": note}
+
+
+def read_verdicts(folder: Path) -> list[Verdict]:
+    """The verdicts of a finished judge stage."""
+    return [Verdict(**row) for row in read_lines(folder / "verdicts.jsonl")]
+
+
+def read_tasks(folder: Path) -> list[JudgeTask]:
+    """What the judge was asked."""
+    rows = read_lines(folder / "tasks.jsonl")
+    return [JudgeTask(**{**row, "messages": tuple(row["messages"])}) for row in rows]
+
+
+def _run(ctx: Context) -> None:
+    bench, settings, files = glue.of(ctx)
+    questions = bench.questions(settings, files)
+    tasks = bench.tasks(settings, files, questions, answer.read(ctx.inputs["answers"]))
+    if "program" in ctx.params["judge"]:
+        assert bench.program is not None, "planned as a program judge"
+        verdicts = run_program(bench.program, tasks, model=f"program:{bench.name}")
+    else:
+        verdicts = _ask_model(ctx, tasks)
+    write_lines(ctx.out / "tasks.jsonl", (asdict(task) for task in tasks))
+    write_lines(ctx.out / "verdicts.jsonl", (asdict(verdict) for verdict in verdicts))
+
+
+KIND = Kind("judge", 1, _run)

@@ -1,0 +1,71 @@
+"""A teacher answers the prompts that a student is then trained on."""
+
+import json
+from typing import Any
+
+from harness.core.lines import read_lines, write_lines
+from harness.core.seeds import derive_seed
+from harness.core.settings import identity
+from harness.generate.api import GenerateSettings, ResponseSettings
+from harness.stages.api import Context, Kind, Stage
+from harness.stages.conversing import Record, Script, converse, generation, session_key
+from harness.stages.model import Weights
+
+
+def stage(
+    teacher: Weights,
+    prompts: Stage,
+    responses: ResponseSettings,
+    settings: GenerateSettings,
+    sample_seed: int,
+    gpus: int,
+) -> Stage:
+    """The stage in which `teacher` answers a dataset's user turns; its output is a dataset."""
+    return Stage(
+        kind=KIND.name,
+        version=KIND.version,
+        params={
+            "responses": identity(responses),
+            "generate": identity(settings),
+            "sample_seed": sample_seed,
+            "part": teacher.part,
+        },
+        inputs={"model": teacher.stage, "prompts": prompts},
+        execution={"generate": {"batch_size": settings.batch_size}},
+        session=session_key(teacher.stage.id, teacher.part, settings),
+        gpus=gpus,
+        title=f"responses of {teacher.name}",
+    )
+
+
+def _run(ctx: Context) -> None:
+    rows = list(read_lines(ctx.inputs["prompts"] / "conversations.jsonl"))
+    how = ResponseSettings.model_validate_json(json.dumps(ctx.params["responses"]))
+    scripts = [_script(row, how) for row in rows]
+    seed = derive_seed(ctx.params["sample_seed"], "respond")
+    held = converse(ctx, scripts, ctx.inputs["model"] / ctx.params["part"], generation(ctx), seed)
+    answered = [(script, turns) for script, turns in zip(scripts, held, strict=True) if turns and _whole(turns)]
+    write_lines(ctx.out / "conversations.jsonl", (_conversation(script, turns) for script, turns in answered))
+    counts = {"rows": len(rows), "kept": len(answered), "failed": len(rows) - len(answered)}
+    (ctx.out / "data.json").write_text(json.dumps(counts, indent=1, sort_keys=True) + "\n")
+
+
+def _script(row: dict[str, Any], how: ResponseSettings) -> Script:
+    said = {role: [m["content"] for m in row["messages"] if m["role"] == role] for role in ("system", "user")}
+    system = said["system"][0] if said["system"] else None
+    return Script(str(row["id"]), tuple(said["user"]), how.temperature, how.max_new_tokens, system)
+
+
+def _whole(turns: list[Record]) -> bool:
+    return all(turn["text"] is not None and str(turn["text"]).strip() for turn in turns)
+
+
+def _conversation(script: Script, turns: list[Record]) -> dict[str, Any]:
+    messages = [{"role": "system", "content": script.system}] if script.system is not None else []
+    for said, turn in zip(script.turns, turns, strict=True):
+        messages.append({"role": "user", "content": said})
+        messages.append({"role": "assistant", "content": turn["text"]})
+    return {"id": script.id, "messages": messages}
+
+
+KIND = Kind("respond", 1, _run)
