@@ -180,7 +180,8 @@ def write(findings: list[Finding], out: Path) -> None:
         "# Do the intervals cover?",
         "",
         f"{datetime.date.today().isoformat()}, {experiments} simulated experiments a line "
-        f"(standard error {error:.1f} points at 95 %), by `python benchmarks/coverage.py`. Question sd 1, noise sd 0.7 a row, seed sd as given. Nominal: "
+        f"(standard error {error:.1f} points at 95 %), by `python benchmarks/coverage.py`. Question sd 1, "
+        "noise sd 0.7 a row, seed sd as given. Nominal: "
         "95 % coverage, at most 5 % with any false positive after correction.",
         "",
         "| structure | method | measure | % |",

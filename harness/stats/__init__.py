@@ -1,1 +1,1 @@
-"""Intervals, paired tests, multiplicity, power: pure numpy and scipy, no files. Each statistic is explained beside its code."""
+"""Intervals, paired tests, multiplicity, power: pure numpy and scipy, each explained in prose beside its code."""

@@ -5,8 +5,8 @@ to Evals* (arXiv 2411.00640), with clusters - 1 degrees of freedom instead of it
 category of 10 questions. With several seeds the seed part joins in: see `spread`. Repeats and turns are rows of their
 question's cluster, so a mean is the mean over rows, as FastChat's.
 
-Why t and not a bootstrap: at 10 clusters the percentile and BCa bootstraps cover about 90 %, t 95 %; at 80 all agree
-(measured in `results/reference/statistics/`). `bootstrap` is for statistics that are no means.
+Why t and not a bootstrap: at 10 clusters the percentile and BCa bootstraps cover 91 %, t 96 %; at 80 they are close
+(measured in `results/reference/statistics/coverage.md`). `bootstrap` is for statistics that are no means.
 """
 
 from collections.abc import Sequence
