@@ -21,6 +21,12 @@ def holm(p: Sequence[float | None]) -> list[float | None]:
     return _put_back(stepped, order, places, len(p))
 
 
+def holm_level(adjusted: Sequence[float | None], alpha: float = 0.05) -> float:
+    """The confidence level at which Holm tested what it did not reject: 1 - alpha / (tests left when it stopped)."""
+    left = sum(p is not None and p >= alpha for p in adjusted)
+    return 1 - alpha / max(1, left)
+
+
 def benjamini_hochberg(p: Sequence[float | None]) -> list[float | None]:
     """Benjamini-Hochberg adjusted p-values (q-values), in the given order; None stays None and is not counted."""
     values, places = _tested(p)

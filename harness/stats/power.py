@@ -3,7 +3,8 @@
 The minimum detectable effect is the true difference that the test finds with 80 % probability. With standard error
 se and df degrees of freedom it is (t[0.975, df] + t[0.80, df]) se (Bloom 1995, *Minimum detectable effects*). As the
 test is the strictest of the spread's terms, the effect is the largest over them. It answers what a non-significant
-p does not: was there no difference, or no chance to see one?
+p does not: was there no difference, or no chance to see one? Where p is corrected for many tests, ask at the level that
+the correction applied (`multiplicity.holm_level`).
 """
 
 from scipy import stats
@@ -25,7 +26,7 @@ def _effect(term: Term, power: float, level: float) -> float:
     return float(both * term.variance**0.5)
 
 
-def seeds_needed(effect: float, spread: Spread) -> int | None:
+def seeds_needed(effect: float, spread: Spread, level: float = 0.95) -> int | None:
     """Seeds per group at which `effect` would be the minimum detectable one; None when no number of seeds is enough.
 
     Also None without a seed level (each group has one seed), where nothing says how much seeds differ.
@@ -33,26 +34,26 @@ def seeds_needed(effect: float, spread: Spread) -> int | None:
     if not spread.seeds or spread.items is None:
         return None
     start = int(max(s.raw.df for s in spread.seeds)) + 1
-    return next((s for s in range(start, _MOST_SEEDS + 1) if _enough(effect, _with_seeds(spread, s))), None)
+    return next((s for s in range(start, _MOST_SEEDS + 1) if _enough(effect, _with_seeds(spread, s), level)), None)
 
 
-def items_needed(effect: float, spread: Spread) -> int | None:
+def items_needed(effect: float, spread: Spread, level: float = 0.95) -> int | None:
     """Clusters (questions) at which `effect` would be the minimum detectable one; None when no number is enough."""
     if spread.items is None:
         return None
     low = high = int(spread.items.df) + 1
-    while not _enough(effect, _with_items(spread, high)):
+    while not _enough(effect, _with_items(spread, high), level):
         low, high = high, high * 2
         if high > _MOST_ITEMS:
             return None
     while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if _enough(effect, _with_items(spread, middle)) else (middle + 1, high)
+        low, high = (low, middle) if _enough(effect, _with_items(spread, middle), level) else (middle + 1, high)
     return low
 
 
-def _enough(effect: float, spread: Spread) -> bool:
-    found = minimum_detectable_effect(spread)
+def _enough(effect: float, spread: Spread, level: float) -> bool:
+    found = minimum_detectable_effect(spread, level=level)
     return found is not None and found <= abs(effect)
 
 

@@ -13,7 +13,8 @@ The sum has an approximate t distribution whose degrees of freedom Satterthwaite
 Searle, Casella & McCulloch, *Variance Components*, ch. 5). With 2 or 3 seeds that approximation is too narrow: a seed
 variance guessed from two degrees of freedom is often guessed far too small. So three intervals are computed, each
 right when its part dominates (items alone with I-1, seeds alone with S-1, the sum with Satterthwaite's), and the
-widest is used. Measured coverage, `results/reference/statistics/coverage.md`: 95 to 96 % from 3 seeds up, 95 to 98 % with 2.
+widest is used. Measured coverage, `results/reference/statistics/coverage.md`: 95 to 96 % from 3 seeds up, 95 to 98 %
+with 2.
 
 A difference of two groups has the same form: items are paired (the item part is the variance of the differences),
 seeds are not (seed 0 of one method has nothing to do with seed 0 of another), so each group brings its own seed part

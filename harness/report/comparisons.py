@@ -1,0 +1,181 @@
+"""Which cells differ: paired differences with corrected p, minimum detectable effect and a verdict in words."""
+
+from dataclasses import dataclass
+
+from harness.core.errors import HarnessError
+from harness.report.groups import Group, against, group_cells
+from harness.report.load import SEED_AXIS, MetricInfo, RunData
+from harness.report.measure import ONE_SEED, Estimate, Measures
+from harness.report.tables import Column, Table, metric_title
+from harness.stats.intervals import Difference
+from harness.stats.multiplicity import holm, holm_level
+from harness.stats.power import items_needed, minimum_detectable_effect, seeds_needed
+from harness.stats.verdict import SMALL_EFFECT, Verdict, verdict
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One test: a row against its baseline on one metric."""
+
+    group: Group
+    base: Group
+    metric: MetricInfo
+    difference: Difference | None
+    p: float | None
+    """Holm-corrected over the tests of its table."""
+    mde: float | None
+    verdict: Verdict
+    more: str
+    """What would show the observed difference, in words."""
+    one_seed: bool
+
+
+def comparisons(run: RunData, measures: Measures, baseline: str | None = None) -> list[Comparison]:
+    """Every row against its baseline (see `groups.against`) on every headline metric, as one family of tests."""
+    metrics = [m for m in run.metrics if m.headline]
+    cases = [(g, base, m) for m in metrics for g, base in against(run, baseline)]
+    found = [measures.difference(g, base, m) for g, base, m in cases]
+    corrected = holm([d.p if d else None for d in found])
+    level = holm_level(corrected)
+    matters = {(m.benchmark, m.metric): _matters(run, measures, m) for m in metrics}
+    return [
+        _comparison(run, case, difference, p, level, matters[case[2].benchmark, case[2].metric])
+        for case, difference, p in zip(cases, found, corrected, strict=True)
+    ]
+
+
+def _matters(run: RunData, measures: Measures, metric: MetricInfo) -> float:
+    given = run.settings.matters.get(metric.metric, run.settings.matters.get(metric.benchmark))
+    if given is not None:
+        return given
+    return SMALL_EFFECT * (measures.item_sd(metric, group_cells(run)) or 0.0)
+
+
+def _comparison(
+    run: RunData,
+    case: tuple[Group, Group, MetricInfo],
+    difference: Difference | None,
+    p: float | None,
+    level: float,
+    matters: float,
+) -> Comparison:
+    group, base, metric = case
+    mde = minimum_detectable_effect(difference.spread, level=level) if difference else None
+    word: Verdict = "not tested"
+    if difference:
+        word = verdict(difference.value, p, mde, matters, metric.direction)
+    replicated = len(run.axes.get(SEED_AXIS, ())) > 1
+    one_seed = replicated and any(len(g.replicates()) == 1 and not g.baseline for g in (group, base))
+    more = _more(difference, level) if difference and word == "underpowered" else ""
+    return Comparison(group, base, metric, difference, p, mde, word, more, one_seed)
+
+
+def _more(difference: Difference, level: float) -> str:
+    """How many seeds or questions would make the observed difference the detectable one."""
+    if abs(difference.value) < 1e-12:
+        return ""
+    seeds = seeds_needed(difference.value, difference.spread, level)
+    items = items_needed(difference.value, difference.spread, level)
+    ways = [f"{seeds} seeds"] if seeds else []
+    ways += [f"{items:,} questions"] if items and items > difference.clusters else []
+    return " or ".join(ways)
+
+
+def comparison_table(run: RunData, found: list[Comparison], name: str = "comparisons", title: str = "") -> Table:
+    """The tests as a table, one row each."""
+    columns = (
+        Column("cell", "cell"),
+        Column("baseline", "against"),
+        Column("metric", "metric"),
+        Column("difference", "difference", "metric's unit", "estimate"),
+        Column("p_holm", "p (Holm)", "", "p"),
+        Column("mde", "could have seen", "80 % power", "number"),
+        Column("verdict", "verdict", "", "words"),
+        Column("would_show_it", "would show it"),
+    )
+    rows = tuple(
+        (
+            c.group.title,
+            c.base.title,
+            metric_title(c.metric, run),
+            _shown(c),
+            c.p,
+            c.mde,
+            c.verdict,
+            c.more,
+        )
+        for c in found
+    )
+    tests = sum(c.p is not None for c in found)
+    notes = [
+        f"Paired over the questions both have; p corrected by Holm over the {tests} tests of this table. "
+        "'Could have seen' is the smallest true difference that this corrected test finds with 80 % probability."
+    ]
+    if any(c.verdict == "not tested" for c in found):
+        notes.append("Not tested: a score is missing, below the coverage floor, or without any spread.")
+    if any(c.one_seed for c in found):
+        notes.append("¶ one seed: a difference between these checkpoints, not between the ways they were trained.")
+    return Table(name, title or "Comparisons", columns, rows, tuple(notes), _blocks(found))
+
+
+def _blocks(found: list[Comparison]) -> tuple[int, ...]:
+    return tuple(k for k in range(1, len(found)) if found[k].metric != found[k - 1].metric)
+
+
+def _shown(c: Comparison) -> Estimate | None:
+    if c.difference is None:
+        return None
+    d = c.difference
+    marks = (ONE_SEED,) if c.one_seed else ()
+    return Estimate(d.value, d.low, d.high, d.stderr, d.clusters, d.clusters, min(d.seeds), marks)
+
+
+def compare(run: RunData, baseline: str | None = None) -> Table:
+    """Paired differences of a run's rows against a baseline, seed replicates grouped.
+
+    `baseline` names a row, one single cell (then every single cell is compared with it, seeds too), or labels such as
+    `method=sft` (then each row is compared with the row that differs from it only there).
+    """
+    return comparison_table(run, comparisons(run, Measures(run), baseline))
+
+
+def require(found: list[Comparison], requirement: str) -> list[str]:
+    """What breaks a requirement; empty when it holds.
+
+    `better`, `not worse`, or `not worse than 0.5` (the interval must exclude a loss of 0.5), optionally for one
+    benchmark or metric: `mt_bench: not worse`. What could not be tested breaks it, too.
+    """
+    scope, _, rule = requirement.rpartition(":")
+    scope, rule = scope.strip(), " ".join(rule.split())
+    names = ("", *{n for c in found for n in (c.metric.benchmark, c.metric.metric)})
+    margin = _margin(rule)
+    if margin is None or scope not in names:
+        raise HarnessError(
+            f"cannot read the requirement '{requirement}'",
+            fix="Say 'better', 'not worse' or 'not worse than 0.5', if need be after 'BENCHMARK:' or 'METRIC:'.",
+        )
+    asked = [c for c in found if scope in ("", c.metric.benchmark, c.metric.metric)]
+    broken = [c for c in asked if not _holds(c, rule, margin)]
+    return [
+        f"{c.group.name} against {c.base.name}, {c.metric.benchmark} {c.metric.metric}: {c.verdict}" for c in broken
+    ]
+
+
+def _margin(rule: str) -> float | None:
+    if rule in ("better", "not worse"):
+        return 0.0
+    try:
+        return float(rule.removeprefix("not worse than ")) if rule.startswith("not worse than ") else None
+    except ValueError:
+        return None
+
+
+def _holds(c: Comparison, rule: str, margin: float) -> bool:
+    if c.verdict == "not tested" or c.difference is None:
+        return False
+    if rule == "better":
+        return c.verdict == "better"
+    if rule == "not worse":
+        return c.verdict != "worse"
+    loss = c.difference.low if c.metric.direction == "higher" else c.difference.high
+    return loss is not None and abs(min(0.0, loss if c.metric.direction == "higher" else -loss)) <= margin

@@ -1,0 +1,198 @@
+"""A run folder as typed data: the only door through which a report learns anything."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import pandas as pd
+import yaml
+from pydantic import ValidationError
+
+from harness.bench.api import SAMPLE_COLUMNS, SCORE_COLUMNS
+from harness.core.canonical import Json
+from harness.core.errors import HarnessError
+from harness.report.settings import ReportSettings
+
+SEED_AXIS = "seed"
+"""The axis whose cells are replicates of each other."""
+
+_RERUN = "Run the recipe again (finished stages are kept); a run folder is written when a run ends."
+_TRANSCRIPT = ("cell", "benchmark", "item", "category", "turn", "question", "answer", "reference", "verdict", "value")
+_CURVES = ("cell", "step_name", "step", "tokens", "metric", "value")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class CellInfo:
+    """One point of the sweep, or a baseline beside it."""
+
+    cell: str
+    labels: Mapping[str, str]
+    baseline: bool = False
+    failed: str | None = None
+    """Why it has no scores, or fewer than it should."""
+    stages: tuple[str, ...] = ()
+    """Ids of its score stages: cells that share them are one replicate."""
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """A number that a benchmark reports."""
+
+    benchmark: str
+    metric: str
+    unit: str
+    direction: Literal["higher", "lower"]
+    role: Literal["general", "domain"]
+    headline: bool = True
+
+
+@dataclass(frozen=True)
+class JudgeInfo:
+    """Who judged a benchmark, and whether its verdicts were ever checked against known ones."""
+
+    benchmark: str
+    judge: str
+    protocol: str = ""
+    calibrated: bool | None = None
+    """None where the question does not arise, as for a program."""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class TrainingInfo:
+    """What one training step of a cell used."""
+
+    cell: str
+    step: str
+    rows: int = 0
+    skipped: int = 0
+    truncated: int = 0
+    response_tokens: int = 0
+    steps: int = 0
+
+
+@dataclass(frozen=True)
+class RunData:
+    """Everything a report is made from."""
+
+    name: str
+    cells: tuple[CellInfo, ...]
+    metrics: tuple[MetricInfo, ...]
+    axes: Mapping[str, tuple[str, ...]]
+    samples: pd.DataFrame
+    scores: pd.DataFrame
+    transcripts: pd.DataFrame
+    curves: pd.DataFrame
+    judges: tuple[JudgeInfo, ...] = ()
+    training: tuple[TrainingInfo, ...] = ()
+    warnings: tuple[str, ...] = ()
+    description: str = ""
+    created: str = ""
+    command: str = ""
+    recipe: str = ""
+    stages: Mapping[str, Json] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    hardware: Mapping[str, Json] = field(default_factory=dict)
+    git: Mapping[str, Json] = field(default_factory=dict)
+    settings: ReportSettings = field(default_factory=ReportSettings)
+
+
+def load_run(folder: Path) -> RunData:
+    """Read a run folder; HarnessError names the file that is missing or does not fit."""
+    record = _record(folder / "run.json")
+    recipe = folder / "recipe.yaml"
+    text = recipe.read_text(encoding="utf-8") if recipe.exists() else ""
+    where = str(folder / "run.json")
+    axes = {str(axis): tuple(str(v) for v in labels) for axis, labels in record["axes"].items()}
+    lead = ("cell", *axes)
+    return RunData(
+        name=str(record["name"]),
+        cells=_cells(record["cells"], _score_stages(folder / "plan.json"), where),
+        metrics=_typed(MetricInfo, record["metrics"], where),
+        axes=axes,
+        samples=_table(folder / "samples.parquet", (*lead, *SAMPLE_COLUMNS), axes),
+        scores=_table(folder / "scores.parquet", (*lead, *SCORE_COLUMNS), axes),
+        transcripts=_table(folder / "transcripts.parquet", (*_TRANSCRIPT, "status"), {}, optional=True),
+        curves=_table(folder / "curves.parquet", _CURVES, {}, optional=True),
+        judges=_typed(JudgeInfo, record.get("judges", []), where),
+        training=_typed(TrainingInfo, record.get("training", []), where),
+        warnings=tuple(str(w) for w in record.get("warnings", [])),
+        recipe=text,
+        settings=_settings(text, str(recipe)),
+        description=str(record.get("description") or ""),
+        created=str(record.get("created") or ""),
+        command=str(record.get("command") or ""),
+        stages=record.get("stages") or {},
+        versions=record.get("versions") or {},
+        hardware=record.get("hardware") or {},
+        git=record.get("git") or {},
+    )
+
+
+def _record(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise HarnessError("not a run folder: it has no run.json", where=str(path.parent), fix=_RERUN)
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise HarnessError(f"broken JSON ({error})", where=str(path), fix=_RERUN) from None
+    missing = [k for k in ("name", "axes", "cells", "metrics") if not isinstance(record, dict) or k not in record]
+    if missing:
+        raise HarnessError(f"has no {', '.join(missing)}", where=str(path), fix=_RERUN)
+    return dict(record)
+
+
+def _score_stages(path: Path) -> dict[str, tuple[str, ...]]:
+    """The score stages of each cell, where the plan is kept beside the run."""
+    if not path.exists():
+        return {}
+    return {c["cell"]: tuple(c.get("stages", [])) for c in json.loads(path.read_text(encoding="utf-8"))["cells"]}
+
+
+def _cells(
+    rows: Sequence[Mapping[str, Json]], stages: Mapping[str, tuple[str, ...]], where: str
+) -> tuple[CellInfo, ...]:
+    found = []
+    for row in rows:
+        labels = {str(k): str(v) for k, v in (row.get("labels") or {}).items()}
+        found.append({**row, "labels": labels, "stages": stages.get(row["cell"], ())})
+    return _typed(CellInfo, found, where)
+
+
+def _typed(kind: type[T], rows: Sequence[Mapping[str, Json]], where: str) -> tuple[T, ...]:
+    """Rows as dataclasses; keys that this version does not know are left out."""
+    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    try:
+        return tuple(kind(**{k: v for k, v in row.items() if k in known}) for row in rows)
+    except TypeError as error:
+        raise HarnessError(f"an entry does not fit {kind.__name__} ({error})", where=where, fix=_RERUN) from None
+
+
+def _table(path: Path, columns: Sequence[str], axes: Mapping[str, object], *, optional: bool = False) -> pd.DataFrame:
+    if not path.exists():
+        if optional:
+            return pd.DataFrame(columns=list(columns))
+        raise HarnessError("the run has no such table", where=str(path), fix=_RERUN)
+    try:
+        frame = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise HarnessError(f"cannot be read as Parquet ({error})", where=str(path), fix=_RERUN) from None
+    missing = [c for c in columns if c not in frame.columns]
+    if missing:
+        raise HarnessError(f"has no column {', '.join(missing)}", where=str(path), fix=_RERUN)
+    for axis in axes:
+        frame[axis] = frame[axis].map(lambda v: None if pd.isna(v) else str(v))
+    for column in {"value", "stderr"} & set(frame.columns):
+        frame[column] = frame[column].astype("Float64").astype("float64")
+    return frame
+
+
+def _settings(recipe: str, where: str) -> ReportSettings:
+    try:
+        data = yaml.safe_load(recipe) if recipe else None
+        return ReportSettings.model_validate((data or {}).get("report") or {})
+    except (yaml.YAMLError, ValidationError, AttributeError) as error:
+        raise HarnessError(f"its report settings cannot be read ({error})", where=where) from None

@@ -1,0 +1,203 @@
+"""One number of one row: its estimate, interval, coverage and marks, from samples where they explain the score."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from harness.report.groups import Group
+from harness.report.load import SEED_AXIS, MetricInfo, RunData
+from harness.stats.intervals import Difference, mean_interval, p_value, paired_difference
+from harness.stats.spread import Rows, SeedTerm, Spread, Term
+
+OVERALL = "overall"
+
+COVERAGE = "coverage"
+UNCALIBRATED = "uncalibrated"
+SEEDS = "seeds"
+ONE_SEED = "one seed"
+
+MARKS = {
+    COVERAGE: ("†", "fewer samples were scored than the coverage floor asks: not ranked, not tested"),
+    UNCALIBRATED: (
+        "‡",
+        "the judge is not calibrated: its scores order models at best, they are not comparable elsewhere",
+    ),
+    SEEDS: ("§", "some seeds failed: the mean is over the others"),
+    ONE_SEED: ("¶", "one seed: the interval is over questions only and says nothing about training again"),
+}
+"""Mark -> (symbol, what it means)."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A score of one row, in the metric's unit."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    stderr: float | None
+    n: int
+    total: int
+    seeds: int
+    marks: tuple[str, ...] = ()
+    best: bool = False
+
+
+class Measures:
+    """Scores and differences of a run; each is computed from samples when their mean is the score."""
+
+    def __init__(self, run: RunData) -> None:
+        self.run = run
+
+    @cached_property
+    def _samples(self) -> dict[tuple[str, str, str], pd.DataFrame]:
+        keys = ["cell", "benchmark", "metric"]
+        return {tuple(map(str, k)): f for k, f in self.run.samples.groupby(keys, sort=False)}  # type: ignore[misc]
+
+    @cached_property
+    def _scores(self) -> dict[tuple[str, str, str, str], "pd.Series[float]"]:
+        rows = self.run.scores.drop_duplicates(["cell", "benchmark", "metric", "category"], keep="last")
+        keys = zip(rows["cell"], rows["benchmark"], rows["metric"], rows["category"], strict=True)
+        return dict(zip(keys, (row for _, row in rows.iterrows()), strict=True))
+
+    @cached_property
+    def scales(self) -> dict[tuple[str, str], float | None]:
+        """By (benchmark, metric): what turns a mean of samples into the score (1 or 100); None where nothing does."""
+        return {(m.benchmark, m.metric): self._scale(m) for m in self.run.metrics}
+
+    def _scale(self, metric: MetricInfo) -> float | None:
+        pairs = []
+        for (cell, benchmark, name), frame in self._samples.items():
+            score = self._scores.get((cell, benchmark, name, OVERALL))
+            if (
+                (benchmark, name) != (metric.benchmark, metric.metric)
+                or score is None
+                or not frame["value"].notna().any()
+            ):
+                continue
+            pairs.append((float(frame["value"].mean()), float(score["value"])))
+        for scale in (1.0, 100.0):
+            if pairs and all(np.isclose(mean * scale, score, rtol=1e-6, atol=1e-9) for mean, score in pairs):
+                return scale
+        return None
+
+    def rows(self, cell: str, metric: MetricInfo, category: str = OVERALL) -> Rows:
+        """The scored samples of one cell, in the metric's unit."""
+        frame = self._samples.get((cell, metric.benchmark, metric.metric))
+        scale = self.scales[metric.benchmark, metric.metric]
+        if frame is None or scale is None:
+            return Rows(np.array([]), np.array([]), np.array([]))
+        if category.startswith("turn_"):
+            frame = frame[frame["turn"] == int(category.removeprefix("turn_"))]
+        elif category != OVERALL:
+            frame = frame[frame["category"] == category]
+        frame = frame[frame["value"].notna()]
+        units = np.empty(len(frame), dtype=object)
+        units[:] = list(zip(frame["item"], frame["turn"], strict=True))
+        return Rows(frame["value"].to_numpy(dtype=float) * scale, frame["cluster"].to_numpy(), units)
+
+    def estimate(self, group: Group, metric: MetricInfo, category: str = OVERALL) -> Estimate | None:
+        """The row's score; None where the run has none at all for it."""
+        found = [
+            (cell, self._scores.get((cell, metric.benchmark, metric.metric, category))) for cell in group.replicates()
+        ]
+        scores = [(cell, score) for cell, score in found if score is not None]
+        if not scores:
+            return None
+        n, total = (sum(int(score[key]) for _, score in scores) for key in ("n", "total"))
+        marks = self._marks(group, metric, n, total, len(scores))
+        scored = [(cell, score) for cell, score in scores if pd.notna(score["value"])]
+        if not scored:
+            return Estimate(None, None, None, None, n, total, len(scores), marks)
+        scale = self.scales[metric.benchmark, metric.metric]
+        value = float(np.mean([score["value"] for _, score in scored]))
+        if scale is not None:
+            replicates = [self.rows(cell, metric, category) for cell, _ in scored]
+            share = self._is_share(metric)
+            if share:
+                replicates = [Rows(r.values / share, r.clusters, r.units) for r in replicates]
+            interval = mean_interval(replicates, proportion=bool(share))
+            if interval is not None and np.isclose(interval.value * (share or 1), value, rtol=1e-6, atol=1e-9):
+                low, high, stderr = (
+                    (None if b is None else b * (share or 1)) for b in (interval.low, interval.high, interval.stderr)
+                )
+                return Estimate(value, low, high, stderr, n, total, len(scored), marks)
+        term = _score_spread([score for _, score in scored]).widest()
+        half = term.half_width() if term and term.variance > 0 else None
+        low, high = (None, None) if half is None else (value - half, value + half)
+        stderr = float(np.sqrt(term.variance)) if term else None
+        return Estimate(value, low, high, stderr, n, total, len(scored), marks)
+
+    def _is_share(self, metric: MetricInfo) -> float:
+        """The value of a hit (1 or 100) when every sample is hit or miss, else 0."""
+        scale = self.scales[metric.benchmark, metric.metric] or 0.0
+        mine = (self.run.samples["benchmark"] == metric.benchmark) & (self.run.samples["metric"] == metric.metric)
+        seen = {float(v) * scale for v in self.run.samples.loc[mine, "value"].dropna().unique()}
+        top = max(seen, default=0.0)
+        return top if top in (1.0, 100.0) and seen <= {0.0, top} else 0.0
+
+    def _marks(self, group: Group, metric: MetricInfo, n: int, total: int, seeds: int) -> tuple[str, ...]:
+        marks = []
+        if total == 0 or n / total < self.run.settings.coverage_floor:
+            marks.append(COVERAGE)
+        if any(j.benchmark == metric.benchmark and j.calibrated is False for j in self.run.judges):
+            marks.append(UNCALIBRATED)
+        if seeds < len(group.replicates()):
+            marks.append(SEEDS)
+        if seeds == 1 and not group.baseline and len(self.run.axes.get(SEED_AXIS, ())) > 1:
+            marks.append(ONE_SEED)
+        return tuple(marks)
+
+    def difference(self, first: Group, second: Group, metric: MetricInfo) -> Difference | None:
+        """Paired over questions where samples explain the score, else from the scores' own standard errors.
+
+        None where either row has no score or is below the coverage floor.
+        """
+        estimates = [self.estimate(g, metric) for g in (first, second)]
+        if any(e is None or e.value is None or COVERAGE in e.marks for e in estimates):
+            return None
+        one, other = ([r for c in g.replicates() if len((r := self.rows(c, metric)).values)] for g in (first, second))
+        if one and other:
+            return paired_difference(one, other)
+        return self._from_scores(first, second, metric)
+
+    def _from_scores(self, first: Group, second: Group, metric: MetricInfo) -> Difference:
+        key = (metric.benchmark, metric.metric, OVERALL)
+        scores = [[self._scores[c, *key] for c in g.replicates() if (c, *key) in self._scores] for g in (first, second)]
+        value = float(np.mean([s["value"] for s in scores[0]]) - np.mean([s["value"] for s in scores[1]]))
+        parts = [_score_spread(s) for s in scores]
+        items = [p.items for p in parts if p.items]
+        both = Term(sum(t.variance for t in items), min(t.df for t in items)) if len(items) == 2 else None
+        spread = Spread(both, tuple(s for p in parts for s in p.seeds))
+        term, p = spread.widest(), p_value(value, spread)
+        half = term.half_width() if term and p is not None else None
+        low, high = (None, None) if half is None else (value - half, value + half)
+        stderr = float(np.sqrt(term.variance)) if term and p is not None else None
+        seeds = (len(scores[0]), len(scores[1]))
+        return Difference(value, low, high, stderr, term.df if term else None, p, seeds, 0, spread)
+
+    def item_sd(self, metric: MetricInfo, groups: Sequence[Group]) -> float | None:
+        """The standard deviation between questions, averaged over rows: the yardstick of a small effect."""
+        found = []
+        for group in groups:
+            rows = self.rows(group.cells[0].cell, metric)
+            if len(rows.values):
+                means = pd.Series(rows.values).groupby(rows.clusters.astype(str)).mean()
+                found.append(float(means.std(ddof=1)) if len(means) > 1 else np.nan)
+        return float(np.nanmean(found)) if np.isfinite(found).any() else None
+
+
+def _score_spread(scores: Sequence["pd.Series[float]"]) -> Spread:
+    """The spread of a mean of scores that are no means of samples; seeds share questions: that part does not shrink."""
+    errors = [float(s["stderr"]) for s in scores if pd.notna(s["stderr"])]
+    items = None
+    if len(errors) == len(scores):
+        items = Term(float(np.mean(np.square(errors))), max(1.0, float(min(s["n"] for s in scores)) - 1))
+    if len(scores) < 2:
+        return Spread(items)
+    values = np.array([float(s["value"]) for s in scores])
+    raw = Term(float(values.var(ddof=1)) / len(values), len(values) - 1)
+    return Spread(items, (SeedTerm(raw, Term(0.0, 1.0)),))

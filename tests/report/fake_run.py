@@ -1,0 +1,176 @@
+"""Writes run folders as the plan room does: pocket-like, with made-up scores, for tests and for looking at."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.bench.api import SAMPLE_COLUMNS, SCORE_COLUMNS
+
+TEACHERS = ("large", "small")
+METHODS = ("sft", "kd")
+CATEGORIES = ("writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities")
+EFFECTS = {"student": -1.6, "teacher": 1.0, "large": 0.4, "small": -0.2, "sft": 0.0, "kd": 0.35}
+AXES = ("teacher", "method", "seed")
+METRICS = (
+    {"benchmark": "mt_bench", "metric": "score", "unit": "points (1-10)", "direction": "higher", "role": "general"},
+    {"benchmark": "pocket", "metric": "general", "unit": "%", "direction": "higher", "role": "general"},
+    {"benchmark": "pocket", "metric": "domain", "unit": "%", "direction": "higher", "role": "domain"},
+)
+
+
+@dataclass
+class Fake:
+    """What the fake run holds; change it before `write`."""
+
+    questions: int = 40
+    tasks: int = 60
+    seeds: int = 3
+    cells: list[dict[str, Any]] = field(default_factory=list)
+    lost: Mapping[str, int] = field(default_factory=dict)
+    """Cell -> how many MT-Bench samples the judge refused."""
+    failed: Mapping[str, str] = field(default_factory=dict)
+    hostile: str = ""
+    """Put into questions, answers and verdicts."""
+    record: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.cells = [{"cell": b, "labels": {}, "baseline": True, "failed": None} for b in ("student", "teacher")]
+        for teacher in TEACHERS:
+            for method in METHODS:
+                for seed in range(self.seeds):
+                    labels = {"teacher": teacher, "method": method, "seed": seed}
+                    name = ",".join(f"{k}={v}" for k, v in labels.items())
+                    self.cells.append(
+                        {"cell": name, "labels": labels, "baseline": False, "failed": self.failed.get(name)}
+                    )
+
+    def write(self, folder: Path) -> Path:
+        """Write the run folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        samples = pd.DataFrame([s for c in self.cells if not c["failed"] for s in self._samples(c)])
+        samples["value"] = samples["value"].astype("Float64")
+        lead = ["cell", "baseline", *AXES]
+        samples[[*lead, *SAMPLE_COLUMNS]].to_parquet(folder / "samples.parquet", index=False)
+        scores = pd.DataFrame(list(_scores(samples)))
+        scores[[*lead, "judge", *SCORE_COLUMNS]].to_parquet(folder / "scores.parquet", index=False)
+        self._transcripts(samples).to_parquet(folder / "transcripts.parquet", index=False)
+        self._curves().to_parquet(folder / "curves.parquet", index=False)
+        (folder / "recipe.yaml").write_text(_RECIPE)
+        (folder / "run.json").write_text(json.dumps(self._record(), indent=1))
+        return folder
+
+    def _record(self) -> dict[str, Any]:
+        training = [
+            {"cell": c["cell"], "step": "1 sft", "rows": 800, "skipped": 2, "truncated": 11, "response_tokens": 61_240}
+            | {"steps": 100}
+            for c in self.cells
+            if not c["baseline"]
+        ]
+        return {
+            "name": "pocket-teachers",
+            "description": "Does a larger teacher make a better student, and does distilling its logits beat its text?",
+            "created": "2026-03-01T12:00:00+00:00",
+            "command": "harness run recipes/pocket-teachers.yaml",
+            "versions": {"python": "3.11.9", "torch": "2.13.0", "transformers": "5.19.0"},
+            "hardware": {"machine": "x86_64", "cpu": "A Processor", "cores": 8, "memory_gb": 24.0, "gpus": 0},
+            "git": {"commit": "0123456789abcdef0123456789abcdef01234567", "dirty": False},
+            "axes": {"teacher": list(TEACHERS), "method": list(METHODS), "seed": list(range(self.seeds))},
+            "cells": self.cells,
+            "stages": {"asked": 126, "unique": 71, "executed": 71, "seconds": 812.4},
+            "judges": [
+                {"benchmark": "mt_bench", "judge": "a-judge-model", "protocol": "rating", "calibrated": False}
+                | {"note": "never compared with known verdicts"},
+                {"benchmark": "pocket", "judge": "program", "protocol": "exact match", "calibrated": None, "note": ""},
+            ],
+            "metrics": [dict(m) | {"headline": True} for m in METRICS],
+            "training": training,
+            "warnings": [],
+        } | self.record
+
+    def _samples(self, cell: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        labels = cell["labels"]
+        rng = np.random.default_rng([sum(map(ord, cell["cell"])), len(cell["cell"])])
+        items = np.random.default_rng(7)
+        level = EFFECTS.get(cell["cell"], 0.0) + sum(EFFECTS.get(str(v), 0.0) for v in labels.values())
+        level += 0.12 * rng.normal() * (not cell["baseline"])
+        lead = {"cell": cell["cell"], "baseline": cell["baseline"], **{a: labels.get(a) for a in AXES}}
+        lead |= {"repeat": 0, "status": "ok"}
+        lost = self.lost.get(cell["cell"], 0)
+        for q in range(self.questions):
+            hard = 1.3 * items.normal()
+            for turn in (1, 2):
+                value = float(np.clip(round(6 + level - 0.5 * (turn - 1) + hard + 0.9 * rng.normal()), 1, 10))
+                row = lead | {"benchmark": "mt_bench", "metric": "score", "item": str(81 + q), "cluster": str(81 + q)}
+                row |= {"category": CATEGORIES[q % 8], "turn": turn, "value": value, "length": 200 + 10 * q}
+                if lost > 0:
+                    row |= {"value": None, "status": "refused"}
+                    lost -= 1
+                yield row
+        for metric, gain in (("general", 1.0), ("domain", 1.6)):
+            for q in range(self.tasks):
+                chance = 1 / (1 + np.exp(-(gain * level + 1.2 * items.normal() + 0.4)))
+                row = lead | {"benchmark": "pocket", "metric": metric, "item": f"{metric}-{q}", "turn": 1, "length": 12}
+                row |= {"cluster": f"{metric}-{q}", "category": f"{metric} {'ab'[q % 2]}"}
+                yield row | {"value": float(rng.random() < chance)}
+
+    def _transcripts(self, samples: pd.DataFrame) -> pd.DataFrame:
+        frame = samples[["cell", "benchmark", "item", "category", "turn", "value", "status"]].copy()
+        text = "A market opens at nine. Each of its 12 stalls sells 7 pears an hour. How many pears by noon?"
+        frame["question"] = [
+            f"({i}, turn {t}) {text}{self.hostile}" for i, t in zip(frame["item"], frame["turn"], strict=True)
+        ]
+        frame["answer"] = [
+            f"By noon three hours have passed, so 12 × 7 × 3 = 252 pears.\n\nThat is what {c} says.{self.hostile}"
+            for c in frame["cell"]
+        ]
+        frame["reference"] = ["252" if b == "pocket" else None for b in frame["benchmark"]]
+        frame["verdict"] = [f"The answer is clear. [[{v}]]{self.hostile}" for v in frame["value"]]
+        return frame
+
+    def _curves(self) -> pd.DataFrame:
+        rows = []
+        for cell in (c for c in self.cells if not c["baseline"] and not c["failed"]):
+            rng = np.random.default_rng(sum(map(ord, cell["cell"])))
+            start = 3.2 if cell["labels"]["method"] == "sft" else 2.1
+            for step in range(1, 101):
+                loss = 0.7 + start * np.exp(-step / 22) + 0.06 * rng.normal()
+                rate = 2e-4 * np.cos(step / 100 * np.pi / 2)
+                for metric, value in (("loss", loss), ("learning_rate", rate)):
+                    rows.append((cell["cell"], "1 sft", step, step * 612, metric, float(value)))
+        return pd.DataFrame(rows, columns=["cell", "step_name", "step", "tokens", "metric", "value"])
+
+
+def _scores(samples: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    for (cell, benchmark, metric), frame in samples.groupby(["cell", "benchmark", "metric"], sort=False):
+        lead = {c: frame[c].iloc[0] for c in ("baseline", *AXES)}
+        lead |= {"cell": cell, "benchmark": benchmark, "metric": metric}
+        lead["judge"] = "a-judge-model" if benchmark == "mt_bench" else "program"
+        parts = {"overall": frame} | dict(list(frame.groupby("category", sort=False)))
+        if frame["turn"].nunique() > 1:
+            parts |= {f"turn_{t}": f for t, f in frame.groupby("turn")}
+        for category, part in parts.items():
+            scale = 100.0 if benchmark == "pocket" else 1.0
+            scored = part["value"].dropna().astype(float)
+            clusters = scored.groupby(part.loc[scored.index, "cluster"]).mean()
+            stderr = scale * clusters.std() / len(clusters) ** 0.5 if len(clusters) > 1 else None
+            value = scale * scored.mean() if len(scored) else None
+            row = lead | {"category": category, "value": value, "stderr": stderr, "n": len(scored)}
+            yield row | {"total": len(part)}
+
+
+_RECIPE = """\
+name: pocket-teachers
+description: Does a larger teacher make a better student, and does distilling its logits beat its text?
+student: {model: "pocket:small?seed=0"}
+axes:
+  teacher: {large: {teacher: {model: "pocket:large"}}, small: {teacher: {model: "pocket:small"}}}
+  method: {sft: {train: [{sft: {data: teacher}}]}, kd: {train: [{kd: {data: teacher}}]}}
+  seed: [0, 1, 2]
+baselines: [student, teacher]
+evaluate: [{mt_bench: {}}, {pocket: {}}]
+"""
