@@ -12,11 +12,16 @@ from harness.core.errors import HarnessError
 
 def read_lines(path: Path) -> Iterator[Json]:
     """Every record of a JSON-lines file; a broken line is an error that names it."""
+    return (record for _, record in numbered_lines(path))
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, Json]]:
+    """Every record of a JSON-lines file with its line number, for errors that must name the line."""
     try:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
-                    yield _parse(line, f"{path}:{number}")
+                    yield number, _parse(line, f"{path}:{number}")
     except FileNotFoundError:
         raise HarnessError("no such file", where=str(path)) from None
     except UnicodeDecodeError as error:

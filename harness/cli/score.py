@@ -1,0 +1,34 @@
+"""`harness score`: score stored answers and verdicts; no model and no network."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli._options import Format
+
+app = typer.Typer(help="Score stored answers and verdicts; no model needed.", no_args_is_help=True)
+
+
+@app.callback()
+def _score() -> None:
+    """Keep `mt-bench` a subcommand however many there are."""
+
+
+@app.command("mt-bench")
+def mt_bench(
+    questions: Annotated[Path, typer.Option(help="FastChat's question.jsonl.", show_default=False)],
+    judgments: Annotated[
+        list[Path], typer.Option(help="FastChat's model_judgment/*_single.jsonl; more may follow.", show_default=False)
+    ],
+    more: Annotated[list[Path] | None, typer.Argument(metavar="[JUDGMENTS]...", show_default=False)] = None,
+    format_: Format = "table",
+) -> None:
+    """Score MT-Bench verdicts as FastChat does, with standard errors clustered by question.
+
+    Example: harness score mt-bench --questions question.jsonl --judgments model_judgment/gpt-4_single.jsonl
+    """
+    from harness.bench.mt_bench import score_files
+    from harness.cli._output import emit
+
+    emit(score_files(questions, [*judgments, *(more or [])]), format_)
