@@ -28,7 +28,7 @@ def main(words: list[str]) -> int:
 
 
 def _wait_for_owner(process: "subprocess.Popen[bytes]") -> None:
-    while sys.stdin.buffer.read(4096):
+    while os.read(0, 4096):
         pass
     end_group(process)
 

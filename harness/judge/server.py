@@ -1,4 +1,4 @@
-"""Serve a judge on this machine: vLLM's OpenAI-compatible server for a Hugging Face folder, on loopback with a token."""
+"""Serve a judge on this machine: vLLM's OpenAI-compatible server for a model folder, on loopback with a token."""
 
 import contextlib
 import importlib.util

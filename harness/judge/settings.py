@@ -26,7 +26,7 @@ class JudgeSettings(Settings):
     """The endpoint; OpenAI's own by default. Identity, since the same name may be another model elsewhere."""
     serve: ServeSettings | None = None
     protocol: Literal["rating", "rating-choice"] = "rating"
-    """rating: free text ending in `[[7]]`, as in MT-Bench. rating-choice: the reply is constrained to `Rating: [[1..10]]`."""
+    """rating: free text with a `[[7]]`, as in MT-Bench. rating-choice: the reply is constrained to 1 to 10."""
     temperature: float = 0.0
     max_tokens: int = Field(2048, ge=1)
     epoch: int = Field(0, ge=0)

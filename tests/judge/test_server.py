@@ -14,7 +14,11 @@ from harness.core.errors import HarnessError
 from harness.judge import server
 from harness.judge.settings import ServeSettings
 
-SLEEPER = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); time.sleep(600)"
+SLEEPER = """
+import subprocess, sys, time
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+time.sleep(600)
+"""
 """A command with a child of its own, as vLLM has."""
 OWNER = """
 import sys, time
