@@ -1,0 +1,278 @@
+"""The ledger: every judge call and every stage run, in one SQLite file. What it holds cannot be recomputed.
+
+A reply is kept under (judge digest, request digest, repeat) the moment it arrives and is never asked for again. Calls
+under way are written down first: what a kill leaves there is listed as possibly paid twice. Several threads may share
+a `Ledger` and several processes a file (write-ahead log); keep it on a local disk, as SQLite's locks want.
+"""
+
+import os
+import socket
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+
+import psutil
+
+from harness.core.errors import HarnessError
+
+_BUSY_TIMEOUT_S = 60.0
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS judge_calls (
+    judge TEXT NOT NULL, request TEXT NOT NULL, repeat INTEGER NOT NULL,
+    status TEXT NOT NULL, value REAL, text TEXT NOT NULL, model TEXT NOT NULL,
+    prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL,
+    price_usd REAL, latency_s REAL NOT NULL, request_json TEXT NOT NULL, asked_at TEXT NOT NULL,
+    PRIMARY KEY (judge, request, repeat)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS in_flight (
+    id INTEGER PRIMARY KEY, judge TEXT NOT NULL, request TEXT NOT NULL, repeat INTEGER NOT NULL,
+    pid INTEGER NOT NULL, process_started REAL NOT NULL, host TEXT NOT NULL, asked_at TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS stage_runs (
+    id INTEGER PRIMARY KEY, stage TEXT NOT NULL, kind TEXT NOT NULL, run TEXT NOT NULL,
+    pid INTEGER NOT NULL, host TEXT NOT NULL, started TEXT NOT NULL,
+    ended TEXT, status TEXT NOT NULL, error TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS stage_runs_by_stage ON stage_runs (stage);
+"""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A judge's recorded reply."""
+
+    judge: str
+    """Digest of all that makes the judge: model, parameters, prompts, protocol, epoch."""
+    request: str
+    """Digest of the messages."""
+    repeat: int
+    status: str
+    value: float | None
+    text: str
+    model: str
+    """The model name that came back."""
+    prompt_tokens: int
+    completion_tokens: int
+    price_usd: float | None
+    """None when no price is known."""
+    latency_s: float
+    request_json: str
+    """What was sent, without keys."""
+    asked_at: str = ""
+    """UTC; filled in by the ledger."""
+
+
+@dataclass(frozen=True)
+class InFlight:
+    """A call that was begun by a process that is gone: its reply, if there was one, is lost and may have been paid."""
+
+    judge: str
+    request: str
+    repeat: int
+    asked_at: str
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """One try of one stage."""
+
+    stage: str
+    kind: str
+    run: str
+    pid: int
+    host: str
+    started: str
+    ended: str | None
+    """None while it runs, and when its driver was killed."""
+    status: str
+    """`running`, or how it ended: `built`, `found`, `busy`, `failed`."""
+    error: str
+
+
+@dataclass(frozen=True)
+class JudgeCost:
+    """What one judge has cost so far, over all runs."""
+
+    judge: str
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    price_usd: float
+    """Sum over the calls whose price is known."""
+    unpriced: int
+    """Calls whose price is not known."""
+
+
+class Ledger:
+    """A ledger file, made when it is not there.
+
+    Raises:
+        HarnessError: (every method) the disk is full, the file cannot be written, is no database, or stays locked.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        with self._faults():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")  # a reply that was paid for survives a power cut
+            self._db.executescript(_SCHEMA)
+
+    def recorded(self, judge: str, requests: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Call]:
+        """The recorded replies among (request digest, repeat) pairs."""
+        query = f"SELECT {_columns(Call)} FROM judge_calls WHERE judge = ? AND request = ? AND repeat = ?"  # noqa: S608
+        found = {}
+        with self._transaction() as db:
+            for request, repeat in requests:
+                row = db.execute(query, (judge, request, repeat)).fetchone()
+                if row is not None:
+                    found[request, repeat] = Call(*row)
+        return found
+
+    def begin(self, judge: str, request: str, repeat: int) -> int:
+        """Write down that a call is under way; the number names it in `record` and `forget`."""
+        process = (os.getpid(), psutil.Process().create_time(), socket.gethostname())
+        with self._transaction() as db:
+            columns = "judge, request, repeat, pid, process_started, host, asked_at"
+            done = db.execute(
+                f"INSERT INTO in_flight ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+                (judge, request, repeat, *process, _now()),
+            )
+        return int(done.lastrowid or 0)
+
+    def record(self, call: Call, begun: int) -> None:
+        """Keep a reply and end its call. A reply that another process recorded meanwhile stays."""
+        row = (*astuple(call)[:-1], _now())
+        marks = ", ".join("?" * len(row))
+        with self._transaction() as db:
+            db.execute(f"INSERT OR IGNORE INTO judge_calls ({_columns(Call)}) VALUES ({marks})", row)  # noqa: S608
+            db.execute("DELETE FROM in_flight WHERE id = ?", (begun,))
+
+    def forget(self, begun: int) -> None:
+        """End a call that brought no reply."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM in_flight WHERE id = ?", (begun,))
+
+    def interrupted(self) -> list[InFlight]:
+        """Calls that were under way when their process died: possibly paid twice when they are asked again."""
+        with self._transaction() as db:
+            rows = db.execute(
+                f"SELECT {_columns(InFlight)}, pid, process_started, host FROM in_flight ORDER BY id"  # noqa: S608
+            ).fetchall()
+        return [InFlight(*row[:-3]) for row in rows if not _alive(*row[-3:])]
+
+    def costs(self, judge: str | None = None) -> list[JudgeCost]:
+        """What each judge (or one) has cost."""
+        with self._transaction() as db:
+            rows = db.execute(
+                "SELECT judge, count(*), sum(prompt_tokens), sum(completion_tokens), total(price_usd),"
+                " count(*) - count(price_usd) FROM judge_calls WHERE ?1 IS NULL OR judge = ?1"
+                " GROUP BY judge ORDER BY judge",
+                (judge,),
+            ).fetchall()
+        return [JudgeCost(*row) for row in rows]
+
+    def stage_started(self, stage: str, run: str, kind: str = "") -> int:
+        """Note that a stage begins; the number names this try in `stage_ended`."""
+        with self._transaction() as db:
+            done = db.execute(
+                "INSERT INTO stage_runs (stage, kind, run, pid, host, started, status, error)"
+                " VALUES (?, ?, ?, ?, ?, ?, 'running', '')",
+                (stage, kind, run, os.getpid(), socket.gethostname(), _now()),
+            )
+        return int(done.lastrowid or 0)
+
+    def stage_ended(self, row: int, status: str, error: str = "") -> None:
+        """Note how a stage ended."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE stage_runs SET ended = ?, status = ?, error = ? WHERE id = ?", (_now(), status, error, row)
+            )
+
+    def last_stage_runs(self, stages: Sequence[str]) -> dict[str, StageRun]:
+        """The last try of each of these stages; those never tried are left out."""
+        query = f"SELECT {_columns(StageRun)} FROM stage_runs WHERE stage = ? ORDER BY id DESC LIMIT 1"  # noqa: S608
+        with self._transaction() as db:
+            rows = [db.execute(query, (stage,)).fetchone() for stage in stages]
+        return {row[0]: StageRun(*row) for row in rows if row is not None}
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._db.close()
+
+    def __enter__(self) -> "Ledger":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing, one thread at a time."""
+        with self._lock, self._faults():
+            self._db.execute("BEGIN")
+            try:
+                yield self._db
+            except BaseException:
+                if self._db.in_transaction:  # SQLite itself rolls back on some faults, a full disk among them
+                    self._db.execute("ROLLBACK")
+                raise
+            self._commit()
+
+    def _commit(self) -> None:
+        try:
+            self._db.execute("COMMIT")
+        except sqlite3.Error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        """What a user can mend, said so."""
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise self._fault(error) from error
+
+    def _fault(self, error: sqlite3.Error | OSError) -> HarnessError:
+        code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF  # the low byte is the kind, the rest the detail
+        where = str(self.path)
+        if code == sqlite3.SQLITE_FULL:
+            return HarnessError("the disk is full", where=where, fix="Free some space and run again: replies are kept.")
+        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM) or isinstance(
+            error, OSError
+        ):
+            fix = "Make its folder writable, or name another with --results."
+            return HarnessError(f"cannot write to the ledger ({error})", where=where, fix=fix)
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            fix = "Stop the process that holds it, or keep results on a local disk."
+            return HarnessError("another process holds the ledger", where=where, fix=fix)
+        fix = "Keep a copy, then see `sqlite3 FILE .recover`; or start a new ledger in another --results folder."
+        return HarnessError(f"the ledger cannot be used ({error})", where=where, fix=fix)
+
+
+def _columns(table: type) -> str:
+    return ", ".join(f.name for f in fields(table))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _alive(pid: int, started: float, host: str) -> bool:
+    """Whether the process that began a call still runs; of another machine's nothing is known, so it counts as gone."""
+    if host != socket.gethostname():
+        return False
+    try:
+        return abs(psutil.Process(pid).create_time() - started) < 1.0
+    except psutil.NoSuchProcess:
+        return False
