@@ -62,7 +62,7 @@ def headline_table(run: RunData, measures: Measures) -> Table:
     groups = group_cells(run)
     columns = [_metric_column(m, run) for m in metrics]
     grid = [[measures.estimate(g, m) for m in metrics] for g in groups]
-    return _rows_of_groups("scores", "Scores", groups, columns, _mark_best(grid, metrics), run)
+    return _rows_of_groups("scores", "Scores", groups, columns, _mark_best(grid, metrics, groups), run)
 
 
 def category_table(run: RunData, measures: Measures, metric: MetricInfo) -> Table | None:
@@ -77,13 +77,16 @@ def category_table(run: RunData, measures: Measures, metric: MetricInfo) -> Tabl
     grid = [[measures.estimate(g, metric, c) for c in names] for g in groups]
     name = f"{metric.benchmark}_{metric.metric}_categories"
     title = f"{metric_title(metric, run)} by category"
-    return _rows_of_groups(name, title, groups, columns, _mark_best(grid, [metric] * len(names)), run)
+    return _rows_of_groups(name, title, groups, columns, _mark_best(grid, [metric] * len(names), groups), run)
+
+
+_NAMES = {"mt_bench": "MT-Bench", "alpaca_eval": "AlpacaEval", "arena_hard": "Arena-Hard", "lm_eval": "lm-eval"}
 
 
 def metric_title(metric: MetricInfo, run: RunData) -> str:
     """`mt_bench`, or `pocket domain` where the benchmark has several headline metrics."""
     several = sum(m.benchmark == metric.benchmark and m.headline for m in run.metrics) > 1
-    name = metric.benchmark.replace("_", " ")
+    name = _NAMES.get(metric.benchmark, metric.benchmark.replace("_", " "))
     return f"{name} {metric.metric.replace('_', ' ')}" if several or not metric.headline else name
 
 
@@ -123,14 +126,20 @@ def _labels(group: Group, axes: Sequence[str]) -> list[str]:
     return [labels.get(axis, "") for axis in axes]
 
 
-def _mark_best(grid: Sequence[Sequence[Estimate | None]], metrics: Sequence[MetricInfo]) -> list[list[Estimate | None]]:
-    """Mark each column's best; scores below the coverage floor take no part."""
+def _mark_best(
+    grid: Sequence[Sequence[Estimate | None]], metrics: Sequence[MetricInfo], groups: Sequence[Group]
+) -> list[list[Estimate | None]]:
+    """Mark each column's best of the sweep; scores below the coverage floor take no part."""
     out = [list(row) for row in grid]
+    only_baselines = all(g.baseline for g in groups)
     for k, metric in enumerate(metrics):
         ranked = [
             (e.value, i)
             for i, row in enumerate(out)
-            if (e := row[k]) is not None and e.value is not None and COVERAGE not in e.marks
+            if (e := row[k]) is not None
+            and e.value is not None
+            and COVERAGE not in e.marks
+            and (only_baselines or not groups[i].baseline)
         ]
         if len(ranked) > 1:
             _, best = max(ranked) if metric.direction == "higher" else min(ranked)

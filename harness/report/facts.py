@@ -1,0 +1,147 @@
+"""What a report says in words: warnings, findings, judges, provenance."""
+
+import math
+from collections.abc import Sequence
+
+from harness.core.canonical import Json
+from harness.report.comparisons import Comparison
+from harness.report.groups import group_cells
+from harness.report.load import SEED_AXIS, RunData
+from harness.report.measure import COVERAGE, Estimate, Measures
+from harness.report.numbers import digits, interval, number
+from harness.report.tables import Column, Table, metric_title
+
+
+def warnings(run: RunData, measures: Measures) -> list[str]:
+    """What a reader must know before believing a number, the run's own warnings first."""
+    found = list(run.warnings)
+    found += [f"{c.cell} failed: {c.failed}" for c in run.cells if c.failed]
+    groups = group_cells(run)
+    for metric in (m for m in run.metrics if m.headline):
+        estimates = [(g, measures.estimate(g, metric)) for g in groups]
+        short = [f"{g.title} ({e.n}/{e.total})" for g, e in estimates if e is not None and COVERAGE in e.marks]
+        if short:
+            found.append(
+                f"{metric_title(metric, run)}: not every sample was scored for {', '.join(short)}. "
+                "These scores are over what was scored, not ranked and not tested."
+            )
+    for benchmark in dict.fromkeys(j.benchmark for j in run.judges if j.calibrated is False):
+        names = ", ".join(dict.fromkeys(j.judge for j in run.judges if j.benchmark == benchmark))
+        found.append(
+            f"{benchmark}: the judge ({names}) is not calibrated. It may order models; its scores mean no more."
+        )
+    for benchmark in dict.fromkeys(j.benchmark for j in run.judges):
+        asked = {(j.judge, j.protocol) for j in run.judges if j.benchmark == benchmark}
+        if len(asked) > 1:
+            names = "; ".join(sorted(f"{judge}, {protocol}" for judge, protocol in asked))
+            found.append(f"{benchmark}: several judges ({names}). Their scores must not be compared.")
+    if len(run.axes.get(SEED_AXIS, ())) < 2 and any(not g.baseline for g in groups):
+        found.append("One seed: every interval is over questions only. Training again may move any score further.")
+    if run.git.get("dirty"):
+        found.append("The code had uncommitted changes when this ran.")
+    return found
+
+
+def findings(run: RunData, compared: Sequence[Comparison]) -> list[tuple[str, str]]:
+    """(verdict, sentence) of each comparison, the clear ones first."""
+    order = {"better": 0, "worse": 1, "no difference shown": 2, "underpowered": 3, "not tested": 4}
+    ranked = sorted(compared, key=lambda c: order[c.verdict])
+    return [(c.verdict, _sentence(run, c)) for c in ranked]
+
+
+def _sentence(run: RunData, c: Comparison) -> str:
+    who = f"{c.group.title} against {c.base.title} on {metric_title(c.metric, run)}"
+    if c.difference is None:
+        return f"{who}: a score is missing or below the coverage floor."
+    d = c.difference
+    shown = Estimate(d.value, d.low, d.high, d.stderr, 0, 0, 0)
+    size = f"{number(d.value, digits(d.stderr, d.value), sign=True)} {interval(shown, sign=True)} {c.metric.unit}"
+    if c.verdict in ("better", "worse"):
+        return f"{who}: {size}."
+    if c.verdict == "no difference shown":
+        seen = f", and ±{number(c.mde, digits(None, c.mde))} would have been seen" if c.mde else ""
+        return f"{who}: {size}{seen}."
+    if c.verdict == "underpowered":
+        need = f"; {c.more} would show a difference of this size" if c.more else ""
+        return f"{who}: {size}; only ±{number(c.mde, digits(None, c.mde))} or more could have been seen{need}."
+    return f"{who}: {size}, without any spread to test it by."
+
+
+def judge_table(run: RunData) -> Table | None:
+    """Who judged what, and whether it was calibrated; None for a run without judges."""
+    state = {True: "calibrated", False: "not calibrated", None: "a program"}
+    rows = tuple((j.benchmark, j.judge, j.protocol, state[j.calibrated], j.note) for j in run.judges)
+    titles = ("benchmark", "judge", "protocol", "calibration", "note")
+    return Table("judges", "Judges", tuple(Column(t, t) for t in titles), rows) if rows else None
+
+
+def training_table(run: RunData) -> Table | None:
+    """What each training step used: conversations, cuts, tokens, steps; None for a run without training."""
+    rows = tuple(
+        (t.cell, t.step, *(f"{v:,}" for v in (t.rows, t.skipped, t.truncated, t.response_tokens, t.steps)))
+        for t in run.training
+    )
+    columns = (
+        Column("cell", "cell"),
+        Column("step", "step"),
+        Column("rows", "conversations", kind="number"),
+        Column("skipped", "skipped", kind="number"),
+        Column("truncated", "cut short", kind="number"),
+        Column("response_tokens", "response tokens", kind="number"),
+        Column("steps", "optimiser steps", kind="number"),
+    )
+    return Table("training", "Training", columns, rows) if rows else None
+
+
+def cost(run: RunData) -> list[tuple[str, str]]:
+    """What the run did and how long it took."""
+    stages = run.stages
+    facts = []
+    if stages:
+        asked, unique, executed = (int(stages.get(k) or 0) for k in ("asked", "unique", "executed"))
+        facts.append(("stages", f"{asked} asked for, {unique} after sharing, {executed} executed in the last run"))
+        facts.append(("time of the last run", duration(float(stages.get("seconds") or 0.0))))
+    scored = int(run.samples["value"].notna().sum())
+    facts.append(("samples", f"{scored:,} scored of {len(run.samples):,}"))
+    if run.training:
+        facts.append(
+            ("trained on", f"{sum(t.response_tokens for t in run.training):,} response tokens a pass, all cells")
+        )
+    return facts
+
+
+def duration(seconds: float) -> str:
+    """`13 min 32 s`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [f"{hours} h" if hours else "", f"{minutes} min" if minutes else "", "" if hours else f"{rest} s"]
+    return " ".join(p for p in parts if p) if math.isfinite(seconds) else "–"
+
+
+def provenance(run: RunData) -> list[tuple[str, str]]:
+    """Where the numbers come from."""
+    facts = [("run", run.name), ("created", run.created), ("command", run.command)]
+    if run.git.get("commit"):
+        facts.append(("code", f"{run.git['commit']}{' with uncommitted changes' if run.git.get('dirty') else ''}"))
+    facts.append(("hardware", ", ".join(_fact(k, v) for k, v in run.hardware.items())))
+    facts.append(("versions", ", ".join(f"{k} {v}" for k, v in run.versions.items())))
+    return [(k, v) for k, v in facts if v]
+
+
+def _fact(key: str, value: Json) -> str:
+    return (
+        str(value)
+        if key in ("cpu", "machine", "platform")
+        else f"{key.replace('_gb', ' (GiB)').replace('_', ' ')} {value}"
+    )
+
+
+def sweep_in_words(run: RunData) -> str:
+    """One sentence: what was varied and what was held beside it."""
+    axes = [f"{axis.replace('_', ' ')} ({', '.join(labels)})" for axis, labels in run.axes.items()]
+    swept = sum(not c.baseline for c in run.cells)
+    baselines = [c.cell for c in run.cells if c.baseline]
+    beside = f"; beside them {', '.join(baselines)}" if baselines else ""
+    if not axes:
+        return f"{swept} cell{'s' * (swept != 1)}{beside}."
+    return f"{swept} cells from {' × '.join(axes)}{beside}."

@@ -1,0 +1,128 @@
+"""The house style of figures: one colour and marker per thing, neutral ink that a page can recolour."""
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from io import BytesIO, StringIO
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from harness.report.groups import Group
+
+# Okabe & Ito's colours, readable with every common colour blindness; the yellow is left out (lost on white).
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+INK, MUTED, GRID = "#1c2128", "#66707d", "#d5dae1"
+_ROLES = {INK: "ink", MUTED: "muted", GRID: "grid"}
+
+_RC: dict[Any, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9.0,
+    "axes.titlesize": 10.0,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "text.color": INK,
+    "xtick.color": GRID,
+    "ytick.color": GRID,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "text.parse_math": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "harness",
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one thing is drawn, everywhere."""
+
+    colour: str
+    marker: str
+    dash: str = "-"
+
+
+def looks(groups: Sequence[Group]) -> dict[str, Look]:
+    """By group name. Baselines are neutral and dashed; the sweep takes the colours in order."""
+    swept = [g.name for g in groups if not g.baseline]
+    found = {
+        name: Look(COLOURS[k % len(COLOURS)], MARKERS[(k + k // len(COLOURS)) % len(MARKERS)])
+        for k, name in enumerate(swept)
+    }
+    dashes = ("--", ":", "-.")
+    fixed = [g.name for g in groups if g.baseline]
+    return found | {n: Look(MUTED, MARKERS[-1 - k % 3], dashes[k % 3]) for k, n in enumerate(fixed)}
+
+
+def figure(width: float, height: float, *, polar: bool = False) -> tuple[Figure, Axes]:
+    """A figure (inches) with one axes in the house style; touches no pyplot state."""
+    with mpl.rc_context(_RC):
+        drawn = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(drawn)
+        axes = drawn.add_subplot(projection="polar" if polar else None)
+        axes.tick_params(length=0)
+    drawn.patch.set_alpha(0)
+    axes.patch.set_alpha(0)
+    return drawn, axes
+
+
+def to_svg(drawn: Figure, name: str) -> str:
+    """The same bytes for the same figure: no date, ids from `name`; ink carries classes that a page can recolour."""
+    buffer = StringIO()
+    with mpl.rc_context(_RC | {"svg.hashsalt": name}):
+        drawn.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
+    # Two figures in one page must not share ids.
+    prefix = "f" + hashlib.sha256(name.encode()).hexdigest()[:6] + "-"
+    text = re.sub(r'\bid="', f'id="{prefix}', text)
+    text = re.sub(r'(xlink:href="#|url\(#)', rf"\1{prefix}", text)
+    return re.sub(r'style="([^"]*)"', _with_classes, text)
+
+
+def _with_classes(found: re.Match[str]) -> str:
+    """`class="ink-f grid-s"` beside a style that fills with ink and strokes with the grid's colour."""
+    style = found[1].replace("'DejaVu Sans'", "system-ui, 'DejaVu Sans'")
+    names = [f"{_ROLES[c]}-{p[0]}" for p, c in re.findall(r"(fill|stroke): (#[0-9a-f]{6})", style) if c in _ROLES]
+    return f'class="{" ".join(names)}" style="{style}"' if names else f'style="{style}"'
+
+
+_STANDALONE = """<style>
+@media (prefers-color-scheme: dark) {
+ .ink-f { fill: #e8ebef !important } .ink-s { stroke: #e8ebef !important }
+ .muted-f { fill: #9aa4b2 !important } .muted-s { stroke: #9aa4b2 !important }
+ .grid-f { fill: #3a424d !important } .grid-s { stroke: #3a424d !important }
+}
+</style>
+"""
+
+
+def save(draw: Callable[[], Figure], name: str, folder: Path) -> str:
+    """Draw, write NAME.svg, .png and .pdf; returns the SVG for a page, without its own dark style."""
+    with mpl.rc_context(_RC):
+        drawn = draw()
+    svg = to_svg(drawn, name)
+    end_of_tag = svg.index(">") + 1
+    (folder / f"{name}.svg").write_text(svg[:end_of_tag] + "\n" + _STANDALONE + svg[end_of_tag:], encoding="utf-8")
+    for kind, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None, "Producer": None})):
+        buffer = BytesIO()
+        with mpl.rc_context(_RC):
+            drawn.savefig(buffer, format=kind, dpi=200, facecolor="white", transparent=False, metadata=metadata)
+        (folder / f"{name}.{kind}").write_bytes(buffer.getvalue())
+    return svg
