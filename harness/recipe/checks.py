@@ -1,0 +1,137 @@
+"""What no section can see alone: references between sections, and numbers that must fit each other."""
+
+from collections.abc import Iterator
+
+from harness.data.settings import DatasetSettings, DataSettings
+from harness.recipe.faults import Key, nearest
+from harness.recipe.schema import CellRecipe
+from harness.recipe.sections import Registry
+from harness.train.settings import OptimSettings, TrainStep
+
+Finding = tuple[Key, str]
+SCHEMES = ("pypi", "gguf", "path", "hf", "artifact", "pocket", "endpoint")
+
+CHECKED = ("student", "teacher", "models", "data", "train", "evaluate", "judge")
+"""The sections that `check` reads."""
+
+
+def check(cell: CellRecipe, benchmarks: Registry) -> list[Finding]:
+    """Every fault between the sections of one cell, with the key path it belongs to."""
+    return [
+        *_references(cell),
+        *_datasets(cell),
+        *_train(cell),
+        *_made(cell),
+        *_judged(cell, benchmarks),
+    ]
+
+
+def step_of(step: TrainStep) -> tuple[str, OptimSettings]:
+    """The one key of a training step, and its settings."""
+    return next((name, s) for name in type(step).model_fields if (s := getattr(step, name)) is not None)
+
+
+def _references(cell: CellRecipe) -> Iterator[Finding]:
+    named: list[tuple[Key, str]] = [(("student", "model"), cell.student.model)]
+    if cell.teacher and cell.teacher.model is not None:
+        named.append((("teacher", "model"), cell.teacher.model))
+    if cell.judge and cell.judge.serve:
+        named.append((("judge", "model"), cell.judge.model))
+    named += [(("models", name, "base"), made.base) for name, made in cell.models.items()]
+    for key, reference in named:
+        scheme, colon, rest = reference.partition(":")
+        if not colon or not rest or scheme not in SCHEMES:
+            what = f"'{reference}' is not a model reference; write one of {', '.join(f'{s}:...' for s in SCHEMES)}"
+            yield key, what
+        elif scheme == "artifact" and rest not in cell.models:
+            yield key, f"no model '{rest}' in models{nearest(rest, cell.models)}"
+    yield from _circles(cell)
+
+
+def _circles(cell: CellRecipe) -> Iterator[Finding]:
+    base = {name: made.base.removeprefix("artifact:") for name, made in cell.models.items()}
+    for name in base:
+        seen, here = {name}, base[name]
+        while here in base and cell.models[name].base.startswith("artifact:") and here not in seen:
+            seen.add(here)
+            if not cell.models[here].base.startswith("artifact:"):
+                break
+            here = base[here]
+        else:
+            if here == name:
+                yield ("models", name, "base"), "this model is made from itself"
+
+
+def _datasets(cell: CellRecipe) -> Iterator[Finding]:
+    given: dict[Key, DatasetSettings | None] = {("data", r): d for r, d in _roles(cell.data)}
+    given["teacher", "recorded"] = cell.teacher.recorded if cell.teacher else None
+    for name, made in cell.models.items():
+        given |= {("models", name, "data", r): d for r, d in _roles(made.data)}
+    for key, dataset in given.items():
+        if dataset and (dataset.path is None) == (dataset.pocket is None):
+            yield key, "a dataset has exactly one of 'path' and 'pocket'"
+
+
+def _roles(data: DataSettings) -> list[tuple[str, DatasetSettings | None]]:
+    return [(role, getattr(data, role)) for role in type(data).model_fields]
+
+
+def _train(cell: CellRecipe) -> Iterator[Finding]:
+    if cell.train and cell.student.model.startswith("endpoint:"):
+        yield ("student", "model"), "a model behind an endpoint gives text only and cannot be trained"
+    for i, step in enumerate(cell.train):
+        name, settings = step_of(step)
+        key: Key = ("train", i, name)
+        yield from _batches(key, settings)
+        source = getattr(settings, "data", None)
+        if source == "teacher":
+            yield from _teacher_data(cell, key)
+        elif source is not None and getattr(cell.data, source) is None:
+            yield (*key, "data"), f"this step trains on data.{source}, which the recipe does not have"
+        if name == "kd":
+            yield from _logits(cell, key)
+
+
+def _batches(key: Key, settings: OptimSettings) -> Iterator[Finding]:
+    if settings.batch_size % settings.micro_batch_size:
+        what = f"batch_size {settings.batch_size} is not a multiple of micro_batch_size {settings.micro_batch_size}"
+        yield (*key, "batch_size" if "batch_size" in settings.model_fields_set else "micro_batch_size"), what
+
+
+def _teacher_data(cell: CellRecipe, key: Key) -> Iterator[Finding]:
+    if cell.teacher is None:
+        yield (*key, "data"), "this step trains on the teacher's responses, and the recipe has no teacher"
+    elif cell.teacher.model is not None and cell.data.prompts is None:
+        yield (*key, "data"), "the teacher needs data.prompts to answer; the recipe does not have it"
+
+
+def _logits(cell: CellRecipe, key: Key) -> Iterator[Finding]:
+    if cell.teacher is None or cell.teacher.model is None:
+        has = "the recipe has no teacher" if cell.teacher is None else "this one is recorded (sft can use it)"
+        yield key, f"kd needs a teacher with a model, for its logits; {has}"
+    elif cell.teacher.model.startswith("endpoint:"):
+        yield key, "kd needs the teacher's logits; an endpoint gives text only (sft can use it)"
+
+
+def _made(cell: CellRecipe) -> Iterator[Finding]:
+    for name, made in cell.models.items():
+        here: Key = ("models", name, "train")
+        if not made.train:
+            yield here, "a made model needs at least one training step"
+        for i, step in enumerate(made.train):
+            kind, settings = step_of(step)
+            key: Key = (*here, i, kind)
+            yield from _batches(key, settings)
+            source = getattr(settings, "data", None)
+            if kind == "kd" or source == "teacher":
+                yield key, "a made model trains without a teacher: sft on data: train or data: domain"
+            elif source is not None and getattr(made.data, source) is None:
+                yield (*key, "data"), f"this step trains on {source}, which this model's data does not have"
+
+
+def _judged(cell: CellRecipe, benchmarks: Registry) -> Iterator[Finding]:
+    if cell.judge is not None:
+        return
+    for i, name in enumerate(next(iter(step)) for step in cell.evaluate):
+        if benchmarks[name].program is None:
+            yield ("evaluate", i, name), "a model judges this benchmark, and the recipe has no 'judge'"

@@ -1,0 +1,67 @@
+"""What one cell of a recipe is, assembled from the rooms' own settings."""
+
+from typing import Literal, Self
+
+from pydantic import Field, SerializeAsAny, model_validator
+
+from harness.core.settings import Settings, execution
+from harness.data.settings import DatasetSettings, DataSettings
+from harness.generate.api import GenerateSettings
+from harness.judge.settings import JudgeSettings
+from harness.models.settings import ModelSettings
+from harness.report.settings import ReportSettings
+from harness.train.settings import TrainStep
+
+
+class TeacherSettings(Settings):
+    """Who the student learns from: a model, or responses recorded earlier; exactly one."""
+
+    model: str | None = None
+    """A model reference; it answers `data.prompts`, and its logits serve `kd`."""
+    recorded: DatasetSettings | None = None
+    """Its responses, with their prompts, in a file: enough for `sft` on `data: teacher`."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.model is None) == (self.recorded is None):
+            raise ValueError("a teacher has exactly one of 'model' and 'recorded'")
+        return self
+
+
+class MadeModel(Settings):
+    """A model made by stages of this recipe; other settings name it as artifact:NAME."""
+
+    base: str
+    """Model reference to start from."""
+    data: DataSettings = DataSettings()
+    train: list[TrainStep]
+
+
+class ResourceSettings(Settings):
+    """What one stage may use."""
+
+    gpus: int = execution(0, ge=0)
+
+
+class CellRecipe(Settings):
+    """One cell: everything that a student's training and evaluation depend on, no axis left open."""
+
+    student: ModelSettings
+    teacher: TeacherSettings | None = None
+    models: dict[str, MadeModel] = Field(default_factory=dict)
+    data: DataSettings = DataSettings()
+    train: list[TrainStep] = Field(default_factory=list)
+    """A pipeline of steps; empty for a cell that is only evaluated."""
+    evaluate: list[dict[str, SerializeAsAny[Settings]]]
+    """One-key mappings: benchmark -> its settings."""
+    generate: GenerateSettings = GenerateSettings()
+    judge: JudgeSettings | None = None
+    resources: ResourceSettings = execution(ResourceSettings())
+    seed: int = 0
+    """Training only."""
+    data_seed: int = 0
+    sample_seed: int = 0
+    eval_seed: int = 0
+    keep: Literal["scores", "last", "all"] = execution("all")
+    """What stays on disk when the run is done."""
+    report: ReportSettings = execution(ReportSettings())
