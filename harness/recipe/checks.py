@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator
 
+from harness.core.errors import HarnessError
 from harness.data.settings import DatasetSettings, DataSettings
+from harness.models.refs import parse
 from harness.recipe.faults import Key, nearest
 from harness.recipe.schema import CellRecipe
 from harness.recipe.sections import Registry
 from harness.train.settings import OptimSettings, TrainStep
 
 Finding = tuple[Key, str]
-SCHEMES = ("pypi", "gguf", "path", "hf", "artifact", "pocket", "endpoint")
 
 CHECKED = ("student", "teacher", "models", "data", "train", "evaluate", "judge")
 """The sections that `check` reads."""
@@ -39,27 +40,26 @@ def _references(cell: CellRecipe) -> Iterator[Finding]:
         named.append((("judge", "model"), cell.judge.model))
     named += [(("models", name, "base"), made.base) for name, made in cell.models.items()]
     for key, reference in named:
-        scheme, colon, rest = reference.partition(":")
-        if not colon or not rest or scheme not in SCHEMES:
-            what = f"'{reference}' is not a model reference; write one of {', '.join(f'{s}:...' for s in SCHEMES)}"
-            yield key, what
-        elif scheme == "artifact" and rest not in cell.models:
-            yield key, f"no model '{rest}' in models{nearest(rest, cell.models)}"
+        try:
+            ref = parse(reference)
+        except HarnessError as error:
+            yield key, f"{error.what}; {error.fix}"
+            continue
+        if ref.scheme == "artifact" and ref.value not in cell.models:
+            yield key, f"no model '{ref.value}' in models{nearest(ref.value, cell.models)}"
     yield from _circles(cell)
 
 
 def _circles(cell: CellRecipe) -> Iterator[Finding]:
-    base = {name: made.base.removeprefix("artifact:") for name, made in cell.models.items()}
-    for name in base:
-        seen, here = {name}, base[name]
-        while here in base and cell.models[name].base.startswith("artifact:") and here not in seen:
-            seen.add(here)
-            if not cell.models[here].base.startswith("artifact:"):
-                break
-            here = base[here]
-        else:
+    for name in cell.models:
+        here, seen = name, {name}
+        while here in cell.models and cell.models[here].base.startswith("artifact:"):
+            here = cell.models[here].base.removeprefix("artifact:")
             if here == name:
                 yield ("models", name, "base"), "this model is made from itself"
+            if here in seen:
+                break
+            seen.add(here)
 
 
 def _datasets(cell: CellRecipe) -> Iterator[Finding]:
@@ -101,8 +101,8 @@ def _batches(key: Key, settings: OptimSettings) -> Iterator[Finding]:
 def _teacher_data(cell: CellRecipe, key: Key) -> Iterator[Finding]:
     if cell.teacher is None:
         yield (*key, "data"), "this step trains on the teacher's responses, and the recipe has no teacher"
-    elif cell.teacher.model is not None and cell.data.prompts is None:
-        yield (*key, "data"), "the teacher needs data.prompts to answer; the recipe does not have it"
+    elif cell.teacher.model is not None and cell.data.prompts is None and cell.data.train is None:
+        yield (*key, "data"), "the teacher needs data.prompts (or data.train) to answer; the recipe has neither"
 
 
 def _logits(cell: CellRecipe, key: Key) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from pydantic_core import PydanticUndefined
 
 from harness.core.canonical import Json
 from harness.core.discover import discover
+from harness.models.settings import ModelSettings
 from harness.recipe.axes import SAFE, Axis, Section, bind, bindings, interpolate, read_axes, read_exclude
 from harness.recipe.checks import CHECKED, check
 from harness.recipe.faults import Fault, Key, RecipeError, nearest
@@ -62,6 +63,13 @@ class Recipe:
     def baselines(self) -> list[Cell]:
         """The untrained rows."""
         return [cell for cell in self.cells if cell.baseline is not None]
+
+    @property
+    def summary(self) -> str:
+        """`ok, 12 cells (teacher 2 x seed 6), 1 baseline`."""
+        axes = " x ".join(f"{axis} {len(labels)}" for axis, labels in self.axes.items())
+        swept = _count(len(self.swept), "cell") + (f" ({axes})" if axes else "")
+        return "ok, " + swept + (f", {_count(len(self.baselines), 'baseline')}" if self.baselines else "")
 
 
 def load(path: Path, sets: Sequence[str] = (), benchmarks: Registry | None = None) -> Recipe:
@@ -230,6 +238,10 @@ def cell_name(labels: Mapping[str, str]) -> str:
     return ",".join(f"{axis}={label}" for axis, label in labels.items()) or "cell"
 
 
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
 def _teacher(cell: CellRecipe) -> str:
     return (cell.teacher.model if cell.teacher else None) or ""
 
@@ -242,8 +254,12 @@ def _untrained(cell: CellRecipe, kind: Baseline) -> CellRecipe | None:
     keep: Iterable[str] = ("evaluate", "generate", "judge", "sample_seed", "eval_seed", "resources", "keep", "report")
     if model.startswith("artifact:"):
         keep = (*keep, "models", "seed", "data_seed")
-    student = cell.student if kind == "student" else type(cell.student)(model=model)
-    return CellRecipe.model_construct(**_DEFAULTS | {name: getattr(cell, name) for name in keep} | {"student": student})
+    kept = {name: getattr(cell, name) for name in keep}
+    if kind == "teacher":
+        return CellRecipe.model_construct(
+            **_DEFAULTS | kept | {"student": ModelSettings(model=model), "teacher": cell.teacher}
+        )
+    return CellRecipe.model_construct(**_DEFAULTS | kept | {"student": cell.student})
 
 
 _DEFAULTS: dict[str, Any] = {

@@ -41,10 +41,8 @@ class Validator:
     def __init__(self, benchmarks: Registry) -> None:
         fields: dict[str, Any] = {name: (entry.settings | None, None) for name, entry in benchmarks.items()}
         step = create_model("Evaluate", __base__=Settings, **fields)
-        self._types: dict[str, Any] = {
-            name: Annotated[field.annotation, *field.metadata] for name, field in CellRecipe.model_fields.items()
-        }
-        self._types["evaluate"] = list[step]  # type: ignore[valid-type]
+        self._types: dict[str, Any] = {name: field.annotation for name, field in CellRecipe.model_fields.items()}
+        self._types["evaluate"] = list[step]
         self._adapters = {name: TypeAdapter(kind) for name, kind in self._types.items()}
         self._steps = {"train": list(TrainStep.model_fields), "evaluate": list(benchmarks)}
 
