@@ -1,0 +1,255 @@
+"""Instruction data from files: the usual schemas in, one canonical form out."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from harness.core.errors import HarnessError
+from harness.core.lines import read_lines, write_lines
+from harness.core.seeds import derive_seed
+from harness.data.settings import DatasetSettings, JoinedPrompts
+
+Row = dict[str, Any]
+Message = dict[str, str]
+
+_NAME = "\0name"
+"""The key under which a row carries its conversation's id; no column is called so."""
+_PAIRS = (("instruction", "output"), ("prompt", "response"))
+"""Columns of question and answer in the schemas of one turn."""
+_ROLES = {
+    "human": "user",
+    "user": "user",
+    "gpt": "assistant",
+    "assistant": "assistant",
+    "model": "assistant",
+    "system": "system",
+}
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """One example. Without an assistant's message it is a prompt, to be answered."""
+
+    id: str
+    messages: list[Message]
+    """[{role, content}], role one of system, user, assistant."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What was read, and how many rows were not."""
+
+    conversations: list[Conversation]
+    counts: dict[str, int]
+    """`rows` in the file, `matched` by `where`, `kept`, and `skipped: REASON` for each reason."""
+
+
+def read_dataset(settings: DatasetSettings, data_seed: int) -> Dataset:
+    """Read, join, filter and draw a dataset.
+
+    Schemas: `messages`, `conversations` (ShareGPT), `instruction` [+ `input`] + `output`, `prompt` + `response`. Rows
+    without a user message and rows with an empty response are skipped and counted. Without a response column the rows
+    are prompts. Raises HarnessError for what cannot be read, naming the columns that are there.
+    """
+    if settings.pocket is not None:
+        from harness.data.pocket import conversations
+
+        made = [Conversation(str(c["id"]), c["messages"]) for c in conversations(settings.pocket)]
+        return _drawn(made, Counter(rows=len(made), matched=len(made)), settings.limit, data_seed)
+    if settings.path is None:
+        raise HarnessError("a dataset needs a `path` or `pocket`")
+    rows = _read_rows(settings.path)
+    counts = Counter(rows=len(rows))
+    names = _row_names(rows, settings)
+    rows = [{**row, _NAME: name} for name, row in zip(names, rows, strict=True)]
+    if settings.prompts is not None:
+        rows = _join(rows, settings.prompts, str(settings.path), counts)
+    rows = _matching(rows, settings.where, str(settings.path))
+    counts["matched"] = len(rows)
+    rows = _renamed(rows, settings.columns, str(settings.path))
+    kept = list(_conversations(rows, str(settings.path), counts))
+    return _drawn(kept, counts, settings.limit, data_seed)
+
+
+def write_conversations(path: Path, conversations: Iterable[Conversation]) -> None:
+    """Write the canonical form: one {"id", "messages"} a line."""
+    write_lines(path, ({"id": c.id, "messages": c.messages} for c in conversations))
+
+
+def read_conversations(path: Path) -> list[Conversation]:
+    """Read the canonical form."""
+    return [Conversation(str(record["id"]), record["messages"]) for record in read_lines(path)]
+
+
+def _drawn(kept: list[Conversation], counts: Counter[str], limit: int | None, data_seed: int) -> Dataset:
+    if limit is not None and limit < len(kept):
+        chosen = Random(derive_seed(data_seed, "limit")).sample(range(len(kept)), limit)
+        kept = [kept[i] for i in sorted(chosen)]
+    counts["kept"] = len(kept)
+    return Dataset(kept, dict(counts))
+
+
+def _read_rows(path: Path) -> list[Row]:
+    if not path.is_file():
+        raise HarnessError("no such data file", where=str(path))
+    match path.suffix:
+        case ".parquet":
+            rows = _read_parquet(path)
+        case ".jsonl":
+            rows = list(read_lines(path))
+        case ".json":
+            rows = _read_json(path)
+        case other:
+            raise HarnessError(
+                f"cannot read {other or 'a file without an ending'}",
+                where=str(path),
+                fix="Use .json, .jsonl, .parquet.",
+            )
+    if not all(isinstance(row, dict) for row in rows):
+        raise HarnessError("every record must be an object with named fields", where=str(path))
+    if not rows:
+        raise HarnessError("the file holds no rows", where=str(path))
+    return rows
+
+
+def _read_parquet(path: Path) -> list[Row]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        rows: list[Row] = pq.read_table(path).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise HarnessError(f"not a readable Parquet file ({error})", where=str(path)) from None
+    return rows
+
+
+def _read_json(path: Path) -> list[Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise HarnessError("not UTF-8 text", where=str(path)) from None
+    except json.JSONDecodeError as error:
+        if error.msg == "Extra data":  # JSON lines by the wrong name
+            return list(read_lines(path))
+        where = f"{path}:{error.lineno}"
+        raise HarnessError(f"broken JSON ({error.msg} at column {error.colno})", where=where) from None
+    if not isinstance(data, list):
+        raise HarnessError("a JSON data file must be a list of records", where=str(path))
+    return data
+
+
+def _row_names(rows: list[Row], settings: DatasetSettings) -> list[str]:
+    """Each row's `id` (or join key), or its number where these are missing or not unique among the rows that match."""
+    key = "id" if "id" in rows[0] else settings.prompts.on if settings.prompts else None
+    numbers = [str(i) for i in range(len(rows))]
+    if key is None or any(row.get(key) is None for row in rows):
+        return numbers
+    matching = [str(row[key]) for row in rows if _matches(row, settings.where)]
+    return [str(row[key]) for row in rows] if len(set(matching)) == len(matching) else numbers
+
+
+def _matches(row: Row, where: dict[str, Any]) -> bool:
+    return all(row.get(column) == value for column, value in where.items())
+
+
+def _columns(rows: list[Row]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows[:1000] for name in row if name != _NAME))
+
+
+def _demand(wanted: Iterable[str], rows: list[Row], where: str, what: str) -> None:
+    there = _columns(rows)
+    if absent := [name for name in wanted if name not in there]:
+        raise HarnessError(f"{what}: no column {', '.join(absent)}", where=where, fix=f"Columns: {', '.join(there)}.")
+
+
+def _join(rows: list[Row], joined: JoinedPrompts, where: str, counts: Counter[str]) -> list[Row]:
+    prompts = _read_rows(joined.path)
+    _demand([joined.on], rows, where, "cannot join prompts")
+    _demand([joined.on], prompts, str(joined.path), "cannot join prompts")
+    by_key = {prompt[joined.on]: prompt for prompt in prompts}
+    if len(by_key) < len(prompts):
+        raise HarnessError(f"values of {joined.on!r} occur more than once", where=str(joined.path))
+    found = [by_key[row[joined.on]] | row for row in rows if row[joined.on] in by_key]
+    if len(found) < len(rows):
+        counts["skipped: no prompt to join"] = len(rows) - len(found)
+    return found
+
+
+def _matching(rows: list[Row], where: dict[str, Any], path: str) -> list[Row]:
+    _demand(where, rows, path, "cannot filter by `where`")
+    found = [row for row in rows if _matches(row, where)]
+    if not found:
+        values = {column: sorted({str(row.get(column)) for row in rows})[:10] for column in where}
+        shown = "; ".join(f"{column}: {', '.join(seen)}" for column, seen in values.items())
+        raise HarnessError(f"no row has {where}", where=path, fix=f"Values there (the first ten): {shown}.")
+    return found
+
+
+def _renamed(rows: list[Row], columns: dict[str, str], where: str) -> list[Row]:
+    _demand(columns.values(), rows, where, "`columns`")
+    usual = {"messages", "conversations", "instruction", "input", "output", "prompt", "response", "system"}
+    if strange := sorted(set(columns) - usual):
+        fix = f"Known: {', '.join(sorted(usual))}."
+        raise HarnessError(f"`columns` names no usual column: {', '.join(strange)}", where=where, fix=fix)
+    return [{**row, **{usual: row.get(actual) for usual, actual in columns.items()}} for row in rows]
+
+
+def _conversations(rows: list[Row], where: str, counts: Counter[str]) -> Iterator[Conversation]:
+    there = set(_columns(rows))
+    for row in rows:
+        messages = _messages(row, there, where)
+        if reason := _unusable(messages):
+            counts[f"skipped: {reason}"] += 1
+        else:
+            yield Conversation(row[_NAME], messages)
+
+
+def _messages(row: Row, there: set[str], where: str) -> list[Message]:
+    where = f"{where}, row {row[_NAME]}"
+    for name in ("messages", "conversations"):
+        if name in there:
+            return [_message(turn, where) for turn in row.get(name) or ()]
+    schema = next((pair for pair in _PAIRS if pair[0] in there), None)
+    if schema is None:
+        raise HarnessError(
+            "no known schema: needs messages, conversations, instruction or prompt",
+            where=where,
+            fix=f"Name the columns with `columns:`. Columns: {', '.join(sorted(there))}.",
+        )
+    asked, answered = schema
+    question = _text(row.get(asked), where)
+    if extra := _text(row.get("input"), where).strip():
+        question = f"{question}\n\n{extra}"
+    messages = [{"role": "user", "content": question}]
+    if system := _text(row.get("system"), where):
+        messages.insert(0, {"role": "system", "content": system})
+    if answered in there:
+        messages.append({"role": "assistant", "content": _text(row.get(answered), where)})
+    return messages
+
+
+def _message(turn: Any, where: str) -> Message:
+    if not isinstance(turn, dict):
+        raise HarnessError("a turn must be an object", where=where)
+    role = turn.get("role", turn.get("from"))
+    if role not in _ROLES:
+        raise HarnessError(f"unknown role {role!r}", where=where, fix=f"Known: {', '.join(_ROLES)}.")
+    return {"role": _ROLES[role], "content": _text(turn.get("content", turn.get("value")), where)}
+
+
+def _text(value: Any, where: str) -> str:
+    if value is not None and not isinstance(value, str):
+        raise HarnessError(f"expected text, found {type(value).__name__}", where=where)
+    return value or ""
+
+
+def _unusable(messages: list[Message]) -> str | None:
+    if not any(m["role"] == "user" and m["content"].strip() for m in messages):
+        return "no user message"
+    if any(m["role"] == "assistant" and not m["content"].strip() for m in messages):
+        return "empty response"
+    return None

