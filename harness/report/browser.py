@@ -8,7 +8,7 @@ import pandas as pd
 from harness.core.canonical import Json
 from harness.report.groups import group_cells
 from harness.report.load import RunData
-from harness.report.tables import metric_title
+from harness.report.tables import benchmark_title
 
 LIMIT_BYTES = 6_000_000
 _CUTS = (4000, 2000, 1000, 500, 200, 80)
@@ -38,10 +38,9 @@ def browser_data(run: RunData, limit: int = LIMIT_BYTES) -> dict[str, Json]:
     for row in frame.to_dict("records"):
         if row["cell"] in place:
             _add(items, {str(k): v for k, v in row.items()}, place, cut)
-    names = {m.benchmark: metric_title(m, run).split(" ")[0] for m in run.metrics}
     return {
         "cells": [{"title": titles[c], "shown": c in first} for c in order],
-        "benchmarks": {b: names.get(b, b) for b in frame["benchmark"].astype(str).unique()},
+        "benchmarks": {b: benchmark_title(b) for b in frame["benchmark"].astype(str).unique()},
         "items": list(items.values()),
         "cut": cut,
     }

@@ -9,7 +9,7 @@ from harness.report.groups import group_cells
 from harness.report.load import SEED_AXIS, RunData
 from harness.report.measure import COVERAGE, Estimate, Measures
 from harness.report.numbers import digits, interval, number
-from harness.report.tables import Column, Table, metric_title
+from harness.report.tables import Column, Table, benchmark_title, metric_title
 
 
 def warnings(run: RunData, measures: Measures) -> list[str]:
@@ -28,13 +28,14 @@ def warnings(run: RunData, measures: Measures) -> list[str]:
     for benchmark in dict.fromkeys(j.benchmark for j in run.judges if j.calibrated is False):
         names = ", ".join(dict.fromkeys(j.judge for j in run.judges if j.benchmark == benchmark))
         found.append(
-            f"{benchmark}: the judge ({names}) is not calibrated. It may order models; its scores mean no more."
+            f"{benchmark_title(benchmark)}: the judge ({names}) is not calibrated. "
+            "It may order models; its scores mean no more."
         )
     for benchmark in dict.fromkeys(j.benchmark for j in run.judges):
         asked = {(j.judge, j.protocol) for j in run.judges if j.benchmark == benchmark}
         if len(asked) > 1:
             names = "; ".join(sorted(f"{judge}, {protocol}" for judge, protocol in asked))
-            found.append(f"{benchmark}: several judges ({names}). Their scores must not be compared.")
+            found.append(f"{benchmark_title(benchmark)}: several judges ({names}). Their scores must not be compared.")
     if len(run.axes.get(SEED_AXIS, ())) < 2 and any(not g.baseline for g in groups):
         found.append("One seed: every interval is over questions only. Training again may move any score further.")
     if run.git.get("dirty"):
@@ -54,8 +55,9 @@ def _sentence(run: RunData, c: Comparison) -> str:
     if c.difference is None:
         return f"{who}: a score is missing or below the coverage floor."
     d = c.difference
+    unit = "percentage points" if c.metric.unit == "%" else c.metric.unit
     shown = Estimate(d.value, d.low, d.high, d.stderr, 0, 0, 0)
-    size = f"{number(d.value, digits(d.stderr, d.value), sign=True)} {interval(shown, sign=True)} {c.metric.unit}"
+    size = f"{number(d.value, digits(d.stderr, d.value), sign=True)} {interval(shown, sign=True)} {unit}"
     if c.verdict in ("better", "worse"):
         return f"{who}: {size}."
     if c.verdict == "no difference shown":
@@ -70,7 +72,7 @@ def _sentence(run: RunData, c: Comparison) -> str:
 def judge_table(run: RunData) -> Table | None:
     """Who judged what, and whether it was calibrated; None for a run without judges."""
     state = {True: "calibrated", False: "not calibrated", None: "a program"}
-    rows = tuple((j.benchmark, j.judge, j.protocol, state[j.calibrated], j.note) for j in run.judges)
+    rows = tuple((benchmark_title(j.benchmark), j.judge, j.protocol, state[j.calibrated], j.note) for j in run.judges)
     titles = ("benchmark", "judge", "protocol", "calibration", "note")
     return Table("judges", "Judges", tuple(Column(t, t) for t in titles), rows) if rows else None
 

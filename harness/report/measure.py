@@ -44,6 +44,8 @@ class Estimate:
     seeds: int
     marks: tuple[str, ...] = ()
     best: bool = False
+    decimals: int | None = None
+    """How many to print, where its column has settled that."""
 
 
 class Measures:

@@ -28,6 +28,11 @@ def p_text(p: float | None) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
+def decimals(estimate: Estimate) -> int:
+    """How many decimals an estimate is printed with."""
+    return digits(estimate.stderr, estimate.value) if estimate.decimals is None else estimate.decimals
+
+
 def symbols(estimate: Estimate) -> str:
     """The marks' symbols, in the legend's order."""
     return "".join(symbol for mark, (symbol, _) in MARKS.items() if mark in estimate.marks)
@@ -37,7 +42,7 @@ def interval(estimate: Estimate, *, sign: bool = False) -> str:
     """`[low, high]`, or nothing where it is not known."""
     if estimate.low is None or estimate.high is None:
         return ""
-    d = digits(estimate.stderr, estimate.value)
+    d = decimals(estimate)
     return f"[{number(estimate.low, d, sign=sign)}, {number(estimate.high, d, sign=sign)}]"
 
 
@@ -48,7 +53,7 @@ def count(estimate: Estimate) -> str:
 
 def value_text(estimate: Estimate, *, sign: bool = False) -> str:
     """The value with its error's digits, and its marks."""
-    return number(estimate.value, digits(estimate.stderr, estimate.value), sign=sign) + symbols(estimate)
+    return number(estimate.value, decimals(estimate), sign=sign) + symbols(estimate)
 
 
 def plain(estimate: Estimate, *, sign: bool = False) -> str:

@@ -2,6 +2,8 @@
 
 import re
 
+import pandas as pd
+
 from harness.report.measure import MARKS, Estimate
 from harness.report.numbers import digits, number, p_text, plain, value_text
 from harness.report.tables import Column, Entry, Table
@@ -32,6 +34,12 @@ def entry_text(entry: Entry, column: Column) -> str:
     if isinstance(entry, float):
         return number(entry, digits(None, entry))
     return "–" if entry is None else str(entry)
+
+
+def readable(table: Table) -> pd.DataFrame:
+    """The table as texts under its readers' titles: what a terminal shows."""
+    rows = [[entry_text(e, c) for c, e in zip(table.columns, row, strict=True)] for row in table.rows]
+    return pd.DataFrame(rows, columns=[c.title for c in table.columns])
 
 
 def to_markdown(table: Table) -> str:

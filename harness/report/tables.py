@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 from harness.report.groups import Group, group_cells
 from harness.report.load import MetricInfo, RunData
 from harness.report.measure import COVERAGE, MARKS, OVERALL, Estimate, Measures
+from harness.report.numbers import digits
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def headline_table(run: RunData, measures: Measures) -> Table:
     groups = group_cells(run)
     columns = [_metric_column(m, run) for m in metrics]
     grid = [[measures.estimate(g, m) for m in metrics] for g in groups]
-    return _rows_of_groups("scores", "Scores", groups, columns, _mark_best(grid, metrics, groups), run)
+    return _rows_of_groups("scores", "Scores", groups, columns, _finish_columns(grid, metrics, groups), run)
 
 
 def category_table(run: RunData, measures: Measures, metric: MetricInfo) -> Table | None:
@@ -73,20 +75,25 @@ def category_table(run: RunData, measures: Measures, metric: MetricInfo) -> Tabl
         return None
     names.sort(key=lambda c: not c.startswith("turn_"))
     groups = group_cells(run)
-    columns = [Column(c, c.replace("_", " "), metric.unit, "estimate") for c in names]
+    columns = [Column(c, c.replace("_", " "), "", "estimate") for c in names]
     grid = [[measures.estimate(g, metric, c) for c in names] for g in groups]
     name = f"{metric.benchmark}_{metric.metric}_categories"
-    title = f"{metric_title(metric, run)} by category"
-    return _rows_of_groups(name, title, groups, columns, _mark_best(grid, [metric] * len(names), groups), run)
+    title = f"{metric_title(metric, run)} by category, {metric.unit}"
+    return _rows_of_groups(name, title, groups, columns, _finish_columns(grid, [metric] * len(names), groups), run)
 
 
 _NAMES = {"mt_bench": "MT-Bench", "alpaca_eval": "AlpacaEval", "arena_hard": "Arena-Hard", "lm_eval": "lm-eval"}
 
 
+def benchmark_title(name: str) -> str:
+    """A benchmark as its authors write it."""
+    return _NAMES.get(name, name.replace("_", " "))
+
+
 def metric_title(metric: MetricInfo, run: RunData) -> str:
     """`mt_bench`, or `pocket domain` where the benchmark has several headline metrics."""
     several = sum(m.benchmark == metric.benchmark and m.headline for m in run.metrics) > 1
-    name = _NAMES.get(metric.benchmark, metric.benchmark.replace("_", " "))
+    name = benchmark_title(metric.benchmark)
     return f"{name} {metric.metric.replace('_', ' ')}" if several or not metric.headline else name
 
 
@@ -126,13 +133,19 @@ def _labels(group: Group, axes: Sequence[str]) -> list[str]:
     return [labels.get(axis, "") for axis in axes]
 
 
-def _mark_best(
+def _finish_columns(
     grid: Sequence[Sequence[Estimate | None]], metrics: Sequence[MetricInfo], groups: Sequence[Group]
 ) -> list[list[Estimate | None]]:
-    """Mark each column's best of the sweep; scores below the coverage floor take no part."""
+    """Settle each column's decimals and mark its best of the sweep; a score below the coverage floor cannot be."""
     out = [list(row) for row in grid]
     only_baselines = all(g.baseline for g in groups)
     for k, metric in enumerate(metrics):
+        alike = [j for j, other in enumerate(metrics) if other == metric]
+        errors = [e.stderr for row in out for j in alike if (e := row[j]) is not None and e.stderr]
+        places = digits(float(np.median(errors))) if errors else None
+        for row in out:
+            entry = row[k]
+            row[k] = entry and replace(entry, decimals=places)
         ranked = [
             (e.value, i)
             for i, row in enumerate(out)
@@ -143,9 +156,7 @@ def _mark_best(
         ]
         if len(ranked) > 1:
             _, best = max(ranked) if metric.direction == "higher" else min(ranked)
-            entry = out[best][k]
-            assert entry is not None
-            out[best][k] = replace(entry, best=True)
+            out[best][k] = (chosen := out[best][k]) and replace(chosen, best=True)
     return out
 
 

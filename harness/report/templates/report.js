@@ -95,10 +95,10 @@
     if (!given) { box.append(make("div", "none", "not evaluated")); return box; }
     const [words, verdict, value, status] = given;
     head.append(make("span", status === "ok" ? "score" : "score failed", status === "ok" ? String(value) : status));
-    box.append(words === null ? make("div", "none", "no answer") : make("div", "text", words));
+    box.append(words === null ? make("div", "none", "no answer") : make("div", "words", words));
     if (verdict) {
       const details = make("details");
-      details.append(make("summary", "", "Verdict"), make("div", "text verdict-text", verdict));
+      details.append(make("summary", "", "Verdict"), make("div", "words verdict-text", verdict));
       box.append(details);
     }
     return box;
@@ -109,8 +109,8 @@
     const head = make("header");
     head.append(make("span", "", data.benchmarks[item.b]), make("span", "", item.c.replaceAll("_", " ")),
       make("span", "", `${item.i}, turn ${item.t}`));
-    box.append(head, make("div", "text asked", item.q === null ? "(question not recorded)" : item.q));
-    if (item.r) box.append(make("div", "text reference", `Reference: ${item.r}`));
+    box.append(head, make("div", "words asked", item.q === null ? "(question not recorded)" : item.q));
+    if (item.r) box.append(make("div", "words reference", `Reference: ${item.r}`));
     const grid = make("div", "answers");
     grid.append(...cells.map((c) => answer(item, c)));
     box.append(grid);

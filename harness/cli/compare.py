@@ -1,0 +1,50 @@
+"""`harness compare`."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from harness.cli._options import RESULTS, Format, Results
+
+
+def compare(
+    run: Annotated[str, typer.Argument(help="A run's name or folder.", show_default=False)],
+    results: Results = RESULTS,
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="A row, a single cell, or labels such as method=sft; the run's first baseline by default."),
+    ] = None,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(help="Fail unless it holds: '[METRIC:] better', 'not worse' or 'not worse than 0.5'."),
+    ] = None,
+    format_: Format = "table",
+) -> None:
+    """Compare a run's cells with a baseline: paired differences, intervals, corrected p, what could have been seen.
+
+    Examples:
+
+        harness compare quickstart
+
+        harness compare quickstart --baseline method=sft --require 'mt_bench: not worse than 0.5'
+    """
+    from harness.cli._output import emit
+    from harness.plan.runs import find_run
+    from harness.report.comparisons import comparison_table, comparisons
+    from harness.report.comparisons import require as broken_by
+    from harness.report.load import load_run
+    from harness.report.measure import Measures
+    from harness.report.render_table import readable
+
+    data = load_run(find_run(results, run).path)
+    found = comparisons(data, Measures(data), baseline)
+    table = comparison_table(data, found)
+    emit(readable(table) if format_ == "table" else table.frame(), format_)
+    if format_ == "table":
+        print("\n".join(table.notes), file=sys.stderr)
+    broken = [f"{requirement}: {line}" for requirement in require or [] for line in broken_by(found, requirement)]
+    for line in broken:
+        print(f"does not hold: {line}", file=sys.stderr)
+    if broken:
+        raise typer.Exit(1)

@@ -1,0 +1,26 @@
+"""`harness report`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli._options import RESULTS, Results
+
+
+def report(
+    run: Annotated[str, typer.Argument(help="A run's name or folder.", show_default=False)],
+    results: Results = RESULTS,
+    out: Annotated[Path | None, typer.Option(help="Where to write; the run's own folder by default.")] = None,
+) -> None:
+    """Write a run's report again: report.html, report.md, tables and figures. Prints the page's path.
+
+    Example: harness report quickstart --out reports/quickstart
+    """
+    from harness.plan.runs import find_run
+    from harness.report.html import render
+
+    folder = find_run(results, run).path
+    print(f"reading {folder}", file=sys.stderr)
+    print(render(folder, out or folder))
