@@ -24,7 +24,14 @@ def plan(recipe: RecipeFile, set_: Sets = None, results: Results = RESULTS, form
     done = Counter(s.kind for i, s in built.stages.items() if store.has(i))
     calls = judge_calls(built, store)
     rows = [
-        {"stage": k, "asked": built.asked[k], "unique": n, "done": done[k], "to run": n - done[k], "judge calls": calls[k]}
+        {
+            "stage": k,
+            "asked": built.asked[k],
+            "unique": n,
+            "done": done[k],
+            "to run": n - done[k],
+            "judge calls": calls[k],
+        }
         for k, n in unique.items()
     ]
     total = {"stage": "total"} | {c: sum(r[c] for r in rows) for c in rows[0] if c != "stage"}  # type: ignore[misc]

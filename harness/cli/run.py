@@ -44,9 +44,7 @@ def run(
     todo = sum(not store.has(i) for i in plan.stages)
     _say(f"{plan.recipe.name}: {len(plan.cells)} cells, {len(plan.stages)} stages, {todo} to run")
     with _progress.show(todo) as listen:
-        outcome = execute(
-            plan.stages, store, run=plan.recipe.name, jobs=jobs, gpus=visible_gpus(), listen=listen
-        )
+        outcome = execute(plan.stages, store, run=plan.recipe.name, jobs=jobs, gpus=visible_gpus(), listen=listen)
     if outcome.built or not folder.record.exists() or outcome.failed:
         write_record(folder, plan, outcome, collect(folder, plan, store))
         _report(folder.path)

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from harness.core.errors import HarnessError
 from harness.core.settings import Settings
-from harness.data.settings import DataSettings
+from harness.data.settings import DatasetSettings, DataSettings
 from harness.models.settings import ModelSettings
 from harness.recipe.load import Cell, Recipe
 from harness.recipe.schema import CellRecipe, TeacherSettings
@@ -93,15 +93,12 @@ class _Builder:
 
     def cell(self, cell: Cell) -> PlannedCell:
         """The cell's row: its model, trained unless it is a baseline, on every benchmark."""
-        for name, model in self.settings.models.items():
-            steps = self._train(model.train, self._model(ModelSettings(model=model.base)), model.data, None)
+        for name, made in self.settings.models.items():
+            steps = self._train(made.train, self._model(ModelSettings(model=made.base)), made.data, None)
             self.made[name] = Weights(steps[-1].stage, name, steps[-1].part)
         trained: list[Weights] = []
-        if cell.baseline == "teacher":
-            model = self._teacher()
-            assert model is not None, "only a teacher with a model becomes a baseline"
-        else:
-            model = self._model(self.settings.student)
+        teacher = self._teacher() if cell.baseline == "teacher" else None
+        model = teacher or self._model(self.settings.student)
         if cell.baseline is None and self.settings.train:
             trained = self._train(self.settings.train, model, self.settings.data, self.settings.teacher)
             model = trained[-1]
@@ -137,28 +134,24 @@ class _Builder:
         return made
 
     def _data(self, which: str, data: DataSettings, teacher: TeacherSettings | None) -> Stage:
-        seed = self.settings.data_seed
-        if which != "teacher":
-            settings = {"train": data.train, "domain": data.domain}[which]
-            assert settings is not None, "the schema checks that a step's data is there"
-            return self._share(dataset.stage(settings, seed, which))
+        if which == "train":
+            return self._dataset(data.train, which)
+        if which == "domain":
+            return self._dataset(data.domain, which)
         assert teacher is not None, "the schema checks that there is a teacher"
         if teacher.recorded is not None:
-            return self._share(dataset.stage(teacher.recorded, seed, "recorded responses"))
-        model = self._teacher()
-        prompts = data.prompts or data.train
-        assert model is not None and prompts is not None, "the schema checks that there is something to answer"  # noqa: PT018
-        settings = self.settings
-        return self._share(
-            respond.stage(
-                model,
-                self._share(dataset.stage(prompts, seed, "prompts")),
-                teacher.responses,
-                settings.generate,
-                settings.sample_seed,
-                settings.resources.gpus,
-            )
-        )
+            return self._dataset(teacher.recorded, "recorded responses")
+        return self._respond(teacher, self._dataset(data.prompts or data.train, "prompts"))
+
+    def _dataset(self, settings: DatasetSettings | None, title: str) -> Stage:
+        assert settings is not None, "the schema checks that the data a step names is there"
+        return self._share(dataset.stage(settings, self.settings.data_seed, title))
+
+    def _respond(self, teacher: TeacherSettings, prompts: Stage) -> Stage:
+        model, cell = self._teacher(), self.settings
+        assert model is not None, "a teacher without recorded responses has a model"
+        gpus = cell.resources.gpus
+        return self._share(respond.stage(model, prompts, teacher.responses, cell.generate, cell.sample_seed, gpus))
 
     def _evaluate(self, name: str, settings: Settings, model: Weights) -> Evaluated:
         asked = glue.asked(name, settings)

@@ -1,8 +1,9 @@
 """Gather what a run's finished stages hold into the run folder: tables, transcripts, curves, the tools' own files."""
 
-import shutil
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -11,8 +12,8 @@ from harness.core.canonical import Json
 from harness.core.lines import read_lines
 from harness.plan.build import Evaluated, Plan, PlannedCell
 from harness.plan.runs import RunFolder
+from harness.stages import answer, judge, score
 from harness.stages import benchmark as glue
-from harness.stages import judge, score
 from harness.store.store import Store
 
 _TRANSCRIPT = ("benchmark", "item", "category", "turn", "question", "answer", "reference", "verdict", "value", "status")
@@ -28,13 +29,14 @@ def collect(folder: RunFolder, plan: Plan, store: Store) -> dict[str, Json]:
     samples, scores, transcripts = [], [], []
     for cell, evaluated in ready:
         of_samples, of_scores = score.read(store.path(evaluated.score.id))
-        labels = {"cell": cell.name, "baseline": cell.cell.baseline is not None} | {
-            axis: cell.cell.labels.get(axis) for axis in axes
-        }
+        labels: dict[str, Any] = {"cell": cell.name, "baseline": cell.cell.baseline is not None}
+        labels |= {axis: cell.cell.labels.get(axis) for axis in axes}
         judged = judge.describe(evaluated.verdicts)
         samples.append(of_samples.assign(**labels))
         scores.append(of_scores.assign(**labels, judge=judged["judge"]))
-        transcripts.append(pd.DataFrame(_transcript(store, evaluated), columns=list(_TRANSCRIPT)).assign(cell=cell.name))
+        transcripts.append(
+            pd.DataFrame(_transcript(store, evaluated), columns=list(_TRANSCRIPT)).assign(cell=cell.name)
+        )
         _export(folder, store, cell, evaluated)
     lead = ["cell", "baseline", *axes]
     _table(folder, "samples", samples, [*lead, *SAMPLE_COLUMNS])
@@ -45,9 +47,7 @@ def collect(folder: RunFolder, plan: Plan, store: Store) -> dict[str, Json]:
     return {"judges": _judges(plan), "metrics": _metrics(plan), "training": training, "warnings": []}
 
 
-def _table(
-    folder: RunFolder, name: str, frames: list[pd.DataFrame], columns: list[str], *, csv: bool = True
-) -> None:
+def _table(folder: RunFolder, name: str, frames: list[pd.DataFrame], columns: list[str], *, csv: bool = True) -> None:
     frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
     frame = frame[columns]
     frame.to_parquet(folder.path / f"{name}.parquet", index=False)
@@ -61,25 +61,26 @@ def _transcript(store: Store, evaluated: Evaluated) -> Iterator[dict[str, Json]]
     tasks = {(t.item, t.turn): t for t in judge.read_tasks(store.path(evaluated.verdicts.id))}
     verdicts = {(v.item, v.turn, v.repeat): v for v in judge.read_verdicts(store.path(evaluated.verdicts.id))}
     seen = set()
-    for row in samples.itertuples():
-        key = (row.item, row.turn, row.repeat)
+    for row in _records(samples):
+        key = (row["item"], row["turn"], row["repeat"])
         if key in seen:  # a benchmark may score one verdict under several metrics
             continue
         seen.add(key)
         task, verdict = tasks.get(key[:2]), verdicts.get(key)
         evidence = task.evidence if task else {}
         yield {
-            "benchmark": row.benchmark,
-            "item": row.item,
-            "category": row.category,
-            "turn": row.turn,
+            **{column: row[column] for column in ("benchmark", "item", "category", "turn", "status")},
             "question": evidence.get("question"),
             "answer": evidence.get("answer"),
             "reference": evidence.get("reference"),
             "verdict": verdict.text if verdict else None,
-            "value": None if pd.isna(row.value) else float(row.value),
-            "status": row.status,
+            "value": None if pd.isna(row["value"]) else float(row["value"]),
         }
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    records: list[dict[str, Any]] = frame.to_dict("records")  # type: ignore[assignment]
+    return records
 
 
 def _export(folder: RunFolder, store: Store, cell: PlannedCell, evaluated: Evaluated) -> None:
@@ -87,8 +88,6 @@ def _export(folder: RunFolder, store: Store, cell: PlannedCell, evaluated: Evalu
     bench = glue.by_name(evaluated.benchmark)
     target = folder.path / evaluated.benchmark
     target.mkdir(exist_ok=True)
-    from harness.stages import answer
-
     verdicts = store.path(evaluated.verdicts.id)
     bench.export(
         target,
@@ -108,7 +107,7 @@ def _training(plan: Plan, store: Store) -> tuple[list[dict[str, Json]], list[pd.
                 continue
             out = store.path(trained.stage.id)
             step = f"{number} {trained.stage.params['step']}"
-            summary = pd.read_json(out / "training.json", typ="series").to_dict()
+            summary = json.loads((out / "training.json").read_text())
             counts.append({"cell": cell.name, "step": step} | summary)
             curves.append(_curve(out / "log.jsonl").assign(cell=cell.name, step_name=step))
     return counts, curves
@@ -131,12 +130,3 @@ def _judges(plan: Plan) -> list[dict[str, Json]]:
 def _metrics(plan: Plan) -> list[dict[str, Json]]:
     names = dict.fromkeys(e.benchmark for cell in plan.cells for e in cell.evaluated)
     return [{"benchmark": name} | metric.__dict__ for name in names for metric in glue.by_name(name).metrics]
-
-
-def clear(folder: RunFolder) -> None:
-    """Remove the tables of an earlier try, so that none outlives the cells it was made from."""
-    for entry in folder.path.iterdir() if folder.path.exists() else ():
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()

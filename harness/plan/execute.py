@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import connection
 
@@ -70,10 +70,12 @@ def execute(
 
 
 def _needed(stages: Mapping[str, Stage], found: set[str]) -> dict[str, Stage]:
-    """What is not there and leads to something that is not there: an evicted input of a finished stage is not rebuilt."""
+    """What is not there and is asked for: an evicted input of a finished stage is not rebuilt."""
     wanted: set[str] = set()
     consumers = {given.id for stage in stages.values() for given in stage.inputs.values()}
-    for stage_id, stage in reversed(stages.items()):  # inputs come before what stands on them, so ends come first here
+    for stage_id, stage in reversed(
+        list(stages.items())
+    ):  # inputs come before what stands on them, so ends come first here
         if stage_id in found:
             continue
         if stage_id not in consumers or stage_id in wanted:
@@ -82,8 +84,8 @@ def _needed(stages: Mapping[str, Stage], found: set[str]) -> dict[str, Stage]:
     return {i: s for i, s in stages.items() if i in wanted and i not in found}
 
 
-def _check_gpus(stages: "Sequence[Stage] | object", gpus: Sequence[str]) -> None:
-    for stage in stages:  # type: ignore[attr-defined]
+def _check_gpus(stages: Iterable[Stage], gpus: Sequence[str]) -> None:
+    for stage in stages:
         if stage.gpus > len(gpus):
             raise HarnessError(
                 f"asks for {stage.gpus} GPU(s), this machine offers {len(gpus)}",
@@ -112,6 +114,7 @@ class _Scheduler:
         self.groups: list[_Group] = []
         self.busy_until: dict[str, float] = {}
         self.rows: dict[str, int] = {}
+        self.kinds = {i: s.kind for i, s in missing.items()}
         self.ledger = Ledger(store.ledger)
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(worker.PRELOAD)
@@ -138,7 +141,7 @@ class _Scheduler:
         for stage_id, stage in self.pending.items():
             if not self.waiting_for[stage_id] and self.busy_until.get(stage_id, 0.0) <= now:
                 groups.setdefault(stage.session or stage_id, []).append(stage)
-        return sorted(groups.values(), key=lambda g: (g[0].place == "driver" and not g[0].light))
+        return sorted(groups.values(), key=lambda g: g[0].place == "driver" and not g[0].light)
 
     def _start_what_fits(self) -> None:
         for stages in self._ready():
@@ -199,7 +202,7 @@ class _Scheduler:
     def _take(self, group: _Group, event: Event) -> None:
         self.listen(event)
         if isinstance(event, Started):
-            self.rows[event.stage] = self.ledger.stage_started(event.stage, self.run)
+            self.rows[event.stage] = self._row(event.stage)
         if not isinstance(event, Ended):
             return
         stage = next(s for s in group.stages if s.id == event.stage)
@@ -215,6 +218,9 @@ class _Scheduler:
             for waiting in self.waiting_for.values():
                 waiting.discard(stage.id)
 
+    def _row(self, stage_id: str) -> int:
+        return self.ledger.stage_started(stage_id, self.run, self.kinds[stage_id])
+
     def _over(self, group: _Group) -> None:
         """A process or thread has ended; what it did not report on died with it."""
         group.stop()
@@ -222,7 +228,7 @@ class _Scheduler:
             fix = "Run again: what it had finished is kept. Out of memory? Lower the batch size."
             reason = str(HarnessError("the worker process died", where=stage.title, fix=fix))
             if stage.id not in self.rows:
-                self.rows[stage.id] = self.ledger.stage_started(stage.id, self.run)
+                self.rows[stage.id] = self._row(stage.id)
             self._take(group, Ended(stage.id, stage.title, "failed", 0.0, reason))
         self.groups.remove(group)
         self.slots += group.slots

@@ -12,5 +12,5 @@ def visible_gpus() -> list[str]:
         return [gpu for gpu in named.split(",") if gpu and gpu != "-1"]
     if shutil.which("nvidia-smi") is None:
         return []
-    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30)  # noqa: S607
+    listed = subprocess.run(["nvidia-smi", "-L"], check=False, capture_output=True, text=True, timeout=30)  # noqa: S607
     return [str(i) for i, line in enumerate(listed.stdout.splitlines()) if line.startswith("GPU ")]

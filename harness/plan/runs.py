@@ -132,5 +132,7 @@ def read_scores(folder: RunFolder) -> pd.DataFrame:
     """The run's tidy scores table."""
     path = folder.path / "scores.parquet"
     if not path.exists():
-        raise HarnessError("this run has no scores yet", where=str(folder.path), fix="`harness status` says how far it is.")
+        raise HarnessError(
+            "this run has no scores yet", where=str(folder.path), fix="`harness status` says how far it is."
+        )
     return pd.read_parquet(path)

@@ -30,7 +30,9 @@ def stages_of(results: Path, run: str) -> pd.DataFrame:
         state, note = _state(store, stage_id), ""
         if state in ("waiting", "partial") and stage_id in last and last[stage_id].status == "failed":
             state, note = "failed", last[stage_id].error.strip().splitlines()[-1]
-        rows.append({"stage": stage_id[:12], "kind": stage["kind"], "title": stage["title"], "state": state, "note": note})
+        rows.append(
+            {"stage": stage_id[:12], "kind": stage["kind"], "title": stage["title"], "state": state, "note": note}
+        )
     return pd.DataFrame(rows, columns=["stage", "kind", "title", "state", "note"])
 
 

@@ -6,7 +6,7 @@ from pydantic import Field, SerializeAsAny, model_validator
 
 from harness.core.settings import Settings, execution
 from harness.data.settings import DatasetSettings, DataSettings
-from harness.generate.api import GenerateSettings
+from harness.generate.api import GenerateSettings, ResponseSettings
 from harness.judge.settings import JudgeSettings
 from harness.models.settings import ModelSettings
 from harness.report.settings import ReportSettings
@@ -20,6 +20,8 @@ class TeacherSettings(Settings):
     """A model reference; it answers `data.prompts`, and its logits serve `kd`."""
     recorded: DatasetSettings | None = None
     """Its responses, with their prompts, in a file: enough for `sft` on `data: teacher`."""
+    responses: ResponseSettings = ResponseSettings()
+    """How a teacher with a model answers `data.prompts` (or the prompts of `data.train`)."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:

@@ -8,11 +8,15 @@ from harness.core.canonical import Json, digest
 from harness.core.lines import read_lines, write_lines
 from harness.core.settings import identity
 from harness.judge.api import JudgeTask, Verdict
+from harness.judge.identity import judge_digest
+from harness.judge.program import run_program
+from harness.judge.protocols import PROTOCOLS
 from harness.judge.settings import JudgeSettings
 from harness.stages import answer
 from harness.stages import benchmark as glue
 from harness.stages.api import Context, Kind, Stage
 from harness.stages.model import Weights
+from harness.store.ledger import Ledger
 
 
 def program_stage(bench: glue.Asked, answers: Stage) -> Stage:
@@ -21,20 +25,29 @@ def program_stage(bench: glue.Asked, answers: Stage) -> Stage:
     return _stage(bench, answers, params, {}, light=True)
 
 
-def model_stage(
-    bench: glue.Asked, answers: Stage, settings: JudgeSettings, served: Weights | None, gpus: int
-) -> Stage:
+def model_stage(bench: glue.Asked, answers: Stage, settings: JudgeSettings, served: Weights | None, gpus: int) -> Stage:
     """The stage in which a model judges: at an endpoint, or `served` here.
 
     A judge that we serve takes a job slot (and GPUs); one at an endpoint only waits for the network.
     """
-    params = {**bench.params, "judge": identity(settings) | {"protocol_version": PROTOCOLS[settings.protocol].version}}
+    judge = identity(settings) | {
+        "protocol_version": PROTOCOLS[settings.protocol].version,
+        "prompts": _prompt_set(bench),
+        "part": served.part if served else "",
+    }
+    params = {**bench.params, "judge": judge}
     execution = {"judge": settings.model_dump(mode="json")}
     if served is None:
         return _stage(bench, answers, params, execution, light=True)
-    params["judge"]["weights_part"] = served.part
-    session = f"judge/{digest({'params': params['judge'], 'weights': served.stage.id})}"
+    execution["weights"] = served.stage.id
+    session = f"judge/{served.stage.id}/{served.part}/{digest(identity(settings.serve) if settings.serve else {})}"
     return _stage(bench, answers, params, execution, light=False, served=served, session=session, gpus=gpus)
+
+
+def _prompt_set(bench: glue.Asked) -> str:
+    """What the judge's prompts are known by: their file's digest, or the benchmark's version."""
+    file = bench.files.get("file:prompts")
+    return file.id if file is not None else f"{bench.name}/{bench.params['benchmark_version']}"
 
 
 def _stage(
@@ -98,6 +111,20 @@ def _run(ctx: Context) -> None:
         verdicts = _ask_model(ctx, tasks)
     write_lines(ctx.out / "tasks.jsonl", (asdict(task) for task in tasks))
     write_lines(ctx.out / "verdicts.jsonl", (asdict(verdict) for verdict in verdicts))
+
+
+def _ask_model(ctx: Context, tasks: list[JudgeTask]) -> list[Verdict]:
+    settings = JudgeSettings.model_validate_json(json.dumps(ctx.execution["judge"]))
+    judge = judge_digest(settings, prompts=ctx.params["judge"]["prompts"], weights=ctx.execution.get("weights"))
+    with Ledger(ctx.store.ledger) as ledger:
+        return ask_all(
+            tasks,
+            settings,
+            judge_digest=judge,
+            ledger=ledger,
+            connect=lambda: _connection(ctx, settings),
+            progress=ctx.progress,
+        )
 
 
 KIND = Kind("judge", 1, _run)

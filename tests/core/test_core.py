@@ -95,7 +95,9 @@ def test_journal_cuts_a_torn_line_and_goes_on(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.text()), st.data())
-def test_journal_survives_a_cut_anywhere(tmp_path_factory: pytest.TempPathFactory, texts: list[str], data: st.DataObject) -> None:
+def test_journal_survives_a_cut_anywhere(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str], data: st.DataObject
+) -> None:
     path = tmp_path_factory.mktemp("j") / "j.jsonl"
     with Journal(path) as journal:
         for text in texts:

@@ -55,7 +55,9 @@ def test_imports_go_down(path: Path) -> None:
         same = LEVEL[other] == LEVEL[room]
         below = LEVEL[other] > LEVEL[room]
         assembles = room == "recipe" and module == "settings"  # the schema is put together from every room's settings
-        assert below or other == room or assembles, f"{relative} imports {other}.{module}: {'beside' if same else 'above'} it"
+        assert below or other == room or assembles, (
+            f"{relative} imports {other}.{module}: {'beside' if same else 'above'} it"
+        )
 
 
 def test_command_line_starts_without_torch() -> None:

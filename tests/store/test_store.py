@@ -64,7 +64,11 @@ def test_lock_keeps_others_out_and_dies_with_its_owner(store: Store) -> None:
 
 @pytest.mark.parametrize(
     ("number", "words"),
-    [(errno.ENOSPC, "the disk is full"), (errno.EROFS, "cannot write to the store"), (errno.EIO, "cannot use the store")],
+    [
+        (errno.ENOSPC, "the disk is full"),
+        (errno.EROFS, "cannot write to the store"),
+        (errno.EIO, "cannot use the store"),
+    ],
 )
 def test_faults_say_what_to_do(number: int, words: str) -> None:
     fault = store_fault(OSError(number, os.strerror(number), "results/x"), Path("results"))
