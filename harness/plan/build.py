@@ -94,14 +94,15 @@ class _Builder:
     def cell(self, cell: Cell) -> PlannedCell:
         """The cell's row: its model, trained unless it is a baseline, on every benchmark."""
         for name, made in self.settings.models.items():
-            steps = self._train(made.train, self._model(ModelSettings(model=made.base)), made.data, None)
-            self.made[name] = Weights(steps[-1].stage, name, steps[-1].part)
+            base = self._model(ModelSettings(model=made.base))
+            self.made[name] = self._train(name, made.train, base, made.data, None)[-1]
         trained: list[Weights] = []
         teacher = self._teacher() if cell.baseline == "teacher" else None
         model = teacher or self._model(self.settings.student)
         if cell.baseline is None and self.settings.train:
-            trained = self._train(self.settings.train, model, self.settings.data, self.settings.teacher)
+            trained = self._train(cell.name, self.settings.train, model, self.settings.data, self.settings.teacher)
             model = trained[-1]
+        model = Weights(model.stage, cell.name, model.part)
         evaluated = [
             self._evaluate(name, settings, model) for e in self.settings.evaluate for name, settings in e.items()
         ]
@@ -119,7 +120,12 @@ class _Builder:
         return None if teacher is None or teacher.model is None else self._model(ModelSettings(model=teacher.model))
 
     def _train(
-        self, steps: Sequence[TrainStep], model: Weights, data: DataSettings, teacher: TeacherSettings | None
+        self,
+        name: str,
+        steps: Sequence[TrainStep],
+        model: Weights,
+        data: DataSettings,
+        teacher: TeacherSettings | None,
     ) -> list[Weights]:
         """The pipeline's steps, each starting from what the one before made."""
         made: list[Weights] = []
@@ -128,7 +134,7 @@ class _Builder:
             assert settings is not None, "the schema lets only steps with one key pass"
             dataset_stage = self._data(settings.data, data, teacher)
             gpus = self.settings.resources.gpus
-            model = train.stage(step, model, dataset_stage, self._teacher(), self.settings.seed, gpus)
+            model = train.stage(step, model, dataset_stage, self._teacher(), self.settings.seed, gpus, name)
             model = Weights(self._share(model.stage), model.name, model.part)
             made.append(model)
         return made

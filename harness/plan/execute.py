@@ -167,12 +167,14 @@ class _Scheduler:
         orders = tuple(read_order(self.store, stage.id) for stage in stages)
         receiver, sender = connection.Pipe(duplex=False)
         if stages[0].place == "driver":
-            return _Group(stages, receiver, gpus, slots, self._thread(orders, sender))
+            return _Group(stages, receiver, gpus, slots, self._thread(orders, sender, gpus))
         return _Group(stages, receiver, gpus, slots, self._process(orders, sender, gpus))
 
-    def _thread(self, orders: tuple[Order, ...], sender: "connection.Connection[Event, None]") -> Callable[[], None]:
+    def _thread(
+        self, orders: tuple[Order, ...], sender: "connection.Connection[Event, None]", gpus: tuple[str, ...]
+    ) -> Callable[[], None]:
         """Driver stages run in a daemon thread: stopping the driver stops it, and its servers die with the driver."""
-        threading.Thread(target=worker.run_orders, args=(self.store, orders, sender), daemon=True).start()
+        threading.Thread(target=worker.run_orders, args=(self.store, orders, gpus, sender), daemon=True).start()
         return lambda: None
 
     def _process(

@@ -39,7 +39,7 @@ def work(assignment: Assignment, channel: "connection.Connection[Event, None]") 
     import torch
 
     torch.set_num_threads(assignment.threads)
-    run_orders(Store(assignment.store), assignment.orders, channel)
+    run_orders(Store(assignment.store), assignment.orders, assignment.gpus, channel)
 
 
 def _die_with_parent() -> None:
@@ -49,9 +49,11 @@ def _die_with_parent() -> None:
     os._exit(1)
 
 
-def run_orders(store: Store, orders: Sequence[Order], channel: "connection.Connection[Event, None]") -> None:
+def run_orders(
+    store: Store, orders: Sequence[Order], gpus: Sequence[str], channel: "connection.Connection[Event, None]"
+) -> None:
     """Run stages in a session of their own; every outcome goes down the channel, a failure stops none of the others."""
-    session = Session()
+    session = Session(gpus)
     try:
         for order in orders:
             channel.send(Started(order.id, order.title))

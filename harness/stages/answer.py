@@ -23,7 +23,7 @@ def stage(bench: glue.Asked, model: Weights, settings: GenerateSettings, eval_se
         execution={**bench.execution, "generate": {"batch_size": settings.batch_size}},
         session=session_key(model.stage.id, model.part, settings),
         gpus=gpus,
-        title=f"{bench.name} answers of {model.name}",
+        title=f"{bench.name}: answers of {model.name}",
     )
 
 

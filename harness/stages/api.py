@@ -1,7 +1,7 @@
 """What a stage is: a pure function of parameters and input artifacts to an output folder, named before it runs."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -93,7 +93,9 @@ class Context:
 class Session:
     """What the stages of one process share, loaded once and closed at its end."""
 
-    def __init__(self) -> None:
+    def __init__(self, gpus: Sequence[str] = ()) -> None:
+        self.gpus = tuple(gpus)
+        """The GPUs this session may use."""
         self._loaded: dict[str, Any] = {}
         self._stack = contextlib.ExitStack()
 

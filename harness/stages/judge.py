@@ -8,10 +8,12 @@ from harness.core.canonical import Json, digest
 from harness.core.lines import read_lines, write_lines
 from harness.core.settings import identity
 from harness.judge.api import JudgeTask, Verdict
+from harness.judge.client import ask_blocking, unrecorded
 from harness.judge.identity import judge_digest
 from harness.judge.program import run_program
 from harness.judge.protocols import PROTOCOLS
-from harness.judge.settings import JudgeSettings
+from harness.judge.server import Server, serve
+from harness.judge.settings import JudgeSettings, ServeSettings
 from harness.stages import answer
 from harness.stages import benchmark as glue
 from harness.stages.api import Context, Kind, Stage
@@ -30,13 +32,13 @@ def model_stage(bench: glue.Asked, answers: Stage, settings: JudgeSettings, serv
 
     A judge that we serve takes a job slot (and GPUs); one at an endpoint only waits for the network.
     """
-    judge = identity(settings) | {
+    judge: dict[str, Json] = identity(settings) | {
         "protocol_version": PROTOCOLS[settings.protocol].version,
         "prompts": _prompt_set(bench),
         "part": served.part if served else "",
     }
     params = {**bench.params, "judge": judge}
-    execution = {"judge": settings.model_dump(mode="json")}
+    execution: dict[str, Json] = {"judge": settings.model_dump(mode="json")}
     if served is None:
         return _stage(bench, answers, params, execution, light=True)
     execution["weights"] = served.stage.id
@@ -72,7 +74,7 @@ def _stage(
         gpus=gpus,
         place="driver",
         light=light,
-        title=f"judge {answers.title}",
+        title=answers.title.replace("answers", "verdicts", 1),
     )
 
 
@@ -117,14 +119,25 @@ def _ask_model(ctx: Context, tasks: list[JudgeTask]) -> list[Verdict]:
     settings = JudgeSettings.model_validate_json(json.dumps(ctx.execution["judge"]))
     judge = judge_digest(settings, prompts=ctx.params["judge"]["prompts"], weights=ctx.execution.get("weights"))
     with Ledger(ctx.store.ledger) as ledger:
-        return ask_all(
+        server = None
+        if settings.serve is not None and unrecorded(tasks, judge, ledger):
+            server = _server(ctx, settings.serve)
+        return ask_blocking(
             tasks,
             settings,
             judge_digest=judge,
             ledger=ledger,
-            connect=lambda: _connection(ctx, settings),
             progress=ctx.progress,
+            base_url=server.base_url if server else None,
+            api_key=server.api_key if server else None,
         )
+
+
+def _server(ctx: Context, settings: ServeSettings) -> Server:
+    """The judge's server: started when first needed, shared by the session, stopped at its end."""
+    folder = ctx.inputs["judge"] / ctx.params["judge"]["part"]
+    log = ctx.store.root / "logs" / f"judge-{ctx.id[:12]}.log"
+    return ctx.session.get("server", lambda: serve(folder, settings, log, ctx.session.gpus))
 
 
 KIND = Kind("judge", 1, _run)

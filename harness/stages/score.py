@@ -13,7 +13,7 @@ from harness.stages.api import Context, Kind, Stage
 def stage(bench: glue.Asked, answers: Stage, verdicts: Stage) -> Stage:
     """The stage that scores one model on one benchmark."""
     inputs = {"answers": answers, "verdicts": verdicts, **bench.files}
-    title = f"score {verdicts.title}"
+    title = verdicts.title.replace("verdicts", "scores", 1)
     return Stage(
         KIND.name, KIND.version, bench.params, inputs, bench.execution, place="driver", light=True, title=title
     )

@@ -9,9 +9,11 @@ from harness.stages.model import Weights
 from harness.train.settings import KDSettings, SFTSettings, TrainStep
 
 
-def stage(step: TrainStep, student: Weights, data: Stage, teacher: Weights | None, seed: int, gpus: int) -> Weights:
-    """The stage of one step; `teacher` is an input only where the step's loss asks for logits."""
-    name = "sft" if step.sft is not None else "kd"
+def stage(
+    step: TrainStep, student: Weights, data: Stage, teacher: Weights | None, seed: int, gpus: int, name: str
+) -> Weights:
+    """The stage of one step, called `name`; `teacher` is an input only where the step's loss asks for logits."""
+    kind = "sft" if step.sft is not None else "kd"
     settings = step.sft or step.kd
     assert settings is not None, "the schema lets only steps with one key pass"
     inputs = {"student": student.stage, "data": data}
@@ -19,18 +21,19 @@ def stage(step: TrainStep, student: Weights, data: Stage, teacher: Weights | Non
     if step.kd is not None and teacher is not None:
         inputs["teacher"] = teacher.stage
         parts["teacher"] = teacher.part
-    params = {"step": name, "settings": identity(settings), "seed": seed, "parts": parts}
+    params = {"step": kind, "settings": identity(settings), "seed": seed, "parts": parts}
     execution = {"save_every": settings.save_every}
-    title = f"{name} {student.name}"
-    made = Stage(KIND.name, KIND.version, params, inputs, execution, gpus=gpus, title=title)
-    return Weights(made, title, "model")
+    made = Stage(KIND.name, KIND.version, params, inputs, execution, gpus=gpus, title=f"{kind} {name}")
+    return Weights(made, name, "model")
 
 
 def _run(ctx: Context) -> None:
     from harness.train.run import train
 
-    kind = {"sft": SFTSettings, "kd": KDSettings}[ctx.params["step"]]
-    settings = kind.model_validate_json(json.dumps(ctx.params["settings"] | ctx.execution), by_name=True)
+    kinds: dict[str, type[SFTSettings | KDSettings]] = {"sft": SFTSettings, "kd": KDSettings}
+    settings = kinds[ctx.params["step"]].model_validate_json(
+        json.dumps(ctx.params["settings"] | ctx.execution), by_name=True
+    )
     folders = {role: ctx.inputs[role] / part for role, part in ctx.params["parts"].items()}
     train(
         folders["student"],
