@@ -8,10 +8,12 @@ seed are the same whatever the size, and the general ones the same whatever the 
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from random import Random
 from typing import Literal
 
 from harness.core.canonical import Json
+from harness.core.errors import HarnessError
 from harness.core.seeds import derive_seed
 from harness.data import pocket_general, pocket_shop
 from harness.data.pocket_truth import Turn, check, solve
@@ -56,7 +58,10 @@ def items(part: Part, split: Literal["train", "eval"], *seed: Json, category: st
 
 
 def questions(number: int, seed: Json) -> list[Item]:
-    """`number` different held-out items in turn from the eight categories, the same share of each."""
+    """`number` different held-out items in turn from the eight categories, the same share of each.
+
+    Raises HarnessError when the world is too small for that many.
+    """
     shares = {name: len(range(start, number, len(CATEGORIES))) for start, name in enumerate(CATEGORIES)}
     columns = [_different(name, share, seed) for name, share in shares.items()]
     return [column[row] for row in range(max(shares.values())) for column in columns if row < len(column)]
@@ -65,10 +70,14 @@ def questions(number: int, seed: Json) -> list[Item]:
 def _different(category: str, number: int, seed: Json) -> list[Item]:
     found: dict[str, Item] = {}
     stream = items(CATEGORIES[category], "eval", seed, category=category)
-    while len(found) < number:
-        item = next(stream)
+    for item in islice(stream, 50 * number):
         found.setdefault("\n".join(turn.text for turn in item.turns), item)
-    return list(found.values())
+        if len(found) == number:
+            return list(found.values())
+    raise HarnessError(
+        f"the pocket world has fewer than {number} held-out {category} items",
+        fix=f"Ask for fewer than {len(found) * len(CATEGORIES)} questions.",
+    )
 
 
 def conversations(settings: PocketData) -> list[dict[str, Json]]:

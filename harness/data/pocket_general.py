@@ -3,14 +3,14 @@
 from random import Random
 
 from harness.data.pocket_truth import Turn, turn
-from harness.data.pocket_words import COLORS, MAX_NUMBER, NOUNS
+from harness.data.pocket_words import COLORS, LISTED, NOUNS
 
 Turns = tuple[Turn, Turn]
 
 
 def copy(rng: Random) -> Turns:
     """Repeat words as they are; then only an end of them."""
-    words = rng.sample(NOUNS, rng.randint(3, 6))
+    words = rng.sample(NOUNS, rng.randint(3, 5))
     end = rng.choice(("first", "last"))
     return (
         turn(f"copy the words : {' '.join(words)}", op="copy", words=words),
@@ -21,12 +21,12 @@ def copy(rng: Random) -> Turns:
 def order(rng: Random) -> Turns:
     """Reverse words or sort numbers; then the other way round."""
     if rng.random() < 0.5:
-        words = rng.sample(NOUNS, rng.randint(3, 5))
+        words = rng.sample(NOUNS, rng.randint(3, 4))
         return (
             turn(f"reverse the words : {' '.join(words)}", op="reverse", words=words),
             turn("now reverse it", op="copy", words=words),
         )
-    numbers = rng.sample(range(MAX_NUMBER + 1), rng.randint(3, 4))
+    numbers = rng.sample(LISTED, 3)
     return (
         turn(f"sort from smallest to largest : {_text(numbers)}", op="ascending", numbers=numbers),
         turn("now from largest to smallest", op="descending", numbers=numbers),
@@ -35,8 +35,8 @@ def order(rng: Random) -> Turns:
 
 def count(rng: Random) -> Turns:
     """How often a word occurs; then another."""
-    asked = rng.sample(COLORS, 3)
-    words = rng.choices(asked, k=rng.randint(3, 6))
+    asked = rng.sample(COLORS, 2)
+    words = rng.choices(asked, k=rng.randint(3, 5))
     return (
         turn(f"how many {asked[0]} in : {' '.join(words)}", op="count", words=words, word=asked[0]),
         turn(f"and how many {asked[1]}", op="count", words=words, word=asked[1]),
@@ -45,9 +45,9 @@ def count(rng: Random) -> Turns:
 
 def arithmetic(rng: Random) -> Turns:
     """Add or take away; then once more with the result."""
-    a, b = rng.randint(0, 15), rng.randint(0, 15)
     op = rng.choice(("plus", "minus"))
-    a, b = (a, b) if op == "plus" else (max(a, b), min(a, b))
+    b = rng.randint(1, 5)
+    a = rng.randint(0 if op == "plus" else b, 20)
     first = turn(f"what is {a} {op} {b} ?", op=op, a=a, b=b)
     step = rng.randint(1, 5)
     if rng.random() < 0.5 or int(first.answer) < step:
@@ -57,7 +57,7 @@ def arithmetic(rng: Random) -> Turns:
 
 def compare(rng: Random) -> Turns:
     """The largest or smallest number; then the other end."""
-    numbers = rng.sample(range(MAX_NUMBER + 1), rng.randint(3, 5))
+    numbers = rng.sample(LISTED, rng.randint(3, 4))
     one, other = rng.sample(("largest", "smallest"), 2)
     return (
         turn(f"what is the {one} of {_text(numbers)} ?", op=one, numbers=numbers),

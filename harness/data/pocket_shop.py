@@ -4,7 +4,7 @@ from random import Random
 
 from harness.data.pocket_general import Turns
 from harness.data.pocket_truth import turn
-from harness.data.pocket_words import CATEGORIES, CATEGORY_OF, COLORS, MATERIALS, MAX_NUMBER, PRODUCTS, SIZES
+from harness.data.pocket_words import CATEGORIES, CATEGORY_OF, COLORS, LISTED, MATERIALS, PRODUCTS, SIZES
 
 
 def extraction(rng: Random) -> Turns:
@@ -14,7 +14,7 @@ def extraction(rng: Random) -> Turns:
         "color": rng.choice(COLORS),
         "size": rng.choice(SIZES),
         "material": rng.choice(MATERIALS),
-        "price": str(rng.randint(1, MAX_NUMBER)),
+        "price": str(rng.choice(LISTED)),
     }
     names = rng.sample(sorted(record), 5)
     text = " ; ".join(f"{name} {record[name]}" for name in names)
@@ -28,11 +28,10 @@ def extraction(rng: Random) -> Turns:
 def price(rng: Random) -> Turns:
     """What two items cost together or apart; then with shipping or a reduction."""
     one, other = rng.sample(PRODUCTS, 2)
-    a, b = rng.randint(1, 15), rng.randint(1, 15)
+    a, b = rng.randint(6, 20), rng.randint(1, 5)
     if rng.random() < 0.5:
         first = turn(f"item {one} price {a} ; item {other} price {b} ; what does both cost ?", op="plus", a=a, b=b)
     else:
-        (one, a), (other, b) = sorted([(one, a), (other, b)], key=lambda pair: -pair[1])
         text = f"item {other} price {b} ; item {one} price {a} ; how much more does the {one} cost ?"
         first = turn(text, op="minus", a=a, b=b)
     total, step = int(first.answer), rng.randint(1, 5)

@@ -20,8 +20,9 @@ CATEGORIES = {
 """The shop's shelves and what lies on each: knowledge that only the domain part of the data teaches."""
 CATEGORY_OF = {product: category for category, products in CATEGORIES.items() for product in products}
 PRODUCTS = tuple(CATEGORY_OF)
-MAX_NUMBER = 40
-NUMBERS = tuple(str(n) for n in range(MAX_NUMBER + 1))
+LISTED = range(21)
+"""Numbers that questions list; answers go up to the last of NUMBERS."""
+NUMBERS = tuple(str(n) for n in range(31))
 
 _GRAMMAR = _words(
     """
