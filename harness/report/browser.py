@@ -15,14 +15,14 @@ _CUTS = (4000, 2000, 1000, 500, 200, 80)
 _TEXTS = ("question", "answer", "reference", "verdict")
 
 
-def browser_data(run: RunData, limit: int = LIMIT_BYTES) -> dict[str, Json]:
+def browser_data(run: RunData, limit: int | None = None) -> dict[str, Json]:
     """Cells, benchmarks and items; `cut` is the length that longer texts were cut to, or null.
 
     An item is one judged turn: {b: benchmark, c: category, i: id, t: turn, q: question, r: reference,
     a: {cell number: [answer, verdict, value, status]}}.
     """
     frame = run.transcripts
-    cut = None
+    cut, limit = None, LIMIT_BYTES if limit is None else limit
     if _bytes(frame) > limit:
         cut = next((c for c in _CUTS if _bytes(frame, c) <= limit), _CUTS[-1])
     groups = group_cells(run)

@@ -16,7 +16,7 @@ from harness.report.load import SEED_AXIS, RunData, load_run
 from harness.report.measure import Estimate, Measures
 from harness.report.numbers import count, interval, p_text, value_text
 from harness.report.render_table import entry_text, is_signed, marks_title, to_csv, to_latex, to_markdown
-from harness.report.style import save
+from harness.report.style import dark_style, save
 from harness.report.tables import Column, Table, category_table, headline_table
 
 
@@ -92,7 +92,7 @@ def _assets(run: RunData) -> dict[str, Any]:
     data = browser_data(run)
     return {
         "policy": policy + "; base-uri 'none'; form-action 'none'",
-        "style": Markup((folder / "report.css").read_text(encoding="utf-8")),  # noqa: S704 (our own file)
+        "style": Markup((folder / "report.css").read_text(encoding="utf-8") + dark_style()),  # noqa: S704 (our own file)
         "script": Markup(script),  # noqa: S704 (our own file)
         "samples": Markup(safe_json(data)),  # noqa: S704 (escaped by safe_json)
         "sample_count": len(data["items"]),

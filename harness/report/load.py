@@ -107,16 +107,15 @@ def load_run(folder: Path) -> RunData:
     text = recipe.read_text(encoding="utf-8") if recipe.exists() else ""
     where = str(folder / "run.json")
     axes = {str(axis): tuple(str(v) for v in labels) for axis, labels in record["axes"].items()}
-    lead = ("cell", *axes)
     return RunData(
         name=str(record["name"]),
         cells=_cells(record["cells"], _score_stages(folder / "plan.json"), where),
         metrics=_typed(MetricInfo, record["metrics"], where),
         axes=axes,
-        samples=_table(folder / "samples.parquet", (*lead, *SAMPLE_COLUMNS), axes),
-        scores=_table(folder / "scores.parquet", (*lead, *SCORE_COLUMNS), axes),
-        transcripts=_table(folder / "transcripts.parquet", (*_TRANSCRIPT, "status"), {}, optional=True),
-        curves=_table(folder / "curves.parquet", _CURVES, {}, optional=True),
+        samples=_table(folder / "samples.parquet", ("cell", *SAMPLE_COLUMNS)),
+        scores=_table(folder / "scores.parquet", ("cell", *SCORE_COLUMNS)),
+        transcripts=_table(folder / "transcripts.parquet", (*_TRANSCRIPT, "status"), optional=True),
+        curves=_table(folder / "curves.parquet", _CURVES, optional=True),
         judges=_typed(JudgeInfo, record.get("judges", []), where),
         training=_typed(TrainingInfo, record.get("training", []), where),
         warnings=tuple(str(w) for w in record.get("warnings", [])),
@@ -171,7 +170,7 @@ def _typed(kind: type[T], rows: Sequence[Mapping[str, Json]], where: str) -> tup
         raise HarnessError(f"an entry does not fit {kind.__name__} ({error})", where=where, fix=_RERUN) from None
 
 
-def _table(path: Path, columns: Sequence[str], axes: Mapping[str, object], *, optional: bool = False) -> pd.DataFrame:
+def _table(path: Path, columns: Sequence[str], *, optional: bool = False) -> pd.DataFrame:
     if not path.exists():
         if optional:
             return pd.DataFrame(columns=list(columns))
@@ -183,8 +182,6 @@ def _table(path: Path, columns: Sequence[str], axes: Mapping[str, object], *, op
     missing = [c for c in columns if c not in frame.columns]
     if missing:
         raise HarnessError(f"has no column {', '.join(missing)}", where=str(path), fix=_RERUN)
-    for axis in axes:
-        frame[axis] = frame[axis].map(lambda v: None if pd.isna(v) else str(v))
     for column in {"value", "stderr"} & set(frame.columns):
         frame[column] = frame[column].astype("Float64").astype("float64")
     return frame

@@ -19,7 +19,8 @@ from harness.report.groups import Group
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 INK, MUTED, GRID = "#1c2128", "#66707d", "#d5dae1"
-_ROLES = {INK: "ink", MUTED: "muted", GRID: "grid"}
+_ON_DARK = ("#4aa8e0", "#ff8a4c", "#34c79a", "#e6a3c4", "#f2b93b", "#8accf2")
+_ROLES = {INK: "ink", MUTED: "muted", GRID: "grid"} | {c.lower(): f"series{k}" for k, c in enumerate(COLOURS)}
 
 _RC: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -103,14 +104,14 @@ def _with_classes(found: re.Match[str]) -> str:
     return f'class="{" ".join(names)}" style="{style}"' if names else f'style="{style}"'
 
 
-_STANDALONE = """<style>
-@media (prefers-color-scheme: dark) {
- .ink-f { fill: #e8ebef !important } .ink-s { stroke: #e8ebef !important }
- .muted-f { fill: #9aa4b2 !important } .muted-s { stroke: #9aa4b2 !important }
- .grid-f { fill: #3a424d !important } .grid-s { stroke: #3a424d !important }
-}
-</style>
-"""
+DARK = {"ink": "#e8ebef", "muted": "#9aa4b2", "grid": "#3a424d"} | {f"series{k}": c for k, c in enumerate(_ON_DARK)}
+"""What each role's colour becomes on a dark ground."""
+
+
+def dark_style() -> str:
+    """CSS that recolours a figure where the reader prefers dark."""
+    rules = [f".{r}-f {{ fill: {c} !important }} .{r}-s {{ stroke: {c} !important }}" for r, c in DARK.items()]
+    return "@media screen and (prefers-color-scheme: dark) {\n" + "\n".join(rules) + "\n}\n"
 
 
 def save(draw: Callable[[], Figure], name: str, folder: Path) -> str:
@@ -119,7 +120,9 @@ def save(draw: Callable[[], Figure], name: str, folder: Path) -> str:
         drawn = draw()
     svg = to_svg(drawn, name)
     end_of_tag = svg.index(">") + 1
-    (folder / f"{name}.svg").write_text(svg[:end_of_tag] + "\n" + _STANDALONE + svg[end_of_tag:], encoding="utf-8")
+    (folder / f"{name}.svg").write_text(
+        svg[:end_of_tag] + f"\n<style>{dark_style()}</style>" + svg[end_of_tag:], encoding="utf-8"
+    )
     for kind, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None, "Producer": None})):
         buffer = BytesIO()
         with mpl.rc_context(_RC):
