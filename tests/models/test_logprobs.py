@@ -58,8 +58,8 @@ def test_logprobs_and_gradients_are_those_of_plain_float64(case: dict[str, Any],
 def test_divergence_and_gradients_are_those_of_plain_float64(
     case: dict[str, Any], chunk: int, temperature: float
 ) -> None:
-    names = ("hidden", "head", "teacher_hidden", "teacher_head")
-    got = kl_divergence(*(case[n] for n in names), temperature=temperature, chunk=chunk)
+    both = case["hidden"], case["head"], case["teacher_hidden"], case["teacher_head"]
+    got = kl_divergence(*both, temperature=temperature, chunk=chunk)
     exact = _exact(case)
     p = torch.softmax(exact["teacher_hidden"] @ exact["teacher_head"].T / temperature, -1).detach()
     q = torch.softmax(exact["hidden"] @ exact["head"].T / temperature, -1)

@@ -1,0 +1,72 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from harness.data.readers import read_dataset, write_conversations
+from harness.data.settings import DatasetSettings, PocketData
+from harness.models.pocket import build, parse_spec
+from harness.train.run import train
+from harness.train.settings import KDSettings, SFTSettings
+
+torch.set_num_threads(1)
+Run = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def teacher_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wider model with the same tokenizer."""
+    folder = tmp_path_factory.mktemp("teacher")
+    build(parse_spec("llama?layers=1&width=48&heads=4&seed=9"), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def conversations(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """48 conversations of one or two turns."""
+    data = read_dataset(DatasetSettings(pocket=PocketData(examples=48)), 0)
+    file = tmp_path_factory.mktemp("data") / "conversations.jsonl"
+    write_conversations(file, data.conversations)
+    return file
+
+
+@pytest.fixture
+def run(pocket_folder: Path, teacher_folder: Path, conversations: Path, tmp_path: Path) -> Run:
+    """Train and return the output folder; `name` tells runs of one test apart, `work` is kept between calls."""
+
+    def _run(
+        name: str = "run",
+        kd: dict[str, Any] | None = None,
+        progress: Callable[..., None] = lambda *_, **__: None,
+        seed: int = 0,
+        student: Path = pocket_folder,
+        teacher: Path | None = teacher_folder,
+        data: Path = conversations,
+        **optim: Any,
+    ) -> Path:
+        values = {"batch_size": 8, "micro_batch_size": 4, "learning_rate": 5e-3, "save_every": 2, **optim}
+        settings = SFTSettings(**values) if kd is None else KDSettings.model_validate({**values, **kd})
+        out = tmp_path / name
+        out.mkdir(exist_ok=True)
+        train(
+            student,
+            data,
+            settings,
+            out=out,
+            work=tmp_path / f"{name}-work",
+            seed=seed,
+            progress=progress,
+            teacher_folder=teacher,
+        )
+        return out
+
+    return _run
+
+
+@pytest.fixture
+def curve() -> Callable[[Path], list[dict[str, float]]]:
+    """The log of an output folder."""
+    return lambda out: [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
