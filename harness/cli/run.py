@@ -45,11 +45,12 @@ def run(
     _say(f"{plan.recipe.name}: {len(plan.cells)} cells, {len(plan.stages)} stages, {todo} to run")
     with _progress.show(todo) as listen:
         outcome = execute(plan.stages, store, run=plan.recipe.name, jobs=jobs, gpus=visible_gpus(), listen=listen)
-    if outcome.built or not folder.record.exists() or outcome.failed:
+    if outcome.built or outcome.failed or not folder.report.exists():
+        folder.report.unlink(missing_ok=True)
         write_record(folder, plan, outcome, collect(folder, plan, store))
         _report(folder.path)
     _say(f"executed {len(outcome.built)} of {len(plan.stages)} stages in {outcome.seconds:.1f} s")
-    _say(f"report: {folder.path / 'report.html'}")
+    _say(f"report: {folder.report}")
     if outcome.failed:
         blocked = f", {len(outcome.blocked)} could not run for it" if outcome.blocked else ""
         raise HarnessError(f"{len(outcome.failed)} stage(s) failed{blocked}", fix="Mend the cause and run again.")

@@ -46,6 +46,13 @@ def write_lines(path: Path, records: Iterable[Json]) -> None:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file that is whole whenever it is there."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
 class Journal:
     """An append-only JSON-lines file that survives kill -9: each append is synced, a torn last line is cut off.
 

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from pydantic import Field
+
 from harness.core.settings import Settings, execution
 
 
@@ -52,3 +54,11 @@ class Engine(Protocol):
     def complete(self, requests: Sequence[Request], on_done: Callable[[list[Completion]], None]) -> None:
         """Complete all requests; `on_done` gets each batch as soon as it is finished (that is where work is saved)."""
         ...
+
+
+class ResponseSettings(Settings):
+    """How a teacher answers the prompts that a student is trained on."""
+
+    temperature: float = Field(0.0, ge=0)
+    """0 is greedy."""
+    max_new_tokens: int = Field(512, ge=1)

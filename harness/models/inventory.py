@@ -1,6 +1,7 @@
 """Which models this machine has, without loading any."""
 
 import importlib.metadata
+import os
 
 from harness.core.canonical import Json
 
@@ -13,7 +14,7 @@ def installed() -> list[Row]:
     for package in importlib.metadata.distributions():
         for file in package.files or ():
             if file.suffix == ".gguf":
-                size = file.locate().stat().st_size
+                size = os.stat(file.locate()).st_size
                 rows.append(_row(f"pypi:{package.name.replace('-', '_')}", "installed package", size))
     return rows
 

@@ -1,6 +1,7 @@
 """Gather what a run's finished stages hold into the run folder: tables, transcripts, curves, the tools' own files."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from harness.stages import benchmark as glue
 from harness.store.store import Store
 
 _TRANSCRIPT = ("benchmark", "item", "category", "turn", "question", "answer", "reference", "verdict", "value", "status")
+
+_UNSAFE = re.compile(r"[^\w.=,+-]+")
+"""What a judge's name may hold and a file's may not: `hf:org/name`."""
 
 
 def collect(folder: RunFolder, plan: Plan, store: Store) -> dict[str, Json]:
@@ -92,7 +96,7 @@ def _export(folder: RunFolder, store: Store, cell: PlannedCell, evaluated: Evalu
     bench.export(
         target,
         cell.name,
-        judge.describe(evaluated.verdicts)["judge"],
+        _UNSAFE.sub("-", judge.describe(evaluated.verdicts)["judge"]),
         answer.read(store.path(evaluated.answers.id)),
         judge.read_tasks(verdicts),
         judge.read_verdicts(verdicts),
@@ -129,4 +133,8 @@ def _judges(plan: Plan) -> list[dict[str, Json]]:
 
 def _metrics(plan: Plan) -> list[dict[str, Json]]:
     names = dict.fromkeys(e.benchmark for cell in plan.cells for e in cell.evaluated)
-    return [{"benchmark": name} | metric.__dict__ for name in names for metric in glue.by_name(name).metrics]
+    return [
+        {"benchmark": name, "metric": metric.name} | {k: v for k, v in vars(metric).items() if k != "name"}
+        for name in names
+        for metric in glue.by_name(name).metrics
+    ]

@@ -1,7 +1,7 @@
 """Runs: one execution of a recipe, in a folder of plain files."""
 
 import json
-import os
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ import pandas as pd
 
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
+from harness.core.lines import write_atomically
 from harness.plan.build import Plan
 from harness.plan.execute import Outcome
 from harness.store.provenance import provenance
@@ -27,6 +28,11 @@ class RunFolder:
     def plan(self) -> Path:
         """The cells with their stage ids."""
         return self.path / "plan.json"
+
+    @property
+    def report(self) -> Path:
+        """The page; written last, so that its presence says that the rest is there."""
+        return self.path / "report.html"
 
     @property
     def record(self) -> Path:
@@ -50,9 +56,20 @@ def find_run(results: Path, run: str) -> RunFolder:
 
 
 def write_plan(folder: RunFolder, plan: Plan, judge_epoch: int) -> None:
-    """Write down what is about to run: the resolved recipe, the cells, the stages."""
-    folder.path.mkdir(parents=True, exist_ok=True)
+    """Write down what is about to run: the resolved recipe, the cells, the stages.
+
+    Where that differs from what is there, the folder is emptied first: no table outlives the cells it was made from.
+    """
+    text = _plan_text(plan, judge_epoch)
+    if folder.plan.exists() and folder.plan.read_text() == text:
+        return
+    shutil.rmtree(folder.path, ignore_errors=True)
+    folder.path.mkdir(parents=True)
     (folder.path / "recipe.yaml").write_text(plan.recipe.text)
+    write_atomically(folder.plan, text)
+
+
+def _plan_text(plan: Plan, judge_epoch: int) -> str:
     stages = {i: {"kind": s.kind, "title": s.title, "inputs": _inputs(s.inputs)} for i, s in plan.stages.items()}
     cells = [
         {
@@ -63,7 +80,8 @@ def write_plan(folder: RunFolder, plan: Plan, judge_epoch: int) -> None:
         }
         for cell in plan.cells
     ]
-    _write(folder.plan, {"recipe": str(plan.recipe.path), "judge_epoch": judge_epoch, "cells": cells, "stages": stages})
+    record = {"recipe": str(plan.recipe.path), "judge_epoch": judge_epoch, "cells": cells, "stages": stages}
+    return _text(record)
 
 
 def _inputs(inputs: Mapping[str, object]) -> dict[str, str]:
@@ -105,7 +123,7 @@ def write_record(folder: RunFolder, plan: Plan, outcome: Outcome, facts: Mapping
         "stages": asked | {"seconds": round(outcome.seconds, 1)},
         **facts,
     }
-    _write(folder.record, record)
+    write_atomically(folder.record, _text(record))
 
 
 def _failure(plan: Plan, name: str, outcome: Outcome) -> str | None:
@@ -122,10 +140,8 @@ def _command() -> str:
     return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
-def _write(path: Path, value: Json) -> None:
-    temporary = path.with_suffix(".new")
-    temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
-    os.replace(temporary, path)
+def _text(value: Json) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
 
 
 def read_scores(folder: RunFolder) -> pd.DataFrame:

@@ -37,8 +37,10 @@ def work(assignment: Assignment, channel: "connection.Connection[Event, None]") 
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(assignment.gpus)
     os.environ["OMP_NUM_THREADS"] = str(assignment.threads)
     import torch
+    from transformers.utils import logging
 
     torch.set_num_threads(assignment.threads)
+    logging.disable_progress_bar()  # progress is ours to show
     run_orders(Store(assignment.store), assignment.orders, assignment.gpus, channel)
 
 

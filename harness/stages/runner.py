@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
+from harness.core.lines import write_atomically
 from harness.stages.api import Context, Progress, Session, Stage
 from harness.stages.registry import KINDS
 from harness.store.provenance import provenance
@@ -32,10 +33,8 @@ def write_orders(store: Store, stages: Iterable[Stage]) -> None:
     for stage in stages:
         places = {name: str(given.path or store.path(given.id)) for name, given in stage.inputs.items()}
         order = Order(stage.id, stage.identity, dict(stage.execution), places, stage.title)
-        path = store.planned / f"{stage.id}.json"
-        temporary = path.with_suffix(".new")
-        temporary.write_text(json.dumps(order.__dict__, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
-        temporary.replace(path)
+        text = json.dumps(vars(order), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        write_atomically(store.planned / f"{stage.id}.json", text)
 
 
 def read_order(store: Store, stage_id: str) -> Order:
