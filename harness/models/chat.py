@@ -56,12 +56,12 @@ def template_digest(tokenizer: "PreTrainedTokenizerFast") -> str:
 def end_of_turn_ids(tokenizer: "PreTrainedTokenizerFast") -> list[int]:
     """The ids that end an assistant's turn: the tokenizer's end token and the special one the template writes."""
     found = {tokenizer.eos_token_id} - {None}
-    probe = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-    encoded = encode(tokenizer, probe, max_length=1 << 20)
-    last = [i for i, response in zip(encoded.input_ids, encoded.response_mask, strict=True) if response][-1]
-    if last in tokenizer.all_special_ids:
-        found.add(last)
-    return sorted(found)
+    answer = "probe"
+    text = _render(
+        tokenizer, [{"role": "user", "content": "a"}, {"role": "assistant", "content": answer}], prompt=False
+    )
+    after = tokenizer(text.rpartition(answer)[2].strip(), add_special_tokens=False)["input_ids"]
+    return sorted(found.union(after[:1]) & set(tokenizer.all_special_ids))
 
 
 def _inside(token: tuple[int, int], span: tuple[int, int]) -> bool:

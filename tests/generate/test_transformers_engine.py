@@ -8,6 +8,7 @@ from harness.generate.api import Completion, GenerateSettings, Request
 from harness.generate.transformers_engine import TransformersEngine, load
 from harness.models.chat import encode_prompt
 from harness.models.load import load_model, load_tokenizer
+from harness.models.pocket import build, parse_spec
 
 torch.set_num_threads(1)
 WORDS = ("red", "blue", "green shop", "the price of a red shop", "two", "three four five six")
@@ -105,6 +106,12 @@ def test_batches_are_handed_over_as_they_finish(engine: Callable[..., Transforme
     sizes: list[int] = []
     engine(batch_size=4).complete(_requests(), lambda batch: sizes.append(len(batch)))
     assert sizes == [4, 2]
+
+
+def test_mixtral_answers_do_not_depend_on_the_batch(tmp_path: Path) -> None:
+    build(parse_spec("mixtral?layers=2&width=32&heads=4"), tmp_path)
+    one, six = (_complete(load(tmp_path, GenerateSettings(batch_size=size)), _requests()) for size in (1, 6))
+    assert one == six
 
 
 def test_no_requests(engine: Callable[..., TransformersEngine]) -> None:

@@ -134,4 +134,6 @@ def test_end_of_turn_and_digest(smollm2: Any, pocket: Any) -> None:
     assert end_of_turn_ids(pocket) == [3]
     pocket.chat_template = pocket.chat_template.replace("<|im_end|>", " <|im_start|> ")
     assert end_of_turn_ids(pocket) == [2, 3]
+    pocket.chat_template += "{% if add_generation_prompt %} red {% endif %}"  # not what an answer begins with
+    assert end_of_turn_ids(pocket) == [2, 3]
     assert template_digest(smollm2) != template_digest(pocket)
