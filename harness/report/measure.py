@@ -53,6 +53,7 @@ class Measures:
 
     def __init__(self, run: RunData) -> None:
         self.run = run
+        self._estimates: dict[tuple[tuple[str, ...], MetricInfo, str], Estimate | None] = {}
 
     @cached_property
     def _samples(self) -> dict[tuple[str, str, str], pd.DataFrame]:
@@ -103,6 +104,12 @@ class Measures:
 
     def estimate(self, group: Group, metric: MetricInfo, category: str = OVERALL) -> Estimate | None:
         """The row's score; None where the run has none at all for it."""
+        key = (tuple(group.replicates()), metric, category)
+        if key not in self._estimates:
+            self._estimates[key] = self._estimate(group, metric, category)
+        return self._estimates[key]
+
+    def _estimate(self, group: Group, metric: MetricInfo, category: str) -> Estimate | None:
         found = [
             (cell, self._scores.get((cell, metric.benchmark, metric.metric, category))) for cell in group.replicates()
         ]
@@ -139,7 +146,8 @@ class Measures:
         mine = (self.run.samples["benchmark"] == metric.benchmark) & (self.run.samples["metric"] == metric.metric)
         seen = {float(v) * scale for v in self.run.samples.loc[mine, "value"].dropna().unique()}
         top = max(seen, default=0.0)
-        return top if top in (1.0, 100.0) and seen <= {0.0, top} else 0.0
+        hit_or_miss = top in (1.0, 100.0) and seen <= {0.0, top} and ("%" in metric.unit or 0.0 in seen)
+        return top if hit_or_miss else 0.0
 
     def _marks(self, group: Group, metric: MetricInfo, n: int, total: int, seeds: int) -> tuple[str, ...]:
         marks = []

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from harness.stats.clustered import clustered_mean
 from harness.stats.intervals import mean_interval, paired_difference, wilson
 from harness.stats.spread import Floats, Rows
 
@@ -136,3 +137,17 @@ def test_equal_answers_are_no_difference_and_a_constant_gap_is_no_test() -> None
     assert gap is not None
     assert (gap.p, gap.low) == (None, None)
     assert paired_difference([rows([1])], [Rows(np.array([1.0]), np.array([9]), np.array([9]))]) is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(-9, 9)), min_size=2, max_size=40))
+def test_agrees_with_the_clustered_mean_of_the_benchmarks(drawn: list[tuple[int, int]]) -> None:
+    values, clusters = [float(v) for _, v in drawn], [c for c, _ in drawn]
+    found = mean_interval([rows(values, clusters)])
+    mean, stderr = clustered_mean(values, clusters)
+    assert found is not None
+    assert found.value == pytest.approx(mean)
+    if stderr is None:
+        assert found.stderr is None
+    else:
+        groups = len(set(clusters))
+        assert found.stderr == pytest.approx(stderr * (groups / (groups - 1)) ** 0.5, abs=1e-9)
