@@ -1,0 +1,219 @@
+"""One judge call: ask, retry what may pass, tell final failures from faults."""
+
+import asyncio
+import email.utils
+import json
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import openai
+import tenacity
+from openai.types.chat import ChatCompletion
+
+from harness.core.canonical import Json
+from harness.core.errors import HarnessError, Incomplete
+from harness.judge.api import Status
+from harness.judge.identity import endpoint
+from harness.judge.protocols import PROTOCOLS
+from harness.judge.settings import JudgeSettings
+
+BACKOFF_S = 1.0
+"""First pause between tries; it doubles each time, up to the longest, and half of it is random."""
+LONGEST_PAUSE_S = 60.0
+LONGEST_RETRY_AFTER_S = 600.0
+"""A server that wants us to wait longer gets no second try: the run ends and says so."""
+_RETRIED = frozenset({408, 409, 425, 429})
+_TOO_LONG = ("context_length_exceeded", "maximum context length", "maximum model length", "longer than the maximum")
+_FILTERED = ("content_filter", "content_policy_violation")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back, read by the protocol."""
+
+    status: Status
+    value: float | None
+    text: str
+    model: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    latency_s: float = 0.0
+
+
+class _AgainError(Exception):
+    """A fault that may pass."""
+
+    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason, self.retry_after = reason, retry_after
+
+
+class Caller:
+    """Asks one judge. The key is in the client only; it is taken out of any text that echoes it."""
+
+    def __init__(self, client: openai.AsyncOpenAI, settings: JudgeSettings, halted: asyncio.Event) -> None:
+        self.client, self.settings, self.halted = client, settings, halted
+        self.protocol = PROTOCOLS[settings.protocol]
+        self.where = str(client.base_url).rstrip("/") if settings.serve else endpoint(settings)
+
+    def body(self, messages: list[Mapping[str, Json]]) -> dict[str, Json]:
+        """All that is sent."""
+        most = self.protocol.most_tokens or self.settings.max_tokens
+        begun = [{"role": "assistant", "content": self.protocol.prefix}] if self.protocol.prefix else []
+        return {
+            "model": "judge" if self.settings.serve else self.settings.model,
+            "messages": [*messages, *begun],
+            "temperature": self.settings.temperature,
+            "max_tokens": min(most, self.settings.max_tokens),
+            **self.protocol.body,
+        }
+
+    async def ask(self, body: dict[str, Json]) -> Reply:
+        """The reply, after as many tries as the settings allow.
+
+        Raises:
+            Incomplete: what may pass did not pass; ask again later.
+            HarnessError: the server refuses us (key, model name, parameters).
+        """
+        tries = tenacity.AsyncRetrying(
+            stop=self._enough,
+            wait=_pause,
+            retry=tenacity.retry_if_exception(_worth_waiting),
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            reply: Reply = await tries(self._once, body)
+        except _AgainError as error:
+            count = tries.statistics["attempt_number"]
+            raise Incomplete(
+                f"the judge gave no verdict in {count} {'try' if count == 1 else 'tries'}: {self._clean(error.reason)}",
+                where=self.where,
+                fix="What was answered is kept. Run again when the judge is back.",
+            ) from None
+        return reply
+
+    def _enough(self, state: tenacity.RetryCallState) -> bool:
+        return state.attempt_number > self.settings.retries or self.halted.is_set()
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait, but not longer than until the whole batch stops."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.halted.wait()
+        except TimeoutError:
+            pass
+
+    async def _once(self, body: dict[str, Json]) -> Reply:
+        if self.halted.is_set():
+            raise _AgainError("another call failed")
+        clock = time.monotonic()
+        try:
+            async with asyncio.timeout(self.settings.timeout_s):  # the client's own limit counts between bytes
+                completion = await self._post(body)
+        except (TimeoutError, openai.APITimeoutError):
+            raise _AgainError(f"no answer within {self.settings.timeout_s:g} s") from None
+        except openai.APIConnectionError as error:
+            raise _AgainError(f"unreachable ({error.__cause__ or error})") from None
+        except openai.APIStatusError as error:
+            return self._refused(error)
+        except (json.JSONDecodeError, openai.APIResponseValidationError, UnicodeDecodeError):
+            raise _AgainError("the reply is broken (no valid JSON)") from None
+        return self._read(completion, time.monotonic() - clock)
+
+    async def _post(self, body: dict[str, Json]) -> object:
+        named = {k: body[k] for k in ("model", "messages", "temperature", "max_tokens")}
+        extra: Any = {k: v for k, v in body.items() if k not in named}
+        return await self.client.chat.completions.create(**named, extra_body=extra or None)
+
+    def _refused(self, error: openai.APIStatusError) -> Reply:
+        """What a status other than 200 means: try again, a refusal of this one question, or a fault."""
+        said = self._clean(_said(error))
+        text = f"{error.code} {said}".lower() if isinstance(error.code, str) else said.lower()
+        if error.status_code in (401, 403):
+            raise HarnessError(
+                f"the judge refuses the key (HTTP {error.status_code})",
+                where=self.where,
+                fix=f"Put a valid key in the environment variable {self.settings.api_key_env}.",
+            )
+        if error.status_code == 429 and "insufficient_quota" in text:
+            raise Incomplete(
+                f"the judge's account has no quota left: {said}",
+                where=self.where,
+                fix="What was answered is kept. Run again when there is quota.",
+            )
+        if error.status_code in _RETRIED or error.status_code >= 500:
+            raise _AgainError(f"HTTP {error.status_code}: {said}", _retry_after(error.response.headers))
+        if error.status_code in (400, 413, 422) and any(mark in text for mark in (*_TOO_LONG, *_FILTERED)):
+            return Reply("refused", None, f"HTTP {error.status_code}: {said}")
+        fix = "Check judge.model and judge.base_url." if error.status_code == 404 else "Check the judge's settings."
+        raise HarnessError(
+            f"the judge does not accept the request (HTTP {error.status_code}: {said})", where=self.where, fix=fix
+        )
+
+    def _read(self, completion: object, latency: float) -> Reply:
+        if not isinstance(completion, ChatCompletion):
+            raise _AgainError("the reply is broken (no chat completion)")
+        if not completion.choices or completion.choices[0].message is None:
+            raise _AgainError("the reply is empty (no choices)")
+        choice, usage = completion.choices[0], completion.usage
+        facts = (
+            completion.model or "",
+            usage.prompt_tokens if usage else 0,
+            usage.completion_tokens if usage else 0,
+            latency,
+        )
+        content = choice.message.content
+        if choice.message.refusal or choice.finish_reason == "content_filter":
+            reason = choice.message.refusal or content or "stopped by a content filter"
+            return Reply("refused", None, self._clean(reason), *facts)
+        if content is None:
+            raise _AgainError("the reply is empty (no text)")
+        text = self._clean(self.protocol.prefix + content)
+        try:
+            return Reply("ok", self.protocol.read(text), text, *facts)
+        except ValueError:
+            return Reply("unparseable", None, text, *facts)
+
+    def _clean(self, text: str) -> str:
+        key = self.client.api_key
+        return text.replace(key, "[key]") if len(key) >= 8 else text
+
+
+def _said(error: openai.APIStatusError) -> str:
+    """The server's own words, in short."""
+    body = error.body
+    message = body.get("message") if isinstance(body, dict) else None
+    text = " ".join(str(message or error.response.text).split())
+    return text if len(text) <= 300 else text[:300] + "..."
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the server wants us to wait: `retry-after-ms`, or `Retry-After` in seconds or as a date."""
+    try:
+        if "retry-after-ms" in headers:
+            return max(0.0, float(headers["retry-after-ms"]) / 1000)
+        value = headers.get("retry-after", "")
+        if value.replace(".", "", 1).isdigit():
+            return float(value)
+        until = email.utils.parsedate_to_datetime(value)
+        return max(0.0, (until - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return None
+
+
+def _worth_waiting(error: BaseException) -> bool:
+    return isinstance(error, _AgainError) and (error.retry_after or 0.0) <= LONGEST_RETRY_AFTER_S
+
+
+def _pause(state: tenacity.RetryCallState) -> float:
+    """What the server asks for, else exponential with jitter."""
+    error = state.outcome.exception() if state.outcome else None
+    if isinstance(error, _AgainError) and error.retry_after is not None:
+        return error.retry_after
+    longest = min(LONGEST_PAUSE_S, BACKOFF_S * 2.0 ** (state.attempt_number - 1))
+    return longest * (0.5 + 0.5 * random.random())

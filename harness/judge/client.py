@@ -1,0 +1,213 @@
+"""Ask a model judge: what the ledger holds is not asked again, what arrives is recorded at once."""
+
+import asyncio
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import openai
+
+from harness.core.canonical import Json
+from harness.core.errors import HarnessError
+from harness.judge._call import Caller, Reply
+from harness.judge.api import JudgeTask, Status, Verdict
+from harness.judge.identity import endpoint, request_digest, request_messages
+from harness.judge.prices import Budget
+from harness.judge.settings import JudgeSettings
+from harness.store.ledger import Call, Ledger
+
+Key = tuple[str, int]
+"""(request digest, repeat)."""
+
+
+class Progress(Protocol):
+    """Where it is said how many verdicts there are."""
+
+    def __call__(self, done: int, total: int, unit: str, **values: float | str) -> None:
+        """`done` of `total` verdicts; `usd` is what this judge has cost so far, over all runs."""
+        ...
+
+
+def ask_blocking(
+    tasks: Sequence[JudgeTask],
+    settings: JudgeSettings,
+    *,
+    judge_digest: str,
+    ledger: Ledger,
+    progress: Progress,
+    base_url: str | None = None,
+    api_key: str | None = None,
+) -> list[Verdict]:
+    """`ask` for callers without an event loop."""
+    return asyncio.run(
+        ask(
+            tasks,
+            settings,
+            judge_digest=judge_digest,
+            ledger=ledger,
+            progress=progress,
+            base_url=base_url,
+            api_key=api_key,
+        )
+    )
+
+
+async def ask(
+    tasks: Sequence[JudgeTask],
+    settings: JudgeSettings,
+    *,
+    judge_digest: str,
+    ledger: Ledger,
+    progress: Progress,
+    base_url: str | None = None,
+    api_key: str | None = None,
+) -> list[Verdict]:
+    """One verdict per task, in their order. Equal tasks are asked once.
+
+    `base_url` and `api_key` are those of a judge that we serve; otherwise the settings and the environment say them.
+
+    Raises:
+        Incomplete: the judge is gone, or the budget is spent; what was answered is recorded, ask again later.
+        HarnessError: no key, a refused key, a wrong model name, a ledger that cannot be written.
+    """
+    keys = [(request_digest(task), task.repeat) for task in tasks]
+    asked = dict(zip(keys, tasks, strict=True))
+    calls = ledger.recorded(judge_digest, asked)
+    missing = {key: task for key, task in asked.items() if key not in calls}
+    progress(len(calls), len(asked), "verdicts")
+    if missing:
+        batch = _Batch(settings, judge_digest, ledger, progress, calls, len(asked))
+        async with _client(settings, base_url, api_key) as client:
+            await batch.run(client, missing)
+    return [_verdict(task, calls[key]) for key, task in zip(keys, tasks, strict=True)]
+
+
+def unrecorded(tasks: Sequence[JudgeTask], judge_digest: str, ledger: Ledger) -> int:
+    """How many calls `ask` would make."""
+    keys = {(request_digest(task), task.repeat) for task in tasks}
+    return len(keys) - len(ledger.recorded(judge_digest, keys))
+
+
+class _Batch:
+    """Calls under way. The first fault stops new ones; those under way may still end and be recorded."""
+
+    def __init__(
+        self,
+        settings: JudgeSettings,
+        judge: str,
+        ledger: Ledger,
+        progress: Progress,
+        calls: dict[Key, Call],
+        total: int,
+    ) -> None:
+        self.settings, self.judge, self.ledger, self.progress = settings, judge, ledger, progress
+        self.calls, self.total = calls, total
+        self.spent = sum(cost.price_usd for cost in ledger.costs(judge))
+        self.budget = Budget(settings, self.spent)
+        self.halted = asyncio.Event()
+        self.fault: Exception | None = None
+
+    async def run(self, client: openai.AsyncOpenAI, missing: Mapping[Key, JudgeTask]) -> None:
+        """Ask everything that is missing; raise the first fault when nothing is under way any more."""
+        caller = Caller(client, self.settings, self.halted)
+        rest = iter(missing.items())
+        workers = [self._work(caller, rest) for _ in range(min(self.settings.concurrency, len(missing)))]
+        await asyncio.gather(*workers)
+        if self.fault:
+            raise self.fault
+
+    async def _work(self, caller: Caller, rest: Iterator[tuple[Key, JudgeTask]]) -> None:
+        for key, task in rest:
+            if self.halted.is_set():
+                return
+            try:
+                await self._ask(caller, key, task)
+            except Exception as error:  # raised by `run` when no call is under way any more
+                self.fault = self.fault or error
+                self.halted.set()
+
+    async def _ask(self, caller: Caller, key: Key, task: JudgeTask) -> None:
+        body = caller.body(request_messages(task))
+        async with self.budget.hold(body["messages"]) as most:
+            if self.halted.is_set():
+                return
+            begun = self.ledger.begin(self.judge, *key)
+            try:
+                reply = await caller.ask(body)
+            except Exception:  # not a kill or a cancellation: those leave the call listed as possibly paid
+                self.ledger.forget(begun)
+                raise
+            self._keep(key, body, reply, begun, most)
+
+    def _keep(self, key: Key, body: Mapping[str, Json], reply: Reply, begun: int, most: float) -> None:
+        counted = reply.prompt_tokens or reply.completion_tokens
+        price = self.budget.price.cost(reply.prompt_tokens, reply.completion_tokens) if self.budget.price else None
+        call = Call(
+            self.judge,
+            *key,
+            reply.status,
+            reply.value,
+            reply.text,
+            reply.model,
+            reply.prompt_tokens,
+            reply.completion_tokens,
+            price if counted or reply.status == "refused" else None,
+            round(reply.latency_s, 3),
+            json.dumps(body, ensure_ascii=False),
+        )
+        self.ledger.record(call, begun)
+        self.calls[key] = call
+        self.spent += call.price_usd or 0.0
+        self.budget.spent += most if call.price_usd is None else call.price_usd
+        self.progress(len(self.calls), self.total, "verdicts", usd=round(self.spent, 4))
+
+
+def _verdict(task: JudgeTask, call: Call) -> Verdict:
+    statuses: dict[str, Status] = {"ok": "ok", "unparseable": "unparseable", "refused": "refused"}
+    return Verdict(
+        task.item,
+        task.turn,
+        task.repeat,
+        statuses[call.status],
+        call.value,
+        call.text,
+        task.prompt,
+        call.model,
+        call.prompt_tokens,
+        call.completion_tokens,
+        call.price_usd,
+        call.latency_s,
+    )
+
+
+def _client(settings: JudgeSettings, base_url: str | None, api_key: str | None) -> openai.AsyncOpenAI:
+    url = base_url or endpoint(settings)
+    parts = urlsplit(url)
+    if parts.username or parts.password:
+        raise HarnessError(
+            "holds a user name or a password, which would be stored with every verdict",
+            where="judge.base_url",
+            fix=f"Put the key in the environment variable {settings.api_key_env}.",
+        )
+    local = parts.hostname in ("127.0.0.1", "localhost", "::1")
+    http = openai.DefaultAsyncHttpxClient(trust_env=not local)  # a proxy has no way to our own loopback
+    return openai.AsyncOpenAI(
+        api_key=api_key or _key(settings),
+        base_url=url,
+        max_retries=0,
+        timeout=settings.timeout_s,
+        http_client=http,
+    )
+
+
+def _key(settings: JudgeSettings) -> str:
+    key = os.environ.get(settings.api_key_env, "").strip()
+    if not key and settings.base_url is None:
+        raise HarnessError(
+            f"the environment variable {settings.api_key_env} is not set",
+            where="judge",
+            fix="Put the judge's API key there, or name another variable with judge.api_key_env.",
+        )
+    return key or "none"  # a server of one's own may need no key

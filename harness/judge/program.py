@@ -1,0 +1,21 @@
+"""A program as a judge: the truth is computed, not asked for."""
+
+from collections.abc import Sequence
+
+from harness.judge.api import JudgeTask, Program, Verdict
+
+
+def run_program(program: Program, tasks: Sequence[JudgeTask], *, model: str) -> list[Verdict]:
+    """One verdict per task, in their order; a ValueError is an unparseable verdict with its reason.
+
+    `model` is what the verdicts say judged them, e.g. `program:pocket`.
+    """
+    return [_verdict(program, task, model) for task in tasks]
+
+
+def _verdict(program: Program, task: JudgeTask, model: str) -> Verdict:
+    try:
+        value, text = program(task.evidence)
+    except ValueError as error:
+        return Verdict(task.item, task.turn, task.repeat, "unparseable", None, str(error), task.prompt, model)
+    return Verdict(task.item, task.turn, task.repeat, "ok", value, text, task.prompt, model)

@@ -1,0 +1,97 @@
+"""A stand-in for a judge's endpoint: it answers what a test tells it to, and remembers what it was asked."""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from harness.judge.api import JudgeTask, Verdict
+from harness.judge.client import ask
+from harness.judge.identity import judge_digest
+from harness.judge.settings import JudgeSettings
+from harness.store.ledger import Ledger
+
+CANARY = "sk-canary-8d1f0c77e2"
+Answer = Callable[[dict[str, Any], int], "web.Response | Awaitable[web.Response]"]
+"""(what was asked, how many questions came before) -> what to say."""
+
+
+def reply(content: str | None, **choice: Any) -> web.Response:
+    """A chat completion with one choice."""
+    message = {"role": "assistant", "content": content, **choice.pop("message", {})}
+    return completion([{"index": 0, "message": message, "finish_reason": "stop", **choice}])
+
+
+def completion(choices: list[Any]) -> web.Response:
+    usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
+    body = {"id": "c", "object": "chat.completion", "created": 1, "model": "gpt-4-0613", "choices": choices}
+    return web.json_response({**body, "usage": usage})
+
+
+def fault(status: int, message: str = "no", code: str | None = None, **headers: str) -> web.Response:
+    body = {"error": {"message": message, "type": "t", "param": None, "code": code}}
+    return web.json_response(body, status=status, headers=headers)
+
+
+def tasks(count: int) -> list[JudgeTask]:
+    return [JudgeTask(str(k), 1, "single-v1", ({"role": "user", "content": f"judge {k}"},)) for k in range(count)]
+
+
+@dataclass
+class Judge:
+    """The stand-in, and one ledger to ask it with."""
+
+    url: str
+    ledger: Ledger
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    answer: Answer = lambda _body, _n: reply("Rating: [[7]]")
+    keys: set[str] = field(default_factory=set)
+    progress: list[tuple[int, int]] = field(default_factory=list)
+
+    def settings(self, **values: Any) -> JudgeSettings:
+        given = {"model": "gpt-4", "base_url": self.url, "retries": 0, "api_key_env": "TEST_JUDGE_KEY", **values}
+        return JudgeSettings.model_validate_json(json.dumps(given))
+
+    async def ask(self, count: int = 1, given: list[JudgeTask] | None = None, **values: Any) -> list[Verdict]:
+        settings = self.settings(**values)
+        return await ask(
+            given or tasks(count),
+            settings,
+            judge_digest=judge_digest(settings, prompts="p"),
+            ledger=self.ledger,
+            progress=lambda done, total, unit, **_: self.progress.append((done, total)),
+        )
+
+    def recorded(self) -> int:
+        return sum(cost.calls for cost in self.ledger.costs())
+
+    def prompts(self) -> list[str]:
+        return [body["messages"][-1]["content"] for body in self.asked]
+
+
+@asynccontextmanager
+async def standing_in(ledger: Path) -> AsyncIterator[Judge]:
+    """A stand-in that listens on a free port of the loopback."""
+    stand_in = Judge("", Ledger(ledger))
+
+    async def chat(request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        stand_in.keys.add(request.headers.get("Authorization", ""))
+        stand_in.asked.append(body)
+        said = stand_in.answer(body, len(stand_in.asked) - 1)
+        return said if isinstance(said, web.Response) else await said
+
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", chat)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    stand_in.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+    yield stand_in
+    await runner.cleanup()
+    stand_in.ledger.close()
