@@ -36,7 +36,7 @@ def warnings(run: RunData, measures: Measures) -> list[str]:
         if len(asked) > 1:
             names = "; ".join(sorted(f"{judge}, {protocol}" for judge, protocol in asked))
             found.append(f"{benchmark_title(benchmark)}: several judges ({names}). Their scores must not be compared.")
-    if len(run.axes.get(SEED_AXIS, ())) < 2 and any(not g.baseline for g in groups):
+    if run.training and len(run.axes.get(SEED_AXIS, ())) < 2:
         found.append("One seed: every interval is over questions only. Training again may move any score further.")
     if run.git.get("dirty"):
         found.append("The code had uncommitted changes when this ran.")
@@ -143,6 +143,8 @@ def sweep_in_words(run: RunData) -> str:
     axes = [f"{axis.replace('_', ' ')} ({', '.join(labels)})" for axis, labels in run.axes.items()]
     swept = sum(not c.baseline for c in run.cells)
     baselines = [c.cell for c in run.cells if c.baseline]
+    if not swept:
+        return f"No sweep: {', '.join(baselines)}."
     beside = f"; beside them {', '.join(baselines)}" if baselines else ""
     if not axes:
         return f"{swept} cell{'s' * (swept != 1)}{beside}."

@@ -79,7 +79,7 @@ def forest(
         seeds = [measures.estimate(single(c), metric) for c in group.cells]
         found = [e.value for e in seeds if e is not None and e.value is not None]
         if len(found) > 1:
-            axes.plot(found, [row] * len(found), "o", color=look.colour, markersize=3, alpha=0.45, markeredgewidth=0)
+            axes.plot(found, [row] * len(found), "o", color=look.colour, markersize=4, alpha=0.5, markeredgewidth=0)
         estimate = measures.estimate(group, metric)
         if estimate is not None and estimate.value is not None:
             _point(axes, estimate.value, row, estimate, None, look)

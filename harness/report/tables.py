@@ -115,10 +115,11 @@ def _rows_of_groups(
     rows = [(*_labels(g, axes), *estimates) for g, estimates in zip(groups, grid, strict=True)]
     baselines = sum(g.baseline for g in groups)
     seeds = max((len(g.replicates()) for g in groups), default=1)
+    bold = any(e is not None and e.best for row in grid for e in row)
     notes = [
         "Brackets: 95 % intervals"
         + (" over questions and seeds." if seeds > 1 else " over questions.")
-        + " Bold: the best of the sweep by its mean, which does not mean it differs from the next."
+        + (" Bold: the best of the sweep by its mean, which does not mean it differs from the next." if bold else "")
     ]
     rules = (baselines,) if 0 < baselines < len(groups) else ()
     return Table(name, title, (*lead, *columns), tuple(rows), (*notes, *mark_notes(rows)), rules)

@@ -1,32 +1,22 @@
-"""The fake run, loaded by path (tests are no package), and a browser to look at its report with."""
+"""The fake run, and a browser to look at its report with."""
 
 import html
-import importlib.util
 import re
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("fake_run", Path(__file__).parents[1] / "report" / "fake_run.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+from tests.report import fake_run as module
 
 
 @pytest.fixture(scope="session")
 def fake_run() -> ModuleType:
     """The module that writes fake run folders."""
-    return _load()
+    return module
 
 
 @dataclass(frozen=True)

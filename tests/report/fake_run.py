@@ -136,7 +136,7 @@ class Fake:
         rows = []
         for cell in (c for c in self.cells if not c["baseline"] and not c["failed"]):
             rng = np.random.default_rng(sum(map(ord, cell["cell"])))
-            start = 3.2 if cell["labels"]["method"] == "sft" else 2.1
+            start = 3.2 if cell["labels"].get("method") == "sft" else 2.1
             for step in range(1, 101):
                 loss = 0.7 + start * np.exp(-step / 22) + 0.06 * rng.normal()
                 rate = 2e-4 * np.cos(step / 100 * np.pi / 2)

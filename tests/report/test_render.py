@@ -4,10 +4,13 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 from xml.etree import ElementTree
 
+import pandas as pd
 import pytest
 
 from harness.report.browser import browser_data, safe_json
@@ -126,7 +129,7 @@ def test_the_page_says_when_texts_are_cut(run_folder: Path, tmp_path: Path, monk
 
 
 def test_a_bare_run_still_gives_a_report(fake_run: ModuleType, tmp_path: Path) -> None:
-    fake = fake_run.Fake(questions=3, tasks=2, seeds=1, record={"judges": [], "training": [], "description": ""})
+    fake = fake_run.Fake(questions=3, tasks=2, seeds=1, record={"judges": [], "description": ""})
     folder = fake.write(tmp_path / "run")
     for name in ("curves.parquet", "transcripts.parquet", "recipe.yaml"):
         (folder / name).unlink()
@@ -141,3 +144,39 @@ def test_a_run_where_everything_failed_gives_a_report_that_says_so(fake_run: Mod
     page = render(fake.write(tmp_path / "run"), tmp_path / "out").read_text()
     assert page.count("failed: train: out of memory") == len(names)
     assert "not scored" in page
+
+
+def seeds_only(fake: Any) -> None:
+    fake.cells = [c | {"labels": {"seed": c["labels"]["seed"]}} for c in fake.cells if not c["baseline"]][:3]
+    fake.record = {"axes": {"seed": [0, 1, 2]}}
+
+
+def one_cell(fake: Any) -> None:
+    fake.cells = [{"cell": "student", "labels": {}, "baseline": False, "failed": None}]
+    fake.record = {"axes": {}, "training": []}
+
+
+def baselines_only(fake: Any) -> None:
+    fake.cells = fake.cells[:2]
+    fake.record = {"axes": {}, "training": []}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [(seeds_only, "all seeds | 5.48"), (one_cell, "1 cell."), (baselines_only, "No sweep: student, teacher.")],
+)
+def test_runs_without_a_full_sweep(
+    fake_run: ModuleType, tmp_path: Path, change: Callable[[Any], None], says: str
+) -> None:
+    fake = fake_run.Fake(questions=8, tasks=6)
+    change(fake)
+    page = render(fake.write(tmp_path / "run"), tmp_path / "out")
+    assert says in page.with_name("report.md").read_text()
+
+
+def test_a_run_without_a_single_sample_gives_a_report(fake_run: ModuleType, tmp_path: Path) -> None:
+    folder = fake_run.Fake(questions=8, tasks=6).write(tmp_path / "run")
+    for name in ("samples", "scores", "transcripts", "curves"):
+        columns = pd.read_parquet(folder / f"{name}.parquet").columns
+        pd.DataFrame(columns=columns).to_parquet(folder / f"{name}.parquet")
+    assert "not scored" in render(folder, tmp_path / "out").read_text()
