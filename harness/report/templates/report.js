@@ -37,6 +37,11 @@
     });
   }
 
+  // Paper has no folds.
+  window.addEventListener("beforeprint", () => {
+    for (const fold of document.querySelectorAll("details.more")) fold.open = true;
+  });
+
   const form = document.getElementById("filters");
   if (!form || !data.items.length) return;
   const { benchmark, category, order, text } = form.elements;
