@@ -2,10 +2,10 @@
 
 import json
 import sys
+from typing import Any
 
 import pandas as pd
 
-from harness.core.canonical import Json
 from harness.core.errors import HarnessError
 
 _FORMATS = ("table", "csv", "json")
@@ -45,14 +45,14 @@ def _table(frame: pd.DataFrame) -> None:
     Console(width=None if sys.stdout.isatty() else _NO_LIMIT).print(table)
 
 
-def _plain(value: Json) -> Json:
+def _plain(value: Any) -> Any:
     """A cell as JSON: pandas' and numpy's scalars as Python's, every kind of missing as null."""
-    if pd.api.types.is_scalar(value) and pd.isna(value):
+    if not isinstance(value, list | dict) and pd.isna(value):
         return None
     return value.item() if hasattr(value, "item") else value
 
 
-def _shown(value: Json) -> str:
+def _shown(value: Any) -> str:
     plain = _plain(value)
     if plain is None:
         return "-"

@@ -89,7 +89,7 @@ def _wait_healthy(process: "subprocess.Popen[bytes]", url: str, limit_s: float, 
                 f"the judge server ended at once (exit code {process.returncode})", where=str(log), fix=_tail(log)
             )
         with contextlib.suppress(httpx.TransportError):
-            if httpx.get(url, timeout=5).status_code == httpx.codes.OK:
+            if httpx.get(url, timeout=5, trust_env=False).status_code == httpx.codes.OK:
                 return
         time.sleep(0.5)
     raise HarnessError(f"the judge server was not ready within {limit_s:.0f} s", where=str(log), fix=_tail(log))

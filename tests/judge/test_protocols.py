@@ -1,0 +1,73 @@
+"""Reading verdicts: as FastChat where a reply is clear, and no verdict where FastChat would guess."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from harness.judge.protocols import PROTOCOLS, read_choice, read_rating
+
+DATA = Path(__file__).parents[2] / "../shared/data/mt_bench"
+
+
+@pytest.mark.parametrize(
+    ("text", "rating"),
+    [
+        ("Rating: [[7]]", 7.0),
+        ("Rating: [[8.5]] because", 8.5),
+        ("Rating: [[10]]", 10.0),
+        ("[[1]]", 1.0),
+        ("I say [6].", 6.0),
+        ("[[7]] indeed [[7]] and [[7.0]]", 7.0),
+        ("see [2] and [3]: [[4]]", 4.0),
+    ],
+)
+def test_a_clear_rating(text: str, rating: float) -> None:
+    assert read_rating(text) == rating
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "no rating"),
+        ("Rating: 7", "no rating"),
+        ("[[rating]]", "no rating"),
+        ("[[-3]]", "no rating"),
+        ("[[7]] or rather [[8]]", "different ratings in the reply: 7, 8"),
+        ("x[1] = y[2]", "different ratings"),
+        ("[[0]]", "outside 1..10"),
+        ("[[85]]", "outside 1..10"),
+        ("a[0]", "outside 1..10"),
+    ],
+)
+def test_no_verdict_and_why(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(reason)):
+        read_rating(text)
+
+
+@pytest.mark.parametrize(("text", "rating"), [("Rating: [[7", 7.0), ("Rating: [[10", 10.0), ("1", 1.0)])
+def test_a_constrained_rating(text: str, rating: float) -> None:
+    assert read_choice(text) == rating
+
+
+@pytest.mark.parametrize("text", ["Rating: [[", "Rating: [[5]]", "Rating: [[0", "Rating: [[11", "five"])
+def test_a_server_that_ignores_the_constraint_gives_no_verdict(text: str) -> None:
+    with pytest.raises(ValueError, match="did not constrain"):
+        read_choice(text)
+
+
+def test_each_protocol_has_a_version_and_its_name() -> None:
+    assert {name: (p.name, p.version) for name, p in PROTOCOLS.items()} == {
+        "rating": ("rating", 1),
+        "rating-choice": ("rating-choice", 1),
+    }
+
+
+@pytest.mark.skipif(not DATA.exists(), reason="the MT-Bench files are not here (../shared/data/mt_bench)")
+def test_every_published_judgment_is_read_as_fastchat_read_it() -> None:
+    lines = (DATA / "model_judgment/gpt-4_single.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert len(rows) == 320
+    for row in rows:
+        assert read_rating(row["judgment"]) == row["score"]

