@@ -131,7 +131,9 @@ def _axis(source: Source, name: str, given: Json, faults: list[Fault]) -> Axis |
         if isinstance(item, dict) and len(item) == 1:
             ((label, value),) = item.items()
             here = (*here, label)
-        if not SAFE.fullmatch(label):
+        inner = [(k, t) for k, t in texts(value, here) if _BINDING.fullmatch(t)]
+        faults.extend(source.fault(k, f"an axis value cannot stand for another axis ('{t}')") for k, t in inner)
+        if not SAFE.fullmatch(label) and not inner:
             what = "a label is letters, digits and _ . + -; give this value one: {label: value}"
             faults.append(source.fault((*key, i), what))
         elif label in labels:
@@ -141,8 +143,6 @@ def _axis(source: Source, name: str, given: Json, faults: list[Fault]) -> Axis |
         labels.append(label)
         values.append(value)
         keys.append(here)
-        inner = [(k, t) for k, t in texts(value, here) if _BINDING.fullmatch(t)]
-        faults.extend(source.fault(k, f"an axis value cannot stand for another axis ('{t}')") for k, t in inner)
     return Axis(name, tuple(labels), tuple(values), tuple(keys)) if len(faults) == before else None
 
 
@@ -197,6 +197,11 @@ def bindings(source: Source, axes: list[Axis], declared: set[str], faults: list[
         if a.name not in used
     )
     return {name: [a.name for a in axes if a.name in names] for name, names in bound.items()}
+
+
+def has_binding(value: Json) -> bool:
+    """Whether a `$name` stands anywhere in a value."""
+    return any(_BINDING.fullmatch(text) for _, text in texts(value))
 
 
 def bind(source: Source, name: str, point: Mapping[str, tuple[Json, Key]]) -> Section:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from harness.core.errors import HarnessError
 from harness.data.settings import DatasetSettings, DataSettings
-from harness.models.refs import parse
-from harness.recipe.faults import Key, nearest
+from harness.models.refs import SCHEMES, parse
+from harness.recipe.faults import Key, nearest, one_of
 from harness.recipe.schema import CellRecipe
 from harness.recipe.sections import Registry
 from harness.train.settings import OptimSettings, TrainStep
@@ -40,6 +40,9 @@ def _references(cell: CellRecipe) -> Iterator[Finding]:
         named.append((("judge", "model"), cell.judge.model))
     named += [(("models", name, "base"), made.base) for name, made in cell.models.items()]
     for key, reference in named:
+        if reference.partition(":")[0] not in SCHEMES or ":" not in reference:
+            yield key, f"'{reference}' is not a model reference; it starts with {one_of([f'{s}:' for s in SCHEMES])}"
+            continue
         try:
             ref = parse(reference)
         except HarnessError as error:

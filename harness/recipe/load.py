@@ -12,7 +12,7 @@ from pydantic_core import PydanticUndefined
 from harness.core.canonical import Json
 from harness.core.discover import discover
 from harness.models.settings import ModelSettings
-from harness.recipe.axes import SAFE, Axis, Section, bind, bindings, interpolate, read_axes, read_exclude
+from harness.recipe.axes import SAFE, Axis, Section, bind, bindings, has_binding, interpolate, read_axes, read_exclude
 from harness.recipe.checks import CHECKED, check
 from harness.recipe.faults import Fault, Key, RecipeError, nearest
 from harness.recipe.schema import CellRecipe
@@ -156,7 +156,7 @@ class _Sweep:
             return
         if self.faults:  # an axis that was misread would bring faults of its own
             for name in self._given():
-                if not self.bound[name]:
+                if not has_binding(self.source.data[name]):
                     self._section(name, ())
             return
         for point in itertools.product(*(range(len(axis.labels)) for axis in self.axes)):

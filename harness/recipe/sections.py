@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, TypeAdapter, ValidationError, create_model
+from pydantic import BaseModel, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
 from harness.core.canonical import Json
@@ -43,7 +43,10 @@ class Validator:
         step = create_model("Evaluate", __base__=Settings, **fields)
         self._types: dict[str, Any] = {name: field.annotation for name, field in CellRecipe.model_fields.items()}
         self._types["evaluate"] = list[step]
-        self._adapters = {name: TypeAdapter(kind) for name, kind in self._types.items()}
+        # A settings class around each section makes plain values (seed: "3") as strict as fields are.
+        self._models = {
+            name: create_model("Section", __base__=Settings, section=(kind, ...)) for name, kind in self._types.items()
+        }
         self._steps = {"train": list(TrainStep.model_fields), "evaluate": list(benchmarks)}
 
     def __call__(self, section: Section) -> tuple[Any, list[Fault]]:
@@ -54,7 +57,7 @@ class Validator:
         if faults:
             return None, faults
         try:
-            value = self._adapters[name].validate_json(json.dumps(data))
+            value = self._models[name].model_validate_json(json.dumps({"section": data})).section  # type: ignore[attr-defined]
         except ValidationError as error:
             return None, _faults(section, data, error, self._types[name])
         if name == "evaluate":
@@ -114,6 +117,7 @@ def _faults(section: Section, data: Json, error: ValidationError, root: Any) -> 
     """Pydantic's errors as one fault per place."""
     at: dict[Key, list[ErrorDetails]] = {}
     for detail in error.errors(include_url=False):
+        detail["loc"] = detail["loc"][1:]
         at.setdefault(_reach(data, detail), []).append(detail)
     out = []
     for loc, details in at.items():

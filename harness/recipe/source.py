@@ -13,7 +13,6 @@ from pathlib import Path
 import yaml
 
 from harness.core.canonical import Json
-from harness.core.errors import HarnessError
 from harness.recipe.faults import Fault, Key, Place, RecipeError, dotted, nearest
 
 MAX_BYTES, MAX_VALUES, MAX_DEPTH = 1_000_000, 100_000, 50
@@ -132,10 +131,14 @@ class _Reader:
             raise self._error(mark.line + 1 if mark else 1, _reason(error)) from None
         except yaml.reader.ReaderError as error:
             line = text.count("\n", 0, error.position) + 1
-            raise self._error(line, f"character {error.character!r} is not allowed") from None
+            code = error.character if isinstance(error.character, int) else ord(error.character)
+            raise self._error(line, f"character U+{code:04X} is not allowed") from None
         except RecursionError:
             raise self._error(1, "nested too deeply") from None
-        except ValueError as error:  # PyYAML lets a broken escape such as "\UFFFFFFFF" through to chr()
+        except (
+            ValueError,
+            OverflowError,
+        ) as error:  # PyYAML lets a broken escape such as "\UFFFFFFFF" through to chr()
             line = loader.line + 1 if loader else 1
             raise self._error(line, f"not YAML ({error})") from None
 
@@ -201,13 +204,14 @@ def _override(source: Source, assignment: str) -> None:
     where = f"--set {assignment}"
     path, equals, text = assignment.partition("=")
     if not equals or not path.strip():
-        raise HarnessError("expected key=value", where=where, fix="For example --set train.0.sft.epochs=2")
+        what = "expected key=value, for example --set train.0.sft.epochs=2"
+        raise RecipeError([Fault(Place(0, where), "", what)])
     parts = path.strip().split(".")
     node: Json = source.data
     key: Key = ()
     for i, part in enumerate(parts):
         last = i == len(parts) - 1
-        step = _step(node, key, part, new=last, where=where, rest=".".join(parts[i + 1 :]))
+        step = _step(node, key, part, new=last, where=where)
         key = (*key, step)
         if not last:
             node = node[step]
@@ -216,7 +220,7 @@ def _override(source: Source, assignment: str) -> None:
     node[key[-1]] = _Reader(source.file, where).read(text, key, source.places)
 
 
-def _step(node: Json, key: Key, part: str, *, new: bool, where: str, rest: str) -> str | int:
+def _step(node: Json, key: Key, part: str, *, new: bool, where: str) -> str | int:
     """The next part of an override's path, checked against what the recipe has there."""
 
     def fault(what: str) -> RecipeError:
@@ -229,5 +233,6 @@ def _step(node: Json, key: Key, part: str, *, new: bool, where: str, rest: str) 
     if not isinstance(node, dict):
         raise fault(f"a single value: it has no key '{part}'")
     if part not in node and not new:
-        raise fault(f"no key '{part}'{nearest(part, node)}; to add it: --set '{part}={{{rest}: ...}}'")
+        hint = nearest(part, node)
+        raise fault(f"no key '{part}'{hint}" + ("" if "did you mean" in hint else f"; add it whole: {part}={{...}}"))
     return part
