@@ -6,7 +6,8 @@ import sys
 import typer
 
 from harness import __version__
-from harness.cli import compare, data, models, plan, recipes, report, run, score, scores, status, validate
+from harness.cli import compare, data, models, plan, report, run, score, scores, status, validate
+from harness.cli.recipes import app as recipes_app
 from harness.core.errors import HarnessError
 
 app = typer.Typer(
@@ -27,7 +28,7 @@ app.command()(compare.compare)
 app.command()(report.report)
 app.command()(validate.validate)
 app.add_typer(score.app, name="score")
-app.add_typer(recipes.app, name="recipes")
+app.add_typer(recipes_app, name="recipes")
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
 

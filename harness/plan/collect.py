@@ -112,7 +112,8 @@ def _training(plan: Plan, store: Store) -> tuple[list[dict[str, Json]], list[pd.
             out = store.path(trained.stage.id)
             step = f"{number} {trained.stage.params['step']}"
             summary = json.loads((out / "training.json").read_text())
-            counts.append({"cell": cell.name, "step": step} | summary)
+            skipped = sum(summary["skipped"].values())
+            counts.append({"cell": cell.name, "step": step} | summary | {"skipped": skipped})
             curves.append(_curve(out / "log.jsonl").assign(cell=cell.name, step_name=step))
     return counts, curves
 
