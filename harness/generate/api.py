@@ -16,7 +16,7 @@ class GenerateSettings(Settings):
     """What runs the model; part of every answer's identity."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """float32 gives the same answers whatever the batch; bfloat16 is faster, and only repeats with an equal batch."""
-    batch_size: int = execution(16, ge=1)
+    batch_size: int = execution(32, ge=1)
     """Conversations per batch. With bfloat16 it can change answers, so the answers' provenance records it."""
     max_length: int = 4096
     """Prompt plus answer, in tokens; an answer is cut when the model's own limit is lower."""
