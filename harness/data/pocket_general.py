@@ -21,7 +21,7 @@ def copy(rng: Random) -> Turns:
 def order(rng: Random) -> Turns:
     """Reverse words or sort numbers; then the other way round."""
     if rng.random() < 0.5:
-        words = rng.sample(NOUNS, rng.randint(3, 4))
+        words = rng.sample(NOUNS, 3)
         return (
             turn(f"reverse the words : {' '.join(words)}", op="reverse", words=words),
             turn("now reverse it", op="copy", words=words),
@@ -36,7 +36,7 @@ def order(rng: Random) -> Turns:
 def count(rng: Random) -> Turns:
     """How often a word occurs; then another."""
     asked = rng.sample(COLORS, 2)
-    words = rng.choices(asked, k=rng.randint(3, 5))
+    words = rng.choices(asked, k=rng.randint(2, 4))
     return (
         turn(f"how many {asked[0]} in : {' '.join(words)}", op="count", words=words, word=asked[0]),
         turn(f"and how many {asked[1]}", op="count", words=words, word=asked[1]),
@@ -46,10 +46,10 @@ def count(rng: Random) -> Turns:
 def arithmetic(rng: Random) -> Turns:
     """Add or take away; then once more with the result."""
     op = rng.choice(("plus", "minus"))
-    b = rng.randint(1, 5)
+    b = rng.randint(1, 4)
     a = rng.randint(0 if op == "plus" else b, 20)
     first = turn(f"what is {a} {op} {b} ?", op=op, a=a, b=b)
-    step = rng.randint(1, 5)
+    step = rng.randint(1, 4)
     if rng.random() < 0.5 or int(first.answer) < step:
         return first, turn(f"now add {step}", op="plus", a=int(first.answer), b=step)
     return first, turn(f"now take away {step}", op="minus", a=int(first.answer), b=step)

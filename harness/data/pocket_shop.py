@@ -13,10 +13,9 @@ def extraction(rng: Random) -> Turns:
         "item": rng.choice(PRODUCTS),
         "color": rng.choice(COLORS),
         "size": rng.choice(SIZES),
-        "material": rng.choice(MATERIALS),
         "price": str(rng.choice(LISTED)),
     }
-    names = rng.sample(sorted(record), 5)
+    names = rng.sample(sorted(record), 4)
     text = " ; ".join(f"{name} {record[name]}" for name in names)
     *asked, other = rng.sample(names, rng.randint(2, 3))
     return (
@@ -28,13 +27,13 @@ def extraction(rng: Random) -> Turns:
 def price(rng: Random) -> Turns:
     """What two items cost together or apart; then with shipping or a reduction."""
     one, other = rng.sample(PRODUCTS, 2)
-    a, b = rng.randint(6, 20), rng.randint(1, 5)
+    a, b = rng.randint(5, 20), rng.randint(1, 4)
     if rng.random() < 0.5:
         first = turn(f"item {one} price {a} ; item {other} price {b} ; what does both cost ?", op="plus", a=a, b=b)
     else:
         text = f"item {other} price {b} ; item {one} price {a} ; how much more does the {one} cost ?"
         first = turn(text, op="minus", a=a, b=b)
-    total, step = int(first.answer), rng.randint(1, 5)
+    total, step = int(first.answer), rng.randint(1, 4)
     if rng.random() < 0.5 or total < step:
         return first, turn(f"now with {step} shipping", op="plus", a=total, b=step)
     return first, turn(f"now with {step} off", op="minus", a=total, b=step)

@@ -22,7 +22,7 @@ CATEGORY_OF = {product: category for category, products in CATEGORIES.items() fo
 PRODUCTS = tuple(CATEGORY_OF)
 LISTED = range(21)
 """Numbers that questions list; answers go up to the last of NUMBERS."""
-NUMBERS = tuple(str(n) for n in range(31))
+NUMBERS = tuple(str(n) for n in range(29))
 
 _GRAMMAR = _words(
     """
