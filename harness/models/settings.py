@@ -4,7 +4,10 @@ from harness.core.settings import Settings
 
 
 class ModelSettings(Settings):
-    """A model by reference: pypi:PACKAGE, gguf:FILE, path:DIR, hf:ORG/NAME[@REV], artifact:NAME, pocket:SPEC, endpoint:NAME."""
+    """A model by reference.
+
+    One of pypi:PACKAGE, gguf:FILE, path:DIR, hf:ORG/NAME[@REV], artifact:NAME, pocket:SPEC, endpoint:NAME.
+    """
 
     model: str
     chat_template: str | None = None
