@@ -18,7 +18,7 @@ from harness.core.canonical import Json
 from harness.core.errors import HarnessError, Incomplete
 from harness.judge.api import Status
 from harness.judge.identity import endpoint
-from harness.judge.protocols import PROTOCOLS
+from harness.judge.protocols import PROTOCOLS, expected_rating
 from harness.judge.settings import JudgeSettings
 
 BACKOFF_S = 1.0
@@ -115,6 +115,7 @@ class Caller:
         try:
             async with asyncio.timeout(self.settings.timeout_s):  # the client's own limit counts between bytes
                 completion = await self._post(body)
+                after_one = await self._post(_continued(body, "1")) if self.protocol.expected else None
         except (TimeoutError, openai.APITimeoutError):
             raise _AgainError(f"no answer within {self.settings.timeout_s:g} s") from None
         except openai.APIConnectionError as error:
@@ -123,7 +124,20 @@ class Caller:
             return self._refused(error)
         except (json.JSONDecodeError, openai.APIResponseValidationError, UnicodeDecodeError):
             raise _AgainError("the reply is broken (no valid JSON)") from None
-        return self._read(completion, time.monotonic() - clock)
+        reply = self._read(completion, time.monotonic() - clock)
+        return reply if after_one is None else self._expected(reply, completion, after_one)
+
+    def _expected(self, reply: Reply, first: object, after_one: object) -> Reply:
+        """The reply that stands for the probabilities in two: what they mean, and what both cost."""
+        second = self._read(after_one, 0.0)
+        counts = (reply.prompt_tokens + second.prompt_tokens, reply.completion_tokens + second.completion_tokens)
+        if "refused" in (reply.status, second.status):
+            return reply if reply.status == "refused" else second
+        try:
+            text = expected_rating(_likeliest(first), _likeliest(after_one))
+        except ValueError as error:
+            return Reply("unparseable", None, f"{reply.text} ({error})", reply.model, *counts, reply.latency_s)
+        return Reply("ok", self.protocol.read(text), text, reply.model, *counts, reply.latency_s)
 
     async def _post(self, body: dict[str, Json]) -> object:
         named = {k: body[k] for k in ("model", "messages", "temperature", "max_tokens")}
@@ -182,6 +196,20 @@ class Caller:
     def _clean(self, text: str) -> str:
         key = self.client.api_key
         return text.replace(key, "[key]") if len(key) >= 8 else text
+
+
+def _continued(body: dict[str, Json], text: str) -> dict[str, Json]:
+    """The same request with more of the judge's turn begun for it."""
+    *messages, begun = body["messages"]
+    return {**body, "messages": [*messages, {**begun, "content": begun["content"] + text}]}
+
+
+def _likeliest(completion: object) -> dict[str, float]:
+    """The first token's likeliest alternatives: text without spaces -> log-probability (nats); {} where none came."""
+    assert isinstance(completion, ChatCompletion), "read before"
+    logprobs = completion.choices[0].logprobs
+    tokens = logprobs.content[0].top_logprobs if logprobs and logprobs.content else []
+    return {token.token.strip(): token.logprob for token in reversed(tokens)}
 
 
 def _said(error: openai.APIStatusError) -> str:

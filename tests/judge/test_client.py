@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import re
 import time
 from typing import Any
@@ -314,6 +315,32 @@ async def test_a_constrained_verdict(judge: Judge) -> None:
     assert body["max_tokens"] == 8
     kept = judge.ledger._db.execute("SELECT request_json FROM judge_calls").fetchone()[0]
     assert json.loads(kept) == body
+
+
+def scored(tokens: dict[str, float]) -> web.Response:
+    """A reply of one token, with the probabilities of the likeliest."""
+    likeliest = [{"token": t, "logprob": math.log(p), "bytes": None} for t, p in tokens.items()]
+    content = [{**likeliest[0], "top_logprobs": likeliest}]
+    return reply(next(iter(tokens)), logprobs={"content": content, "refusal": None})
+
+
+async def test_an_expected_rating_scores_two_continuations(judge: Judge) -> None:
+    def answer(body: Any, _: int) -> web.Response:
+        begun_with_one = body["messages"][-1]["content"].endswith("1")
+        return scored({"0": 0.4, "]]": 0.6} if begun_with_one else {"4": 0.5, "1": 0.5})
+
+    judge.answer = answer
+    (found,) = await judge.ask(protocol="rating-expected")
+    assert (found.status, found.value, found.text) == ("ok", 4.3, "Rating: [[4.3000")
+    assert [body["messages"][-1]["content"] for body in judge.asked] == ["Rating: [[", "Rating: [[1"]
+    assert all(body["top_logprobs"] == 20 and body["max_tokens"] == 1 for body in judge.asked)
+
+
+async def test_a_server_without_logprobs_gives_no_expected_rating(judge: Judge) -> None:
+    judge.answer = lambda _body, _n: reply("7")
+    (found,) = await judge.ask(protocol="rating-expected")
+    assert (found.status, found.value) == ("unparseable", None)
+    assert "no number from 1 to 10" in found.text
 
 
 async def test_without_an_event_loop(judge: Judge) -> None:

@@ -1,12 +1,13 @@
 """Reading verdicts: as FastChat where a reply is clear, and no verdict where FastChat would guess."""
 
 import json
+import math
 import re
 from pathlib import Path
 
 import pytest
 
-from harness.judge.protocols import PROTOCOLS, read_choice, read_rating
+from harness.judge.protocols import PROTOCOLS, expected_rating, read_choice, read_expected, read_rating
 
 DATA = Path(__file__).parents[2] / "../shared/data/mt_bench"
 
@@ -57,10 +58,27 @@ def test_a_server_that_ignores_the_constraint_gives_no_verdict(text: str) -> Non
         read_choice(text)
 
 
+def test_the_expected_rating_by_hand() -> None:
+    """Half on 4, half on 1; two in five of those that begin with 1 go on to 10: (4 * .5 + 1 * .3 + 10 * .2) / 1."""
+    half = math.log(0.5)
+    assert expected_rating({"4": half, "1": half}, {"0": math.log(0.4), "]]": math.log(0.6)}) == "Rating: [[4.3000"
+
+
+def test_mass_on_other_tokens_and_a_ten_of_its_own() -> None:
+    first = {"The": math.log(0.5), "10": math.log(0.25), "8": math.log(0.25)}
+    assert read_expected(expected_rating(first, {})) == 9.0
+
+
+def test_no_number_among_the_likeliest_is_no_verdict() -> None:
+    with pytest.raises(ValueError, match="no number"):
+        expected_rating({"The": 0.0}, {"0": 0.0})
+
+
 def test_each_protocol_has_a_version_and_its_name() -> None:
     assert {name: (p.name, p.version) for name, p in PROTOCOLS.items()} == {
         "rating": ("rating", 1),
         "rating-choice": ("rating-choice", 1),
+        "rating-expected": ("rating-expected", 1),
     }
 
 
