@@ -37,6 +37,8 @@ class MadeModel(Settings):
     """Model reference to start from."""
     data: DataSettings = DataSettings()
     train: list[TrainStep]
+    seed: int = 0
+    """Its own, so that students of several seeds share one teacher."""
 
 
 class ResourceSettings(Settings):

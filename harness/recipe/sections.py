@@ -41,12 +41,9 @@ class Validator:
     def __init__(self, benchmarks: Registry) -> None:
         fields: dict[str, Any] = {name: (entry.settings | None, None) for name, entry in benchmarks.items()}
         step = create_model("Evaluate", __base__=Settings, **fields)
-        self._types: dict[str, Any] = {name: field.annotation for name, field in CellRecipe.model_fields.items()}
+        self._types = {name: field.annotation for name, field in CellRecipe.model_fields.items()}
         self._types["evaluate"] = list[step]
-        # A settings class around each section makes plain values (seed: "3") as strict as fields are.
-        self._models = {
-            name: create_model("Section", __base__=Settings, section=(kind, ...)) for name, kind in self._types.items()
-        }
+        self._models = _fixed() | {"evaluate": _around(list[step])}
         self._steps = {"train": list(TrainStep.model_fields), "evaluate": list(benchmarks)}
 
     def __call__(self, section: Section) -> tuple[Any, list[Fault]]:
@@ -79,6 +76,16 @@ class Validator:
             return made
         train = _steps(section, made["train"], ("models", name, "train"), self._steps["train"], faults)
         return {**made, "train": train}
+
+
+def _around(kind: Any) -> type[BaseModel]:
+    """A settings class around a section: it makes plain values (seed: "3") as strict as fields are."""
+    return create_model("Section", __base__=Settings, section=(kind, ...))
+
+
+@cache
+def _fixed() -> dict[str, type[BaseModel]]:
+    return {name: _around(f.annotation) for name, f in CellRecipe.model_fields.items() if name != "evaluate"}
 
 
 def _steps(section: Section, steps: list[Json], key: Key, known: list[str], faults: list[Fault]) -> Json:
