@@ -95,12 +95,13 @@ class _Builder:
         """The cell's row: its model, trained unless it is a baseline, on every benchmark."""
         for name, made in self.settings.models.items():
             base = self._model(ModelSettings(model=made.base))
-            self.made[name] = self._train(name, made.train, base, made.data, None)[-1]
+            self.made[name] = self._train(name, made.train, base, made.data, None, made.seed)[-1]
         trained: list[Weights] = []
         teacher = self._teacher() if cell.baseline == "teacher" else None
         model = teacher or self._model(self.settings.student)
         if cell.baseline is None and self.settings.train:
-            trained = self._train(cell.name, self.settings.train, model, self.settings.data, self.settings.teacher)
+            own = self.settings
+            trained = self._train(cell.name, own.train, model, own.data, own.teacher, own.seed)
             model = trained[-1]
         model = Weights(model.stage, cell.name, model.part)
         evaluated = [
@@ -126,6 +127,7 @@ class _Builder:
         model: Weights,
         data: DataSettings,
         teacher: TeacherSettings | None,
+        seed: int,
     ) -> list[Weights]:
         """The pipeline's steps, each starting from what the one before made."""
         made: list[Weights] = []
@@ -133,8 +135,8 @@ class _Builder:
             settings = step.sft or step.kd
             assert settings is not None, "the schema lets only steps with one key pass"
             dataset_stage = self._data(settings.data, data, teacher)
-            gpus = self.settings.resources.gpus
-            model = train.stage(step, model, dataset_stage, self._teacher(), self.settings.seed, gpus, name)
+            guide = self._teacher() if step.kd is not None else None
+            model = train.stage(step, model, dataset_stage, guide, seed, self.settings.resources.gpus, name)
             model = Weights(self._share(model.stage), model.name, model.part)
             made.append(model)
         return made

@@ -120,7 +120,7 @@ class _Scheduler:
         # reads this once, when the fork server imports torch.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(worker.PRELOAD)
+        self.context.set_forkserver_preload(["harness.plan.preload"])
 
     def loop(self) -> None:
         """Run until every stage is built, failed or blocked."""

@@ -16,9 +16,6 @@ from harness.stages.api import Session
 from harness.stages.runner import Order, run_stage
 from harness.store.store import Busy, Store
 
-PRELOAD = ["harness.plan.worker", "torch", "transformers"]
-"""What the fork server imports once, so that a worker starts at once (torch and transformers take seconds)."""
-
 
 @dataclass(frozen=True)
 class Assignment:

@@ -190,7 +190,7 @@ class _Sweep:
     def _determining(self, cell: CellRecipe, kind: Baseline) -> list[int]:
         sections = {kind, "evaluate", "generate", "judge", "sample_seed", "eval_seed"}
         if cell.student.model.startswith("artifact:") if kind == "student" else _teacher(cell).startswith("artifact:"):
-            sections |= {"models", "seed", "data_seed"}
+            sections |= {"models", "data_seed"}
         return sorted({i for name in sections for i in self.bound.get(name, [])})
 
     def _given(self) -> list[str]:
@@ -253,7 +253,7 @@ def _untrained(cell: CellRecipe, kind: Baseline) -> CellRecipe | None:
         return None
     keep: Iterable[str] = ("evaluate", "generate", "judge", "sample_seed", "eval_seed", "resources", "keep", "report")
     if model.startswith("artifact:"):
-        keep = (*keep, "models", "seed", "data_seed")
+        keep = (*keep, "models", "data_seed")
     kept = {name: getattr(cell, name) for name in keep}
     if kind == "teacher":
         return CellRecipe.model_construct(

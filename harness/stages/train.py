@@ -12,13 +12,13 @@ from harness.train.settings import KDSettings, SFTSettings, TrainStep
 def stage(
     step: TrainStep, student: Weights, data: Stage, teacher: Weights | None, seed: int, gpus: int, name: str
 ) -> Weights:
-    """The stage of one step, called `name`; `teacher` is an input only where the step's loss asks for logits."""
+    """The stage of one step, called `name`; `teacher` is given where its loss asks for logits."""
     kind = "sft" if step.sft is not None else "kd"
     settings = step.sft or step.kd
     assert settings is not None, "the schema lets only steps with one key pass"
     inputs = {"student": student.stage, "data": data}
     parts = {"student": student.part}
-    if step.kd is not None and teacher is not None:
+    if teacher is not None:
         inputs["teacher"] = teacher.stage
         parts["teacher"] = teacher.part
     params = {"step": kind, "settings": identity(settings), "seed": seed, "parts": parts}
