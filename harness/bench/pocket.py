@@ -22,7 +22,7 @@ from harness.stats.clustered import clustered_mean
 class PocketSettings(Settings):
     """How many questions of the pocket suite, and which draw of them."""
 
-    questions: int = Field(160, ge=8, le=800)
+    questions: int = Field(160, ge=8, le=400)
     """Two-turn questions, balanced over the eight categories."""
     seed: int = 0
     """Another seed asks other held-out questions."""

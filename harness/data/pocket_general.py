@@ -47,7 +47,7 @@ def arithmetic(rng: Random) -> Turns:
     """Add or take away; then once more with the result."""
     op = rng.choice(("plus", "minus"))
     b = rng.randint(1, 4)
-    a = rng.randint(0 if op == "plus" else b, 20)
+    a = rng.randint(0 if op == "plus" else b, 12)
     first = turn(f"what is {a} {op} {b} ?", op=op, a=a, b=b)
     step = rng.randint(1, 4)
     if rng.random() < 0.5 or int(first.answer) < step:

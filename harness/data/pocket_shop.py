@@ -27,7 +27,7 @@ def extraction(rng: Random) -> Turns:
 def price(rng: Random) -> Turns:
     """What two items cost together or apart; then with shipping or a reduction."""
     one, other = rng.sample(PRODUCTS, 2)
-    a, b = rng.randint(5, 20), rng.randint(1, 4)
+    a, b = rng.randint(4, 12), rng.randint(1, 4)
     if rng.random() < 0.5:
         first = turn(f"item {one} price {a} ; item {other} price {b} ; what does both cost ?", op="plus", a=a, b=b)
     else:

@@ -131,7 +131,6 @@ def model(spec: PocketSpec) -> Any:
         "num_key_value_heads": spec.heads,
         "max_position_embeddings": CONTEXT,
         "initializer_range": 0.05,
-        "tie_word_embeddings": True,
         "pad_token_id": 0,
         "bos_token_id": None,
         "eos_token_id": 3,
