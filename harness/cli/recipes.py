@@ -55,7 +55,7 @@ def shipped() -> dict[str, Path]:
     else:
         wheel = importlib.metadata.distribution("harness")
         files = [Path(str(f.locate())) for f in wheel.files or () if f.match("share/harness/recipes/*.yaml")]
-    return {path.stem: path.resolve() for path in sorted(files, key=lambda p: p.stem)}
+    return {path.stem: path.resolve() for path in sorted(files, key=lambda p: p.stem) if path.is_file()}
 
 
 def about(path: Path) -> str:

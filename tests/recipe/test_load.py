@@ -115,16 +115,16 @@ def test_a_teacher_without_a_model_is_no_baseline(load_text: Load) -> None:
 def test_a_student_made_by_the_recipe(load_text: Load) -> None:
     text = """\
 student: artifact:expert
-models: {expert: {base: pocket:b, data: {train: {path: x}}, train: [{sft: {}}]}}
+models: {expert: {base: pocket:b, data: {train: {path: x}}, train: [{sft: {epochs: $epochs}}]}}
 evaluate: [{quiz: {}}]
 baselines: [student]
 seed: $seed
-axes: {seed: [0, 1]}
+axes: {seed: [0, 1], epochs: [1, 2]}
 """
     recipe = load_text(text)
-    assert names(recipe.baselines) == ["student=0", "student=1"], "how it was made depends on the seed"
-    assert list(recipe.baselines[1].settings.models) == ["expert"]
-    assert recipe.baselines[1].settings.seed == 1
+    assert names(recipe.baselines) == ["student=1", "student=2"], "how it was made depends on the epochs, not the seed"
+    made = [cell.settings.models["expert"].train[0].sft for cell in recipe.baselines]
+    assert [sft.epochs for sft in made if sft] == [1, 2]
 
 
 def test_without_axes_there_is_one_cell(load_text: Load) -> None:

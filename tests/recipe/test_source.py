@@ -46,7 +46,12 @@ words = st.one_of(
     ),
 )
 values = st.recursive(
-    words, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=4) | words, v, max_size=3), max_leaves=6
+    words,
+    lambda v: (
+        st.lists(v, max_size=3)
+        | st.dictionaries(st.text(max_size=4) | st.sampled_from(["sft", "quiz", "null", "<<"]), v, max_size=3)
+    ),
+    max_leaves=6,
 )
 
 
