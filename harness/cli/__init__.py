@@ -1,6 +1,5 @@
 """The command line: one small file per command, which parses, calls and prints."""
 
-import os
 import sys
 
 import typer
@@ -53,7 +52,3 @@ def main() -> None:
     except HarnessError as error:
         print(f"harness: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("\nharness: interrupted. What is finished is kept; run again to go on.", file=sys.stderr)
-        sys.stderr.flush()
-        os._exit(130)  # threads that wait for a judge do not hold us up; all they recorded is on disk

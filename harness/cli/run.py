@@ -1,5 +1,6 @@
 """`harness run`."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -43,8 +44,12 @@ def run(
     write_plan(folder, plan, epoch)
     todo = sum(not store.has(i) for i in plan.stages)
     _say(f"{plan.recipe.name}: {len(plan.cells)} cells, {len(plan.stages)} stages, {todo} to run")
-    with _progress.show(todo) as listen:
-        outcome = execute(plan.stages, store, run=plan.recipe.name, jobs=jobs, gpus=visible_gpus(), listen=listen)
+    try:
+        with _progress.show(todo) as listen:
+            outcome = execute(plan.stages, store, run=plan.recipe.name, jobs=jobs, gpus=visible_gpus(), listen=listen)
+    except KeyboardInterrupt:
+        _say("\ninterrupted. What is finished is kept; run again to go on.")
+        os._exit(130)  # threads that wait for a judge do not hold us up: what they recorded is on disk
     if outcome.built or outcome.failed or not folder.report.exists():
         folder.report.unlink(missing_ok=True)
         write_record(folder, plan, outcome, collect(folder, plan, store))
