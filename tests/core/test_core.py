@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import Field
 
 from harness.core.canonical import canonical, digest, file_digest, tree_digest
 from harness.core.errors import HarnessError
@@ -68,7 +69,7 @@ class Outer(Settings):
     """Settings."""
 
     inner: Inner = Inner()
-    many: list[Inner] = []
+    many: list[Inner] = Field(default_factory=list)
     path: Path = execution(Path("x"))
 
 
