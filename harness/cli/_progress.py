@@ -6,6 +6,7 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from harness.plan.events import Advanced, Ended, Event, Started
 
@@ -63,10 +64,10 @@ class Bars:
 
     def __init__(self, total: int) -> None:
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),  # the names in it are the user's
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]}{task.fields[values]}"),
+            TextColumn("{task.fields[unit]}{task.fields[values]}", markup=False),
             TimeRemainingColumn(compact=True),
         )
         self.progress = Progress(*columns, console=Console(stderr=True))
@@ -93,7 +94,7 @@ class Bars:
             self.progress.remove_task(self.tasks.pop(event.stage))
             self.progress.advance(self.all, event.status != "busy")
             if event.error:
-                self.progress.console.print(f"[red]failed[/red] {event.title}", highlight=False)
+                self.progress.console.print(Text.assemble(("failed", "red"), f" {event.title}"))
                 self.progress.console.print(event.error, markup=False, highlight=False)
 
 
