@@ -51,6 +51,12 @@ class Judge:
     answer: Answer = lambda _body, _n: reply("Rating: [[7]]")
     keys: set[str] = field(default_factory=set)
     progress: list[tuple[int, int]] = field(default_factory=list)
+    site: web.TCPSite | None = None
+
+    async def hang_up(self) -> None:
+        """Stop listening; who asks now finds the connection refused."""
+        assert self.site is not None
+        await self.site.stop()
 
     def settings(self, **values: Any) -> JudgeSettings:
         given = {"model": "gpt-4", "base_url": self.url, "retries": 0, "api_key_env": "TEST_JUDGE_KEY", **values}
@@ -74,8 +80,8 @@ class Judge:
 
 
 @asynccontextmanager
-async def standing_in(ledger: Path) -> AsyncIterator[Judge]:
-    """A stand-in that listens on a free port of the loopback."""
+async def standing_in(ledger: Path, port: int = 0) -> AsyncIterator[Judge]:
+    """A stand-in that listens on a port of the loopback, a free one by default."""
     stand_in = Judge("", Ledger(ledger))
 
     async def chat(request: web.Request) -> web.StreamResponse:
@@ -89,8 +95,8 @@ async def standing_in(ledger: Path) -> AsyncIterator[Judge]:
     app.router.add_post("/v1/chat/completions", chat)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
+    stand_in.site = web.TCPSite(runner, "127.0.0.1", port)
+    await stand_in.site.start()
     stand_in.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
     yield stand_in
     await runner.cleanup()

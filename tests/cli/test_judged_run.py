@@ -1,0 +1,220 @@
+"""`harness run` on a judged benchmark, against a stand-in for the judge's endpoint: good days, bad days, kills."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pandas as pd
+import pytest
+from aiohttp import web
+
+from harness.store.ledger import Ledger
+from tests.cli import judged
+from tests.cli.judged import TURNS
+from tests.judge.stand_in import CANARY, Answer, Judge, completion, fault, reply
+
+GOOD = 3
+"""How many verdicts a judge gives before its bad day begins."""
+
+
+@pytest.fixture(scope="module")
+def answered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose answers are there and whose judge never was: nobody listens on its port."""
+    folder = tmp_path_factory.mktemp("judged")
+    done = judged.run(folder, "http://127.0.0.1:9/v1")
+    assert done.returncode == 1, done.stderr
+    assert "unreachable" in done.stderr
+    assert "Traceback" not in done.stderr
+    return folder
+
+
+@pytest.fixture
+def folder(answered: Path, tmp_path: Path) -> Iterator[Path]:
+    """A copy of that run; at the end no file under it holds the judge's key."""
+    copy = tmp_path / "run"
+    shutil.copytree(answered, copy)
+    yield copy
+    for path in copy.rglob("*"):
+        assert not path.is_file() or CANARY.encode() not in path.read_bytes(), f"the key is in {path}"
+
+
+@pytest.fixture
+def judge(tmp_path: Path) -> Iterator[Judge]:
+    with judged.judge(tmp_path / "unused.sqlite") as stand_in:
+        yield stand_in
+
+
+def scores(folder: Path) -> dict[str, list[float]]:
+    """Category -> value, n, total."""
+    table = pd.read_parquet(folder / "results/runs/judged/scores.parquet")
+    rows = zip(*(table[c] for c in ("category", "value", "n", "total")), strict=True)
+    return {category: list(rest) for category, *rest in rows}
+
+
+def recorded(folder: Path) -> int:
+    with Ledger(folder / "results/store/ledger.sqlite") as ledger:
+        return sum(cost.calls for cost in ledger.costs())
+
+
+def test_a_good_run_gives_scores_and_files_that_fastchat_reads(folder: Path, judge: Judge) -> None:
+    judge.answer = lambda _, n: reply(f"Fine. Rating: [[{n % 2 + 5}]]")
+    done = judged.run(folder, judge.url)
+    assert done.returncode == 0, done.stderr
+    assert judge.keys == {f"Bearer {CANARY}"}, "the key came out of the environment"
+    assert len(judge.asked) == TURNS
+    table = scores(folder)
+    assert table["overall"] == [5.5, TURNS, TURNS]
+    assert (table["turn_1"][0], table["turn_2"][0]) == (5.0, 6.0)
+
+    from fastchat.llm_judge.common import load_model_answers, load_single_model_judgments
+
+    files = folder / "results/runs/judged/mt_bench"
+    answers = load_model_answers(str(files / "model_answer"))
+    assert set(answers["cell"]) == {i for i, _, _ in judged.QUESTIONS}
+    assert all(len(a["choices"][0]["turns"]) == 2 for a in answers["cell"].values())
+    theirs = load_single_model_judgments(str(files / "model_judgment/gpt-4_single.jsonl"))
+    assert {prompt for _, prompt in theirs} == set(judged.PROMPTS)
+    ratings = [row["score"] for rows in theirs.values() for row in rows.values()]
+    assert sorted(ratings) == [5] * 5 + [6] * 5
+
+
+def timed_out(_: Judge) -> Answer:
+    async def late() -> web.Response:
+        await asyncio.sleep(30)
+        return reply("Rating: [[7]]")
+
+    return lambda _body, _n: late()
+
+
+def gone(judge: Judge) -> Answer:
+    async def last() -> web.Response:
+        await judge.hang_up()
+        response = fault(503, "going down")
+        response.force_close()
+        return response
+
+    return lambda _body, _n: last()
+
+
+FAULTS: dict[str, tuple[Callable[[Judge], Answer], str, str]] = {
+    "500": (lambda _: lambda _body, _n: fault(500, "oops"), "HTTP 500: oops", "Run again when the judge is back"),
+    "refused": (gone, "unreachable", "Run again when the judge is back"),
+    "401": (lambda _: lambda _body, _n: fault(401, f"bad key {CANARY}"), "refuses the key (HTTP 401)", judged.KEY),
+    "429": (lambda _: lambda _body, _n: fault(429, "slow down"), "HTTP 429: slow down", "Run again"),
+    "quota": (
+        lambda _: lambda _body, _n: fault(429, "pay", "insufficient_quota"),
+        "no quota left",
+        "Run again when there is quota",
+    ),
+    "time-out": (timed_out, "no answer within 4 s", "Run again when the judge is back"),
+    "empty": (lambda _: lambda _body, _n: completion([]), "the reply is empty (no choices)", "Run again"),
+    "echo": (lambda _: lambda _body, _n: fault(500, f"failed for {CANARY}"), "failed for [key]", "Run again"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_judge_that_fails_midway(folder: Path, tmp_path: Path, name: str) -> None:
+    """What, where and what to do are said; the next run asks only what is not recorded."""
+    make, what, fix = FAULTS[name]
+    more = ["--set", "judge.timeout_s=4"]
+    if name == "refused":
+        more += ["--set", "judge.retries=1"]  # the second try finds nobody
+    with judged.judge(tmp_path / "a.sqlite") as judge:
+        bad = make(judge)
+        judge.answer = lambda body, n: reply("Rating: [[7]]") if n < GOOD else bad(body, n)
+        done = judged.run(folder, judge.url, *more)
+        assert done.returncode == 1, done.stderr
+        for words in (what, fix, judge.url, "verdicts of cell", "1 stage(s) failed"):
+            assert words in done.stderr
+        assert "Traceback" not in done.stderr
+        assert recorded(folder) == GOOD
+        first = judge.prompts()[:GOOD]
+    with judged.judge(tmp_path / "b.sqlite", port=urlsplit(judge.url).port or 0) as healed:
+        done = judged.run(folder, judge.url, *more)
+        assert done.returncode == 0, done.stderr
+        assert len(healed.asked) == TURNS - GOOD
+        assert not set(first) & set(healed.prompts())
+    assert scores(folder)["overall"] == [7.0, TURNS, TURNS]
+
+
+def test_a_reply_without_a_rating_is_a_failed_sample_and_no_failed_run(folder: Path, judge: Judge) -> None:
+    judge.answer = lambda _, n: reply("I would rather not say." if n == 4 else "Rating: [[8]]")
+    done = judged.run(folder, judge.url)
+    assert done.returncode == 0, done.stderr
+    assert scores(folder)["overall"] == [8.0, TURNS - 1, TURNS]
+    run = folder / "results/runs/judged"
+    samples = pd.read_parquet(run / "samples.parquet")
+    failed = samples[samples["status"] == "unparseable"]
+    assert len(failed) == 1
+    assert failed["value"].isna().all()
+    assert f"{TURNS - 1}/{TURNS}" in (run / "report.md").read_text(), "the report marks the coverage"
+    asked = len(judge.asked)
+    assert judged.run(folder, judge.url).returncode == 0
+    assert len(judge.asked) == asked, "it was an answer: it is final"
+
+
+def test_killed_while_the_judge_is_slow(folder: Path, judge: Judge) -> None:
+    """kill -9 of the run with all its processes: no recorded verdict is asked again."""
+    slow = timed_out(judge)
+    judge.answer = lambda body, n: reply("Rating: [[7]]") if n < GOOD else slow(body, n)
+    command = judged.words(folder, judge.url)
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True, env=judged.environment())
+    until = time.monotonic() + 120
+    while len(judge.asked) <= GOOD and time.monotonic() < until:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    first = judge.prompts()
+    assert len(first) == GOOD + 1
+    assert recorded(folder) == GOOD
+    judge.asked.clear()
+    judge.answer = lambda _body, _n: reply("Rating: [[7]]")
+    done = judged.run(folder, judge.url)
+    assert done.returncode == 0, done.stderr
+    assert len(judge.asked) == TURNS - GOOD
+    assert not set(first[:GOOD]) & set(judge.prompts())
+
+
+def test_rejudge_asks_everything_again_once(folder: Path, judge: Judge) -> None:
+    assert judged.run(folder, judge.url).returncode == 0
+    judge.answer = lambda _body, _n: reply("Rating: [[3]]")
+    assert judged.run(folder, judge.url).returncode == 0
+    assert len(judge.asked) == TURNS, "the second run asked nothing"
+    done = judged.run(folder, judge.url, "--rejudge")
+    assert done.returncode == 0, done.stderr
+    assert len(judge.asked) == 2 * TURNS
+    assert scores(folder)["overall"][0] == 3.0
+    done = judged.run(folder, judge.url)
+    assert done.returncode == 0, done.stderr
+    assert len(judge.asked) == 2 * TURNS
+    assert "executed 0 of" in done.stderr
+    assert scores(folder)["overall"][0] == 3.0
+
+
+def test_a_server_of_ones_own_needs_no_key(folder: Path, judge: Judge) -> None:
+    command = judged.words(folder, judge.url)
+    environment = {k: v for k, v in judged.environment().items() if k != judged.KEY}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert judge.keys == {"Bearer none"}
+
+
+def test_a_broken_question_line_is_named(folder: Path, judge: Judge) -> None:
+    command = judged.words(folder, judge.url)
+    with (folder / "mt_bench/question.jsonl").open("a") as file:
+        file.write('{"question_id": 999, "turns": [\n')
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=judged.environment())
+    assert done.returncode == 1
+    assert f"question.jsonl:{len(judged.QUESTIONS) + 1}: broken JSON line" in done.stderr
+    assert "Mend or remove this line." in done.stderr
+    assert "Traceback" not in done.stderr
+    assert judge.asked == []
+    run = json.loads((folder / "results/runs/judged/run.json").read_text())
+    assert "question.jsonl" in run["cells"][0]["failed"]
