@@ -25,7 +25,10 @@ def pull(
 
 @app.command()
 def ls() -> None:
-    """List the data sets that can be fetched."""
+    """List the data sets that can be fetched.
+
+    Example: harness data ls
+    """
     from harness.data.pull import SETS
 
     for name, parts in SETS.items():
