@@ -70,32 +70,31 @@ def content_digest(part: Part, lines: Iterable[str]) -> str:
 
 
 def _part(part: Part, target: Path) -> Path:
-    if not (target.exists() and content_digest(part, target.read_text().splitlines()) == part.content):
+    if not (target.exists() and _right(part, target.read_bytes())):
         text = _fetch(part.url)
-        _check(part, text)
+        if not _right(part, text):
+            fault = "the content differs from what the harness was tested with"
+            raise HarnessError(fault, where=part.url, fix="Nothing was written.")
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text)
+        target.write_bytes(text)
     return target
 
 
-def _fetch(url: str) -> str:
+def _right(part: Part, content: bytes) -> bool:
+    """Whether this is the content that was tested; what cannot be read is not."""
+    try:
+        return content_digest(part, content.decode().split("\n")) == part.content
+    except (ValueError, KeyError, IndexError, TypeError):
+        return False
+
+
+def _fetch(url: str) -> bytes:
     try:
         reply = httpx.get(url, follow_redirects=True, timeout=60)
-        return reply.raise_for_status().text
+        return reply.raise_for_status().content
     except httpx.HTTPError as error:
         raise HarnessError(
             f"cannot fetch it ({type(error).__name__}: {error})",
             where=url,
             fix="Without a network: copy the file into the data folder by hand and name that folder in the recipe.",
         ) from None
-
-
-def _check(part: Part, text: str) -> None:
-    try:
-        found = content_digest(part, text.splitlines())
-    except (ValueError, KeyError, IndexError, TypeError):
-        found = "not the expected records"
-    if found != part.content:
-        raise HarnessError(
-            "the content differs from what the harness was tested with", where=part.url, fix="Nothing was written."
-        )
