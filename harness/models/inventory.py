@@ -1,7 +1,7 @@
 """Which models this machine has, without loading any."""
 
 import importlib.metadata
-import os
+from pathlib import Path
 
 from harness.core.canonical import Json
 
@@ -13,9 +13,12 @@ def installed() -> list[Row]:
     rows = []
     for package in importlib.metadata.distributions():
         for file in package.files or ():
-            if file.suffix == ".gguf":
-                size = os.stat(file.locate()).st_size
-                rows.append(_row(f"pypi:{package.name.replace('-', '_')}", "installed package", size))
+            if file.suffix != ".gguf":
+                continue
+            place = Path(str(file.locate()))
+            if place.exists():  # a package may list what was deleted since
+                reference = f"pypi:{package.name.replace('-', '_')}"
+                rows.append(_row(reference, "installed package", place.stat().st_size))
     return rows
 
 
