@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from harness.core.errors import HarnessError
+from harness.generate import attention
 from harness.generate.api import Completion, GenerateSettings, Request
 from harness.models.chat import encode_prompt, end_of_turn_ids
 from harness.models.load import load_model, load_tokenizer
@@ -20,7 +21,9 @@ from harness.models.load import load_model, load_tokenizer
 def load(folder: Path, settings: GenerateSettings) -> "TransformersEngine":
     """Load a Hugging Face folder, on the GPU where there is one."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return TransformersEngine(load_tokenizer(folder), load_model(folder, settings.dtype, device), settings)
+    model = load_model(folder, settings.dtype, device)
+    model.set_attn_implementation(attention.NAME)
+    return TransformersEngine(load_tokenizer(folder), model, settings)
 
 
 @dataclass
