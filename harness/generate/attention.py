@@ -1,9 +1,9 @@
 """Attention for decoding one token at a time, several times faster on a CPU where heads share keys and values.
 
-transformers repeats the keys and values of a group for each of its query heads before attending: for one new token that
-copies the whole cache in every layer. Seen from the cache, the query heads of a group are just more queries: with their
-axis moved to where the queries are, nothing is copied (`benchmarks/decode_attention.py` has the figures). It is the same
-sum in the same order.
+transformers repeats the keys and values of a group for each of its query heads before attending: for one new token
+that copies the whole cache in every layer. Seen from the cache, the query heads of a group are just more queries: with
+their axis moved to where the queries are, nothing is copied, and the sums are the same
+(`benchmarks/decode_attention.py` has the figures).
 """
 
 from typing import Any
