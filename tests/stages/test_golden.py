@@ -1,0 +1,117 @@
+"""Every stage kind still puts out what it did, or its version is a new one; and stages are still called the same.
+
+Where one of these fails: is the change wanted? Then raise the kind's version (in its `KIND`), since stores hold what
+the old code made, and run `python -m tests.stages.golden`.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.plan.build import build
+from harness.recipe.load import load
+from harness.stages.registry import KINDS
+from tests.cli import recipes
+from tests.stages import golden
+
+GOLDEN: dict[str, Any] = json.loads(golden.GOLDEN.read_text())
+
+
+@pytest.fixture(scope="module")
+def now(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Every stage of the golden plan, run here."""
+    import torch
+
+    torch.set_num_threads(1)
+    return golden.fingerprints(tmp_path_factory.mktemp("golden"))
+
+
+def same(was: Any, now: Any) -> bool:
+    """Equal, numbers to a tenth of a percent: CPUs add up in different orders."""
+    if isinstance(was, dict):
+        return isinstance(now, dict) and was.keys() == now.keys() and all(same(was[k], now[k]) for k in was)
+    if isinstance(was, list):
+        return isinstance(now, list) and len(was) == len(now) and all(map(same, was, now))
+    if isinstance(was, float):
+        return isinstance(now, float) and bool(now == pytest.approx(was, rel=1e-3, abs=1e-5))
+    return bool(was == now)
+
+
+def test_every_kind_is_in_it() -> None:
+    assert {was["kind"] for was in GOLDEN.values()} == set(KINDS)
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_output(now: dict[str, Any], name: str) -> None:
+    was, here = GOLDEN[name], now[name]
+    assert was["version"] == here["version"], "a new version: run `python -m tests.stages.golden`"
+    differing = [file for file, old in was.get("out", {}).items() if not same(old, here["out"].get(file))]
+    assert differing == [], f"`{was['kind']}` puts out something else under the same version"
+    assert was.get("out", {}).keys() == here.get("out", {}).keys()
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_id(now: dict[str, Any], name: str) -> None:
+    assert now[name]["id"] == GOLDEN[name]["id"], "the same stage has a new name: every store would build it again"
+
+
+def test_ids_of_a_recipe(tmp_path: Path) -> None:
+    """From YAML to ids: a default that changes, or a setting that becomes identity, is seen here."""
+    plan = build(load(recipes.write(tmp_path), []))
+    assert [(stage.title, stage.id[:16]) for stage in plan.stages.values()] == RECIPE_IDS
+
+
+def test_a_change_is_seen(tmp_path: Path) -> None:
+    """The fingerprint itself: a weight, a letter, a file more."""
+    import torch
+    from safetensors.torch import save_file
+
+    folder = tmp_path / "artifact"
+    folder.mkdir()
+    (folder / "a.txt").write_text("a")
+    save_file({"w": torch.ones(4), "v": torch.arange(4.0)}, folder / "model.safetensors")
+    was = golden.fingerprint(folder)
+    save_file({"w": torch.ones(4) * 1.00001, "v": torch.arange(4.0)}, folder / "model.safetensors")
+    assert same(was, golden.fingerprint(folder)), "the last bits are a matter of the CPU"
+    save_file({"w": torch.ones(4) * 1.01, "v": torch.arange(4.0)}, folder / "model.safetensors")
+    assert not same(was, golden.fingerprint(folder))
+    save_file({"w": torch.ones(4), "v": torch.arange(4.0)}, folder / "model.safetensors")
+    (folder / "a.txt").write_text("b")
+    assert not same(was, golden.fingerprint(folder))
+    (folder / "a.txt").write_text("a")
+    assert same(was, golden.fingerprint(folder))
+    (folder / "b.txt").write_text("b")
+    assert not same(was, golden.fingerprint(folder))
+
+
+RECIPE_IDS = [
+    ("build pocket:llama?layers=1&width=16&heads=2&seed=1", "56099280216e5060"),
+    ("data train", "f064e9fd466e8fe9"),
+    ("sft method=sft,seed=0", "bcf7f612b751c57f"),
+    ("pocket: answers of method=sft,seed=0", "f4ce1ac79a718d11"),
+    ("pocket: verdicts of method=sft,seed=0", "e640ac1bc1c9b22a"),
+    ("pocket: scores of method=sft,seed=0", "193c265e9903c584"),
+    ("sft method=sft,seed=1", "ab8bf9f46d39e4cf"),
+    ("pocket: answers of method=sft,seed=1", "ad108310a12e434c"),
+    ("pocket: verdicts of method=sft,seed=1", "eae1256cf368d868"),
+    ("pocket: scores of method=sft,seed=1", "21b49d0aff089706"),
+    ("build pocket:llama?layers=1&width=32&heads=2&seed=2", "79e603702c23578e"),
+    ("data train", "bf24a7c730a04f70"),
+    ("sft big", "e482f79919ad38f3"),
+    ("kd method=kd,seed=0", "33e338ccd49945eb"),
+    ("pocket: answers of method=kd,seed=0", "bb05753eb528bb8f"),
+    ("pocket: verdicts of method=kd,seed=0", "4f27fa8b3c200061"),
+    ("pocket: scores of method=kd,seed=0", "d4a4688ddc51e126"),
+    ("kd method=kd,seed=1", "f5a76efabd672f6d"),
+    ("pocket: answers of method=kd,seed=1", "4286dc416274be4f"),
+    ("pocket: verdicts of method=kd,seed=1", "c4724c8dc2282008"),
+    ("pocket: scores of method=kd,seed=1", "35c9b7a10c4901f0"),
+    ("pocket: answers of student", "b3f455b341596a33"),
+    ("pocket: verdicts of student", "48d6a337e9fa8ce8"),
+    ("pocket: scores of student", "1a7be178cd80d95c"),
+    ("pocket: answers of teacher", "b103068508529b77"),
+    ("pocket: verdicts of teacher", "11fe322066d9a492"),
+    ("pocket: scores of teacher", "acd68824ab6dd4c1"),
+]
