@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # torch goes first and by exact version: a range would fetch a CUDA build on a machine without a GPU.
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip install --quiet --constraint constraints.txt
 
-.PHONY: help install install-dev install-vllm lint test test-slow quickstart clean
+.PHONY: help install install-dev install-vllm lint test test-slow quickstart pictures clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -44,7 +44,15 @@ test-slow: $(VENV)/.vllm  ## the rest: real servers, long simulations
 	$(BIN)/pytest -m slow --timeout 3600
 
 quickstart: $(VENV)/.core  ## a real ablation in the pocket world
-	$(BIN)/harness run recipes/quickstart.yaml
+	$(BIN)/harness run recipes/quickstart.yaml --jobs 2
+
+CHROMIUM := chromium --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync \
+	--disable-background-networking --disable-component-update --hide-scrollbars
+
+pictures: quickstart  ## the README's pictures (needs chromium)
+	$(BIN)/harness report quickstart --out reports/quickstart
+	$(CHROMIUM) --window-size=1280,1330 --screenshot=reports/quickstart/report.png \
+		file://$(CURDIR)/reports/quickstart/report.html
 
 clean:  ## remove the environment (results stay)
 	rm -rf $(VENV) build *.egg-info

@@ -1,5 +1,6 @@
 """The command line: one small file per command, which parses, calls and prints."""
 
+import errno
 import sys
 
 import typer
@@ -50,5 +51,14 @@ def main() -> None:
     try:
         app()
     except HarnessError as error:
-        print(f"harness: {error}", file=sys.stderr)
-        sys.exit(1)
+        _fail(str(error))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}the disk is full\n  Free some space and run again: what is finished is kept.")
+
+
+def _fail(message: str) -> None:
+    print(f"harness: {message}", file=sys.stderr)
+    sys.exit(1)

@@ -60,13 +60,13 @@ def write_plan(folder: RunFolder, plan: Plan, judge_epoch: int) -> None:
 
     Where that differs from what is there, the folder is emptied first: no table outlives the cells it was made from.
     """
-    text = _plan_text(plan, judge_epoch)
-    if folder.plan.exists() and folder.plan.read_text() == text:
+    texts = {folder.path / "recipe.yaml": plan.recipe.text, folder.plan: _plan_text(plan, judge_epoch)}
+    if all(path.exists() and path.read_text() == text for path, text in texts.items()):
         return
     shutil.rmtree(folder.path, ignore_errors=True)
     folder.path.mkdir(parents=True)
-    (folder.path / "recipe.yaml").write_text(plan.recipe.text)
-    write_atomically(folder.plan, text)
+    for path, text in texts.items():
+        write_atomically(path, text)
 
 
 def _plan_text(plan: Plan, judge_epoch: int) -> str:

@@ -101,8 +101,8 @@ def _header(source: Source, path: Path, faults: list[Fault]) -> tuple[str, str]:
         if field_.is_required() and key not in source.data:
             faults.append(source.fault((), f"missing key '{key}'"))
     name, description = source.data.get("name", path.stem), source.data.get("description", "")
-    if not isinstance(name, str) or not SAFE.fullmatch(name):
-        faults.append(source.fault(("name",), "the name of a recipe is letters, digits and _ . + -"))
+    if not isinstance(name, str) or not SAFE.fullmatch(name) or name.startswith("."):  # `..` is another folder
+        faults.append(source.fault(("name",), "the name of a recipe is letters, digits and _ . + -, no dot first"))
     if not isinstance(description, str):
         faults.append(source.fault(("description",), "expected text"))
     return str(name), str(description)
@@ -251,7 +251,7 @@ def _untrained(cell: CellRecipe, kind: Baseline) -> CellRecipe | None:
     model = cell.student.model if kind == "student" else _teacher(cell)
     if not model:
         return None
-    keep: Iterable[str] = ("evaluate", "generate", "judge", "sample_seed", "eval_seed", "resources", "keep", "report")
+    keep: Iterable[str] = ("evaluate", "generate", "judge", "sample_seed", "eval_seed", "resources", "report")
     if model.startswith("artifact:"):
         keep = (*keep, "models", "data_seed")
     kept = {name: getattr(cell, name) for name in keep}

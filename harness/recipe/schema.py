@@ -1,6 +1,6 @@
 """What one cell of a recipe is, assembled from the rooms' own settings."""
 
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import Field, SerializeAsAny, model_validator
 
@@ -66,6 +66,4 @@ class CellRecipe(Settings):
     data_seed: int = 0
     sample_seed: int = 0
     eval_seed: int = 0
-    keep: Literal["scores", "last", "all"] = execution("all")
-    """What stays on disk when the run is done."""
     report: ReportSettings = execution(ReportSettings())

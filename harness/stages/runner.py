@@ -13,7 +13,7 @@ from harness.core.lines import write_atomically
 from harness.stages.api import Context, Progress, Session, Stage
 from harness.stages.registry import KINDS
 from harness.store.provenance import provenance
-from harness.store.store import Store, store_fault
+from harness.store.store import Store, disk_full, is_full, store_fault
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,12 @@ def run_stage(store: Store, order: Order, session: Session, progress: Progress) 
     except OSError as error:
         if error.filename is None or str(error.filename).startswith(str(store.root)):
             raise store_fault(error, store.root) from error
+        raise
+    except HarnessError:
+        raise
+    except Exception as error:  # torch and safetensors have words of their own for a full disk
+        if is_full(store.root):
+            raise disk_full(str(store.root)) from error
         raise
     return True
 

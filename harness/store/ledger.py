@@ -19,6 +19,7 @@ from types import TracebackType
 import psutil
 
 from harness.core.errors import HarnessError
+from harness.store.store import disk_full, is_full
 
 _BUSY_TIMEOUT_S = 60.0
 _SCHEMA = """
@@ -246,8 +247,8 @@ class Ledger:
     def _fault(self, error: sqlite3.Error | OSError) -> HarnessError:
         code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF  # the low byte is the kind, the rest the detail
         where = str(self.path)
-        if code == sqlite3.SQLITE_FULL:
-            return HarnessError("the disk is full", where=where, fix="Free some space and run again: replies are kept.")
+        if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and is_full(self.path)):
+            return disk_full(where)
         if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM) or isinstance(
             error, OSError
         ):

@@ -18,6 +18,8 @@ from harness.core.canonical import Json, file_digest
 from harness.core.errors import HarnessError
 
 RECORD = "artifact.json"
+_NO_ROOM = 2**18
+"""Bytes. What failed to write a file may have left a little."""
 
 
 class Busy(HarnessError):
@@ -113,13 +115,23 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
+def is_full(path: Path) -> bool:
+    """Whether the disk under a file or folder has no room left worth the name."""
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free < _NO_ROOM
+
+
+def disk_full(where: str) -> HarnessError:
+    """The fault of a full disk."""
+    return HarnessError("the disk is full", where=where, fix="Free some space and run again: what is finished is kept.")
+
+
 def store_fault(error: OSError, root: Path) -> HarnessError:
     """What to tell the user when the store's disk is full or cannot be written."""
     where = str(error.filename or root)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return HarnessError(
-            "the disk is full", where=where, fix="Free some space and run again: what is finished is kept."
-        )
+        return disk_full(where)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return HarnessError(
             "cannot write to the store", where=where, fix="Make the folder writable, or name another with --results."

@@ -17,7 +17,8 @@ HARNESS = [sys.executable, "-c", "from harness.cli import main; main()"]
 
 
 def harness(*words: object, **options: object) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([*HARNESS, *map(str, words)], capture_output=True, text=True, timeout=240, **options)  # type: ignore[call-overload, no-any-return]
+    options = {"timeout": 240, **options}
+    return subprocess.run([*HARNESS, *map(str, words)], capture_output=True, text=True, **options)  # type: ignore[call-overload, no-any-return]
 
 
 def executed(done: "subprocess.CompletedProcess[str]") -> int:
