@@ -1,6 +1,7 @@
 """Run one stage against a store: lock, build, commit."""
 
 import json
+import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -73,6 +74,12 @@ def run_stage(store: Store, order: Order, session: Session, progress: Progress) 
     return True
 
 
+def _threads() -> int | None:
+    """Threads of this process's tensor operations; None where it has not needed torch."""
+    torch = sys.modules.get("torch")
+    return torch.get_num_threads() if torch is not None else None
+
+
 def _build(store: Store, order: Order, session: Session, progress: Progress) -> None:
     started, clock = datetime.now(UTC), time.monotonic()
     context = Context(
@@ -88,5 +95,5 @@ def _build(store: Store, order: Order, session: Session, progress: Progress) -> 
     )
     KINDS[order.identity["kind"]].run(context)
     times = {"started": started.isoformat(timespec="seconds"), "seconds": round(time.monotonic() - clock, 3)}
-    record = {**provenance(), **times, "execution": order.execution, "title": order.title}
+    record = {**provenance(), **times, "threads": _threads(), "execution": order.execution, "title": order.title}
     store.commit(order.id, order.identity, record)
