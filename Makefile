@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # torch goes first and by exact version: a range would fetch a CUDA build on a machine without a GPU.
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip install --quiet --constraint constraints.txt
 
-.PHONY: help install install-dev install-vllm lint test test-slow quickstart pictures clean
+.PHONY: help install install-dev install-vllm lint test test-slow quickstart pictures reference clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -53,6 +53,16 @@ pictures: quickstart  ## the README's pictures (needs chromium)
 	$(BIN)/harness report quickstart --out reports/quickstart
 	$(CHROMIUM) --window-size=1280,1330 --screenshot=reports/quickstart/report.png \
 		file://$(CURDIR)/reports/quickstart/report.html
+
+DATA ?= data
+REFERENCE := results/reference/smollm2-mtbench
+
+# The page holds the questions and the answers, which are not ours to publish: tables, figures and scores are kept.
+reference: $(VENV)/.vllm  ## the committed result on real models (DATA=folder of the data sets; under an hour)
+	$(BIN)/harness run recipes/smollm2-mtbench.yaml --set vars.data=$(DATA)
+	$(BIN)/harness report smollm2-mtbench --out $(REFERENCE)
+	cp results/runs/smollm2-mtbench/scores.csv $(REFERENCE)/
+	rm -f $(REFERENCE)/report.html $(REFERENCE)/figures/*.png $(REFERENCE)/figures/*.pdf
 
 clean:  ## remove the environment (results stay)
 	rm -rf $(VENV) build *.egg-info
