@@ -2,13 +2,15 @@
 
 import os
 import sys
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli._options import RESULTS, RecipeFile, Results, Sets
 from harness.core.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.plan.runs import RunFolder
 
 
 def run(
@@ -53,7 +55,7 @@ def run(
     if outcome.built or outcome.failed or not folder.report.exists():
         folder.report.unlink(missing_ok=True)
         write_record(folder, plan, outcome, collect(folder, plan, store))
-        _report(folder.path)
+        _report(folder)
     _say(f"executed {len(outcome.built)} of {len(plan.stages)} stages in {outcome.seconds:.1f} s")
     _say(f"report: {folder.report}")
     if outcome.failed:
@@ -61,10 +63,14 @@ def run(
         raise HarnessError(f"{len(outcome.failed)} stage(s) failed{blocked}", fix="Mend the cause and run again.")
 
 
-def _report(folder: Path) -> None:
+def _report(folder: "RunFolder") -> None:
     from harness.report.html import render
 
-    render(folder, folder)
+    try:
+        render(folder.path, folder.path)
+    except OSError:
+        folder.report.unlink(missing_ok=True)  # torn, it would say that the rest is there
+        raise
 
 
 def _say(line: str) -> None:

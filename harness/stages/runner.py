@@ -68,7 +68,7 @@ def run_stage(store: Store, order: Order, session: Session, progress: Progress) 
     except HarnessError:
         raise
     except Exception as error:  # torch and safetensors have words of their own for a full disk
-        if is_full(store.root):
+        if "No space left" in str(error) or is_full(store.root):
             raise disk_full(str(store.root)) from error
         raise
     return True
