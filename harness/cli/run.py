@@ -54,7 +54,7 @@ def run(
         os._exit(130)  # threads that wait for a judge do not hold us up: what they recorded is on disk
     if outcome.built or outcome.failed or not folder.report.exists():
         folder.report.unlink(missing_ok=True)
-        write_record(folder, plan, outcome, collect(folder, plan, store))
+        write_record(folder, plan, store, outcome, collect(folder, plan, store))
         _report(folder)
     _say(f"executed {len(outcome.built)} of {len(plan.stages)} stages in {outcome.seconds:.1f} s")
     _say(f"report: {folder.report}")

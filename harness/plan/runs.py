@@ -16,6 +16,7 @@ from harness.core.lines import write_atomically
 from harness.plan.build import Plan
 from harness.plan.execute import Outcome
 from harness.store.provenance import provenance
+from harness.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,8 @@ def read_plan(folder: RunFolder) -> dict[str, Json]:
     return plan
 
 
-def write_record(folder: RunFolder, plan: Plan, outcome: Outcome, facts: Mapping[str, Json]) -> None:
-    """Write run.json: the sweep, where and how it ran, what failed."""
+def write_record(folder: RunFolder, plan: Plan, store: Store, outcome: Outcome, facts: Mapping[str, Json]) -> None:
+    """Write run.json: the sweep, where and how it ran, what failed, what its stages took (whichever run did them)."""
     cells = [
         {
             "cell": cell.name,
@@ -112,6 +113,7 @@ def write_record(folder: RunFolder, plan: Plan, outcome: Outcome, facts: Mapping
         for cell in plan.cells
     ]
     asked = {"asked": plan.asked.total(), "unique": len(plan.stages), "executed": len(outcome.built)}
+    seconds = sum(store.record(i)["provenance"]["seconds"] for i in plan.stages if store.has(i))
     record = {
         "name": plan.recipe.name,
         "description": plan.recipe.description,
@@ -120,7 +122,7 @@ def write_record(folder: RunFolder, plan: Plan, outcome: Outcome, facts: Mapping
         **provenance(),
         "axes": plan.recipe.axes,
         "cells": cells,
-        "stages": asked | {"seconds": round(outcome.seconds, 1)},
+        "stages": asked | {"seconds": round(seconds, 1)},
         **facts,
     }
     write_atomically(folder.record, _text(record))

@@ -101,8 +101,8 @@ def cost(run: RunData) -> list[tuple[str, str]]:
     facts = []
     if stages:
         asked, unique, executed = (int(stages.get(k) or 0) for k in ("asked", "unique", "executed"))
-        facts.append(("stages", f"{asked} asked for, {unique} after sharing, {executed} executed in the last run"))
-        facts.append(("time of the last run", duration(float(stages.get("seconds") or 0.0))))
+        facts.append(("stages", f"{asked} asked for, {unique} after sharing, {executed} run by the last command"))
+        facts.append(("time of its stages, one after the other", duration(float(stages.get("seconds") or 0.0))))
     scored = int(run.samples["value"].notna().sum())
     facts.append(("samples", f"{scored:,} scored of {len(run.samples):,}"))
     if run.training:
