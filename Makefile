@@ -51,8 +51,9 @@ CHROMIUM := chromium --headless --no-sandbox --disable-gpu --disable-quic --no-f
 
 pictures: quickstart  ## the README's pictures (needs chromium)
 	$(BIN)/harness report quickstart --out reports/quickstart
-	$(CHROMIUM) --window-size=1280,1330 --screenshot=reports/quickstart/report.png \
+	$(CHROMIUM) --window-size=1280,1480 --screenshot=reports/quickstart/report.png \
 		file://$(CURDIR)/reports/quickstart/report.html
+	rm -f reports/quickstart/figures/*.png reports/quickstart/figures/*.pdf
 
 DATA ?= data
 REFERENCE := results/reference/smollm2-mtbench
