@@ -9,7 +9,7 @@ from string import Formatter
 from harness.bench.api import Answer
 from harness.core.canonical import Json, digest
 from harness.core.errors import HarnessError
-from harness.core.lines import numbered_lines, write_lines
+from harness.core.lines import append_lines, numbered_lines, write_lines
 from harness.judge.api import JudgeTask, Status, Verdict
 
 NO_TIME = 0.0
@@ -135,6 +135,21 @@ def read_answers(path: Path) -> list[Answer]:
     return list(found.values())
 
 
+def write_model(
+    folder: Path,
+    model: str,
+    judge: str,
+    answers: Sequence[Answer],
+    tasks: Sequence[JudgeTask],
+    verdicts: Sequence[Verdict],
+) -> None:
+    """Write one model's `model_answer/MODEL.jsonl`, and its lines of `model_judgment/JUDGE_single.jsonl`."""
+    for name in ("model_answer", "model_judgment"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    write_answers(folder / "model_answer" / f"{model}.jsonl", model, answers)
+    write_judgments(folder / "model_judgment" / f"{judge}_single.jsonl", model, judge, tasks, verdicts)
+
+
 def write_answers(path: Path, model_id: str, answers: Sequence[Answer]) -> None:
     """Write model_answer/MODEL.jsonl as FastChat reads it; an answer that failed is null."""
     write_lines(path, (_answer_line(model_id, answer) for answer in answers))
@@ -188,9 +203,12 @@ def _score(line: Mapping[str, Json], where: str) -> float | None:
 def write_judgments(
     path: Path, model: str, judge: str, tasks: Sequence[JudgeTask], verdicts: Sequence[Verdict]
 ) -> None:
-    """Write model_judgment lines as FastChat reads them; a verdict without a value has score -1."""
+    """Append model_judgment lines as FastChat reads them; a verdict without a value has score -1.
+
+    Appended, as FastChat does, because one file holds a judge's verdicts on every model.
+    """
     asked = {(t.item, t.turn, t.repeat): t for t in tasks}
-    write_lines(path, (_judgment_line(model, judge, asked[v.item, v.turn, v.repeat], v) for v in verdicts))
+    append_lines(path, (_judgment_line(model, judge, asked[v.item, v.turn, v.repeat], v) for v in verdicts))
 
 
 def _judgment_line(model: str, judge: str, task: JudgeTask, verdict: Verdict) -> Json:

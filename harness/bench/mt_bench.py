@@ -14,11 +14,11 @@ from pydantic import Field
 
 from harness.bench import _mt_bench_files as files_
 from harness.bench._mt_bench_prompts import PLACEHOLDERS, judge_tasks
-from harness.bench.api import SCORE_COLUMNS, Answer, Metric, Question, Sample, samples_frame
+from harness.bench._turns import turn_scores
+from harness.bench.api import Answer, Metric, Question, Sample, samples_frame
 from harness.core.errors import HarnessError
 from harness.core.settings import Settings, execution
 from harness.judge.api import JudgeTask, Verdict
-from harness.stats.clustered import clustered_mean
 
 TEMPERATURES = {
     "writing": 0.7,
@@ -103,11 +103,7 @@ class MTBench:
 
     def aggregate(self, samples: pd.DataFrame) -> pd.DataFrame:
         """Overall, by turn and by category: the mean over rows that have a value, clustered by question."""
-        groups: list[tuple[str, pd.DataFrame]] = [("overall", samples)]
-        groups += [(f"turn_{turn}", samples[samples["turn"] == turn]) for turn in sorted(samples["turn"].unique())]
-        groups += [(str(c), samples[samples["category"] == c]) for c in samples["category"].unique()]
-        rows = [(self.name, "score", category, *_mean(group)) for category, group in groups]
-        return pd.DataFrame(rows, columns=list(SCORE_COLUMNS)).astype({"value": "Float64", "stderr": "Float64"})
+        return turn_scores(samples)
 
     def export(
         self,
@@ -119,10 +115,7 @@ class MTBench:
         verdicts: Sequence[Verdict],
     ) -> None:
         """Write model_answer/MODEL.jsonl and model_judgment/JUDGE_single.jsonl."""
-        for name in ("model_answer", "model_judgment"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-        files_.write_answers(folder / "model_answer" / f"{model}.jsonl", model, answers)
-        files_.write_judgments(folder / "model_judgment" / f"{judge}_single.jsonl", model, judge, tasks, verdicts)
+        files_.write_model(folder, model, judge, answers, tasks, verdicts)
 
 
 BENCHMARK = MTBench()
@@ -213,12 +206,3 @@ def _question(
         extra["references"] = turns
     temperature = TEMPERATURES.get(line.category, OTHER_TEMPERATURE)
     return Question(line.id, line.category, line.turns, temperature, settings.max_new_tokens, extra)
-
-
-def _mean(group: pd.DataFrame) -> tuple[float | None, float | None, int, int]:
-    """Value, standard error, scored rows, all rows."""
-    scored = group[group["value"].notna()]
-    if scored.empty:
-        return None, None, 0, len(group)
-    value, stderr = clustered_mean(scored["value"].to_numpy(dtype=float), scored["cluster"].tolist())
-    return value, stderr, len(scored), len(group)

@@ -10,13 +10,13 @@ from pathlib import Path
 import pandas as pd
 from pydantic import Field
 
-from harness.bench._mt_bench_files import write_answers, write_judgments
-from harness.bench.api import SCORE_COLUMNS, Answer, Metric, Question, Sample
+from harness.bench._mt_bench_files import write_model
+from harness.bench._turns import turn_scores
+from harness.bench.api import Answer, Metric, Question, Sample
 from harness.core.canonical import Json
 from harness.core.settings import Settings
 from harness.data.pocket import CATEGORIES, check, questions
 from harness.judge.api import JudgeTask, Program, Verdict
-from harness.stats.clustered import clustered_mean
 
 
 class PocketSettings(Settings):
@@ -110,14 +110,7 @@ class Pocket:
 
     def aggregate(self, samples: pd.DataFrame) -> pd.DataFrame:
         """Each metric overall, by turn and by category: the mean over scored turns, clustered by question."""
-        rows = []
-        for metric in self.metrics:
-            own = samples[samples["metric"] == metric.name]
-            groups = [("overall", own)]
-            groups += [(f"turn_{turn}", own[own["turn"] == turn]) for turn in sorted(own["turn"].unique())]
-            groups += [(str(name), own[own["category"] == name]) for name in own["category"].unique()]
-            rows += [(self.name, metric.name, category, *_mean(group)) for category, group in groups]
-        return pd.DataFrame(rows, columns=list(SCORE_COLUMNS)).astype({"value": "Float64", "stderr": "Float64"})
+        return turn_scores(samples)
 
     def export(
         self,
@@ -129,10 +122,7 @@ class Pocket:
         verdicts: Sequence[Verdict],
     ) -> None:
         """Write model_answer/MODEL.jsonl and model_judgment/JUDGE_single.jsonl in FastChat's format."""
-        for name in ("model_answer", "model_judgment"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-        write_answers(folder / "model_answer" / f"{model}.jsonl", model, answers)
-        write_judgments(folder / "model_judgment" / f"{judge}_single.jsonl", model, judge, tasks, verdicts)
+        write_model(folder, model, judge, answers, tasks, verdicts)
 
 
 BENCHMARK = Pocket()
@@ -152,12 +142,3 @@ def _task(question: Question, number: int, text: str) -> JudgeTask:
     }
     messages = ({"role": "user", "content": question.turns[number]},)
     return JudgeTask(question.id, number + 1, "program", messages, evidence)
-
-
-def _mean(group: pd.DataFrame) -> tuple[float | None, float | None, int, int]:
-    """Value, standard error, scored rows, all rows."""
-    scored = group[group["value"].notna()]
-    if scored.empty:
-        return None, None, 0, len(group)
-    value, stderr = clustered_mean(scored["value"].to_numpy(dtype=float), scored["cluster"].tolist())
-    return value, stderr, len(scored), len(group)

@@ -41,7 +41,16 @@ def _parse(line: str, where: str) -> Json:
 
 def write_lines(path: Path, records: Iterable[Json]) -> None:
     """Write a whole JSON-lines file."""
-    with path.open("w", encoding="utf-8") as file:
+    _put_lines(path, records, "w")
+
+
+def append_lines(path: Path, records: Iterable[Json]) -> None:
+    """Add records to the end of a JSON-lines file (not synced; a `Journal` is)."""
+    _put_lines(path, records, "a")
+
+
+def _put_lines(path: Path, records: Iterable[Json], mode: str) -> None:
+    with path.open(mode, encoding="utf-8") as file:
         for record in records:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ def collect(folder: RunFolder, plan: Plan, store: Store) -> dict[str, Json]:
 
     Only finished stages are read: a cell that failed has no rows, and run.json says why.
     """
+    for name in dict.fromkeys(e.benchmark for cell in plan.cells for e in cell.evaluated):
+        shutil.rmtree(folder.path / name, ignore_errors=True)  # what benchmarks export is appended to
     ready = [(c, e) for c in plan.cells for e in c.evaluated if store.has(e.score.id)]
     axes = list(plan.recipe.axes)
     samples, scores, transcripts = [], [], []

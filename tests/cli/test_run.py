@@ -52,6 +52,10 @@ def test_run_folder_holds_what_a_reader_needs(results: Path) -> None:
     folder = results / "runs/tiny"
     names = {path.name for path in folder.iterdir()}
     assert {"recipe.yaml", "run.json", "plan.json", "report.html", "report.md", "samples.csv", "scores.csv"} <= names
+    (verdicts,) = (folder / "pocket/model_judgment").iterdir()
+    models = [json.loads(line)["model"] for line in verdicts.read_text().splitlines()]
+    assert {models.count(cell) for cell in models} == {32}, "16 questions of two turns, every model in the one file"
+    assert len(set(models)) == 6
     run = json.loads((folder / "run.json").read_text())
     assert [c["failed"] for c in run["cells"]] == [None] * 6
     assert {t["steps"] for t in run["training"]} == {3}
