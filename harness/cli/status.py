@@ -1,5 +1,6 @@
 """`harness status`."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -17,6 +18,9 @@ def status(
     Example: harness status quickstart
     """
     from harness.cli._output import emit
-    from harness.plan.status import all_runs, stages_of
+    from harness.plan.status import all_runs, possibly_paid_twice, stages_of
+    from harness.store.store import Store
 
     emit(stages_of(results, run) if run else all_runs(results), format_)
+    if line := possibly_paid_twice(Store(results / "store")):
+        print(line, file=sys.stderr)

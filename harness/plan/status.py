@@ -36,6 +36,18 @@ def stages_of(results: Path, run: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["stage", "kind", "title", "state", "note"])
 
 
+def possibly_paid_twice(store: Store) -> str:
+    """A line on the judge calls that were under way when their process was killed; empty when there are none."""
+    if not store.ledger.exists():
+        return ""
+    with Ledger(store.ledger) as ledger:
+        calls = ledger.interrupted()
+    if not calls:
+        return ""
+    times = f"{calls[0].asked_at} to {calls[-1].asked_at}"
+    return f"{len(calls)} judge call(s) were under way when a run was killed ({times}): possibly paid twice"
+
+
 def _state(store: Store, stage_id: str) -> str:
     if store.has(stage_id):
         return "done"

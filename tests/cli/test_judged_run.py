@@ -15,7 +15,9 @@ import pandas as pd
 import pytest
 from aiohttp import web
 
+from harness.plan.status import possibly_paid_twice
 from harness.store.ledger import Ledger
+from harness.store.store import Store
 from tests.cli import judged
 from tests.cli.judged import TURNS
 from tests.judge.stand_in import CANARY, Answer, Judge, completion, fault, reply
@@ -174,6 +176,8 @@ def test_killed_while_the_judge_is_slow(folder: Path, judge: Judge) -> None:
     first = judge.prompts()
     assert len(first) == GOOD + 1
     assert recorded(folder) == GOOD
+    line = possibly_paid_twice(Store(folder / "results/store"))
+    assert line.startswith("1 judge call(s) were under way when a run was killed")
     judge.asked.clear()
     judge.answer = lambda _body, _n: reply("Rating: [[7]]")
     done = judged.run(folder, judge.url)
