@@ -95,6 +95,10 @@ class GenerativeBenchmark(Protocol):
     program: Program | None
     """The program judge, for a benchmark whose truth is a program; None when a model must judge."""
 
+    def form(self, settings: Settings) -> str:
+        """What kind of verdict a model judge is asked for: a form of `harness.judge.forms`."""
+        ...
+
     def files(self, settings: Settings) -> dict[str, Path]:
         """The input files by role (`questions`, `references`, ...): pinned by content, read by the other methods."""
         ...

@@ -60,6 +60,10 @@ class MTBench:
     metrics = (Metric("score", "points (1-10)", "higher", "general"),)
     program = None
 
+    def form(self, settings: Settings) -> str:
+        """Single-answer grading."""
+        return "rating"
+
     def files(self, settings: Settings) -> dict[str, Path]:
         """Questions, judge prompts and reference answers."""
         own = _own(settings)

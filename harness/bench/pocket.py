@@ -49,6 +49,10 @@ class Pocket:
     )
     program: Program | None = staticmethod(judge)
 
+    def form(self, settings: Settings) -> str:
+        """A rating, should a model ever judge."""
+        return "rating"
+
     def files(self, settings: Settings) -> dict[str, Path]:
         """None: the questions are made by the program."""
         return {}

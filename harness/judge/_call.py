@@ -18,7 +18,7 @@ from harness.core.canonical import Json
 from harness.core.errors import HarnessError, Incomplete
 from harness.judge.api import Status
 from harness.judge.identity import endpoint
-from harness.judge.protocols import PROTOCOLS, expected_rating
+from harness.judge.protocol import Protocol
 from harness.judge.settings import JudgeSettings
 
 BACKOFF_S = 1.0
@@ -55,9 +55,10 @@ class _AgainError(Exception):
 class Caller:
     """Asks one judge. The key is in the client only; it is taken out of any text that echoes it."""
 
-    def __init__(self, client: openai.AsyncOpenAI, settings: JudgeSettings, halted: asyncio.Event) -> None:
-        self.client, self.settings, self.halted = client, settings, halted
-        self.protocol = PROTOCOLS[settings.protocol]
+    def __init__(
+        self, client: openai.AsyncOpenAI, settings: JudgeSettings, protocol: Protocol, halted: asyncio.Event
+    ) -> None:
+        self.client, self.settings, self.protocol, self.halted = client, settings, protocol, halted
         self.where = str(client.base_url).rstrip("/") if settings.serve else endpoint(settings)
 
     def body(self, messages: list[Mapping[str, Json]]) -> dict[str, Json]:
@@ -115,7 +116,7 @@ class Caller:
         try:
             async with asyncio.timeout(self.settings.timeout_s):  # the client's own limit counts between bytes
                 completion = await self._post(body)
-                after_one = await self._post(_continued(body, "1")) if self.protocol.expected else None
+                more = [await self._post(_continued(body, text)) for text in self.protocol.continuations]
         except (TimeoutError, openai.APITimeoutError):
             raise _AgainError(f"no answer within {self.settings.timeout_s:g} s") from None
         except openai.APIConnectionError as error:
@@ -125,19 +126,25 @@ class Caller:
         except (json.JSONDecodeError, openai.APIResponseValidationError, UnicodeDecodeError):
             raise _AgainError("the reply is broken (no valid JSON)") from None
         reply = self._read(completion, time.monotonic() - clock)
-        return reply if after_one is None else self._expected(reply, completion, after_one)
+        return self._scored(reply, [completion, *more])
 
-    def _expected(self, reply: Reply, first: object, after_one: object) -> Reply:
-        """The reply that stands for the probabilities in two: what they mean, and what both cost."""
-        second = self._read(after_one, 0.0)
-        counts = (reply.prompt_tokens + second.prompt_tokens, reply.completion_tokens + second.completion_tokens)
-        if "refused" in (reply.status, second.status):
-            return reply if reply.status == "refused" else second
+    def _scored(self, reply: Reply, completions: list[object]) -> Reply:
+        """The reply that stands for the probabilities in all of them: what they mean, and what all of them cost."""
+        if self.protocol.scored is None:
+            return reply
+        more = [self._read(completion, 0.0) for completion in completions[1:]]
+        counts = (
+            reply.prompt_tokens + sum(r.prompt_tokens for r in more),
+            reply.completion_tokens + sum(r.completion_tokens for r in more),
+        )
+        for read in (reply, *more):
+            if read.status == "refused":
+                return read
         try:
-            text = expected_rating(_likeliest(first), _likeliest(after_one))
+            text = self.protocol.scored([_likeliest(completion) for completion in completions])
+            return Reply("ok", self.protocol.read(text), text, reply.model, *counts, reply.latency_s)
         except ValueError as error:
             return Reply("unparseable", None, f"{reply.text} ({error})", reply.model, *counts, reply.latency_s)
-        return Reply("ok", self.protocol.read(text), text, reply.model, *counts, reply.latency_s)
 
     async def _post(self, body: dict[str, Json]) -> object:
         named = {k: body[k] for k in ("model", "messages", "temperature", "max_tokens")}

@@ -25,6 +25,8 @@ class JudgeTask:
     evidence: Mapping[str, Json] = field(default_factory=dict)
     """Question, answer, reference and the like as data: what a program judge reads, what a report shows."""
     repeat: int = 0
+    variant: str = ""
+    """Which of several ways the same answer is judged: the order of a pair, `ab` (the model's answer first) or `ba`."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Verdict:
     completion_tokens: int = 0
     price_usd: float | None = None
     latency_s: float = 0.0
+    variant: str = ""
+    """The task's."""
 
 
 Program = Callable[[Mapping[str, Json]], tuple[float, str]]

@@ -3,8 +3,8 @@
 import asyncio
 import json
 import os
+import typing
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
 from urllib.parse import urlsplit
 
 import openai
@@ -15,6 +15,7 @@ from harness.judge._call import Caller, Reply
 from harness.judge.api import JudgeTask, Status, Verdict
 from harness.judge.identity import endpoint, request_digest, request_messages
 from harness.judge.prices import Budget
+from harness.judge.protocol import Protocol
 from harness.judge.settings import JudgeSettings
 from harness.store.ledger import Call, Ledger
 
@@ -22,7 +23,7 @@ Key = tuple[str, int]
 """(request digest, repeat)."""
 
 
-class Progress(Protocol):
+class Progress(typing.Protocol):
     """Where it is said how many verdicts there are."""
 
     def __call__(self, done: int, total: int, unit: str, **values: float | str) -> None:
@@ -33,6 +34,7 @@ class Progress(Protocol):
 def ask_blocking(
     tasks: Sequence[JudgeTask],
     settings: JudgeSettings,
+    protocol: Protocol,
     *,
     judge_digest: str,
     ledger: Ledger,
@@ -45,6 +47,7 @@ def ask_blocking(
         ask(
             tasks,
             settings,
+            protocol,
             judge_digest=judge_digest,
             ledger=ledger,
             progress=progress,
@@ -57,6 +60,7 @@ def ask_blocking(
 async def ask(
     tasks: Sequence[JudgeTask],
     settings: JudgeSettings,
+    protocol: Protocol,
     *,
     judge_digest: str,
     ledger: Ledger,
@@ -78,7 +82,7 @@ async def ask(
     missing = {key: task for key, task in asked.items() if key not in calls}
     progress(len(calls), len(asked), "verdicts")
     if missing:
-        batch = _Batch(settings, judge_digest, ledger, progress, calls, len(asked))
+        batch = _Batch(settings, protocol, judge_digest, ledger, progress, calls, len(asked))
         async with _client(settings, base_url, api_key) as client:
             await batch.run(client, missing)
     return [_verdict(task, calls[key]) for key, task in zip(keys, tasks, strict=True)]
@@ -96,13 +100,15 @@ class _Batch:
     def __init__(
         self,
         settings: JudgeSettings,
+        protocol: Protocol,
         judge: str,
         ledger: Ledger,
         progress: Progress,
         calls: dict[Key, Call],
         total: int,
     ) -> None:
-        self.settings, self.judge, self.ledger, self.progress = settings, judge, ledger, progress
+        self.settings, self.protocol, self.judge = settings, protocol, judge
+        self.ledger, self.progress = ledger, progress
         self.calls, self.total = calls, total
         self.spent = sum(cost.price_usd for cost in ledger.costs(judge))
         self.budget = Budget(settings, self.spent)
@@ -111,7 +117,7 @@ class _Batch:
 
     async def run(self, client: openai.AsyncOpenAI, missing: Mapping[Key, JudgeTask]) -> None:
         """Ask everything that is missing; raise the first fault when nothing is under way any more."""
-        caller = Caller(client, self.settings, self.halted)
+        caller = Caller(client, self.settings, self.protocol, self.halted)
         rest = iter(missing.items())
         workers = [self._work(caller, rest) for _ in range(min(self.settings.concurrency, len(missing)))]
         await asyncio.gather(*workers)
@@ -179,6 +185,7 @@ def _verdict(task: JudgeTask, call: Call) -> Verdict:
         call.completion_tokens,
         call.price_usd,
         call.latency_s,
+        task.variant,
     )
 
 

@@ -4,19 +4,18 @@ from collections.abc import Mapping
 
 from harness.core.canonical import Json, digest
 from harness.judge.api import JudgeTask
-from harness.judge.protocols import PROTOCOLS
+from harness.judge.protocol import Protocol
 from harness.judge.settings import JudgeSettings
 
 OPENAI_URL = "https://api.openai.com/v1"
 
 
-def judge_digest(settings: JudgeSettings, *, prompts: str, weights: str | None = None) -> str:
+def judge_digest(settings: JudgeSettings, protocol: Protocol, *, prompts: str, weights: str | None = None) -> str:
     """The judge's part of the ledger's key.
 
     `prompts` is the digest of the benchmark's judge prompts (or of the file they come from); `weights` that of the
     weights, when we serve the judge ourselves. Keys, concurrency, retries and limits do not count.
     """
-    protocol = PROTOCOLS[settings.protocol]
     served = settings.serve and {
         "weights": weights,
         "dtype": settings.serve.dtype,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from harness.judge.api import JudgeTask, Program, Verdict
+from harness.judge.api import JudgeTask, Program, Status, Verdict
 
 
 def run_program(program: Program, tasks: Sequence[JudgeTask], *, model: str) -> list[Verdict]:
@@ -14,8 +14,11 @@ def run_program(program: Program, tasks: Sequence[JudgeTask], *, model: str) -> 
 
 
 def _verdict(program: Program, task: JudgeTask, model: str) -> Verdict:
+    status: Status = "ok"
     try:
         value, text = program(task.evidence)
     except ValueError as error:
-        return Verdict(task.item, task.turn, task.repeat, "unparseable", None, str(error), task.prompt, model)
-    return Verdict(task.item, task.turn, task.repeat, "ok", value, text, task.prompt, model)
+        status, value, text = "unparseable", None, str(error)
+    return Verdict(
+        task.item, task.turn, task.repeat, status, value, text, task.prompt, model=model, variant=task.variant
+    )

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from harness.core.settings import Settings, execution
+from harness.judge.protocol import Way
 
 
 class ServeSettings(Settings):
@@ -25,9 +26,9 @@ class JudgeSettings(Settings):
     base_url: str | None = None
     """The endpoint; OpenAI's own by default. Identity, since the same name may be another model elsewhere."""
     serve: ServeSettings | None = None
-    protocol: Literal["rating", "rating-choice", "rating-expected"] = "rating"
-    """rating: free text with a `[[7]]`, as in MT-Bench. rating-choice: the reply is constrained to 1 to 10.
-    rating-expected: the mean of 1 to 10 under the judge's own probabilities after `Rating: [[`."""
+    protocol: Way = "text"
+    """text: the judge writes freely and its reply is parsed, as the benchmark's own tools do. choice: its reply is
+    constrained to the possible verdicts. expected: the mean of them under the judge's own probabilities."""
     temperature: float = 0.0
     max_tokens: int = Field(2048, ge=1)
     epoch: int = Field(0, ge=0)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from harness.core.errors import HarnessError
 from harness.data.settings import DatasetSettings, DataSettings
+from harness.judge.protocol import find_protocol
 from harness.models.refs import SCHEMES, parse
 from harness.recipe.faults import Key, nearest, one_of
 from harness.recipe.schema import CellRecipe
@@ -133,8 +134,13 @@ def _made(cell: CellRecipe) -> Iterator[Finding]:
 
 
 def _judged(cell: CellRecipe, benchmarks: Registry) -> Iterator[Finding]:
-    if cell.judge is not None:
-        return
-    for i, name in enumerate(next(iter(step)) for step in cell.evaluate):
-        if benchmarks[name].program is None:
+    for i, (name, settings) in enumerate(next(iter(step.items())) for step in cell.evaluate):
+        if benchmarks[name].program is not None:
+            continue
+        if cell.judge is None:
             yield ("evaluate", i, name), "a model judges this benchmark, and the recipe has no 'judge'"
+            continue
+        try:
+            find_protocol(benchmarks[name].form(settings), cell.judge.protocol)
+        except HarnessError as error:
+            yield ("judge", "protocol"), f"{name}: {error.what}; {error.fix}"

@@ -26,6 +26,8 @@ class Asked:
     """Its files as inputs of a stage."""
     execution: Mapping[str, Json]
     """Its settings whole, with what is no identity."""
+    form: str
+    """What kind of verdict a model judge is asked for."""
 
 
 def asked(name: str, settings: Settings) -> Asked:
@@ -33,7 +35,7 @@ def asked(name: str, settings: Settings) -> Asked:
     bench = by_name(name)
     params = {"benchmark": name, "benchmark_version": bench.version, "settings": identity(settings)}
     files = {_FILE + role: pinned_file(path) for role, path in bench.files(settings).items()}
-    return Asked(name, params, files, {"benchmark": settings.model_dump(mode="json")})
+    return Asked(name, params, files, {"benchmark": settings.model_dump(mode="json")}, bench.form(settings))
 
 
 def by_name(name: str) -> GenerativeBenchmark:

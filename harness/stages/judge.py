@@ -11,7 +11,7 @@ from harness.judge.api import JudgeTask, Verdict
 from harness.judge.client import ask_blocking, unrecorded
 from harness.judge.identity import judge_digest
 from harness.judge.program import run_program
-from harness.judge.protocols import PROTOCOLS
+from harness.judge.protocol import find_protocol
 from harness.judge.server import Server, serve
 from harness.judge.settings import JudgeSettings, ServeSettings
 from harness.stages import answer
@@ -32,8 +32,11 @@ def model_stage(bench: glue.Asked, answers: Stage, settings: JudgeSettings, serv
 
     A judge that we serve takes a job slot (and GPUs); one at an endpoint only waits for the network.
     """
+    protocol = find_protocol(bench.form, settings.protocol)
     judge: dict[str, Json] = identity(settings) | {
-        "protocol_version": PROTOCOLS[settings.protocol].version,
+        "form": bench.form,
+        "protocol": protocol.name,
+        "protocol_version": protocol.version,
         "prompts": _prompt_set(bench),
         "part": served.part if served else "",
     }
@@ -117,7 +120,9 @@ def _run(ctx: Context) -> None:
 
 def _ask_model(ctx: Context, tasks: list[JudgeTask]) -> list[Verdict]:
     settings = JudgeSettings.model_validate_json(json.dumps(ctx.execution["judge"]))
-    judge = judge_digest(settings, prompts=ctx.params["judge"]["prompts"], weights=ctx.execution.get("weights"))
+    asked = ctx.params["judge"]
+    protocol = find_protocol(asked["form"], settings.protocol)
+    judge = judge_digest(settings, protocol, prompts=asked["prompts"], weights=ctx.execution.get("weights"))
     with Ledger(ctx.store.ledger) as ledger:
         server = None
         if settings.serve is not None and unrecorded(tasks, judge, ledger):
@@ -125,6 +130,7 @@ def _ask_model(ctx: Context, tasks: list[JudgeTask]) -> list[Verdict]:
         return ask_blocking(
             tasks,
             settings,
+            protocol,
             judge_digest=judge,
             ledger=ledger,
             progress=ctx.progress,
@@ -140,4 +146,4 @@ def _server(ctx: Context, settings: ServeSettings) -> Server:
     return ctx.session.get("server", lambda: serve(folder, settings, log, ctx.session.gpus))
 
 
-KIND = Kind("judge", 1, _run)
+KIND = Kind("judge", 2, _run)

@@ -12,6 +12,7 @@ from aiohttp import web
 from harness.judge.api import JudgeTask, Verdict
 from harness.judge.client import ask
 from harness.judge.identity import judge_digest
+from harness.judge.protocol import find_protocol
 from harness.judge.settings import JudgeSettings
 from harness.store.ledger import Ledger
 
@@ -62,12 +63,16 @@ class Judge:
         given = {"model": "gpt-4", "base_url": self.url, "retries": 0, "api_key_env": "TEST_JUDGE_KEY", **values}
         return JudgeSettings.model_validate_json(json.dumps(given))
 
-    async def ask(self, count: int = 1, given: list[JudgeTask] | None = None, **values: Any) -> list[Verdict]:
+    async def ask(
+        self, count: int = 1, given: list[JudgeTask] | None = None, form: str = "rating", **values: Any
+    ) -> list[Verdict]:
         settings = self.settings(**values)
+        protocol = find_protocol(form, settings.protocol)
         return await ask(
             given or tasks(count),
             settings,
-            judge_digest=judge_digest(settings, prompts="p"),
+            protocol,
+            judge_digest=judge_digest(settings, protocol, prompts="p"),
             ledger=self.ledger,
             progress=lambda done, total, unit, **_: self.progress.append((done, total)),
         )

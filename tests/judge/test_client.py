@@ -13,6 +13,7 @@ from aiohttp import web
 from harness.core.errors import HarnessError, Incomplete
 from harness.judge.api import JudgeTask, Verdict
 from harness.judge.client import _client, ask_blocking
+from harness.judge.protocol import find_protocol
 from tests.judge.stand_in import CANARY, Judge, completion, fault, reply, tasks
 
 
@@ -305,7 +306,7 @@ async def test_the_environment_does_not_say_where_to_ask(judge: Judge, monkeypat
 
 async def test_a_constrained_verdict(judge: Judge) -> None:
     judge.answer = lambda _body, _n: reply("8")
-    (found,) = await judge.ask(protocol="rating-choice")
+    (found,) = await judge.ask(protocol="choice")
     assert (found.value, found.text) == (8.0, "Rating: [[8")
     (body,) = judge.asked
     assert body["messages"][-1] == {"role": "assistant", "content": "Rating: [["}
@@ -330,7 +331,7 @@ async def test_an_expected_rating_scores_two_continuations(judge: Judge) -> None
         return scored({"0": 0.4, "]]": 0.6} if begun_with_one else {"4": 0.5, "1": 0.5})
 
     judge.answer = answer
-    (found,) = await judge.ask(protocol="rating-expected")
+    (found,) = await judge.ask(protocol="expected")
     assert (found.status, found.value, found.text) == ("ok", 4.3, "Rating: [[4.3000")
     assert [body["messages"][-1]["content"] for body in judge.asked] == ["Rating: [[", "Rating: [[1"]
     assert all(body["top_logprobs"] == 20 and body["max_tokens"] == 1 for body in judge.asked)
@@ -338,7 +339,7 @@ async def test_an_expected_rating_scores_two_continuations(judge: Judge) -> None
 
 async def test_a_server_without_logprobs_gives_no_expected_rating(judge: Judge) -> None:
     judge.answer = lambda _body, _n: reply("7")
-    (found,) = await judge.ask(protocol="rating-expected")
+    (found,) = await judge.ask(protocol="expected")
     assert (found.status, found.value) == ("unparseable", None)
     assert "no number from 1 to 10" in found.text
 
@@ -347,7 +348,10 @@ async def test_without_an_event_loop(judge: Judge) -> None:
     settings = judge.settings()
 
     def ask() -> list[Verdict]:
-        return ask_blocking(tasks(1), settings, judge_digest="d", ledger=judge.ledger, progress=lambda *_a, **_k: None)
+        rating = find_protocol("rating", "text")
+        return ask_blocking(
+            tasks(1), settings, rating, judge_digest="d", ledger=judge.ledger, progress=lambda *_a, **_k: None
+        )
 
     (found,) = await asyncio.to_thread(ask)
     assert found.value == 7.0

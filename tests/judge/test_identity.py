@@ -9,6 +9,7 @@ from harness.judge.api import JudgeTask
 from harness.judge.identity import judge_digest, request_digest
 from harness.judge.prices import price_list, price_of
 from harness.judge.program import run_program
+from harness.judge.protocol import find_protocol
 from harness.judge.settings import JudgeSettings
 
 
@@ -17,7 +18,8 @@ def settings(**values: Any) -> JudgeSettings:
 
 
 def of(prompts: str = "p", weights: str | None = None, **values: Any) -> str:
-    return judge_digest(settings(**values), prompts=prompts, weights=weights)
+    judge = settings(**values)
+    return judge_digest(judge, find_protocol("rating", judge.protocol), prompts=prompts, weights=weights)
 
 
 def test_it_is_pinned() -> None:
@@ -32,7 +34,7 @@ def test_it_is_pinned() -> None:
         {"base_url": "http://elsewhere/v1"},
         {"temperature": 0.5},
         {"max_tokens": 100},
-        {"protocol": "rating-choice"},
+        {"protocol": "choice"},
         {"epoch": 1},
         {"serve": {}},
         {"prompts": "q"},

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.judge.protocols import PROTOCOLS, expected_rating, read_choice, read_expected, read_rating
+from harness.core.errors import HarnessError
+from harness.judge.forms.rating import expected_rating, read_choice, read_expected, read_rating
+from harness.judge.protocol import find_protocol
 
 DATA = Path(__file__).parents[2] / "../shared/data/mt_bench"
 
@@ -61,25 +63,27 @@ def test_a_server_that_ignores_the_constraint_gives_no_verdict(text: str) -> Non
 def test_the_expected_rating_by_hand() -> None:
     """Half on 4, half on 1; two in five of those that begin with 1 go on to 10: (4 * .5 + 1 * .3 + 10 * .2) / 1."""
     half = math.log(0.5)
-    assert expected_rating({"4": half, "1": half}, {"0": math.log(0.4), "]]": math.log(0.6)}) == "Rating: [[4.3000"
+    assert expected_rating([{"4": half, "1": half}, {"0": math.log(0.4), "]]": math.log(0.6)}]) == "Rating: [[4.3000"
 
 
 def test_mass_on_other_tokens_and_a_ten_of_its_own() -> None:
     first = {"The": math.log(0.5), "10": math.log(0.25), "8": math.log(0.25)}
-    assert read_expected(expected_rating(first, {})) == 9.0
+    assert read_expected(expected_rating([first, {}])) == 9.0
 
 
 def test_no_number_among_the_likeliest_is_no_verdict() -> None:
     with pytest.raises(ValueError, match="no number"):
-        expected_rating({"The": 0.0}, {"0": 0.0})
+        expected_rating([{"The": 0.0}, {"0": 0.0}])
 
 
-def test_each_protocol_has_a_version_and_its_name() -> None:
-    assert {name: (p.name, p.version) for name, p in PROTOCOLS.items()} == {
-        "rating": ("rating", 1),
-        "rating-choice": ("rating-choice", 1),
-        "rating-expected": ("rating-expected", 1),
-    }
+def test_each_way_to_a_rating_has_a_version_and_a_name() -> None:
+    found = [find_protocol("rating", way) for way in ("text", "choice", "expected")]
+    assert [(p.name, p.version) for p in found] == [("rating", 1), ("rating-choice", 1), ("rating-expected", 1)]
+
+
+def test_a_way_that_a_form_does_not_have_is_named() -> None:
+    with pytest.raises(HarnessError, match="Choose from text, choice, expected"):
+        find_protocol("rating", "guess")
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="the MT-Bench files are not here (../shared/data/mt_bench)")

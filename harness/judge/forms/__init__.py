@@ -1,0 +1,1 @@
+"""The forms of verdicts, one module each."""

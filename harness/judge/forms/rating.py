@@ -1,0 +1,94 @@
+"""A rating from 1 to 10, as MT-Bench asks for it."""
+
+import math
+import re
+from collections.abc import Sequence
+
+from harness.judge.protocol import CONTINUED, SCORED, Form, Likeliest, Protocol, constrained
+
+LOWEST, HIGHEST = 1, 10
+_RATING = re.compile(r"\[\[(\d+\.?\d*)\]\]")
+"""FastChat's `one_score_pattern`."""
+_RATING_BACKUP = re.compile(r"\[(\d+\.?\d*)\]")
+"""FastChat's `one_score_pattern_backup`, tried when the first finds nothing."""
+_CHOICES = tuple(str(k) for k in range(LOWEST, HIGHEST + 1))
+_PREFIX = "Rating: [["
+
+
+def read_rating(text: str) -> float:
+    """The one rating in a free-text reply, as FastChat finds it: `[[7]]`, else `[7]`.
+
+    FastChat takes the first match, whatever it is. Where a reply holds two different ratings, or one outside 1..10
+    (a list index, a matrix), that is a guess: here it is no verdict.
+    """
+    found = _RATING.findall(text) or _RATING_BACKUP.findall(text)
+    ratings = {float(match) for match in found}
+    if not ratings:
+        raise ValueError("no rating in the reply")
+    if len(ratings) > 1:
+        raise ValueError(f"different ratings in the reply: {', '.join(dict.fromkeys(found))}")
+    return _on_scale(ratings.pop())
+
+
+def read_choice(text: str) -> float:
+    """The rating of a constrained reply, `Rating: [[7`."""
+    choice = text.removeprefix(_PREFIX).strip()
+    if choice not in _CHOICES:
+        raise ValueError(f"the reply is none of 1 to {HIGHEST}: the server did not constrain it")
+    return float(choice)
+
+
+def read_expected(text: str) -> float:
+    """The mean in a reply that `expected_rating` wrote, `Rating: [[4.87`."""
+    return _on_scale(float(text.removeprefix(_PREFIX)))
+
+
+def expected_rating(likeliest: Sequence[Likeliest]) -> str:
+    """The reply that stands for a judge's probabilities: `Rating: [[` and the mean rating to four digits.
+
+    The first are the log-probabilities (nats) of tokens after `Rating: [[`, the second after `Rating: [[1`. A tokenizer
+    with a token for 10 has its mass in the first; one that writes digit by digit has it under 1, in the share of 1
+    that goes on with 0. Mass on anything but 1 to 10 is left out.
+
+    Raises:
+        ValueError: no number is among the likeliest tokens.
+    """
+    first, after_one = likeliest
+    mass = {k: math.exp(first[str(k)]) for k in range(LOWEST, HIGHEST + 1) if str(k) in first}
+    if not mass:
+        raise ValueError("no number from 1 to 10 is among the judge's likeliest tokens")
+    if 1 in mass:
+        ten = mass[1] * math.exp(after_one["0"]) if "0" in after_one else 0.0
+        mass[1] -= ten
+        mass[HIGHEST] = mass.get(HIGHEST, 0.0) + ten
+    total = sum(mass.values())
+    return f"{_PREFIX}{sum(k * m for k, m in mass.items()) / total:.4f}"
+
+
+def _on_scale(rating: float) -> float:
+    if not LOWEST <= rating <= HIGHEST:
+        raise ValueError(f"the rating {rating:g} is outside {LOWEST}..{HIGHEST}")
+    return rating
+
+
+FORM = Form(
+    "rating",
+    {
+        "text": Protocol("rating", 1, read_rating),
+        "choice": Protocol(
+            "rating-choice", 1, read_choice, _PREFIX, body={**CONTINUED, **constrained(_CHOICES)}, most_tokens=8
+        ),
+        # One token is asked for, with the probabilities of the likeliest: the numbers are scored, not generated. Two
+        # calls, since a 10 begins like a 1.
+        "expected": Protocol(
+            "rating-expected",
+            1,
+            read_expected,
+            _PREFIX,
+            scored=expected_rating,
+            continuations=("1",),
+            body={**CONTINUED, **SCORED},
+            most_tokens=1,
+        ),
+    },
+)

@@ -1,0 +1,84 @@
+"""Verdict protocols: how a judge is made to give a verdict, and how the verdict is read from its reply.
+
+A *form* is what is asked for (a rating, the better of two answers). Each form is one module in `judge/forms` that
+exports `FORM`; its *ways* are the protocols for judges of different ability:
+
+- `text`: the judge writes freely and its reply is parsed, as the benchmark's own tools do.
+- `choice`: the reply is constrained to the possible verdicts (a server with structured outputs).
+- `expected`: the verdict is the mean of the possible ones under the judge's own probabilities.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from harness.core.canonical import Json
+from harness.core.discover import discover
+from harness.core.errors import HarnessError
+
+Way = Literal["text", "choice", "expected"]
+Likeliest = Mapping[str, float]
+"""The likeliest next tokens, without spaces around them -> natural-log probability."""
+
+CONTINUED: Mapping[str, Json] = {"add_generation_prompt": False, "continue_final_message": True}
+"""Sent where the judge's own turn is begun for it (`Protocol.prefix`) and continued."""
+SCORED: Mapping[str, Json] = {"logprobs": True, "top_logprobs": 20}
+"""Sent where the likeliest next tokens are wanted."""
+
+
+def constrained(choices: Sequence[str]) -> Mapping[str, Json]:
+    """Sent where the reply must be one of these: vLLM's structured output.
+
+    (Its older name `guided_choice` is ignored without a word by vLLM 0.32.)
+    """
+    return {"structured_outputs": {"choice": list(choices)}}
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One way to get a verdict. Its name and version are part of the judge's digest."""
+
+    name: str
+    version: int
+    """Raised when the same reply would be read differently, or the judge is asked differently."""
+    read: Callable[[str], float]
+    """Reply -> value. Raises ValueError, with the reason, when there is no verdict in it."""
+    prefix: str = ""
+    """Text that the judge's reply is made to begin with; put back in front of what it continues with."""
+    scored: Callable[[Sequence[Likeliest]], str] | None = None
+    """Where the verdict is not what the judge writes but what it could have written: the reply (as `read` takes it)
+    that stands for the likeliest tokens after the prefix, and after the prefix with each of `continuations`. Raises
+    ValueError when no verdict is among them."""
+    continuations: tuple[str, ...] = ()
+    """What else `scored` needs to know the next tokens after: one more call each."""
+    body: Mapping[str, Json] = field(default_factory=dict)
+    """What is sent beside messages, temperature and max_tokens."""
+    most_tokens: int | None = None
+    """The longest reply that can be, where that is known: a server need not keep room for more."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a judge can be asked for: a kind of verdict, and the ways to get it."""
+
+    name: str
+    ways: Mapping[Way, Protocol]
+
+
+def forms() -> Mapping[str, Form]:
+    """Every form by name."""
+    return discover("harness.judge.forms", "FORM")
+
+
+def find_protocol(form: str, way: str) -> Protocol:
+    """The protocol for a form of verdict.
+
+    Raises:
+        HarnessError: this form cannot be had in that way.
+    """
+    ways = {str(name): protocol for name, protocol in forms()[form].ways.items()}
+    if way not in ways:
+        raise HarnessError(
+            f"'{form}' verdicts cannot be had by protocol '{way}'", fix=f"Choose from {', '.join(ways)}."
+        )
+    return ways[way]
