@@ -25,6 +25,9 @@ class Entry:
     settings: type[Settings]
     program: Any
 
+    def form(self, settings: Settings) -> str:
+        return "rating"
+
 
 REGISTRY = {"judged": Entry("judged", JudgedSettings, None), "quiz": Entry("quiz", QuizSettings, len)}
 

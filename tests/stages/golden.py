@@ -86,7 +86,8 @@ def fingerprints(folder: Path) -> dict[str, Any]:
     """Run them all in a store under `folder`: name -> kind, version, id and what came out (no model is asked)."""
     store, found = Store(folder / "store"), {}
     for name, stage in stages(folder).items():
-        found[name] = {"kind": stage.kind, "version": KINDS[stage.kind].version, "id": stage.id}
+        own = stage.identity | {"inputs": sorted(stage.inputs)}  # a new version of an input's kind is no news here
+        found[name] = {"kind": stage.kind, "version": KINDS[stage.kind].version, "asked": digest(own)}
         if name == "judge, model":
             continue
         for needed in (s for s in stage.walk() if not s.is_leaf):
@@ -135,7 +136,7 @@ def main() -> int:
     for name, now in new.items():
         was = old.get(name, now)
         if was != now and was["version"] == now["version"]:
-            print(f"{name}: its output or id changed and its version did not", file=sys.stderr)
+            print(f"{name}: its output or identity changed and its version did not", file=sys.stderr)
             return 1
     GOLDEN.write_text(json.dumps(new, indent=1) + "\n")
     return 0
