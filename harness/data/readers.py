@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -46,6 +46,8 @@ class Dataset:
     conversations: list[Conversation]
     counts: dict[str, int]
     """`rows` in the file, `matched` by `where`, `kept`, and `skipped: REASON` for each reason."""
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Id -> reason, of the matched rows that are no examples."""
 
 
 def read_dataset(settings: DatasetSettings, data_seed: int) -> Dataset:
@@ -71,8 +73,10 @@ def read_dataset(settings: DatasetSettings, data_seed: int) -> Dataset:
     rows = _matching(rows, settings.where, str(settings.path))
     counts["matched"] = len(rows)
     rows = _renamed(rows, settings.columns, str(settings.path))
-    kept = list(_conversations(rows, str(settings.path), counts))
-    return _drawn(kept, counts, settings.limit, data_seed)
+    skipped: dict[str, str] = {}
+    kept = list(_conversations(rows, str(settings.path), skipped))
+    counts.update(f"skipped: {reason}" for reason in skipped.values())
+    return replace(_drawn(kept, counts, settings.limit, data_seed), skipped=skipped)
 
 
 def write_conversations(path: Path, conversations: Iterable[Conversation]) -> None:
@@ -198,12 +202,12 @@ def _renamed(rows: list[Row], columns: dict[str, str], where: str) -> list[Row]:
     return [{**row, **{usual: row.get(actual) for usual, actual in columns.items()}} for row in rows]
 
 
-def _conversations(rows: list[Row], where: str, counts: Counter[str]) -> Iterator[Conversation]:
+def _conversations(rows: list[Row], where: str, skipped: dict[str, str]) -> Iterator[Conversation]:
     there = set(_columns(rows))
     for row in rows:
         messages = _messages(row, there, where)
         if reason := _unusable(messages):
-            counts[f"skipped: {reason}"] += 1
+            skipped[row[_NAME]] = reason
         else:
             yield Conversation(row[_NAME], messages)
 

@@ -33,6 +33,8 @@ class Request:
     max_new_tokens: int
     seed: int
     """For sampling; unused when temperature is 0."""
+    top_p: float = 1.0
+    """Draw from the likeliest tokens that together have this probability."""
 
 
 @dataclass(frozen=True)
@@ -62,3 +64,9 @@ class ResponseSettings(Settings):
     temperature: float = Field(0.0, ge=0)
     """0 is greedy."""
     max_new_tokens: int = Field(512, ge=1)
+    top_p: float = Field(1.0, gt=0, le=1)
+    """Draw from the likeliest tokens that together have this probability."""
+    candidates: int = Field(1, ge=1)
+    """Answers per prompt, each with a seed of its own; `pick` says which is kept. Needs a temperature."""
+    pick: Literal["first", "best", "worst"] = "first"
+    """Of several candidates: the first, or the one with the highest or lowest `teachers.reward`."""

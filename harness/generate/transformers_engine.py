@@ -139,12 +139,22 @@ def _choose(logits: torch.Tensor, rows: Sequence[_Row]) -> torch.Tensor:
     chosen = logits.argmax(dim=-1)
     for i, row in enumerate(rows):
         if row.request.temperature > 0:
-            chosen[i] = _draw(logits[i], row.request.temperature, row.generator)
+            chosen[i] = _draw(logits[i], row.request, row.generator)
     return chosen
 
 
-def _draw(logits: torch.Tensor, temperature: float, generator: torch.Generator) -> torch.Tensor:
+def _draw(logits: torch.Tensor, request: Request, generator: torch.Generator) -> torch.Tensor:
     """One token from softmax(logits / temperature), by inverting the cumulative distribution in float64."""
-    cumulative = (logits.double() / temperature).softmax(dim=-1).cumsum(dim=-1)
+    probabilities = (logits.double() / request.temperature).softmax(dim=-1)
+    if request.top_p < 1:
+        probabilities = _nucleus(probabilities, request.top_p)
+    cumulative = probabilities.cumsum(dim=-1)
     uniform = torch.rand((), generator=generator, dtype=torch.float64).to(logits.device)
     return torch.searchsorted(cumulative, uniform * cumulative[-1], right=True).clamp(max=len(logits) - 1)
+
+
+def _nucleus(probabilities: torch.Tensor, top_p: float) -> torch.Tensor:
+    """The fewest likeliest tokens that together reach `top_p` (Holtzman et al., arXiv 1904.09751), the rest 0."""
+    ordered, order = probabilities.sort(descending=True)
+    before = ordered.cumsum(dim=-1) - ordered
+    return probabilities.scatter(-1, order[before >= top_p], 0.0)

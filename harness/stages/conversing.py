@@ -26,6 +26,7 @@ class Script:
     temperature: float
     max_new_tokens: int
     system: str | None = None
+    top_p: float = 1.0
 
 
 def converse(
@@ -74,6 +75,7 @@ def _request(script: Script, turn: int, done: Done, seed: int) -> Request:
         temperature=script.temperature,
         max_new_tokens=script.max_new_tokens,
         seed=derive_seed(seed, script.id, turn),
+        top_p=script.top_p,
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 
+from harness.core.lines import write_lines
 from harness.core.settings import identity
 from harness.data.settings import DatasetSettings
 from harness.stages.api import Context, Kind, Stage
@@ -25,6 +26,7 @@ def _run(ctx: Context) -> None:
 
     data = read_dataset(settings, data_seed=ctx.params["data_seed"])
     write_conversations(ctx.out / "conversations.jsonl", data.conversations)
+    write_lines(ctx.out / "skipped.jsonl", ({"id": i, "reason": reason} for i, reason in data.skipped.items()))
     (ctx.out / "data.json").write_text(json.dumps(data.counts, indent=1, sort_keys=True) + "\n")
 
 
@@ -37,4 +39,4 @@ def _with_paths(ctx: Context) -> dict[str, object]:
     return settings
 
 
-KIND = Kind("dataset", 1, _run)
+KIND = Kind("dataset", 2, _run)

@@ -1,6 +1,6 @@
 """All stage kinds by name."""
 
-from harness.stages import answer, dataset, judge, model, respond, score, train
+from harness.stages import answer, dataset, judge, model, pick, respond, reward, score, score_teacher, tokens, train
 from harness.stages.api import Kind
 
 KINDS: dict[str, Kind] = {
@@ -15,5 +15,9 @@ KINDS: dict[str, Kind] = {
         answer.KIND,
         judge.KIND,
         score.KIND,
+        reward.KIND,
+        pick.KIND,
+        tokens.KIND,
+        score_teacher.KIND,
     )
 }

@@ -25,7 +25,7 @@ def stage(
         kind=KIND.name,
         version=KIND.version,
         params={
-            "responses": identity(responses),
+            "responses": {k: v for k, v in identity(responses).items() if k != "pick"},
             "generate": identity(settings),
             "sample_seed": sample_seed,
             "part": teacher.part,
@@ -40,20 +40,28 @@ def stage(
 
 def _run(ctx: Context) -> None:
     rows = list(read_lines(ctx.inputs["prompts"] / "conversations.jsonl"))
-    how = ResponseSettings.model_validate_json(json.dumps(ctx.params["responses"]))
-    scripts = [_script(row, how) for row in rows]
+    how = ResponseSettings.model_validate_json(json.dumps(ctx.params["responses"] | {"pick": "first"}))
+    scripts = [_script(row, how, number) for row in rows for number in range(how.candidates)]
     seed = derive_seed(ctx.params["sample_seed"], "respond")
     held = converse(ctx, scripts, ctx.inputs["model"] / ctx.params["part"], generation(ctx), seed)
     answered = [(script, turns) for script, turns in zip(scripts, held, strict=True) if turns and _whole(turns)]
+    failed = {script.id for script in scripts} - {script.id for script, _ in answered}
     write_lines(ctx.out / "conversations.jsonl", (_conversation(script, turns) for script, turns in answered))
-    counts = {"rows": len(rows), "kept": len(answered), "failed": len(rows) - len(answered)}
+    write_lines(ctx.out / "skipped.jsonl", ({"id": i, "reason": "empty response"} for i in sorted(failed)))
+    counts = {"rows": len(scripts), "kept": len(answered), "failed": len(failed)}
     (ctx.out / "data.json").write_text(json.dumps(counts, indent=1, sort_keys=True) + "\n")
 
 
-def _script(row: dict[str, Any], how: ResponseSettings) -> Script:
+def _script(row: dict[str, Any], how: ResponseSettings, number: int) -> Script:
     said = {role: [m["content"] for m in row["messages"] if m["role"] == role] for role in ("system", "user")}
     system = said["system"][0] if said["system"] else None
-    return Script(str(row["id"]), tuple(said["user"]), how.temperature, how.max_new_tokens, system)
+    name = candidate(str(row["id"]), number) if how.candidates > 1 else str(row["id"])
+    return Script(name, tuple(said["user"]), how.temperature, how.max_new_tokens, system, how.top_p)
+
+
+def candidate(prompt: str, number: int) -> str:
+    """What a prompt's candidate answer is called: the prompt's id and a number."""
+    return f"{prompt}#{number}"
 
 
 def _whole(turns: list[Record]) -> bool:
@@ -68,4 +76,4 @@ def _conversation(script: Script, turns: list[Record]) -> dict[str, Any]:
     return {"id": script.id, "messages": messages}
 
 
-KIND = Kind("respond", 1, _run)
+KIND = Kind("respond", 2, _run)

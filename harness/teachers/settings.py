@@ -31,8 +31,8 @@ class RewardSettings(Settings):
     program: bool = False
     """The pocket world's program: the share of right turns, 0 to 1."""
     recorded: RecordedReward | None = None
-    value: float | None = None
-    """One number for all responses of a teacher, e.g. a published win rate."""
+    strength: bool = False
+    """The teacher's own `about.strength`, e.g. a published win rate, for each of its responses."""
     dtype: str = "float32"
     """Of the reward model."""
     max_length: int = Field(4096, ge=2)
@@ -41,9 +41,9 @@ class RewardSettings(Settings):
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        given = [self.model is not None, self.judge, self.program, self.recorded is not None, self.value is not None]
+        given = [self.model is not None, self.judge, self.program, self.recorded is not None, self.strength]
         if sum(given) != 1:
-            raise ValueError("a reward has exactly one of 'model', 'judge', 'program', 'recorded' and 'value'")
+            raise ValueError("a reward has exactly one of 'model', 'judge', 'program', 'recorded' and 'strength'")
         return self
 
 
@@ -72,8 +72,19 @@ class PassSettings(Settings):
     """Padded tokens per batch."""
 
 
+class About(Settings):
+    """What is known of a teacher beside its responses; what validation compares the scores with."""
+
+    family: str = execution("")
+    size_b: float | None = execution(None, gt=0)
+    """Billions of parameters."""
+    strength: float | None = execution(None)
+    """Its own published benchmark score, higher is better."""
+
+
 class TeachersSettings(Settings):
-    """The `teachers` section of a recipe."""
+    """The `teachers` section of a recipe. Teachers and student bases are called by the labels of the axes `teacher` and
+    `student`, or by their model references where there is no such axis."""
 
     scores: tuple[str, ...] = ()
     """Names of teacher scores; by default every score whose needs are met."""
@@ -84,5 +95,7 @@ class TeachersSettings(Settings):
     """Score only so many of each teacher's responses, the same prompts for all; all by default."""
     common: bool = execution(True)
     """Compare teachers on the prompts that all of them answered."""
+    about: dict[str, About] = execution({})
+    """By the teacher's name."""
     outcome: str = execution("")
     """`benchmark.metric` that validation takes as a student's outcome; by default the first general headline metric."""

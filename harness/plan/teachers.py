@@ -1,0 +1,109 @@
+"""A cell's teacher and student base as stages: responses, rewards, the scoring pass, the score's ingredients."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from harness.core.discover import discover
+from harness.models.settings import ModelSettings
+from harness.recipe.schema import CellRecipe
+from harness.stages import pick, respond, reward, score_teacher, tokens
+from harness.stages.api import Stage
+from harness.stages.model import Weights
+from harness.teachers.api import PASSES
+
+
+@dataclass(frozen=True)
+class ScoredTeacher:
+    """One (teacher, student base) of a recipe."""
+
+    student: str
+    teacher: str
+    stage: Stage
+
+
+@dataclass(frozen=True)
+class TeacherBuilder:
+    """Makes the teacher stages of one cell."""
+
+    settings: CellRecipe
+    labels: Mapping[str, str]
+    share: Callable[[Stage], Stage]
+    model: Callable[[ModelSettings], Weights]
+
+    def responses(self, prompts: Stage) -> Stage:
+        """The teacher's answers to `prompts`: the stage whose output is a dataset."""
+        cell = self.settings
+        assert cell.teacher is not None, "the schema checks that there is a teacher"
+        assert cell.teacher.model is not None, "a teacher without recorded responses has a model"
+        how, gpus = cell.teacher.responses, cell.resources.gpus
+        teacher = self.model(ModelSettings(model=cell.teacher.model))
+        answers = self.share(respond.stage(teacher, prompts, how, cell.generate, cell.sample_seed, gpus))
+        if how.candidates == 1:
+            return answers
+        return self.share(pick.stage(answers, self._rewards(answers), how.pick, self._teacher))
+
+    def scored(self, responses: Stage) -> ScoredTeacher:
+        """The scores of the cell's teacher for the cell's student base."""
+        cell = self.settings
+        assert cell.teachers is not None, "asked for by the recipe"
+        student = self.model(cell.student)
+        passes: list[str] = [p for p in PASSES if p in self._needs()]
+        title = f"{self._teacher} for {self._student}"
+        read = self.share(
+            tokens.stage(
+                student,
+                responses,
+                cell.teachers.scoring,
+                passes,
+                cell.teachers.prompts,
+                cell.data_seed,
+                cell.resources.gpus,
+                f"tokens of {title}",
+            )
+        )
+        rewards = self._rewards(responses) if cell.teachers.reward is not None else None
+        stage = score_teacher.stage(read, responses, rewards, cell.teachers, f"teacher scores of {title}")
+        return ScoredTeacher(self._student, self._teacher, self.share(stage))
+
+    def _needs(self) -> set[str]:
+        """What the wanted scores are made from; all passes by default."""
+        assert self.settings.teachers is not None, "asked for by the recipe"
+        known = discover("harness.teachers.scores", "SCORE")
+        wanted = self.settings.teachers.scores or tuple(known)
+        return {need for name in wanted for need in known[name].needs}
+
+    def _rewards(self, responses: Stage) -> Stage:
+        wanted = self.settings.teachers
+        assert wanted is not None, "the schema checks that a pick has a reward"
+        assert wanted.reward is not None, "the schema checks that a pick has a reward"
+        settings, about = wanted.reward, wanted.about.get(self._teacher)
+        return self.share(
+            reward.stage(
+                responses,
+                settings,
+                model=self.model(ModelSettings(model=settings.model)) if settings.model is not None else None,
+                strength=about.strength if about else None,
+                gpus=self.settings.resources.gpus,
+                title=f"rewards of {self._teacher}",
+            )
+        )
+
+    @property
+    def _teacher(self) -> str:
+        return teacher_name(self.settings, self.labels)
+
+    @property
+    def _student(self) -> str:
+        return self.labels.get("student") or self.settings.student.model
+
+
+def teacher_name(cell: CellRecipe, labels: Mapping[str, str]) -> str:
+    """What a cell's teacher is called: its label on the axis `teacher`, or its reference, or its file's filter."""
+    assert cell.teacher is not None, "a cell with a teacher"
+    if "teacher" in labels:
+        return labels["teacher"]
+    if cell.teacher.model is not None:
+        return cell.teacher.model
+    recorded = cell.teacher.recorded
+    assert recorded is not None, "the schema lets one of the two pass"
+    return ",".join(map(str, recorded.where.values())) or "recorded"

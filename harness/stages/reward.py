@@ -1,0 +1,74 @@
+"""A number for each of a teacher's responses: by a reward model, a judge, a program, a file, or the teacher's name."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from harness.core.canonical import Json
+from harness.core.lines import read_lines
+from harness.core.settings import identity
+from harness.stages.api import Context, Kind, Stage
+from harness.stages.model import Weights
+from harness.stages.pinned import pinned_file
+from harness.teachers.settings import RewardSettings
+
+
+def stage(
+    responses: Stage,
+    settings: RewardSettings,
+    *,
+    model: Weights | None = None,
+    strength: float | None = None,
+    gpus: int = 0,
+    title: str,
+) -> Stage:
+    """The stage that values a teacher's responses; `model` is a reward model's weights, `strength` the teacher's own."""
+    params: dict[str, Json] = {"reward": identity(settings)}
+    inputs = {"responses": responses}
+    execution: dict[str, Json] = {"batch_size": settings.batch_size}
+    if model is not None:
+        params["part"] = model.part
+        inputs["model"] = model.stage
+        return Stage(KIND.name, KIND.version, params, inputs, execution, gpus=gpus, title=title)
+    if settings.recorded is not None:
+        inputs["file"] = pinned_file(settings.recorded.path)
+    if settings.strength:
+        params["strength"] = strength
+    return Stage(KIND.name, KIND.version, params, inputs, execution, place="driver", light=True, title=title)
+
+
+def read(folder: Path) -> pd.DataFrame:
+    """The rewards: id, reward (null where there is none)."""
+    return pd.read_parquet(folder / "rewards.parquet")
+
+
+def write(folder: Path, ids: list[str], rewards: list[float | None]) -> None:
+    """Write what `read` reads."""
+    frame = pd.DataFrame({"id": ids, "reward": pd.array(rewards, dtype="Float64")})
+    frame.to_parquet(folder / "rewards.parquet", index=False)
+
+
+def _run(ctx: Context) -> None:
+    rows = list(read_lines(ctx.inputs["responses"] / "conversations.jsonl"))
+    ids = [str(row["id"]) for row in rows]
+    write(ctx.out, ids, _rewards(ctx, rows, ids))
+
+
+def _rewards(ctx: Context, rows: list[dict[str, Json]], ids: list[str]) -> list[float | None]:
+    from harness.teachers import rewards
+
+    asked = ctx.params["reward"] | ctx.execution
+    if asked["recorded"] is not None:
+        asked = asked | {"recorded": asked["recorded"] | {"path": str(ctx.inputs["file"])}}
+    settings = RewardSettings.model_validate_json(json.dumps(asked))
+    if settings.strength:
+        return [ctx.params["strength"]] * len(ids)
+    if settings.recorded is not None:
+        return rewards.recorded_rewards(ids, settings.recorded)
+    if settings.program:
+        return rewards.program_rewards(rows)
+    return rewards.model_rewards(ctx.inputs["model"] / ctx.params["part"], rows, settings, ctx.progress)
+
+
+KIND = Kind("reward", 1, _run)

@@ -1,0 +1,17 @@
+"""Responses that decline: counted beside the scores, since a refusal is short, likely and teaches little."""
+
+import re
+
+_OPENINGS = (
+    r"i(?:'m| am) (?:very |so |really )?sorry,? (?:but|i)",
+    r"(?:sorry|my apologies|apologies|i apologi[sz]e),? (?:but )?(?:i|as)\b",
+    r"(?:unfortunately,? )?i (?:cannot|can't|can not|won't|will not|must decline|am unable|am not able|'m unable|'m not able)",
+    r"i(?:'m| am) (?:unable|not able|not programmed)",
+    r"(?:as an? (?:ai|artificial intelligence|language model)[^.]{0,60}),? i (?:cannot|can't|do not|don't|am not|am unable)",
+)
+_REFUSAL = re.compile(r"^\W*(?:" + "|".join(_OPENINGS) + ")", re.IGNORECASE)
+
+
+def is_refusal(text: str) -> bool:
+    """Whether a response opens with one of the usual phrases of refusal (English; a count, not a judgment)."""
+    return _REFUSAL.match(text.replace("’", "'")) is not None

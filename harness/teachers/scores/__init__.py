@@ -1,0 +1,1 @@
+"""The teacher scores, one file each: a module that exports `SCORE` is a score."""
