@@ -11,12 +11,12 @@ from harness.core.settings import Settings
 from harness.data.settings import DatasetSettings, DataSettings
 from harness.models.settings import ModelSettings
 from harness.recipe.load import Cell, Recipe
-from harness.recipe.schema import CellRecipe, TeacherSettings
+from harness.recipe.schema import CellRecipe, TeacherSettings, TrainStep
 from harness.stages import answer, dataset, judge, respond, score, train
 from harness.stages import benchmark as glue
 from harness.stages.api import Stage
 from harness.stages.model import Weights, weights
-from harness.train.settings import TrainStep
+from harness.train.api import steps
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class _Builder:
     def _train(
         self,
         name: str,
-        steps: Sequence[TrainStep],
+        pipeline: Sequence[TrainStep],
         model: Weights,
         data: DataSettings,
         teacher: TeacherSettings | None,
@@ -131,12 +131,10 @@ class _Builder:
     ) -> list[Weights]:
         """The pipeline's steps, each starting from what the one before made."""
         made: list[Weights] = []
-        for step in steps:
-            settings = step.sft or step.kd
-            assert settings is not None, "the schema lets only steps with one key pass"
+        for step, settings in (item for one in pipeline for item in one.items()):
             dataset_stage = self._data(settings.data, data, teacher)
-            guide = self._teacher() if step.kd is not None else None
-            model = train.stage(step, model, dataset_stage, guide, seed, self.settings.resources.gpus, name)
+            guide = self._teacher() if steps()[step].needs_teacher(settings) else None
+            model = train.stage(step, settings, model, dataset_stage, guide, seed, self.settings.resources.gpus, name)
             model = Weights(self._share(model.stage), model.name, model.part)
             made.append(model)
         return made

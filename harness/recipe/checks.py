@@ -9,7 +9,8 @@ from harness.models.refs import SCHEMES, parse
 from harness.recipe.faults import Key, nearest, one_of
 from harness.recipe.schema import CellRecipe
 from harness.recipe.sections import Registry
-from harness.train.settings import OptimSettings, TrainStep
+from harness.train.api import steps
+from harness.train.settings import StepSettings
 
 Finding = tuple[Key, str]
 
@@ -26,11 +27,6 @@ def check(cell: CellRecipe, benchmarks: Registry) -> list[Finding]:
         *_made(cell),
         *_judged(cell, benchmarks),
     ]
-
-
-def step_of(step: TrainStep) -> tuple[str, OptimSettings]:
-    """The one key of a training step, and its settings."""
-    return next((name, s) for name in type(step).model_fields if (s := getattr(step, name)) is not None)
 
 
 def _references(cell: CellRecipe) -> Iterator[Finding]:
@@ -83,20 +79,18 @@ def _roles(data: DataSettings) -> list[tuple[str, DatasetSettings | None]]:
 def _train(cell: CellRecipe) -> Iterator[Finding]:
     if cell.train and cell.student.model.startswith("endpoint:"):
         yield ("student", "model"), "a model behind an endpoint gives text only and cannot be trained"
-    for i, step in enumerate(cell.train):
-        name, settings = step_of(step)
+    for i, (name, settings) in enumerate(next(iter(step.items())) for step in cell.train):
         key: Key = ("train", i, name)
         yield from _batches(key, settings)
-        source = getattr(settings, "data", None)
-        if source == "teacher":
+        if settings.data == "teacher":
             yield from _teacher_data(cell, key)
-        elif source is not None and getattr(cell.data, source) is None:
-            yield (*key, "data"), f"this step trains on data.{source}, which the recipe does not have"
-        if name == "kd":
-            yield from _logits(cell, key)
+        elif getattr(cell.data, settings.data) is None:
+            yield (*key, "data"), f"this step trains on data.{settings.data}, which the recipe does not have"
+        if steps()[name].needs_teacher(settings):
+            yield from _logits(cell, name, key)
 
 
-def _batches(key: Key, settings: OptimSettings) -> Iterator[Finding]:
+def _batches(key: Key, settings: StepSettings) -> Iterator[Finding]:
     if settings.batch_size % settings.micro_batch_size:
         what = f"batch_size {settings.batch_size} is not a multiple of micro_batch_size {settings.micro_batch_size}"
         yield (*key, "batch_size" if "batch_size" in settings.model_fields_set else "micro_batch_size"), what
@@ -109,12 +103,12 @@ def _teacher_data(cell: CellRecipe, key: Key) -> Iterator[Finding]:
         yield (*key, "data"), "the teacher needs data.prompts (or data.train) to answer; the recipe has neither"
 
 
-def _logits(cell: CellRecipe, key: Key) -> Iterator[Finding]:
+def _logits(cell: CellRecipe, step: str, key: Key) -> Iterator[Finding]:
     if cell.teacher is None or cell.teacher.model is None:
         has = "the recipe has no teacher" if cell.teacher is None else "this one is recorded (sft can use it)"
-        yield key, f"kd needs a teacher with a model, for its logits; {has}"
+        yield key, f"{step} needs a teacher with a model, for its logits; {has}"
     elif cell.teacher.model.startswith("endpoint:"):
-        yield key, "kd needs the teacher's logits; an endpoint gives text only (sft can use it)"
+        yield key, f"{step} needs the teacher's logits; an endpoint gives text only (sft can use it)"
 
 
 def _made(cell: CellRecipe) -> Iterator[Finding]:
@@ -122,15 +116,13 @@ def _made(cell: CellRecipe) -> Iterator[Finding]:
         here: Key = ("models", name, "train")
         if not made.train:
             yield here, "a made model needs at least one training step"
-        for i, step in enumerate(made.train):
-            kind, settings = step_of(step)
-            key: Key = (*here, i, kind)
+        for i, (step, settings) in enumerate(next(iter(step.items())) for step in made.train):
+            key: Key = (*here, i, step)
             yield from _batches(key, settings)
-            source = getattr(settings, "data", None)
-            if kind == "kd" or source == "teacher":
+            if settings.data == "teacher" or steps()[step].needs_teacher(settings):
                 yield key, "a made model trains without a teacher: sft on data: train or data: domain"
-            elif source is not None and getattr(made.data, source) is None:
-                yield (*key, "data"), f"this step trains on {source}, which this model's data does not have"
+            elif getattr(made.data, settings.data) is None:
+                yield (*key, "data"), f"this step trains on {settings.data}, which this model's data does not have"
 
 
 def _judged(cell: CellRecipe, benchmarks: Registry) -> Iterator[Finding]:

@@ -10,7 +10,10 @@ from harness.generate.api import GenerateSettings, ResponseSettings
 from harness.judge.settings import JudgeSettings
 from harness.models.settings import ModelSettings
 from harness.report.settings import ReportSettings
-from harness.train.settings import TrainStep
+from harness.train.settings import StepSettings
+
+TrainStep = dict[str, SerializeAsAny[StepSettings]]
+"""One step of a training pipeline: its name -> its settings, and no other key."""
 
 
 class TeacherSettings(Settings):

@@ -13,11 +13,11 @@ from harness.core.canonical import Json
 from harness.core.settings import Settings
 from harness.recipe.axes import Section
 from harness.recipe.faults import Fault, Key, nearest, one_of
-from harness.recipe.schema import CellRecipe
-from harness.train.settings import TrainStep
+from harness.recipe.schema import CellRecipe, MadeModel
+from harness.train.api import steps
 
 Registry = Mapping[str, Any]
-"""Benchmarks by name; each has `.settings` (a Settings class) and `.program`."""
+"""Benchmarks (or training steps) by name; each has `.settings` (a Settings class), a benchmark `.program` too."""
 
 _EXPECTED = {
     "string_type": "text",
@@ -36,15 +36,19 @@ _BOUNDS["less_than_equal"] = "at most"
 
 
 class Validator:
-    """Validates sections against CellRecipe, its `evaluate` against the benchmarks there are."""
+    """Validates sections against CellRecipe, and against the benchmarks and training steps there are."""
 
     def __init__(self, benchmarks: Registry) -> None:
-        fields: dict[str, Any] = {name: (entry.settings | None, None) for name, entry in benchmarks.items()}
-        step = create_model("Evaluate", __base__=Settings, **fields)
-        self._types = {name: field.annotation for name, field in CellRecipe.model_fields.items()}
-        self._types["evaluate"] = list[step]
-        self._models = _fixed() | {"evaluate": _around(list[step])}
-        self._steps = {"train": list(TrainStep.model_fields), "evaluate": list(benchmarks)}
+        step = _one_of("TrainStep", steps())
+        made = create_model("Made", __base__=MadeModel, train=(list[step], ...))  # type: ignore[valid-type]
+        assembled = {
+            "evaluate": list[_one_of("Evaluate", benchmarks)],  # type: ignore[misc]
+            "train": list[step],  # type: ignore[valid-type]
+            "models": dict[str, made],
+        }
+        self._types = {name: field.annotation for name, field in CellRecipe.model_fields.items()} | assembled
+        self._models = _fixed() | {name: _around(kind) for name, kind in assembled.items()}
+        self._steps = {"train": list(steps()), "evaluate": list(benchmarks)}
 
     def __call__(self, section: Section) -> tuple[Any, list[Fault]]:
         """The section's settings (None where there are faults), and its faults."""
@@ -57,8 +61,12 @@ class Validator:
             value = self._models[name].model_validate_json(json.dumps({"section": data})).section  # type: ignore[attr-defined]
         except ValidationError as error:
             return None, _faults(section, data, error, self._types[name])
-        if name == "evaluate":
-            value = [{k: getattr(step, k) for k in step.model_fields_set} for step in value]
+        if name in self._steps:
+            value = _plain(value)
+        elif name == "models":
+            value = {
+                k: MadeModel.model_construct(**{**dict(made), "train": _plain(made.train)}) for k, made in value.items()
+            }
         return value, []
 
     def _settle(self, section: Section, data: Json, faults: list[Fault]) -> Json:
@@ -85,7 +93,18 @@ def _around(kind: Any) -> type[BaseModel]:
 
 @cache
 def _fixed() -> dict[str, type[BaseModel]]:
-    return {name: _around(f.annotation) for name, f in CellRecipe.model_fields.items() if name != "evaluate"}
+    return {name: _around(field.annotation) for name, field in CellRecipe.model_fields.items()}
+
+
+def _one_of(name: str, registry: Registry) -> type[Settings]:
+    """A mapping that knows the names of a registry as its keys."""
+    fields: dict[str, Any] = {entry: (it.settings | None, None) for entry, it in registry.items()}
+    return create_model(name, __base__=Settings, **fields)
+
+
+def _plain(chosen: list[Settings]) -> list[dict[str, Settings]]:
+    """Steps as one-key mappings of name to settings."""
+    return [{name: getattr(step, name) for name in step.model_fields_set} for step in chosen]
 
 
 def _steps(section: Section, steps: list[Json], key: Key, known: list[str], faults: list[Fault]) -> Json:

@@ -6,38 +6,42 @@ from harness.core.seeds import derive_seed
 from harness.core.settings import identity
 from harness.stages.api import Context, Kind, Stage
 from harness.stages.model import Weights
-from harness.train.settings import KDSettings, SFTSettings, TrainStep
+from harness.train.api import steps
+from harness.train.settings import StepSettings
 
 
 def stage(
-    step: TrainStep, student: Weights, data: Stage, teacher: Weights | None, seed: int, gpus: int, name: str
+    step: str,
+    settings: StepSettings,
+    student: Weights,
+    data: Stage,
+    teacher: Weights | None,
+    seed: int,
+    gpus: int,
+    name: str,
 ) -> Weights:
-    """The stage of one step, called `name`; `teacher` is given where its loss asks for logits."""
-    kind = "sft" if step.sft is not None else "kd"
-    settings = step.sft or step.kd
-    assert settings is not None, "the schema lets only steps with one key pass"
+    """The stage of one step for the cell `name`; `teacher` is given where its loss asks for logits."""
     inputs = {"student": student.stage, "data": data}
     parts = {"student": student.part}
     if teacher is not None:
         inputs["teacher"] = teacher.stage
         parts["teacher"] = teacher.part
-    params = {"step": kind, "settings": identity(settings), "seed": seed, "parts": parts}
+    params = {"step": step, "settings": identity(settings), "seed": seed, "parts": parts}
     execution = {"save_every": settings.save_every}
-    made = Stage(KIND.name, KIND.version, params, inputs, execution, gpus=gpus, title=f"{kind} {name}")
+    made = Stage(KIND.name, KIND.version, params, inputs, execution, gpus=gpus, title=f"{step} {name}")
     return Weights(made, name, "model")
 
 
 def _run(ctx: Context) -> None:
     from harness.train.run import train
 
-    kinds: dict[str, type[SFTSettings | KDSettings]] = {"sft": SFTSettings, "kd": KDSettings}
-    settings = kinds[ctx.params["step"]].model_validate_json(
-        json.dumps(ctx.params["settings"] | ctx.execution), by_name=True
-    )
+    step = steps()[ctx.params["step"]]
+    settings = step.settings.model_validate_json(json.dumps(ctx.params["settings"] | ctx.execution), by_name=True)
     folders = {role: ctx.inputs[role] / part for role, part in ctx.params["parts"].items()}
     train(
         folders["student"],
         ctx.inputs["data"] / "conversations.jsonl",
+        step,
         settings,
         out=ctx.out,
         work=ctx.work,

@@ -16,9 +16,9 @@ from harness.core.errors import HarnessError
 from harness.core.lines import write_lines
 from harness.models.load import check_finite, load_model, load_tokenizer, output_head, quiet
 from harness.models.refs import model_files
+from harness.train.api import Step
 from harness.train.examples import Examples, collate, encode_file
-from harness.train.losses import Objective, kd_loss, sft_loss
-from harness.train.settings import KDSettings, SFTSettings
+from harness.train.settings import StepSettings
 from harness.train.trainer import DistillTrainer, Progress, Report, arguments, last_checkpoint
 
 _CURVE = ("step", "loss", "learning_rate", "grad_norm", "tokens")
@@ -27,7 +27,8 @@ _CURVE = ("step", "loss", "learning_rate", "grad_norm", "tokens")
 def train(
     model_folder: Path,
     conversations_path: Path,
-    settings: SFTSettings | KDSettings,
+    step: Step,
+    settings: StepSettings,
     *,
     out: Path,
     work: Path,
@@ -35,7 +36,7 @@ def train(
     progress: Progress,
     teacher_folder: Path | None = None,
 ) -> dict[str, Json]:
-    """Train and write `model/`, `log.jsonl` and `training.json` to `out`.
+    """Train by `step` and write `model/`, `log.jsonl` and `training.json` to `out`.
 
     The log has a line per step: loss (nats per response token), learning rate, gradient norm, response tokens.
     Continues from the newest whole checkpoint in `work`, to the same weights as an undisturbed run on that machine.
@@ -47,13 +48,13 @@ def train(
         HarnessError: nothing to train on, a teacher with another tokenizer, a loss that is not a number.
     """
     tokenizer = load_tokenizer(model_folder)
-    if isinstance(settings, KDSettings):
+    if step.needs_teacher(settings):
         if teacher_folder is None:
-            raise HarnessError("distillation needs a teacher", fix="Name one by `teacher:`, or use `sft`.")
+            raise HarnessError(f"`{step.name}` needs a teacher", fix="Name one by `teacher:`, or use `sft`.")
         _same_vocabulary(tokenizer, load_tokenizer(teacher_folder), model_folder, teacher_folder)
     examples = encode_file(conversations_path, tokenizer, settings.max_length)
     with _random_state_kept():
-        trainer = _trainer(model_folder, teacher_folder, settings, examples, len(tokenizer), work, seed, progress)
+        trainer = _trainer(model_folder, teacher_folder, step, settings, examples, len(tokenizer), work, seed, progress)
         with quiet():
             trainer.train(resume_from_checkpoint=last_checkpoint(work))
     _write_model(trainer.model, model_folder, out / "model")
@@ -74,7 +75,8 @@ def train(
 def _trainer(
     model_folder: Path,
     teacher_folder: Path | None,
-    settings: SFTSettings | KDSettings,
+    step: Step,
+    settings: StepSettings,
     examples: Examples,
     words: int,
     work: Path,
@@ -86,13 +88,12 @@ def _trainer(
     student = load_model(model_folder, "float32", device)
     check_finite(student, str(model_folder))
     output_head(student)
-    objective: Objective = sft_loss
-    if isinstance(settings, KDSettings) and teacher_folder is not None and settings.lambda_ > 0:
+    teacher = None
+    if teacher_folder is not None and step.needs_teacher(settings):
         teacher = load_model(teacher_folder, settings.dtype, device).requires_grad_(False)
         check_finite(teacher, str(teacher_folder))
-        objective = kd_loss(teacher, settings.lambda_, settings.temperature, words)
     return DistillTrainer(
-        objective=objective,
+        objective=step.objective(settings, teacher, words),
         dtype=settings.dtype,
         model=student,
         args=args,

@@ -1,4 +1,4 @@
-"""How a student is trained. One settings class per training step, plus what all steps share."""
+"""How a student is trained: what all training steps share. Each adds its own in `train/steps`."""
 
 from typing import Literal
 
@@ -7,9 +7,11 @@ from pydantic import Field
 from harness.core.settings import Settings, execution
 
 
-class OptimSettings(Settings):
-    """The optimiser and its schedule; passed on to transformers.Trainer."""
+class StepSettings(Settings):
+    """What is trained on, and the optimiser and its schedule as they are passed on to transformers.Trainer."""
 
+    data: Literal["train", "domain", "teacher"] = "train"
+    """Which conversations: a dataset of the recipe, or the teacher's responses."""
     learning_rate: float = Field(2e-5, gt=0)
     epochs: float = Field(1.0, gt=0)
     max_steps: int | None = Field(None, ge=1)
@@ -28,26 +30,3 @@ class OptimSettings(Settings):
     """bfloat16 means autocast with float32 master weights."""
     save_every: int = execution(50, ge=1)
     """Steps between the checkpoints that a stopped run resumes from."""
-
-
-class SFTSettings(OptimSettings):
-    """Supervised fine-tuning: cross-entropy on the response tokens."""
-
-    data: Literal["train", "domain", "teacher"] = "train"
-    """Which conversations: a dataset of the recipe, or the teacher's responses."""
-
-
-class KDSettings(OptimSettings):
-    """Knowledge distillation on logits: (1 - lambda) CE + lambda T^2 KL(teacher || student). arXiv 2406.19112."""
-
-    data: Literal["train", "domain", "teacher"] = "train"
-    lambda_: float = Field(1.0, ge=0, le=1, alias="lambda")
-    """Weight of the distillation term; 1 (the paper's default) leaves no cross-entropy."""
-    temperature: float = Field(1.0, gt=0)
-
-
-class TrainStep(Settings):
-    """One step of the training pipeline: exactly one of its keys."""
-
-    sft: SFTSettings | None = None
-    kd: KDSettings | None = None

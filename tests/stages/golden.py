@@ -25,7 +25,8 @@ from harness.stages.model import weights
 from harness.stages.registry import KINDS
 from harness.stages.runner import read_order, run_stage, write_orders
 from harness.store.store import RECORD, Store
-from harness.train.settings import KDSettings, SFTSettings, TrainStep
+from harness.train.steps.kd import KDSettings
+from harness.train.steps.sft import SFTSettings
 from tests.cli.judged import write_benchmark
 from tests.stages.tiny_gguf import write_tiny_gguf
 
@@ -56,8 +57,8 @@ def stages(folder: Path) -> dict[str, Stage]:
     generate = settings_of(GenerateSettings, dtype="float32", batch_size=4)
     responses = respond.stage(student, data, settings_of(ResponseSettings, max_new_tokens=4), generate, 3, 0)
     steps: dict[str, Any] = {"max_steps": 3, "batch_size": 4, "micro_batch_size": 2, "learning_rate": 1e-3}
-    sft = train.stage(TrainStep(sft=settings_of(SFTSettings, **steps)), student, pocket, None, 7, 0, "sft")
-    kd = train.stage(TrainStep(kd=settings_of(KDSettings, **steps)), student, pocket, teacher, 7, 0, "kd")
+    sft = train.stage("sft", settings_of(SFTSettings, **steps), student, pocket, None, 7, 0, "sft")
+    kd = train.stage("kd", settings_of(KDSettings, **steps), student, pocket, teacher, 7, 0, "kd")
     suite = benchmark.asked("pocket", benchmark.by_name("pocket").settings.model_validate_json('{"questions": 8}'))
     mt_bench = settings_of(MTBenchSettings, data=str(write_benchmark(folder / "mt_bench")), max_new_tokens=4)
     asked = benchmark.asked("mt_bench", mt_bench)

@@ -9,8 +9,8 @@ import torch
 from harness.data.readers import read_dataset, write_conversations
 from harness.data.settings import DatasetSettings, PocketData
 from harness.models.pocket import build, parse_spec
+from harness.train.api import steps
 from harness.train.run import train
-from harness.train.settings import KDSettings, SFTSettings
 
 torch.set_num_threads(1)
 Run = Callable[..., Path]
@@ -48,12 +48,14 @@ def run(pocket_folder: Path, teacher_folder: Path, conversations: Path, tmp_path
         **optim: Any,
     ) -> Path:
         values = {"batch_size": 8, "micro_batch_size": 4, "learning_rate": 5e-3, "save_every": 2, **optim}
-        settings = SFTSettings(**values) if kd is None else KDSettings.model_validate({**values, **kd})
+        step = steps()["sft" if kd is None else "kd"]
+        settings = step.settings.model_validate({**values, **(kd or {})})
         out = tmp_path / name
         out.mkdir(exist_ok=True)
         train(
             student,
             data,
+            step,
             settings,
             out=out,
             work=tmp_path / f"{name}-work",
