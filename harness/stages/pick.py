@@ -27,10 +27,8 @@ def _run(ctx: Context) -> None:
         if value is not None and (prompt not in chosen or sign * float(value) > chosen[prompt][0]):
             chosen[prompt] = sign * float(value), {**row, "id": prompt}
     write_lines(ctx.out / "conversations.jsonl", (row for _, row in chosen.values()))
-    unpicked = [prompt for prompt in prompts if prompt not in chosen]
-    write_lines(
-        ctx.out / "skipped.jsonl", ({"id": prompt, "reason": "no candidate has a reward"} for prompt in unpicked)
-    )
+    unpicked = [{"id": prompt, "reason": "no candidate has a reward"} for prompt in prompts if prompt not in chosen]
+    write_lines(ctx.out / "skipped.jsonl", unpicked)
     counts = {"rows": len(prompts), "kept": len(chosen), "failed": len(unpicked)}
     (ctx.out / "data.json").write_text(json.dumps(counts, indent=1, sort_keys=True) + "\n")
 

@@ -23,7 +23,7 @@ def stage(
     gpus: int = 0,
     title: str,
 ) -> Stage:
-    """The stage that values a teacher's responses; `model` is a reward model's weights, `strength` the teacher's own."""
+    """The stage that values responses; `model` is a reward model's weights."""
     params: dict[str, Json] = {"reward": identity(settings)}
     inputs = {"responses": responses}
     execution: dict[str, Json] = {"batch_size": settings.batch_size}

@@ -2,12 +2,13 @@
 
 import re
 
+_NOT = r"(?:cannot|can't|can not|won't|will not|do not|don't|must decline|am unable|am not able|am not)"
 _OPENINGS = (
-    r"i(?:'m| am) (?:very |so |really )?sorry,? (?:but|i)",
+    r"i(?:'m| am) (?:very |so |really )?sorry,? (?:but|i)\b",
     r"(?:sorry|my apologies|apologies|i apologi[sz]e),? (?:but )?(?:i|as)\b",
-    r"(?:unfortunately,? )?i (?:cannot|can't|can not|won't|will not|must decline|am unable|am not able|'m unable|'m not able)",
-    r"i(?:'m| am) (?:unable|not able|not programmed)",
-    r"(?:as an? (?:ai|artificial intelligence|language model)[^.]{0,60}),? i (?:cannot|can't|do not|don't|am not|am unable)",
+    r"(?:unfortunately,? )?i (?:cannot|can't|can not|won't|will not|must decline|am unable|am not able)\b",
+    r"i(?:'m| am) (?:unable|not able|not programmed)\b",
+    rf"as an? (?:ai|artificial intelligence|language model)\b[^.]{{0,60}}? i {_NOT}\b",
 )
 _REFUSAL = re.compile(r"^\W*(?:" + "|".join(_OPENINGS) + ")", re.IGNORECASE)
 

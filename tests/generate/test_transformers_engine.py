@@ -69,15 +69,20 @@ def test_samples_follow_seed_and_temperature(engine: Callable[..., TransformersE
     assert {c.text for c in _complete(loaded, cold).values()} == {greedy}
 
 
-def test_draws_follow_the_softmax() -> None:
+@pytest.mark.parametrize(("top_p", "kept"), [(1.0, 3), (0.9, 2), (0.5, 1)])
+def test_draws_follow_the_softmax(top_p: float, kept: int) -> None:
+    """Probabilities .867, .117, .016 at temperature .5: a nucleus of .9 needs the first two, one of .5 the first."""
     from harness.generate.transformers_engine import _draw
 
     generator = torch.Generator().manual_seed(0)
     logits = torch.tensor([0.0, 1.0, -1.0, -torch.inf])
-    drawn = torch.stack([_draw(logits, 0.5, generator) for _ in range(4000)])
+    request = Request("0", (), 0.5, 1, 0, top_p)
+    drawn = torch.stack([_draw(logits, request, generator) for _ in range(4000)])
     shares = torch.bincount(drawn, minlength=4) / 4000
-    torch.testing.assert_close(shares, torch.softmax(logits / 0.5, 0), atol=0.02, rtol=0)
-    assert shares[3] == 0
+    expected = torch.softmax(logits / 0.5, 0)
+    expected[expected.argsort(descending=True)[kept:]] = 0
+    torch.testing.assert_close(shares, expected / expected.sum(), atol=0.02, rtol=0)
+    assert int((shares > 0).sum()) == kept
 
 
 def test_rows_may_stop_at_different_lengths(engine: Callable[..., TransformersEngine]) -> None:
