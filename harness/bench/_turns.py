@@ -1,9 +1,36 @@
-"""Scores of benchmarks whose samples are turns of questions: the mean, overall, by turn and by category."""
+"""Benchmarks whose samples are turns of questions: the samples, and their means overall, by turn and by category."""
+
+from collections.abc import Callable, Iterable, Sequence
 
 import pandas as pd
 
-from harness.bench.api import SCORE_COLUMNS
+from harness.bench.api import SCORE_COLUMNS, Answer, Question, Sample
+from harness.judge.api import Verdict
 from harness.stats.clustered import clustered_mean
+
+
+def turn_samples(
+    benchmark: str,
+    questions: Sequence[Question],
+    answers: Sequence[Answer],
+    verdicts: Iterable[Verdict],
+    metric: Callable[[Question], str] = lambda _: "score",
+) -> list[Sample]:
+    """One row per verdict; a (question, turn) without one is a row with status `missing`."""
+    given = {a.id: a.turns for a in answers}
+    judged: dict[tuple[str, int], list[Verdict]] = {}
+    for verdict in verdicts:
+        judged.setdefault((verdict.item, verdict.turn), []).append(verdict)
+    rows = []
+    for q in questions:
+        for turn in range(1, len(q.turns) + 1):
+            texts = given.get(q.id, ())
+            length = len(texts[turn - 1] or "") if len(texts) >= turn else 0
+            for v in judged.get((q.id, turn), [Verdict(q.id, turn, 0, "missing", None, "")]):
+                value = v.value if v.status == "ok" else None
+                name = metric(q)
+                rows.append(Sample(benchmark, name, q.id, q.id, q.category, turn, v.repeat, value, v.status, length))
+    return rows
 
 
 def turn_scores(samples: pd.DataFrame) -> pd.DataFrame:

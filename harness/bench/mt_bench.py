@@ -5,7 +5,7 @@ are FastChat's: temperature by category, reference-based prompts for math, reaso
 with the whole conversation, scores averaged over verdict rows.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from pydantic import Field
 
 from harness.bench import _mt_bench_files as files_
 from harness.bench._mt_bench_prompts import PLACEHOLDERS, judge_tasks
-from harness.bench._turns import turn_scores
+from harness.bench._turns import turn_samples, turn_scores
 from harness.bench.api import Answer, Metric, Question, Sample, samples_frame
 from harness.core.errors import HarnessError
 from harness.core.settings import Settings, execution
@@ -123,25 +123,6 @@ class MTBench:
 
 
 BENCHMARK = MTBench()
-
-
-def turn_samples(
-    benchmark: str, questions: Sequence[Question], answers: Sequence[Answer], verdicts: Iterable[Verdict]
-) -> list[Sample]:
-    """One row per verdict; a (question, turn) without one is a row with status `missing`."""
-    given = {a.id: a.turns for a in answers}
-    judged: dict[tuple[str, int], list[Verdict]] = {}
-    for verdict in verdicts:
-        judged.setdefault((verdict.item, verdict.turn), []).append(verdict)
-    rows = []
-    for q in questions:
-        for turn in range(1, len(q.turns) + 1):
-            texts = given.get(q.id, ())
-            length = len(texts[turn - 1] or "") if len(texts) >= turn else 0
-            for v in judged.get((q.id, turn), [Verdict(q.id, turn, 0, "missing", None, "")]):
-                value = v.value if v.status == "ok" else None
-                rows.append(Sample(benchmark, "score", q.id, q.id, q.category, turn, v.repeat, value, v.status, length))
-    return rows
 
 
 def score_files(questions: Path, judgments: Sequence[Path]) -> pd.DataFrame:

@@ -4,19 +4,15 @@ Five of its eight categories are general and three of the shop domain; each part
 (100) or wrong (0), judged against the true first answer even where the model's own was wrong.
 """
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
-import pandas as pd
 from pydantic import Field
 
-from harness.bench._mt_bench_files import write_model
-from harness.bench._turns import turn_scores
-from harness.bench.api import Answer, Metric, Question, Sample
+from harness.bench._program import ProgramBenchmark
+from harness.bench.api import Metric, Question
 from harness.core.canonical import Json
 from harness.core.settings import Settings
 from harness.data.pocket import CATEGORIES, check, questions
-from harness.judge.api import JudgeTask, Program, Verdict
 
 
 class PocketSettings(Settings):
@@ -37,112 +33,33 @@ def judge(evidence: Mapping[str, Json]) -> tuple[float, str]:
     return 100 * score, why
 
 
-class Pocket:
-    """A `GenerativeBenchmark`."""
+def _questions(settings: PocketSettings) -> list[Question]:
+    """Different held-out items, the categories in turn; each with its facts and right answers."""
+    return [
+        Question(
+            id=f"{item.category}-{number // len(CATEGORIES)}",
+            category=item.category,
+            turns=tuple(turn.text for turn in item.turns),
+            temperature=0.0,
+            max_new_tokens=settings.max_new_tokens,
+            extra={
+                "facts": [dict(turn.facts) for turn in item.turns],
+                "references": [turn.answer for turn in item.turns],
+            },
+        )
+        for number, item in enumerate(questions(settings.questions, settings.seed))
+    ]
 
-    name = "pocket"
-    version = 1
-    settings: type[Settings] = PocketSettings
-    metrics: tuple[Metric, ...] = (
+
+BENCHMARK = ProgramBenchmark(
+    name="pocket",
+    version=1,
+    settings=PocketSettings,
+    metrics=(
         Metric("general_score", "% correct", "higher", "general"),
         Metric("domain_score", "% correct", "higher", "domain"),
-    )
-    program: Program | None = staticmethod(judge)
-
-    def form(self, settings: Settings) -> str:
-        """A rating, should a model ever judge."""
-        return "rating"
-
-    def files(self, settings: Settings) -> dict[str, Path]:
-        """None: the questions are made by the program."""
-        return {}
-
-    def questions(self, settings: Settings, files: Mapping[str, Path]) -> list[Question]:
-        """Different held-out items, the categories in turn; each with its facts and right answers."""
-        own = _own(settings)
-        return [
-            Question(
-                id=f"{item.category}-{number // len(CATEGORIES)}",
-                category=item.category,
-                turns=tuple(turn.text for turn in item.turns),
-                temperature=0.0,
-                max_new_tokens=own.max_new_tokens,
-                extra={
-                    "facts": [dict(turn.facts) for turn in item.turns],
-                    "references": [turn.answer for turn in item.turns],
-                },
-            )
-            for number, item in enumerate(questions(own.questions, own.seed))
-        ]
-
-    def tasks(
-        self,
-        settings: Settings,
-        files: Mapping[str, Path],
-        questions: Sequence[Question],
-        answers: Sequence[Answer],
-    ) -> list[JudgeTask]:
-        """One task per answered turn, with {question, answer, facts, reference} as evidence."""
-        given = {answer.id: answer.turns for answer in answers}
-        return [
-            _task(question, number, text)
-            for question in questions
-            for number, text in enumerate(given.get(question.id, ()))
-            if text is not None
-        ]
-
-    def samples(
-        self,
-        settings: Settings,
-        questions: Sequence[Question],
-        answers: Sequence[Answer],
-        verdicts: Sequence[Verdict],
-    ) -> list[Sample]:
-        """One row per question and turn; a turn without a verdict is `missing`, and has no value."""
-        given = {answer.id: answer.turns for answer in answers}
-        judged = {(v.item, v.turn): v for v in verdicts}
-        rows = []
-        for q in questions:
-            for turn in range(1, len(q.turns) + 1):
-                texts = given.get(q.id, ())
-                length = len(texts[turn - 1] or "") if len(texts) >= turn else 0
-                v = judged.get((q.id, turn), Verdict(q.id, turn, 0, "missing", None, ""))
-                value = v.value if v.status == "ok" else None
-                metric = f"{CATEGORIES[q.category]}_score"
-                rows.append(Sample(self.name, metric, q.id, q.id, q.category, turn, 0, value, v.status, length))
-        return rows
-
-    def aggregate(self, samples: pd.DataFrame) -> pd.DataFrame:
-        """Each metric overall, by turn and by category: the mean over scored turns, clustered by question."""
-        return turn_scores(samples)
-
-    def export(
-        self,
-        folder: Path,
-        model: str,
-        judge: str,
-        answers: Sequence[Answer],
-        tasks: Sequence[JudgeTask],
-        verdicts: Sequence[Verdict],
-    ) -> None:
-        """Write model_answer/MODEL.jsonl and model_judgment/JUDGE_single.jsonl in FastChat's format."""
-        write_model(folder, model, judge, answers, tasks, verdicts)
-
-
-BENCHMARK = Pocket()
-
-
-def _own(settings: Settings) -> PocketSettings:
-    assert isinstance(settings, PocketSettings)
-    return settings
-
-
-def _task(question: Question, number: int, text: str) -> JudgeTask:
-    evidence = {
-        "question": question.turns[number],
-        "answer": text,
-        "facts": question.extra["facts"][number],
-        "reference": question.extra["references"][number],
-    }
-    messages = ({"role": "user", "content": question.turns[number]},)
-    return JudgeTask(question.id, number + 1, "program", messages, evidence)
+    ),
+    make_questions=_questions,
+    program=judge,
+    metric_of=lambda question: f"{CATEGORIES[question.category]}_score",
+)
