@@ -1,0 +1,227 @@
+"""How far a judge can be trusted: its verdicts beside recorded ones, and what moves them that should not.
+
+Agreement is a rank correlation for ratings (Spearman's, which forgives a judge that is stricter than the other) and
+Cohen's kappa, which takes off what two judges agree on by chance: quadratic weights for ratings on 1..10 (Cohen 1968),
+none for preferences (Cohen 1960). Biases are measured on the judge alone: the same answer with padding must not win
+(Zheng et al. 2023, arXiv 2306.05685, section 3.3), nor may the order in which two answers are shown decide.
+
+Everything takes arrays with one entry per verdict, NaN where it failed. A failed verdict is in `total` and in no mean.
+Intervals are 95 % and resample (or cluster by) questions.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from harness.core.seeds import derive_seed
+from harness.stats.bootstrap import bootstrap_ci
+from harness.stats.intervals import mean_interval
+from harness.stats.spread import Floats, Rows
+
+SPEARMAN, KAPPA, FAILED = "spearman", "kappa", "failed_verdicts"
+LENGTH, LENGTH_WINS = "padding_gain", "padding_wins"
+FIRST_WINS = "first_shown_wins"
+LOWEST, HIGHEST = 1, 10
+"""The scale of ratings."""
+Labels = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number about a judge."""
+
+    name: str
+    part: str
+    """Which verdicts: `all`, `turn 1`, ..."""
+    value: float | None
+    """None where it is not defined: nothing was scored, or a correlation with a constant."""
+    low: float | None
+    high: float | None
+    n: int
+    """Verdicts (or pairs of them) it is over."""
+    total: int
+    """How many there should be."""
+    clusters: int
+    """Questions."""
+
+
+def rating_agreement(judge: Floats, reference: Floats, questions: Labels, part: str = "all") -> list[Measure]:
+    """A judge's ratings against recorded ones of the same answers, both on 1..10."""
+    kept = np.isfinite(judge) & np.isfinite(reference)
+    x, y, clusters, total = judge[kept], reference[kept], questions[kept], int(np.isfinite(reference).sum())
+
+    def resampled(name: str, statistic: Callable[[Floats, Floats], float | None]) -> Measure:
+        return _statistic(name, part, statistic, x, y, clusters, total)
+
+    return [
+        resampled(SPEARMAN, spearman),
+        resampled("pearson", pearson),
+        resampled(KAPPA, weighted_kappa),
+        _mean("mean_absolute_difference", part, np.abs(x - y), clusters, total),
+        _mean("mean_difference", part, x - y, clusters, total),
+        _mean("exact_agreement", part, _rounded(x) == _rounded(y), clusters, total),
+    ]
+
+
+def preference_agreement(judge: Floats, reference: Floats, questions: Labels, part: str = "all") -> list[Measure]:
+    """A judge's preferences against recorded ones of the same pairs: 0 for one side, 1 for the other, 0.5 a tie."""
+    kept = np.isfinite(judge) & np.isfinite(reference)
+    x, y, clusters, total = judge[kept], reference[kept], questions[kept], int(np.isfinite(reference).sum())
+    return [
+        _statistic(KAPPA, part, lambda a, b: kappa(_winner(a), _winner(b)), x, y, clusters, total),
+        _statistic(SPEARMAN, part, spearman, x, y, clusters, total),
+        _mean("exact_agreement", part, _winner(x) == _winner(y), clusters, total),
+    ]
+
+
+def order_agreement(
+    judge: Floats, reference: Floats, questions: Labels, units: Labels, models: Labels
+) -> list[Measure]:
+    """Which of two models answered better, by the difference of their ratings.
+
+    Per unit (a question's turn) over pairs that the recorded ratings decide and the judge too, as Zheng et al.'s setup
+    without ties, where a coin has 0.5; and between the models' means.
+    """
+    kept = np.isfinite(judge) & np.isfinite(reference)
+    cell = {(u, m): k for k, (u, m) in enumerate(zip(units, models, strict=True)) if kept[k]}
+    names = sorted(set(models.tolist()))
+    pairs = [
+        (cell[u, a], cell[u, b])
+        for u in dict.fromkeys(units.tolist())
+        for a, b in combinations(names, 2)
+        if (u, a) in cell and (u, b) in cell
+    ]
+    first, second = (np.array([p[k] for p in pairs], dtype=np.intp) for k in (0, 1))
+    ours, theirs = (np.sign(v[first] - v[second]) for v in (judge, reference))
+    decided = (ours != 0) & (theirs != 0)
+    means = {m: (judge[kept & (models == m)], reference[kept & (models == m)]) for m in names}
+    sides = [
+        np.sign([means[a][k].mean() - means[b][k].mean() for k in (0, 1)])
+        for a, b in combinations(names, 2)
+        if len(means[a][0]) and len(means[b][0])
+    ]
+    same = sum(int(x == y) for x, y in sides)
+    share = same / len(sides) if sides else None
+    return [
+        _mean(
+            "pair_agreement",
+            "all",
+            ours[decided] == theirs[decided],
+            questions[first][decided],
+            int((theirs != 0).sum()),
+        ),
+        Measure("model_order", "all", share, None, None, len(sides), len(list(combinations(names, 2))), 0),
+    ]
+
+
+def length_bias(plain: Floats, padded: Floats, questions: Labels) -> list[Measure]:
+    """The same answers with padding that says nothing new: what it gains (in verdict units), how often it wins."""
+    kept = np.isfinite(plain) & np.isfinite(padded)
+    gain, clusters, total = (padded - plain)[kept], questions[kept], len(plain)
+    return [
+        _mean(LENGTH, "all", gain, clusters, total),
+        _mean(LENGTH_WINS, "all", gain > 0, clusters, total),
+        _mean("padding_loses", "all", gain < 0, clusters, total),
+    ]
+
+
+def position_bias(first: Floats, second: Floats, questions: Labels) -> list[Measure]:
+    """The same pairs in both orders: the preference for an answer when it is shown first, and when second.
+
+    `order_flips` is the share of pairs with another winner when turned round; `first_shown_wins` the share of decided
+    verdicts that go to what was shown first, where a judge without bias has 0.5.
+    """
+    kept = np.isfinite(first) & np.isfinite(second)
+    one, other, clusters = _winner(first[kept]), _winner(second[kept]), questions[kept]
+    won = np.concatenate([one == 1, other == -1])
+    decided = np.concatenate([one, other]) != 0
+    both = np.concatenate([clusters, clusters])
+    return [
+        _mean("order_flips", "all", one != other, clusters, len(first)),
+        _mean(FIRST_WINS, "all", won[decided], both[decided], 2 * len(first)),
+    ]
+
+
+def failures(verdicts: Floats, questions: Labels) -> Measure:
+    """The share of verdicts that failed (no reply that could be read, or a refusal)."""
+    return _mean(FAILED, "all", ~np.isfinite(verdicts), questions, len(verdicts))
+
+
+def spearman(x: Floats, y: Floats) -> float | None:
+    """Spearman's rank correlation; None where either is constant."""
+    return pearson(stats.rankdata(x), stats.rankdata(y))
+
+
+def pearson(x: Floats, y: Floats) -> float | None:
+    """Pearson's correlation; None where either is constant."""
+    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return None
+    return round(float(np.corrcoef(x, y)[0, 1]), 12)  # 1 is 1, so that no interval is made of rounding
+
+
+def weighted_kappa(x: Floats, y: Floats) -> float | None:
+    """Cohen's kappa with quadratic weights of ratings, rounded to 1..10; None where no disagreement is possible.
+
+    1 - sum (x - y)^2 / sum over all pairs (x_i - y_j)^2 / n: with quadratic weights the table need not be built.
+    """
+    if not len(x):
+        return None
+    a, b = _rounded(x), _rounded(y)
+    chance = a.var() + b.var() + (a.mean() - b.mean()) ** 2
+    return None if chance == 0 else float(1 - ((a - b) ** 2).mean() / chance)
+
+
+def kappa(x: Floats, y: Floats) -> float | None:
+    """Cohen's kappa of labels; None where both judges always say the same one."""
+    if not len(x):
+        return None
+    labels = np.union1d(x, y)
+    chance = float(sum((x == k).mean() * (y == k).mean() for k in labels))
+    return None if chance == 1 else float(((x == y).mean() - chance) / (1 - chance))
+
+
+def _rounded(ratings: Floats) -> Floats:
+    """Half goes up (numpy's own rounding would send 6.5 and 5.5 to 6)."""
+    out: Floats = np.clip(np.floor(ratings + 0.5), LOWEST, HIGHEST)
+    return out
+
+
+def _winner(preference: Floats) -> Floats:
+    """1 for one side, -1 for the other, 0 for a tie."""
+    out: Floats = np.sign(preference - 0.5)
+    return out
+
+
+def _statistic(
+    name: str,
+    part: str,
+    statistic: Callable[[Floats, Floats], float | None],
+    x: Floats,
+    y: Floats,
+    clusters: Labels,
+    total: int,
+) -> Measure:
+    """A statistic of paired verdicts with its bootstrap interval.
+
+    Where a resample leaves it undefined (a judge that gave one rating only), it counts as 0: no agreement was seen.
+    """
+    value, bounds = statistic(x, y), None
+    if value is not None:
+        seed = derive_seed("calibration", name, part)
+        bounds = bootstrap_ci(clusters, lambda rows: statistic(x[rows], y[rows]) or 0.0, seed=seed)
+    low, high = bounds or (None, None)
+    return Measure(name, part, value, low, high, len(x), total, len(set(clusters.tolist())))
+
+
+def _mean(name: str, part: str, values: NDArray[Any], clusters: Sequence[Any] | Labels, total: int) -> Measure:
+    """A mean (a share, of booleans) with its clustered interval."""
+    rows = Rows(values.astype(np.float64), np.asarray(clusters), np.arange(len(values)))
+    found = mean_interval([rows], proportion=values.dtype == np.bool_)
+    if found is None:
+        return Measure(name, part, None, None, None, 0, total, 0)
+    return Measure(name, part, found.value, found.low, found.high, len(values), total, found.clusters)
