@@ -61,7 +61,7 @@ class Evidence:
     def sums(self, values: NDArray[np.floating] | NDArray[np.integer]) -> Floats:
         """(R,) sums of a per-token array over each response."""
         lengths = self.table.responses["tokens"].to_numpy(dtype=np.int64)
-        starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
+        starts = np.cumsum(lengths) - lengths
         return np.add.reduceat(values.astype(np.float64), starts) if len(starts) else np.zeros(0)
 
     @property

@@ -1,0 +1,139 @@
+"""The leaderboard: every score of every teacher for every student base, with its interval and the rank's.
+
+Intervals are the 2.5 % and 97.5 % percentiles of the paired bootstrap over prompts. They say how far other prompts
+would have moved a score or a rank, not how well the score predicts a student: that is validation.
+"""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+
+from harness.core.errors import HarnessError
+from harness.teachers.api import Floats
+from harness.teachers.panel import Panel, build_panels, first_shares, rank_teachers, resample_weights
+from harness.teachers.settings import TeachersSettings
+
+OVERALL = "overall"
+"""The `student` of the rows over all bases."""
+COLUMNS = (
+    "student",
+    "teacher",
+    "score",
+    "value",
+    "low",
+    "high",
+    "rank",
+    "rank_low",
+    "rank_high",
+    "first",
+    "n",
+    "total",
+    "unit",
+    "direction",
+)
+
+
+def leaderboard(parts: pd.DataFrame, settings: TeachersSettings, seed: int = 0, resamples: int = 2000) -> pd.DataFrame:
+    """Scores and ranks (COLUMNS), a row per (student, teacher, score) and per (`overall`, teacher, score).
+
+    `parts` is what `score_parts` gives, with columns student and teacher. rank: 1 is best, ties share their mean rank;
+    rank_low and rank_high are its bootstrap interval; first is the share of resamples in which the teacher ranks first
+    (ties share it). n of total prompts count: those common to the teachers, if `settings.common`. Over all bases the
+    value is the mean of the teacher's ranks (bases have no common scale, ranks have), n of total the bases that it is
+    ranked on; a teacher that is not ranked on all of them has no value. What cannot be known (nothing scored, an
+    interval of one prompt) is null, and a teacher without a value has no rank.
+
+    Raises:
+        HarnessError: no prompt is common to the teachers, two rows for one prompt, a score that refuses its input.
+    """
+    if (parts["student"] == OVERALL).any():
+        raise HarnessError(f"a student cannot be called {OVERALL!r}", where="student", fix="Rename it.")
+    panels = build_panels(parts, settings.common)
+    if not panels:
+        return pd.DataFrame(columns=list(COLUMNS))
+    values = [panel.observed(settings) for panel in panels]
+    replicates = _replicates(panels, settings, seed, resamples)
+    rows: list[pd.DataFrame] = []
+    ranked: dict[str, list[tuple[Panel, Floats, Floats]]] = {}
+    for panel, value, resampled in zip(panels, values, replicates, strict=True):
+        score = panel.score
+        frame, ranks, resampled_ranks = _summary(value, resampled, score.direction, panel.n)
+        rows.append(
+            frame.assign(
+                student=panel.student,
+                teacher=panel.teachers,
+                score=score.name,
+                unit=score.unit,
+                direction=score.direction,
+                n=panel.n,
+                total=panel.total,
+            )
+        )
+        ranked.setdefault(score.name, []).append((panel, ranks, resampled_ranks))
+    rows += [_overall(name, bases) for name, bases in ranked.items()]
+    board = pd.concat(rows)
+    board["last"] = board["student"] == OVERALL
+    order = ["last", "student", "score", "rank", "teacher"]
+    return board.sort_values(order, ignore_index=True)[list(COLUMNS)]
+
+
+def _replicates(panels: list[Panel], settings: TeachersSettings, seed: int, resamples: int) -> list[Floats]:
+    """(B, T) resampled scores of each panel, with the same weights for all."""
+    blocks: list[list[Floats]] = [[] for _ in panels]
+    for weights in resample_weights(len(panels[0].values), resamples, seed):
+        for panel, kept in zip(panels, blocks, strict=True):
+            kept.append(panel.score.combine(panel.means(weights), settings))
+    return [np.concatenate(kept) for kept in blocks]
+
+
+def _summary(value: Floats, resampled: Floats, direction: str, n: np.ndarray) -> tuple[pd.DataFrame, Floats, Floats]:
+    """Values, ranks and their intervals for T teachers; the ranks (T,) and the resampled ranks (B, T)."""
+    ranks, resampled_ranks = rank_teachers(value, direction), rank_teachers(resampled, direction)
+    low, high = _percentiles(resampled, "linear")
+    rank_low, rank_high = _percentiles(resampled_ranks, "inverted_cdf")
+    frame = pd.DataFrame(
+        {
+            "value": value,
+            "low": low,
+            "high": high,
+            "rank": ranks,
+            "rank_low": rank_low,
+            "rank_high": rank_high,
+            "first": first_shares(resampled_ranks),
+        }
+    )
+    intervals = ["low", "high", "rank_low", "rank_high", "first"]
+    frame.loc[np.isnan(value), intervals] = np.nan
+    frame.loc[n < 2, intervals] = np.nan
+    return frame, ranks, resampled_ranks
+
+
+def _percentiles(resampled: Floats, method: str) -> tuple[Floats, Floats]:
+    """The 2.5 % and 97.5 % percentiles over resamples (B, T), each (T,)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a teacher with nothing scored is NaN in every resample
+        low, high = np.nanquantile(resampled, [0.025, 0.975], axis=0, method=method)  # type: ignore[call-overload]
+    return low, high
+
+
+def _overall(name: str, bases: list[tuple[Panel, Floats, Floats]]) -> pd.DataFrame:
+    """Teachers by their mean rank over the student bases."""
+    teachers = sorted({t for panel, _, _ in bases for t in panel.teachers})
+    ranks = np.full((len(bases), len(teachers)), np.nan)
+    resampled = np.full((len(bases), len(bases[0][2]), len(teachers)), np.nan)
+    for k, (panel, own, own_resampled) in enumerate(bases):
+        place = [teachers.index(t) for t in panel.teachers]
+        ranks[k, place] = own
+        resampled[k][:, place] = own_resampled
+    prompts = np.array([min(p.n[p.teachers.index(t)] if t in p.teachers else 0 for p, _, _ in bases) for t in teachers])
+    frame, _, _ = _summary(ranks.mean(axis=0), resampled.mean(axis=0), "lower", prompts)
+    return frame.assign(
+        student=OVERALL,
+        teacher=teachers,
+        score=name,
+        unit="mean rank",
+        direction="lower",
+        n=np.isfinite(ranks).sum(axis=0),
+        total=len(bases),
+    )
