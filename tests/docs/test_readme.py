@@ -1,0 +1,166 @@
+"""The README's how-tos: each file that it shows is put where it says, found there, and used."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from harness.core.discover import discover
+from harness.recipe import RecipeError, load
+from harness.teachers.api import RESPONSE_COLUMNS, Evidence, TokenTable
+from harness.teachers.settings import TeachersSettings
+from tests.judge.stand_in import reply, standing_in
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+FILES = {m[1]: m[0] for m in re.finditer(r"(?<=```python\n)# (harness/\S+\.py)\n.*?(?=```)", README, re.DOTALL)}
+"""Where -> what."""
+HOW_TOS = README[README.index("## Add your own") : README.index("## The house")]
+SECTIONS: dict[str, object] = {}
+for block in re.findall(r"```yaml\n(.*?)```", HOW_TOS, re.DOTALL):
+    SECTIONS |= yaml.safe_load(block)
+BENCH, STEP, SCORE, FORM = FILES
+RECIPE = {
+    "name": "readme",
+    "student": "pocket:llama?layers=1&width=16&heads=2&seed=1",
+    "data": {"train": {"pocket": {"examples": 64}}},
+} | SECTIONS
+
+
+@pytest.fixture(autouse=True)
+def dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every file as if it lay in its room's folder, until the test ends."""
+    names = []
+    for where, text in FILES.items():
+        file = tmp_path / "dropped" / where
+        file.parent.mkdir(parents=True)
+        file.write_text(text)
+        package = ".".join(file.relative_to(tmp_path / "dropped").parent.parts)
+        room = import_module(package)
+        monkeypatch.setattr(room, "__path__", [*room.__path__, str(file.parent)])
+        names.append((room, package, file.stem))
+    discover.cache_clear()
+    yield
+    discover.cache_clear()
+    for room, package, stem in names:
+        sys.modules.pop(f"{package}.{stem}", None)
+        vars(room).pop(stem, None)
+
+
+def write(folder: Path, recipe: dict[str, object]) -> Path:
+    path = folder / "readme.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    return path
+
+
+def test_each_is_one_short_file() -> None:
+    rooms = ["harness/bench", "harness/train/steps", "harness/teachers/scores", "harness/judge/forms"]
+    assert [str(Path(where).parent) for where in FILES] == rooms
+    assert all(text.count("\n") - 1 < 30 for text in FILES.values())
+    assert not [where for where in FILES if (ROOT / where).exists()]
+
+
+def test_a_run_with_the_benchmark_and_the_loss(tmp_path: Path) -> None:
+    """As a user would: the files in a copy of the package, one recipe, one command; and the files pass our linter."""
+    copy = tmp_path / "copy"
+    shutil.copytree(ROOT / "harness", copy / "harness", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", copy)
+    for where, text in FILES.items():
+        (copy / where).write_text(text)
+    for words in (["check"], ["format", "--check"]):
+        lint = [sys.executable, "-m", "ruff", *words, "--no-cache", *FILES]
+        done = subprocess.run(lint, cwd=copy, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
+    recipe, results = write(tmp_path, RECIPE), tmp_path / "results"
+    run = [sys.executable, "-c", "from harness.cli import main; main()", "run", str(recipe), "--results", str(results)]
+    environment = {**os.environ, "PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, timeout=240, env=environment)
+    assert done.returncode == 0, done.stderr
+    folder = results / "runs" / "readme"
+    scores = pd.read_parquet(folder / "scores.parquet").set_index("category")
+    assert set(scores["benchmark"]) == {"backwards"}
+    assert (scores.loc["overall", "n"], scores.loc["overall", "total"]) == (3, 3)
+    curves = pd.read_parquet(folder / "curves.parquet")
+    assert set(curves["step_name"]) == {"1 dft"}
+    assert np.isfinite(curves["value"]).all()
+
+
+def test_the_benchmark_scores_what_it_should(tmp_path: Path) -> None:
+    from harness.bench.api import Answer, samples_frame
+    from harness.judge.program import run_program
+
+    bench = discover("harness.bench", "BENCHMARK")["backwards"]
+    settings = bench.settings()
+    questions = bench.questions(settings, {})
+    answers = [Answer("stop", ("pots",)), Answer("reward", ("reward",)), Answer("evil", (None,))]
+    verdicts = run_program(bench.program, bench.tasks(settings, {}, questions, answers), model="program:backwards")
+    scores = bench.aggregate(samples_frame(bench.samples(settings, questions, answers, verdicts)))
+    overall = scores.set_index("category").loc["overall"]
+    assert (overall["value"], overall["n"], overall["total"]) == (50, 2, 3)
+
+
+def test_the_loss_is_its_formula_and_its_settings_are_checked(tmp_path: Path, pocket_folder: Path) -> None:
+    import torch
+
+    from harness.data.readers import read_dataset, write_conversations
+    from harness.data.settings import DatasetSettings, PocketData
+    from harness.models.load import load_model, load_tokenizer
+    from harness.train.api import steps
+    from harness.train.examples import collate, encode_file
+    from harness.train.losses import response_logprobs, sft_loss
+
+    torch.set_num_threads(1)
+    data = tmp_path / "conversations.jsonl"
+    write_conversations(data, read_dataset(DatasetSettings(pocket=PocketData(examples=8)), 0).conversations)
+    batch = collate(encode_file(data, load_tokenizer(pocket_folder), 64).examples)
+    student, step = load_model(pocket_folder, "float32"), steps()["dft"]
+    losses = [step.objective(step.settings.model_validate({"power": p}), None, 0)(student, batch) for p in (0.0, 1.0)]
+    torch.testing.assert_close(losses[0], sft_loss(student, batch))
+    logprobs = response_logprobs(student, batch)
+    torch.testing.assert_close(losses[1], -(logprobs.exp() * logprobs).sum())
+    with pytest.raises(RecipeError, match=r"train\[0\].dft.powr: unknown key; did you mean 'power'\?"):
+        load(write(tmp_path, RECIPE | {"train": [{"dft": {"powr": 1}}]}))
+
+
+def test_the_teacher_score_is_a_share_of_tokens() -> None:
+    score = discover("harness.teachers.scores", "SCORE")["top1"]
+    rows = [["a", "ok", 4, 1, 4, 4, False], ["b", "ok", 2, 1, 2, 2, False]]
+    table = TokenTable(
+        responses=pd.DataFrame(rows, columns=list(RESPONSE_COLUMNS)),
+        logprobs=np.zeros(6),
+        ranks=np.array([1, 1, 1, 7, 2, 1]),
+    )
+    settings = TeachersSettings()
+    parts = score.parts(Evidence(table, None, settings))
+    np.testing.assert_allclose(parts, [[0.75], [0.5]])
+    np.testing.assert_allclose(score.combine(np.stack([parts.mean(axis=0)] * 3), settings), [0.625] * 3)
+
+
+def test_the_judge_is_a_setting(tmp_path: Path) -> None:
+    (cell,) = load(write(tmp_path, RECIPE | {"evaluate": [{"mt_bench": {"data": "x"}}]})).cells
+    assert cell.settings.judge is not None
+    assert cell.settings.judge.base_url == "http://127.0.0.1:8000/v1"
+
+
+async def test_the_form_is_asked_for_and_read(tmp_path: Path) -> None:
+    said = ["It holds. [[PASS]]", "No: [[fail]]", "[[pass]] or [[fail]]?", "Hm."]
+    async with standing_in(tmp_path / "ledger.sqlite") as judge:
+        judge.answer = lambda body, n: reply(said[int(body["messages"][0]["content"].removeprefix("judge "))])
+        verdicts = await judge.ask(4, form="pass_fail")
+        assert [(v.status, v.value) for v in verdicts] == [
+            ("ok", 1),
+            ("ok", 0),
+            ("unparseable", None),
+            ("unparseable", None),
+        ]
+        await judge.ask(1, form="pass_fail", protocol="choice")
+        assert judge.asked[-1]["structured_outputs"] == {"choice": ["[[pass]]", "[[fail]]"]}
