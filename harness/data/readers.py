@@ -1,6 +1,8 @@
 """Instruction data from files: the usual schemas in, one canonical form out."""
 
+import gzip
 import json
+import lzma
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -100,18 +102,20 @@ def _drawn(kept: list[Conversation], counts: Counter[str], limit: int | None, da
 def _read_rows(path: Path) -> list[Row]:
     if not path.is_file():
         raise HarnessError("no such data file", where=str(path))
-    match path.suffix:
-        case ".parquet":
+    match path.suffixes[-2:]:
+        case [*_, ".parquet"]:
             rows = _read_parquet(path)
-        case ".jsonl":
+        case [*_, ".jsonl"]:
             rows = list(read_lines(path))
-        case ".json":
+        case [".jsonl", ".xz" | ".gz"]:
+            rows = _read_compressed(path)
+        case [*_, ".json"]:
             rows = _read_json(path)
-        case other:
+        case _:
             raise HarnessError(
-                f"cannot read {other or 'a file without an ending'}",
+                f"cannot read {path.suffix or 'a file without an ending'}",
                 where=str(path),
-                fix="Use .json, .jsonl, .parquet.",
+                fix="Use .json, .jsonl, .jsonl.gz, .jsonl.xz, .parquet.",
             )
     if not all(isinstance(row, dict) for row in rows):
         raise HarnessError("every record must be an object with named fields", where=str(path))
@@ -129,6 +133,19 @@ def _read_parquet(path: Path) -> list[Row]:
     except (pa.ArrowException, OSError) as error:
         raise HarnessError(f"not a readable Parquet file ({error})", where=str(path)) from None
     return rows
+
+
+def _read_compressed(path: Path) -> list[Any]:
+    opener: Any = lzma.open if path.suffix == ".xz" else gzip.open
+    try:
+        with opener(path, "rt", encoding="utf-8") as file:
+            lines = [line for line in file if line.strip()]
+    except (OSError, EOFError, lzma.LZMAError, UnicodeDecodeError) as error:
+        raise HarnessError(f"not a readable compressed file ({error})", where=str(path)) from None
+    try:
+        return [json.loads(line) for line in lines]
+    except json.JSONDecodeError as error:
+        raise HarnessError(f"broken JSON ({error.msg})", where=str(path)) from None
 
 
 def _read_json(path: Path) -> list[Any]:

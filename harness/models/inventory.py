@@ -1,6 +1,8 @@
 """Which models this machine has, without loading any."""
 
 import importlib.metadata
+import json
+import math
 from pathlib import Path
 
 from harness.core.canonical import Json
@@ -32,6 +34,16 @@ def cached() -> list[Row]:
     except CacheNotFound:
         return []
     return [_row(f"hf:{r.repo_id}", "hub cache", r.size_on_disk) for r in repos if r.repo_type == "model"]
+
+
+def parameters(folder: Path) -> int:
+    """How many numbers the safetensors files of a Hugging Face folder hold; only their headers are read."""
+    total = 0
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        total += sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+    return total
 
 
 def _row(reference: str, where: str, size: int) -> Row:

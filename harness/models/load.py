@@ -96,11 +96,6 @@ def check_finite(model: "PreTrainedModel", where: str) -> None:
             raise HarnessError(f"the weights hold NaN or infinite values, first in {name}", where=where)
 
 
-def parameter_count(model: "PreTrainedModel") -> int:
-    """Number of parameters; tied ones count once."""
-    return sum(weight.numel() for weight in model.parameters())
-
-
 def output_head(model: "PreTrainedModel") -> "Tensor":
     """The (V, H) matrix W for which logits = hidden @ W.T; HarnessError for a model whose logits are more than that."""
     head: Any = model.get_output_embeddings()

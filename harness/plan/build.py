@@ -10,9 +10,10 @@ from harness.core.errors import HarnessError
 from harness.core.settings import Settings
 from harness.data.settings import DatasetSettings, DataSettings
 from harness.models.settings import ModelSettings
+from harness.plan.teachers import ScoredTeacher, TeacherBuilder
 from harness.recipe.load import Cell, Recipe
 from harness.recipe.schema import CellRecipe, TeacherSettings, TrainStep
-from harness.stages import answer, dataset, judge, respond, score, train
+from harness.stages import answer, dataset, judge, score, train
 from harness.stages import benchmark as glue
 from harness.stages.api import Stage
 from harness.stages.model import Weights, weights
@@ -37,11 +38,18 @@ class PlannedCell:
     model: Weights
     trained: tuple[Weights, ...]
     evaluated: tuple[Evaluated, ...]
+    teacher: ScoredTeacher | None = None
+    """Its teacher's scores for its student base, where the recipe asks for them."""
 
     @property
     def name(self) -> str:
         """The cell's name."""
         return self.cell.name
+
+    @property
+    def ends(self) -> list[Stage]:
+        """The stages that nothing else of the cell stands on."""
+        return [e.score for e in self.evaluated] + ([self.teacher.stage] if self.teacher else [])
 
 
 @dataclass(frozen=True)
@@ -54,19 +62,22 @@ class Plan:
     @cached_property
     def stages(self) -> dict[str, Stage]:
         """Every stage once, by id, inputs before what stands on them; leaves left out."""
-        seen: set[str] = set()
-        ends = (e.score for cell in self.cells for e in cell.evaluated)
-        return {s.id: s for end in ends for s in end.walk(seen) if not s.is_leaf}
+        return _walk(end for cell in self.cells for end in cell.ends)
+
+    @cached_property
+    def teacher_stages(self) -> dict[str, Stage]:
+        """Those of `stages` that teacher scores stand on."""
+        return _walk(cell.teacher.stage for cell in self.cells if cell.teacher is not None)
 
     @cached_property
     def asked(self) -> Counter[str]:
         """How many stages of each kind the cells ask for, shared ones counted each time."""
-        return Counter(s.kind for cell in self.cells for s in _all(cell) if not s.is_leaf)
+        return Counter(s.kind for cell in self.cells for s in _walk(cell.ends).values())
 
 
-def _all(cell: PlannedCell) -> Iterable[Stage]:
+def _walk(ends: Iterable[Stage]) -> dict[str, Stage]:
     seen: set[str] = set()
-    return (s for e in cell.evaluated for s in e.score.walk(seen))
+    return {s.id: s for end in ends for s in end.walk(seen) if not s.is_leaf}
 
 
 def build(recipe: Recipe, *, only: str = "*", judge_epoch: int = 0) -> Plan:
@@ -79,20 +90,26 @@ def build(recipe: Recipe, *, only: str = "*", judge_epoch: int = 0) -> Plan:
     if not cells:
         raise HarnessError("no cell has a name like this", where=only, fix=f"The first is: {recipe.cells[0].name}")
     shared: dict[str, Stage] = {}
-    return Plan(recipe, tuple(_Builder(cell.settings, shared, judge_epoch).cell(cell) for cell in cells))
+    return Plan(recipe, tuple(_Builder(cell, shared, judge_epoch).planned() for cell in cells))
 
 
 @dataclass
 class _Builder:
     """Makes the stages of one cell; `shared` keeps one object per id, so that the graph stays small."""
 
-    settings: CellRecipe
+    cell: Cell
     shared: dict[str, Stage]
     judge_epoch: int
     made: dict[str, Weights] = field(default_factory=dict)
 
-    def cell(self, cell: Cell) -> PlannedCell:
-        """The cell's row: its model, trained unless it is a baseline, on every benchmark."""
+    @property
+    def settings(self) -> CellRecipe:
+        """The cell's."""
+        return self.cell.settings
+
+    def planned(self) -> PlannedCell:
+        """The cell's row: its model, trained unless it is a baseline, on every benchmark; its teacher's scores."""
+        cell = self.cell
         for name, made in self.settings.models.items():
             base = self._model(ModelSettings(model=made.base))
             self.made[name] = self._train(name, made.train, base, made.data, None, made.seed)[-1]
@@ -107,7 +124,16 @@ class _Builder:
         evaluated = [
             self._evaluate(name, settings, model) for e in self.settings.evaluate for name, settings in e.items()
         ]
-        return PlannedCell(cell, model, tuple(trained), tuple(evaluated))
+        scored = self._scored() if cell.baseline is None and self.settings.teachers is not None else None
+        return PlannedCell(cell, model, tuple(trained), tuple(evaluated), scored)
+
+    def _scored(self) -> ScoredTeacher:
+        responses = self._data("teacher", self.settings.data, self.settings.teacher)
+        return self._teachers.scored(responses)
+
+    @property
+    def _teachers(self) -> TeacherBuilder:
+        return TeacherBuilder(self.settings, self.cell.labels, self._share, self._model)
 
     def _share(self, stage: Stage) -> Stage:
         return self.shared.setdefault(stage.id, stage)
@@ -147,17 +173,12 @@ class _Builder:
         assert teacher is not None, "the schema checks that there is a teacher"
         if teacher.recorded is not None:
             return self._dataset(teacher.recorded, "recorded responses")
-        return self._respond(teacher, self._dataset(data.prompts or data.train, "prompts"))
+        prompts = self._dataset(data.prompts or data.train, "prompts")
+        return self._teachers.responses(prompts)
 
     def _dataset(self, settings: DatasetSettings | None, title: str) -> Stage:
         assert settings is not None, "the schema checks that the data a step names is there"
         return self._share(dataset.stage(settings, self.settings.data_seed, title))
-
-    def _respond(self, teacher: TeacherSettings, prompts: Stage) -> Stage:
-        model, cell = self._teacher(), self.settings
-        assert model is not None, "a teacher without recorded responses has a model"
-        gpus = cell.resources.gpus
-        return self._share(respond.stage(model, prompts, teacher.responses, cell.generate, cell.sample_seed, gpus))
 
     def _evaluate(self, name: str, settings: Settings, model: Weights) -> Evaluated:
         asked = glue.asked(name, settings)

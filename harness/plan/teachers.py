@@ -19,6 +19,8 @@ class ScoredTeacher:
     student: str
     teacher: str
     stage: Stage
+    weights: Weights | None = None
+    """The teacher's, where it has any."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,9 @@ class TeacherBuilder:
         )
         rewards = self._rewards(responses) if cell.teachers.reward is not None else None
         stage = score_teacher.stage(read, responses, rewards, cell.teachers, f"teacher scores of {title}")
-        return ScoredTeacher(self._student, self._teacher, self.share(stage))
+        model = cell.teacher.model if cell.teacher is not None else None
+        weights = self.model(ModelSettings(model=model)) if model is not None else None
+        return ScoredTeacher(self._student, self._teacher, self.share(stage), weights)
 
     def _needs(self) -> set[str]:
         """What the wanted scores are made from; all passes by default."""

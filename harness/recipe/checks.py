@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 
+from harness.core.discover import discover
 from harness.core.errors import HarnessError
 from harness.data.settings import DatasetSettings, DataSettings
+from harness.generate.api import ResponseSettings
+from harness.judge.profiles import check_profile
 from harness.judge.protocol import find_protocol
 from harness.models.refs import SCHEMES, parse
 from harness.recipe.faults import Key, nearest, one_of
@@ -14,7 +17,7 @@ from harness.train.settings import StepSettings
 
 Finding = tuple[Key, str]
 
-CHECKED = ("student", "teacher", "models", "data", "train", "evaluate", "judge")
+CHECKED = ("student", "teacher", "models", "data", "train", "evaluate", "judge", "teachers")
 """The sections that `check` reads."""
 
 
@@ -26,6 +29,7 @@ def check(cell: CellRecipe, benchmarks: Registry) -> list[Finding]:
         *_train(cell),
         *_made(cell),
         *_judged(cell, benchmarks),
+        *_teachers(cell),
     ]
 
 
@@ -133,6 +137,29 @@ def _judged(cell: CellRecipe, benchmarks: Registry) -> Iterator[Finding]:
             yield ("evaluate", i, name), "a model judges this benchmark, and the recipe has no 'judge'"
             continue
         try:
-            find_protocol(benchmarks[name].form(settings), cell.judge.protocol)
+            check_profile(cell.judge, find_protocol(benchmarks[name].form(settings), cell.judge.protocol))
         except HarnessError as error:
             yield ("judge", "protocol"), f"{name}: {error.what}; {error.fix}"
+
+
+def _teachers(cell: CellRecipe) -> Iterator[Finding]:
+    how = cell.teacher.responses if cell.teacher else ResponseSettings()
+    reward = cell.teachers.reward if cell.teachers else None
+    if how.candidates > 1 and not how.temperature:
+        yield ("teacher", "responses", "candidates"), "several candidates need a temperature: greedy ones are all equal"
+    if how.pick != "first" and (how.candidates == 1 or reward is None):
+        yield ("teacher", "responses", "pick"), f"the {how.pick} response needs several candidates and teachers.reward"
+    if cell.teachers is None:
+        return
+    if cell.teacher is None:
+        yield ("teachers",), "teacher scores need a teacher, and the recipe has none"
+    elif cell.teacher.model is not None and cell.data.prompts is None and cell.data.train is None:
+        yield ("teachers",), "the teacher needs data.prompts (or data.train) to answer; the recipe has neither"
+    known = discover("harness.teachers.scores", "SCORE")
+    for i, name in enumerate(cell.teachers.scores):
+        if name not in known:
+            yield ("teachers", "scores", i), f"no teacher score '{name}'{nearest(name, known)}"
+        elif "reward" in known[name].needs and reward is None:
+            yield ("teachers", "scores", i), f"'{name}' needs teachers.reward, which the recipe does not have"
+    if reward is not None and reward.judge and cell.judge is None:
+        yield ("teachers", "reward", "judge"), "a judge gives the reward, and the recipe has no 'judge'"

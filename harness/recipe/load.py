@@ -97,9 +97,10 @@ def load(path: Path, sets: Sequence[str] = (), benchmarks: Registry | None = Non
 def _header(source: Source, path: Path, faults: list[Fault]) -> tuple[str, str]:
     known = (*_OUTSIDE, *_SECTIONS)
     faults += [source.fault((k,), f"unknown key{nearest(k, known)}") for k in source.data if k not in known]
-    for key, field_ in CellRecipe.model_fields.items():
-        if field_.is_required() and key not in source.data:
-            faults.append(source.fault((), f"missing key '{key}'"))
+    if "student" not in source.data:
+        faults.append(source.fault((), "missing key 'student'"))
+    if "evaluate" not in source.data and "teachers" not in source.data:
+        faults.append(source.fault((), "missing key 'evaluate'"))
     name, description = source.data.get("name", path.stem), source.data.get("description", "")
     if not isinstance(name, str) or not SAFE.fullmatch(name) or name.startswith("."):  # `..` is another folder
         faults.append(source.fault(("name",), "the name of a recipe is letters, digits and _ . + -, no dot first"))

@@ -10,6 +10,7 @@ from harness.generate.api import GenerateSettings, ResponseSettings
 from harness.judge.settings import JudgeSettings
 from harness.models.settings import ModelSettings
 from harness.report.settings import ReportSettings
+from harness.teachers.settings import TeachersSettings
 from harness.train.settings import StepSettings
 
 TrainStep = dict[str, SerializeAsAny[StepSettings]]
@@ -59,10 +60,12 @@ class CellRecipe(Settings):
     data: DataSettings = DataSettings()
     train: list[TrainStep] = Field(default_factory=list)
     """A pipeline of steps; empty for a cell that is only evaluated."""
-    evaluate: list[dict[str, SerializeAsAny[Settings]]]
+    evaluate: list[dict[str, SerializeAsAny[Settings]]] = Field(default_factory=list)
     """One-key mappings: benchmark -> its settings."""
     generate: GenerateSettings = GenerateSettings()
     judge: JudgeSettings | None = None
+    teachers: TeachersSettings | None = None
+    """Teacher scores: a recipe with these and no `train` only scores teachers."""
     resources: ResourceSettings = execution(ResourceSettings())
     seed: int = 0
     """Training only."""

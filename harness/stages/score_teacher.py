@@ -27,7 +27,7 @@ def read(folder: Path) -> pd.DataFrame:
 
 def _run(ctx: Context) -> None:
     from harness.teachers.evidence import load
-    from harness.teachers.leaderboard import score_parts
+    from harness.teachers.parts import score_parts
 
     settings = TeachersSettings.model_validate_json(json.dumps(ctx.params["teachers"]))
     rewards = reward.read(ctx.inputs["rewards"]) if "rewards" in ctx.inputs else None

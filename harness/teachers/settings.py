@@ -97,5 +97,5 @@ class TeachersSettings(Settings):
     """Compare teachers on the prompts that all of them answered."""
     about: dict[str, About] = execution({})
     """By the teacher's name."""
-    outcome: str = execution("")
-    """`benchmark.metric` that validation takes as a student's outcome; by default the first general headline metric."""
+    outcomes: tuple[str, ...] = execution(())
+    """The `benchmark.metric` that validation holds the scores against; by default every headline metric."""

@@ -1,4 +1,6 @@
+import gzip
 import json
+import lzma
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -152,6 +154,22 @@ def test_faults_are_told(tmp_path: Path, name: str, content: str, complaint: str
 def test_json_lines_under_a_json_name(tmp_path: Path) -> None:
     file = _file(tmp_path, [{"prompt": "q", "response": "a"}] * 2)
     assert _read(file.rename(tmp_path / "lines.json")).counts["kept"] == 2
+
+
+@pytest.mark.parametrize(("ending", "opener"), [("xz", lzma.open), ("gz", gzip.open)])
+def test_compressed_lines(tmp_path: Path, ending: str, opener: Any) -> None:
+    path = tmp_path / f"a.b.jsonl.{ending}"
+    with opener(path, "wt", encoding="utf-8") as file:
+        file.write('{"question": "1 + 1 ?", "answer": "2"}\n\n{"question": "ü ?", "answer": "é"}\n')
+    data = _read(path, columns={"prompt": "question", "response": "answer"})
+    assert [c.messages[-1]["content"] for c in data.conversations] == ["2", "é"]
+    path.write_bytes(path.read_bytes()[:-12])
+    with pytest.raises(HarnessError, match="not a readable compressed file"):
+        _read(path)
+    with opener(path, "wt") as file:
+        file.write('{"question": ')
+    with pytest.raises(HarnessError, match="broken JSON"):
+        _read(path)
 
 
 def test_pocket_data() -> None:

@@ -8,7 +8,8 @@ import torch
 from harness.core.canonical import file_digest
 from harness.core.errors import HarnessError
 from harness.models.gguf import import_gguf
-from harness.models.load import check_finite, load_model, load_tokenizer, output_head, parameter_count
+from harness.models.inventory import parameters
+from harness.models.load import check_finite, load_model, load_tokenizer, output_head
 from harness.models.pocket import build, parse_spec
 from harness.models.refs import parse, pin
 
@@ -77,7 +78,7 @@ def test_logits_that_are_more_than_a_product_are_refused(pocket_folder: Path) ->
 
 def test_gguf_becomes_a_plain_folder(smollm2_folder: Path) -> None:
     model, tokenizer = load_model(smollm2_folder, "float32"), load_tokenizer(smollm2_folder)
-    assert parameter_count(model) == 134_515_008
+    assert parameters(smollm2_folder) == sum(w.numel() for w in model.parameters()) == 134_515_008
     check_finite(model, "")
     assert {w.dtype for w in model.parameters()} == {torch.float32}
     assert output_head(model) is model.get_input_embeddings().weight  # tied
