@@ -31,6 +31,11 @@ def warnings(run: RunData, measures: Measures) -> list[str]:
             f"{benchmark_title(benchmark)}: the judge ({names}) is not calibrated. "
             "It may order models; its scores mean no more."
         )
+    for judge in (j for j in run.judges if j.uninformative):
+        found.append(
+            f"{benchmark_title(judge.benchmark)}: the judge ({judge.judge}) is uninformative: {judge.note}. "
+            "Its scores are not ranked and not tested."
+        )
     for benchmark in dict.fromkeys(j.benchmark for j in run.judges):
         asked = {(j.judge, j.protocol) for j in run.judges if j.benchmark == benchmark}
         if len(asked) > 1:
@@ -53,7 +58,7 @@ def findings(run: RunData, compared: Sequence[Comparison]) -> list[tuple[str, st
 def _sentence(run: RunData, c: Comparison) -> str:
     who = f"{c.group.title} against {c.base.title} on {metric_title(c.metric, run)}"
     if c.difference is None:
-        return f"{who}: a score is missing or below the coverage floor."
+        return f"{who}: a score is missing, below the coverage floor or from an uninformative judge."
     d = c.difference
     unit = "percentage points" if c.metric.unit == "%" else c.metric.unit
     shown = Estimate(d.value, d.low, d.high, d.stderr, 0, 0, 0)
@@ -72,7 +77,16 @@ def _sentence(run: RunData, c: Comparison) -> str:
 def judge_table(run: RunData) -> Table | None:
     """Who judged what, and whether it was calibrated; None for a run without judges."""
     state = {True: "calibrated", False: "not calibrated", None: "a program"}
-    rows = tuple((benchmark_title(j.benchmark), j.judge, j.protocol, state[j.calibrated], j.note) for j in run.judges)
+    rows = tuple(
+        (
+            benchmark_title(j.benchmark),
+            j.judge,
+            j.protocol,
+            "uninformative" if j.uninformative else state[j.calibrated],
+            j.note,
+        )
+        for j in run.judges
+    )
     titles = ("benchmark", "judge", "protocol", "calibration", "note")
     return Table("judges", "Judges", tuple(Column(t, t) for t in titles), rows) if rows else None
 

@@ -58,6 +58,8 @@ class JudgeInfo:
     protocol: str = ""
     calibrated: bool | None = None
     """None where the question does not arise, as for a program."""
+    uninformative: bool = False
+    """Its calibration found that its verdicts say next to nothing."""
     note: str = ""
 
 

@@ -16,6 +16,7 @@ OVERALL = "overall"
 
 COVERAGE = "coverage"
 UNCALIBRATED = "uncalibrated"
+UNINFORMATIVE = "uninformative"
 SEEDS = "seeds"
 ONE_SEED = "one seed"
 
@@ -25,10 +26,16 @@ MARKS = {
         "‡",
         "the judge is not calibrated: its scores order models at best, they are not comparable elsewhere",
     ),
+    UNINFORMATIVE: (
+        "‖",
+        "the judge hardly agrees with the verdicts it was calibrated against: not ranked, not tested",
+    ),
     SEEDS: ("§", "some seeds failed: the mean is over the others"),
     ONE_SEED: ("¶", "one seed: the interval is over questions only and says nothing about training again"),
 }
 """Mark -> (symbol, what it means)."""
+NOT_RANKED = frozenset({COVERAGE, UNINFORMATIVE})
+"""Marks of a score that is shown and decides nothing."""
 
 
 @dataclass(frozen=True)
@@ -153,8 +160,11 @@ class Measures:
         marks = []
         if total == 0 or n / total < self.run.settings.coverage_floor:
             marks.append(COVERAGE)
-        if any(j.benchmark == metric.benchmark and j.calibrated is False for j in self.run.judges):
+        judges = [j for j in self.run.judges if j.benchmark == metric.benchmark]
+        if any(j.calibrated is False for j in judges):
             marks.append(UNCALIBRATED)
+        if any(j.uninformative for j in judges):
+            marks.append(UNINFORMATIVE)
         if seeds < len(group.replicates()):
             marks.append(SEEDS)
         if seeds == 1 and not group.baseline and len(self.run.axes.get(SEED_AXIS, ())) > 1:
@@ -164,10 +174,10 @@ class Measures:
     def difference(self, first: Group, second: Group, metric: MetricInfo) -> Difference | None:
         """Paired over questions where samples explain the score, else from the scores' own standard errors.
 
-        None where either row has no score or is below the coverage floor.
+        None where either row has no score, is below the coverage floor or was judged by an uninformative judge.
         """
         estimates = [self.estimate(g, metric) for g in (first, second)]
-        if any(e is None or e.value is None or COVERAGE in e.marks for e in estimates):
+        if any(e is None or e.value is None or NOT_RANKED & set(e.marks) for e in estimates):
             return None
         one, other = ([r for c in g.replicates() if len((r := self.rows(c, metric)).values)] for g in (first, second))
         if one and other:

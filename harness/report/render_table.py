@@ -10,7 +10,7 @@ from harness.report.tables import Column, Entry, Table
 
 _LATEX = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _LATEX |= {c: "\\" + c for c in "&%$#_"} | {"−": "$-$", "–": "--", "·": r"$\cdot$", "<": "$<$", ">": "$>$"}
-_LATEX |= {"†": r"\dag{}", "‡": r"\ddag{}", "§": r"\S{}", "¶": r"\P{}"}
+_LATEX |= {"†": r"\dag{}", "‡": r"\ddag{}", "§": r"\S{}", "¶": r"\P{}", "‖": r"$\|$"}
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#|!~])")
 
 

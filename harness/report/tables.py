@@ -9,7 +9,7 @@ import pandas as pd
 
 from harness.report.groups import Group, group_cells
 from harness.report.load import MetricInfo, RunData
-from harness.report.measure import COVERAGE, MARKS, OVERALL, Estimate, Measures
+from harness.report.measure import MARKS, NOT_RANKED, OVERALL, Estimate, Measures
 from harness.report.numbers import digits
 
 
@@ -137,7 +137,7 @@ def _labels(group: Group, axes: Sequence[str]) -> list[str]:
 def _finish_columns(
     grid: Sequence[Sequence[Estimate | None]], metrics: Sequence[MetricInfo], groups: Sequence[Group]
 ) -> list[list[Estimate | None]]:
-    """Settle each column's decimals and mark its best of the sweep; a score below the coverage floor cannot be."""
+    """Settle each column's decimals and mark its best of the sweep, which a score that is NOT_RANKED cannot be."""
     out = [list(row) for row in grid]
     only_baselines = all(g.baseline for g in groups)
     for k, metric in enumerate(metrics):
@@ -152,7 +152,7 @@ def _finish_columns(
             for i, row in enumerate(out)
             if (e := row[k]) is not None
             and e.value is not None
-            and COVERAGE not in e.marks
+            and not NOT_RANKED & set(e.marks)
             and (only_baselines or not groups[i].baseline)
         ]
         if len(ranked) > 1:
