@@ -19,8 +19,7 @@ def emit(frame: pd.DataFrame, format_: str) -> None:
     Raises:
         HarnessError: another format.
     """
-    if format_ not in _FORMATS:
-        raise HarnessError(f"no such format: {format_}", where="--format", fix=f"Choose from {', '.join(_FORMATS)}.")
+    check_format(format_)
     if format_ == "csv":
         print(frame.to_csv(index=False), end="")
     elif format_ == "json":
@@ -28,6 +27,12 @@ def emit(frame: pd.DataFrame, format_: str) -> None:
         print(json.dumps(rows, indent=1, ensure_ascii=False))
     else:
         _table(frame)
+
+
+def check_format(format_: str) -> None:
+    """For a command that works long before it prints."""
+    if format_ not in _FORMATS:
+        raise HarnessError(f"no such format: {format_}", where="--format", fix=f"Choose from {', '.join(_FORMATS)}.")
 
 
 def _table(frame: pd.DataFrame) -> None:

@@ -118,7 +118,7 @@ def write_record(folder: RunFolder, plan: Plan, store: Store, outcome: Outcome, 
         "name": plan.recipe.name,
         "description": plan.recipe.description,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": _command(),
+        "command": command(),
         **provenance(),
         "axes": plan.recipe.axes,
         "cells": cells,
@@ -138,7 +138,8 @@ def _failure(plan: Plan, name: str, outcome: Outcome) -> str | None:
     return None
 
 
-def _command() -> str:
+def command() -> str:
+    """The command line of this process, as a record keeps it."""
     return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 

@@ -112,9 +112,8 @@ def comparison_table(run: RunData, found: list[Comparison], name: str = "compari
         "'Could have seen' is the smallest true difference that this corrected test finds with 80 % probability."
     ]
     if any(c.verdict == "not tested" for c in found):
-        notes.append(
-            "Not tested: a score is missing, below the coverage floor, from an uninformative judge, or without any spread."
-        )
+        why = "a score is missing, below the coverage floor, from an uninformative judge, or without any spread"
+        notes.append(f"Not tested: {why}.")
     if any(c.one_seed for c in found):
         notes.append("¶ one seed: a difference between these checkpoints, not between the ways they were trained.")
     return Table(name, title or "Comparisons", columns, rows, tuple(notes), _blocks(found))

@@ -1,0 +1,77 @@
+"""`harness judge`: what a judge is worth."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli._options import RESULTS, Format, RecipeFile, Results, Sets
+from harness.core.errors import HarnessError
+
+app = typer.Typer(help="What a judge is worth: its agreement with recorded verdicts.", no_args_is_help=True)
+
+
+@app.callback()
+def _judge() -> None:
+    """Keep `calibrate` a subcommand however many there are."""
+
+
+@app.command()
+def calibrate(
+    recipe: RecipeFile,
+    set_: Sets = None,
+    benchmark: Annotated[
+        list[str] | None,
+        typer.Option(help="mt_bench; may be given more than once. All of the recipe's by default.", metavar="NAME"),
+    ] = None,
+    recorded: Annotated[
+        Path | None, typer.Option(help="Where answers and verdicts lie; the benchmark's own folder by default.")
+    ] = None,
+    reference: Annotated[str, typer.Option(help="Whose recorded verdicts.")] = "gpt-4",
+    questions: Annotated[
+        int | None, typer.Option(min=1, help="Only so many questions, evenly over the benchmark.")
+    ] = None,
+    padding: Annotated[bool, typer.Option(help="Judge padded copies of the answers too, for length bias.")] = True,
+    out: Annotated[Path | None, typer.Option(help="A folder for a copy of each record.")] = None,
+    results: Results = RESULTS,
+    format_: Format = "table",
+) -> None:
+    """Hold a recipe's judge against recorded verdicts: agreement, biases, failures, cost.
+
+    The record is kept in the store under the judge's digest and shown beside every score from that judge; `harness
+    run` again brings it into a report that is there. What the judge was asked once is not asked again.
+
+    Example: harness judge calibrate recipe.yaml --benchmark mt_bench --questions 20
+    """
+    import pandas as pd
+
+    from harness.cli import _progress
+    from harness.cli._output import check_format, emit
+    from harness.judge.calibration_record import write
+    from harness.plan import calibrate as plan
+    from harness.plan.build import build
+    from harness.plan.execute import execute
+    from harness.plan.machine import visible_gpus
+    from harness.recipe.load import load
+    from harness.stages.judge import calibrations
+    from harness.store.store import Store
+
+    check_format(format_)
+    loaded, store = load(recipe, set_ or []), Store(results / "store")
+    wanted = plan.Wanted(tuple(benchmark or ()), recorded, reference, questions, padding)
+    cases = plan.cases(build(loaded), store, wanted)
+    stages = plan.stages(cases)
+    with _progress.show(sum(not store.has(i) for i in stages)) as listen:
+        outcome = execute(stages, store, run="calibrate", jobs=1, gpus=visible_gpus(), listen=listen)
+    if outcome.failed:
+        raise HarnessError("a judge did not finish", fix="Mend the cause and run again: its verdicts are kept.")
+    found = [plan.measure(case, store) for case in cases]
+    for one in found:
+        for folder in (calibrations(store), *([out] if out else [])):
+            write(folder / f"{one.digest}.json", one)
+    emit(pd.concat([plan.rows(one) for one in found]), format_)
+    for one in found:
+        state = "calibrated" if one.informative else "UNINFORMATIVE"
+        print(f"{one.judge} on {one.benchmark}: {state}. {one.note}", file=sys.stderr)
+        print(f"record: {calibrations(store) / one.digest}.json", file=sys.stderr)
