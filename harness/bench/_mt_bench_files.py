@@ -158,7 +158,7 @@ def write_answers(path: Path, model_id: str, answers: Sequence[Answer]) -> None:
 def _answer_line(model_id: str, answer: Answer) -> Json:
     turns = list(answer.turns)
     return {
-        "question_id": _fastchat_id(answer.id),
+        "question_id": fastchat_id(answer.id),
         "answer_id": digest([model_id, answer.id, turns])[:22],
         "model_id": model_id,
         "choices": [{"index": 0, "turns": turns}],
@@ -213,7 +213,7 @@ def write_judgments(
 
 def _judgment_line(model: str, judge: str, task: JudgeTask, verdict: Verdict) -> Json:
     return {
-        "question_id": _fastchat_id(verdict.item),
+        "question_id": fastchat_id(verdict.item),
         "model": model,
         "judge": [judge, task.prompt],
         "user_prompt": task.messages[-1]["content"],
@@ -228,7 +228,7 @@ def _short(value: float) -> int | float:
     return int(value) if value.is_integer() else value
 
 
-def _fastchat_id(item: str) -> int | str:
+def fastchat_id(item: str) -> int | str:
     """FastChat's question ids are numbers; one that would not come back the same stays text."""
     return int(item) if item.isascii() and item.isdigit() and str(int(item)) == item else item
 

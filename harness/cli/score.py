@@ -32,3 +32,23 @@ def mt_bench(
     from harness.cli._output import emit
 
     emit(score_files(questions, [*judgments, *(more or [])]), format_)
+
+
+@app.command("arena-hard")
+def arena_hard(
+    questions: Annotated[Path, typer.Option(help="Arena-Hard's question.jsonl.", show_default=False)],
+    judgments: Annotated[
+        list[Path],
+        typer.Argument(help="arena-hard-auto's model_judgment/JUDGE/*.jsonl (or .jsonl.xz).", show_default=False),
+    ],
+    seed: Annotated[int, typer.Option(help="Of the bootstrap over questions.")] = 0,
+    format_: Format = "table",
+) -> None:
+    """Score Arena-Hard verdicts: Bradley-Terry win rates against the baseline, clustered by question.
+
+    Example: harness score arena-hard --questions question.jsonl model_judgment/gpt-4-1106-preview/*.jsonl
+    """
+    from harness.bench.arena_hard import score_files
+    from harness.cli._output import emit
+
+    emit(score_files(questions, judgments, seed), format_)

@@ -1,10 +1,12 @@
 """JSON lines: read with errors that name the line; append so that a kill loses at most the line being written."""
 
 import json
+import lzma
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import TextIO
 
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
@@ -16,9 +18,9 @@ def read_lines(path: Path) -> Iterator[Json]:
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, Json]]:
-    """Every record of a JSON-lines file with its line number, for errors that must name the line."""
+    """Every record of a JSON-lines file (`.xz` too) with its line number, for errors that must name the line."""
     try:
-        with path.open(encoding="utf-8") as file:
+        with _open(path) as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
                     yield number, _parse(line, f"{path}:{number}")
@@ -26,6 +28,14 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, Json]]:
         raise HarnessError("no such file", where=str(path)) from None
     except UnicodeDecodeError as error:
         raise HarnessError(f"not UTF-8 text ({error.reason})", where=str(path)) from None
+    except (lzma.LZMAError, EOFError) as error:
+        raise HarnessError(f"not a whole .xz file ({error})", where=str(path)) from None
+
+
+def _open(path: Path) -> TextIO:
+    if path.suffix == ".xz":
+        return lzma.open(path, "rt", encoding="utf-8")
+    return path.open(encoding="utf-8")
 
 
 def _parse(line: str, where: str) -> Json:

@@ -1,0 +1,115 @@
+"""Arena-Hard's battles, win rates, intervals and ratings."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from harness.bench._arena_hard_files import VARIANTS
+from harness.bench.api import SCORE_COLUMNS, Answer, Question, Sample
+from harness.judge.api import Verdict
+from harness.judge.forms.arena import STRONG_WEIGHT, battles
+from harness.stats.bootstrap import bootstrap_ci
+from harness.stats.bradley_terry import bradley_terry, elo
+from harness.stats.clustered import clustered_mean
+
+METRIC = "win_rate"
+
+
+def battle_samples(
+    benchmark: str, questions: Sequence[Question], answers: Sequence[Answer], verdicts: Sequence[Verdict]
+) -> list[Sample]:
+    """One row per battle, a game without a value one row without; see `ArenaHard.samples`."""
+    lengths = {a.id: len(a.turns[0] or "") for a in answers if a.turns}
+    judged = {(v.item, v.repeat, v.variant): v for v in verdicts}
+    repeats: dict[str, set[int]] = {}
+    for v in verdicts:
+        repeats.setdefault(v.item, set()).add(v.repeat)
+    rows = []
+    for q in questions:
+        length = lengths.get(q.id, 0)
+        for repeat in sorted(repeats.get(q.id, {0})):
+            for game, variant in enumerate(VARIANTS):
+                v = judged.get((q.id, repeat, variant), Verdict(q.id, 1, repeat, "missing", None, "", variant=variant))
+                first = (len(VARIANTS) * repeat + game) * STRONG_WEIGHT
+                value, count = _outcome(v)
+                rows += [
+                    Sample(benchmark, METRIC, q.id, q.id, q.category, 1, first + k, value, v.status, length)
+                    for k in range(count)
+                ]
+    return rows
+
+
+def _outcome(verdict: Verdict) -> tuple[float | None, int]:
+    """The model's share of the win in %, and the battles that it counts as."""
+    if verdict.status != "ok" or verdict.value is None:
+        return None, 1
+    share, count = battles(verdict.value if verdict.variant == "ab" else 1 - verdict.value)
+    return 100 * share, count
+
+
+def win_rates(samples: pd.DataFrame) -> pd.DataFrame:
+    """SCORE_COLUMNS overall and, where there are several, by category; n and total are games."""
+    rows = [
+        (benchmark, metric, category, *_win_rate(group))
+        for (benchmark, metric), own in samples.groupby(["benchmark", "metric"], sort=False)
+        for category, group in _groups(own)
+    ]
+    return pd.DataFrame(rows, columns=list(SCORE_COLUMNS)).astype({"value": "Float64", "stderr": "Float64"})
+
+
+def _groups(samples: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    yield "overall", samples
+    names = samples["category"].unique()
+    if len(names) > 1:
+        for name in names:
+            yield str(name), samples[samples["category"] == name]
+
+
+def _win_rate(samples: pd.DataFrame) -> tuple[float | None, float | None, int, int]:
+    """Value, standard error, scored games, all games."""
+    games = samples["repeat"] % STRONG_WEIGHT == 0  # the further battles of a game are not counted again
+    scored = samples["value"].notna()
+    n, total = int((games & scored).sum()), int(games.sum())
+    if not n:
+        return None, None, 0, total
+    own = samples[scored]
+    return *clustered_mean(own["value"].to_numpy(dtype=float), own["cluster"].tolist()), n, total
+
+
+def score_models(judge: str, samples: Mapping[str, pd.DataFrame], seed: int) -> pd.DataFrame:
+    """One judge's scores of several models (model -> its samples), with intervals and ratings; see `score_files`."""
+    ratings = _ratings(samples)
+    frames = []
+    for model, own in samples.items():
+        scores = win_rates(own)
+        groups = dict(_groups(own))
+        bounds = [_interval(groups[category], seed) or (None, None) for category in scores["category"]]
+        scores.insert(0, "model", model)
+        scores.insert(1, "judge", judge)
+        scores["low"], scores["high"] = zip(*bounds, strict=True)
+        scores["rating"] = [ratings[category].get(model) for category in scores["category"]]
+        frames.append(scores.astype({"low": "Float64", "high": "Float64", "rating": "Float64"}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _ratings(samples: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, float | None]]:
+    """Category -> model -> rating, from one fit per category over all models and the baseline."""
+    out: dict[str, dict[str, float | None]] = {}
+    groups = {model: dict(_groups(own)) for model, own in samples.items()}
+    for category in dict.fromkeys(name for of_model in groups.values() for name in of_model):
+        models = [model for model in groups if category in groups[model]]
+        wins = np.zeros((len(models) + 1, len(models) + 1))  # the baseline comes first
+        for k, model in enumerate(models, 1):
+            shares = groups[model][category]["value"].dropna().to_numpy(dtype=float) / 100
+            wins[k, 0], wins[0, k] = shares.sum(), (1 - shares).sum()
+        rating = elo(bradley_terry(wins))[1:]
+        out[category] = {m: None if np.isnan(r) else float(r) for m, r in zip(models, rating, strict=True)}
+    return out
+
+
+def _interval(samples: pd.DataFrame, seed: int) -> tuple[float, float] | None:
+    """Bootstrap over questions; a question's battles stay together."""
+    scored = samples[samples["value"].notna()]
+    sums = scored.groupby("cluster", sort=False)["value"].agg(["sum", "count"]).to_numpy(dtype=float)
+    return bootstrap_ci(np.arange(len(sums)), lambda rows: float(np.divide(*sums[rows].sum(axis=0))), seed=seed)

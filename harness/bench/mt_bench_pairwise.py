@@ -1,0 +1,108 @@
+"""MT-Bench in pairs: each turn's answer is compared with a baseline model's stored one, in both orders.
+
+Zheng et al. (arXiv 2306.05685), section 3. Prompts, files and score are FastChat's (`--mode pairwise-baseline`): the
+pair-v2 prompts, the math ones with references, a win only where both orders agree on it and otherwise a tie, and the
+win rate with a tie as half a win (`win_rate_adjusted`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from harness.bench import _mt_bench_pairs as pairs
+from harness.bench._mt_bench_files import read_answers, read_prompts
+from harness.bench._turns import turn_scores
+from harness.bench.api import Answer, Metric, Question, Sample
+from harness.bench.mt_bench import MTBench, MTBenchSettings
+from harness.core.errors import HarnessError
+from harness.core.settings import Settings, execution
+from harness.judge.api import JudgeTask, Verdict
+
+
+class MTBenchPairwiseSettings(MTBenchSettings):
+    """Which MT-Bench files, how much of them, and whose answers to compare with."""
+
+    baseline: Path = execution()
+    """A model's answers in FastChat's model_answer format; the content is what counts."""
+
+
+class MTBenchPairwise(MTBench):
+    """A `GenerativeBenchmark`: MT-Bench's questions and files, judged in pairs."""
+
+    name = "mt_bench_pairwise"
+    version = 1
+    settings: type[Settings] = MTBenchPairwiseSettings
+    metrics = (Metric("win_rate", "%", "higher", "general"),)
+
+    def form(self, settings: Settings) -> str:
+        """The better of two answers."""
+        return "pair"
+
+    def files(self, settings: Settings) -> dict[str, Path]:
+        """MT-Bench's files and the baseline's answers."""
+        assert isinstance(settings, MTBenchPairwiseSettings)
+        return super().files(settings) | {"baseline": settings.baseline}
+
+    def questions(self, settings: Settings, files: Mapping[str, Path]) -> list[Question]:
+        """MT-Bench's questions, each with the baseline's answers.
+
+        Raises:
+            HarnessError: as MT-Bench, or a turn that the baseline has not answered.
+        """
+        model = pairs.read_model(files["baseline"])
+        answers = {answer.id: answer.turns for answer in read_answers(files["baseline"])}
+        found = []
+        for question in super().questions(settings, files):
+            turns = [text for text in answers.get(question.id, ()) if text is not None]
+            if len(turns) < len(question.turns):
+                raise HarnessError(
+                    f"{model} has no answer to each turn of question {question.id}",
+                    where=str(files["baseline"]),
+                    fix="Complete the baseline's answers, or choose another `baseline`.",
+                )
+            found.append(replace(question, extra={**question.extra, "baseline": model, "baseline_answers": turns}))
+        return found
+
+    def tasks(
+        self,
+        settings: Settings,
+        files: Mapping[str, Path],
+        questions: Sequence[Question],
+        answers: Sequence[Answer],
+    ) -> list[JudgeTask]:
+        """Two games per answered turn, the model's answer first (`ab`) and the baseline's first (`ba`)."""
+        return pairs.judge_tasks(read_prompts(files["prompts"], pairs.PLACEHOLDERS), questions, answers)
+
+    def samples(
+        self,
+        settings: Settings,
+        questions: Sequence[Question],
+        answers: Sequence[Answer],
+        verdicts: Sequence[Verdict],
+    ) -> list[Sample]:
+        """One row per (question, turn) and repeat, in % for the model; see `_mt_bench_pairs.outcome`.
+
+        Where one of the two games has no value the row has none, and that game's status.
+        """
+        return pairs.pair_samples(self.name, self.metrics[0].name, questions, answers, verdicts)
+
+    def aggregate(self, samples: pd.DataFrame) -> pd.DataFrame:
+        """Overall, by turn and by category: the mean over rows that have a value, clustered by question."""
+        return turn_scores(samples)
+
+    def export(
+        self,
+        folder: Path,
+        model: str,
+        judge: str,
+        answers: Sequence[Answer],
+        tasks: Sequence[JudgeTask],
+        verdicts: Sequence[Verdict],
+    ) -> None:
+        """Write model_answer/MODEL.jsonl and model_judgment/JUDGE_pair.jsonl."""
+        pairs.write_model(folder, model, judge, answers, tasks, verdicts)
+
+
+BENCHMARK = MTBenchPairwise()

@@ -1,0 +1,79 @@
+"""The better of two answers, as MT-Bench's pairwise prompts ask for it: A, B or a tie (C).
+
+A verdict's value is the first shown answer's (A's) share of the win: 1 where A is better, 0 where B is, 0.5 for a tie,
+and its probability where the judge's own probabilities are read. Which model was A only the task's `variant` says.
+"""
+
+import math
+from collections.abc import Sequence
+
+from harness.judge.protocol import CONTINUED, SCORED, Form, Likeliest, Protocol, constrained
+
+FIRST, TIE, SECOND = 1.0, 0.5, 0.0
+_VALUES = {"A": FIRST, "B": SECOND, "C": TIE}
+_PREFIX = "My final verdict is: [["
+
+
+def read_winner(text: str) -> float:
+    """The one verdict in a free-text reply: `[[A]]`, `[[B]]` or `[[C]]`.
+
+    FastChat takes A before B before C where a reply holds several; that is a guess: here it is no verdict.
+    """
+    found = [label for label in _VALUES if f"[[{label}]]" in text]
+    if not found:
+        raise ValueError("none of [[A]], [[B]] and [[C]] is in the reply")
+    if len(found) > 1:
+        raise ValueError(f"different verdicts in the reply: {', '.join(found)}")
+    return _VALUES[found[0]]
+
+
+def read_choice(text: str) -> float:
+    """The verdict of a constrained reply, `My final verdict is: [[A`."""
+    label = text.removeprefix(_PREFIX).strip()
+    if label not in _VALUES:
+        raise ValueError("the reply is none of A, B and C: the server did not constrain it")
+    return _VALUES[label]
+
+
+def read_expected(text: str) -> float:
+    """The share in a reply that `expected_winner` wrote, `My final verdict is: [[A 0.7312`."""
+    share = float(text.removeprefix(f"{_PREFIX}A "))
+    if not 0 <= share <= 1:
+        raise ValueError(f"the share {share:g} is outside 0..1")
+    return share
+
+
+def expected_winner(likeliest: Sequence[Likeliest]) -> str:
+    """The reply that stands for a judge's probabilities of A, B and C, a tie counting half: A's share to four digits.
+
+    Mass on anything else is left out.
+
+    Raises:
+        ValueError: none of the three is among the likeliest tokens.
+    """
+    (first,) = likeliest
+    mass = {label: math.exp(first[label]) for label in _VALUES if label in first}
+    if not mass:
+        raise ValueError("none of A, B and C is among the judge's likeliest tokens")
+    share = sum(_VALUES[label] * m for label, m in mass.items()) / sum(mass.values())
+    return f"{_PREFIX}A {share:.4f}"
+
+
+FORM = Form(
+    "pair",
+    {
+        "text": Protocol("pair", 1, read_winner),
+        "choice": Protocol(
+            "pair-choice", 1, read_choice, _PREFIX, body={**CONTINUED, **constrained(tuple(_VALUES))}, most_tokens=4
+        ),
+        "expected": Protocol(
+            "pair-expected",
+            1,
+            read_expected,
+            _PREFIX,
+            scored=expected_winner,
+            body={**CONTINUED, **SCORED},
+            most_tokens=1,
+        ),
+    },
+)

@@ -1,0 +1,84 @@
+"""Bradley-Terry strengths from pairwise wins: P(i beats j) = 1 / (1 + exp(s_j - s_i)).
+
+The maximum-likelihood fit of Zermelo (1929) and Bradley & Terry (1952); it is logistic regression on battles without an
+intercept. A tie is half a win for each side. The strengths are known up to a constant, so one player is the anchor.
+
+A finite maximum exists for players that each beat the other at least indirectly (Ford 1957: the graph of wins is
+strongly connected). Who only won, or only lost, against the rest has no finite strength.
+
+With players that met nobody but the anchor the fit has a closed form: the model's win rate is its share of the battles,
+since the likelihood's derivative is wins minus battles times predicted win rate. That is Arena-Hard's case.
+"""
+
+import numpy as np
+from scipy import optimize
+from scipy.sparse import csgraph
+from scipy.special import expit
+
+from harness.stats.spread import Floats
+
+_TOLERANCE = 1e-10
+
+
+def bradley_terry(wins: Floats, anchor: int = 0) -> Floats:
+    """Natural-log strengths (players,) relative to the anchor's, which is 0; NaN where no finite one exists.
+
+    `wins[i, j]` counts i's wins over j, with fractions for ties and weights. The fit is over the players that are
+    strongly connected with the anchor: battles with others say nothing finite about them.
+
+    Raises:
+        ValueError: no square matrix of finite counts from 0 up.
+    """
+    if wins.ndim != 2 or wins.shape[0] != wins.shape[1] or not np.isfinite(wins).all() or (wins < 0).any():
+        raise ValueError("wins must be a square matrix of finite counts from 0 up")
+    _, component = csgraph.connected_components(wins > 0, connection="strong")
+    inside = np.flatnonzero(component == component[anchor])
+    own = wins[np.ix_(inside, inside)] / max(wins.max(), 1.0)
+    free = inside != anchor
+    strengths = np.full(len(wins), np.nan)
+    strengths[anchor] = 0.0
+    if free.any():
+        strengths[inside[free]] = _fit(own, free)
+    return strengths
+
+
+def _fit(wins: Floats, free: np.ndarray) -> Floats:
+    """The free players' strengths, those of the others held at 0, by Newton steps on the concave likelihood."""
+    battles = wins + wins.T
+
+    def spread_out(x: Floats) -> Floats:
+        strengths = np.zeros(len(wins))
+        strengths[free] = x
+        return strengths[:, None] - strengths[None, :]
+
+    def loss(x: Floats) -> float:
+        return float((wins * np.logaddexp(0, -spread_out(x))).sum())
+
+    def gradient(x: Floats) -> Floats:
+        out: Floats = (battles * expit(spread_out(x)) - wins).sum(axis=1)[free]
+        return out
+
+    def hessian(x: Floats) -> Floats:
+        chance = expit(spread_out(x))
+        weight = battles * chance * (1 - chance)
+        out: Floats = (np.diag(weight.sum(axis=1)) - weight)[np.ix_(free, free)]
+        return out
+
+    start = np.zeros(int(free.sum()))
+    found = optimize.minimize(
+        loss, start, jac=gradient, hess=hessian, method="trust-exact", options={"gtol": _TOLERANCE}
+    )
+    out: Floats = found.x
+    return out
+
+
+def win_rate(strength: Floats | float, other: Floats | float = 0.0) -> Floats:
+    """The predicted chance to beat `other`."""
+    out: Floats = np.asarray(expit(np.asarray(strength) - np.asarray(other)), dtype=np.float64)
+    return out
+
+
+def elo(strengths: Floats, *, scale: float = 400.0, base: float = 10.0, anchor_rating: float = 1000.0) -> Floats:
+    """Strengths on the Elo scale: `scale` points are odds of `base` to one, the anchor has `anchor_rating`."""
+    out: Floats = anchor_rating + scale * strengths / np.log(base)
+    return out
