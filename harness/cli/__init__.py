@@ -6,7 +6,7 @@ import sys
 import typer
 
 from harness import __version__
-from harness.cli import compare, data, models, plan, report, run, score, scores, status, validate
+from harness.cli import compare, data, judge, models, plan, report, run, score, scores, status, teachers, validate
 from harness.cli.recipes import app as recipes_app
 from harness.core.errors import HarnessError
 
@@ -28,7 +28,9 @@ app.command()(compare.compare)
 app.command()(report.report)
 app.command()(validate.validate)
 app.add_typer(score.app, name="score")
+app.add_typer(judge.app, name="judge")
 app.add_typer(recipes_app, name="recipes")
+app.add_typer(teachers.app, name="teachers")
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
 

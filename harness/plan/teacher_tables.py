@@ -53,8 +53,16 @@ def _about(plan: Plan, pairs: Pairs, settings: TeachersSettings, store: Store) -
     for teacher, cell in {teacher: cells[0] for (_, teacher), cells in pairs.items()}.items():
         known = settings.about.get(teacher, About())
         size = known.size_b if known.size_b is not None else _size(cell, store)
-        rows.append(known.model_dump() | {"teacher": teacher, "size_b": size, "baseline": baselines.get(teacher)})
+        found = {"teacher": teacher, "size_b": size, "baseline": baselines.get(teacher)}
+        rows.append(known.model_dump() | found | {"response_seconds": _response_seconds(cell, store)})
     return rows
+
+
+def _response_seconds(cell: PlannedCell, store: Store) -> float | None:
+    """What it took to have the teacher answer; None where its answers were recorded elsewhere."""
+    assert cell.teacher is not None, "asked for cells with a scored teacher"
+    stages = [s for s in cell.teacher.stage.walk() if s.kind in ("respond", "pick") and store.has(s.id)]
+    return sum(store.record(s.id)["provenance"]["seconds"] for s in stages) if stages else None
 
 
 def _size(cell: PlannedCell, store: Store) -> float | None:

@@ -1,0 +1,177 @@
+"""A run folder's teacher scores as tables: the leaderboard, CAR as beta moves, and the scores against outcomes."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness.core.canonical import Json
+from harness.core.errors import HarnessError
+from harness.report.load import RunData, load_run
+from harness.teachers.car import CarSweep, car_sweep
+from harness.teachers.leaderboard import OVERALL, leaderboard
+from harness.teachers.paradox import paradox
+from harness.teachers.parts import OK, counts
+from harness.teachers.settings import TeachersSettings
+from harness.teachers.validation import validate
+
+PARTS, RECORD = "teacher_parts.parquet", "teachers.json"
+SEED = 0
+"""Of every bootstrap in these tables."""
+
+
+@dataclass(frozen=True)
+class TeacherData:
+    """What a run folder holds of its teachers."""
+
+    name: str
+    settings: TeachersSettings
+    parts: pd.DataFrame
+    """A row per response: student, teacher, id, status, cut, refusal, and the ingredients of each score."""
+    pairs: tuple[dict[str, Any], ...]
+    """student, teacher, and the cells in which the one learnt from the other."""
+    about: pd.DataFrame
+    """teacher, family, size_b (billions of parameters), strength, response_seconds (what it took to have it answer)."""
+    run: RunData | None
+    """The run's scores, where its students were trained."""
+
+    @cached_property
+    def board(self) -> pd.DataFrame:
+        """The leaderboard (see `teachers.leaderboard`)."""
+        return leaderboard(self.parts, self.settings, SEED)
+
+    @cached_property
+    def counts(self) -> pd.DataFrame:
+        """What became of the prompts, with the refusals among the scored responses."""
+        refused = self.parts[self.parts["refusal"] & (self.parts["status"] == OK)]
+        numbers = refused.groupby(["student", "teacher"]).size().rename("refusals").reset_index()
+        merged = counts(self.parts).merge(numbers, how="left", on=["student", "teacher"])
+        return merged.assign(refusals=merged["refusals"].fillna(0).astype(int))
+
+    @cached_property
+    def sweep(self) -> CarSweep | None:
+        """CAR over the swept betas; None where there is no reward."""
+        return car_sweep(self.parts, self.settings, seed=SEED) if "car" in set(self.board["score"]) else None
+
+
+def load_teachers(folder: Path) -> TeacherData:
+    """Read a run folder.
+
+    Raises:
+        HarnessError: the run has no teacher scores, or none that are finished.
+    """
+    if not (folder / RECORD).exists():
+        fix = "Give its recipe a `teachers` section (see recipes/zoo-car.yaml), then `harness teachers rank RECIPE`."
+        raise HarnessError("this run has no teacher scores", where=str(folder), fix=fix)
+    record: dict[str, Json] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    parts = pd.read_parquet(folder / PARTS)
+    if parts.empty:
+        raise HarnessError("no teacher is scored yet", where=str(folder), fix="`harness status` says how far it is.")
+    run = load_run(folder) if (folder / "run.json").exists() else None
+    settings = TeachersSettings.model_validate_json(json.dumps(record["settings"]))
+    return TeacherData(folder.name, settings, parts, tuple(record["pairs"]), _about(record["about"], run), run)
+
+
+def _about(rows: list[dict[str, Json]], run: RunData | None) -> pd.DataFrame:
+    """What is known of the teachers; a strength that is not given is the teacher's own score in this run."""
+    frame = pd.DataFrame(rows).astype({"size_b": "float64", "strength": "float64", "response_seconds": "float64"})
+    metrics = _metrics(run, ()) if run is not None else []
+    if metrics and run is not None:
+        own = _outcome(run, metrics[0])
+        frame["strength"] = frame["strength"].fillna(frame["baseline"].map(own))
+    return frame[["teacher", "family", "size_b", "strength", "response_seconds"]]
+
+
+def _metrics(run: RunData, wanted: tuple[str, ...]) -> list[tuple[str, str]]:
+    """The (benchmark, metric) that count as outcomes: those that are wanted, or every headline metric."""
+    known = [(m.benchmark, m.metric) for m in run.metrics]
+    headline = [(m.benchmark, m.metric) for m in run.metrics if m.headline]
+    for name in wanted:
+        if tuple(name.split(".", 1)) not in known:
+            there = ", ".join(".".join(pair) for pair in known)
+            raise HarnessError(f"no such metric: {name}", where="teachers.outcomes", fix=f"There are {there}.")
+    return [pair for pair in known if ".".join(pair) in wanted] if wanted else headline
+
+
+def _outcome(run: RunData, metric: tuple[str, str]) -> "pd.Series[float]":
+    """Each cell's score, so that higher is better."""
+    scores = run.scores
+    mine = scores[
+        (scores["benchmark"] == metric[0]) & (scores["metric"] == metric[1]) & (scores["category"] == "overall")
+    ]
+    lower = any(m.direction == "lower" for m in run.metrics if (m.benchmark, m.metric) == metric)
+    return mine.set_index("cell")["value"].astype(float) * (-1 if lower else 1)
+
+
+def outcomes(data: TeacherData, metric: tuple[str, str]) -> pd.DataFrame:
+    """What the students achieved: student, teacher, seed (the cell's name), value; null where a cell has no score."""
+    assert data.run is not None, "asked for only where students were trained"
+    values = _outcome(data.run, metric)
+    rows = [
+        {"student": pair["student"], "teacher": pair["teacher"], "seed": cell, "value": values.get(cell)}
+        for pair in data.pairs
+        for cell in pair["cells"]
+    ]
+    return pd.DataFrame(rows, columns=["student", "teacher", "seed", "value"]).astype({"value": "float64"})
+
+
+def validation(data: TeacherData) -> pd.DataFrame:
+    """Every score and baseline against every outcome (see `teachers.validation`), with a column outcome in front.
+
+    Raises:
+        HarnessError: no student was trained on these teachers.
+    """
+    metrics = _metrics(data.run, data.settings.outcomes) if data.run is not None else []
+    if not metrics:
+        fix = "Give the recipe `train` and `evaluate`, and run it with `harness run`."
+        raise HarnessError("no student was trained on these teachers", where=data.name, fix=fix)
+    board = data.board[data.board["student"] != OVERALL]
+    frames = [
+        validate(board, outcomes(data, metric), _meta(data), seed=SEED).assign(outcome=".".join(metric))
+        for metric in metrics
+    ]
+    table = pd.concat(frames, ignore_index=True)
+    return table[["outcome", *table.columns.drop("outcome")]]
+
+
+def _meta(data: TeacherData) -> pd.DataFrame:
+    """What is known of the teachers, with their mean response length in characters as the table of parts has it."""
+    lengths = data.board[(data.board["score"] == "length") & (data.board["student"] != OVERALL)]
+    mean = lengths.groupby("teacher")["value"].mean().rename("length")
+    return data.about.merge(mean, how="left", left_on="teacher", right_index=True)
+
+
+def larger_models(data: TeacherData, metric: tuple[str, str]) -> pd.DataFrame:
+    """Within each family: does the bigger teacher make the better student? (see `teachers.paradox`)"""
+    return paradox(outcomes(data, metric), _meta(data))
+
+
+def rows(data: TeacherData, score: str | None) -> pd.DataFrame:
+    """The leaderboard's rows, or one score's."""
+    if score is None:
+        return data.board
+    known = list(dict.fromkeys(data.board["score"]))
+    if score not in known:
+        raise HarnessError(f"no teacher score '{score}'", where="--score", fix=f"There are {', '.join(known)}.")
+    return data.board[data.board["score"] == score]
+
+
+def shown(data: TeacherData, score: str | None) -> pd.DataFrame:
+    """The leaderboard as a terminal shows it: one score in full, or every score's rank in a row per teacher."""
+    if score is not None:
+        return rows(data, score)
+    board = data.board.assign(entry=[_entry(v, r) for v, r in zip(data.board["value"], data.board["rank"], strict=True)])
+    order = list(dict.fromkeys(data.board["score"]))
+    wide = board.pivot(index=["student", "teacher"], columns="score", values="entry")[order]
+    lead = "car" if "car" in order else order[0]
+    place = board[board["score"] == lead].set_index(["student", "teacher"])["rank"]
+    wide = wide.assign(place=place).reset_index()
+    wide["last"] = wide["student"] == OVERALL
+    return wide.sort_values(["last", "student", "place"]).drop(columns=["last", "place"])
+
+
+def _entry(value: float, rank: float) -> str:
+    return "-" if pd.isna(value) else f"{value:.3g} ({rank:g})"
