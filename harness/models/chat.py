@@ -26,6 +26,12 @@ class Encoded:
     """True exactly on the assistant's tokens, each turn's end-of-turn token with it."""
     truncated: bool
     """Tokens were cut off the end; when no response token is left, `response_mask` is false throughout."""
+    text: str
+    """What was tokenised, whole."""
+    offsets: list[tuple[int, int]]
+    """[start, end) characters of `text` of each token. White space may be missing at a token's start."""
+    turns: list[tuple[int, int]]
+    """[start, end) characters of `text` of each assistant turn, its end-of-turn token with it."""
 
 
 def encode(tokenizer: "PreTrainedTokenizerFast", messages: Messages, max_length: int) -> Encoded:
@@ -33,8 +39,9 @@ def encode(tokenizer: "PreTrainedTokenizerFast", messages: Messages, max_length:
     text, spans = _render_with_spans(tokenizer, messages)
     tokens = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     ids: list[int] = tokens["input_ids"]
-    mask = [any(_inside(offset, span) for span in spans) for offset in tokens["offset_mapping"]]
-    return Encoded(ids[:max_length], mask[:max_length], len(ids) > max_length)
+    offsets: list[tuple[int, int]] = tokens["offset_mapping"]
+    mask = [any(_inside(offset, span) for span in spans) for offset in offsets]
+    return Encoded(ids[:max_length], mask[:max_length], len(ids) > max_length, text, offsets[:max_length], spans)
 
 
 def render_prompt(tokenizer: "PreTrainedTokenizerFast", messages: Messages) -> str:

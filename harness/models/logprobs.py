@@ -39,6 +39,17 @@ def token_ranks(hidden: "Tensor", head: "Tensor", targets: "Tensor", chunk: int 
         return _chunked(_token_ranks, chunk, head, hidden, targets)
 
 
+def token_logprobs_and_ranks(
+    hidden: "Tensor", head: "Tensor", targets: "Tensor", chunk: int = CHUNK
+) -> "tuple[Tensor, Tensor]":
+    """What `token_logprobs` and `token_ranks` give, from one projection. Not differentiable."""
+    import torch
+
+    with torch.no_grad():
+        pieces = [_both(head, *piece) for piece in zip(hidden.split(chunk), targets.split(chunk), strict=True)]
+    return torch.cat([logprobs for logprobs, _ in pieces]), torch.cat([ranks for _, ranks in pieces])
+
+
 def kl_divergence(
     student_hidden: "Tensor",
     student_head: "Tensor",
@@ -72,6 +83,12 @@ def _token_logprobs(head: "Tensor", hidden: "Tensor", targets: "Tensor") -> "Ten
 def _token_ranks(head: "Tensor", hidden: "Tensor", targets: "Tensor") -> "Tensor":
     logits = (hidden @ head.T).float()
     return (logits > logits.gather(-1, targets[:, None])).sum(dim=-1) + 1
+
+
+def _both(head: "Tensor", hidden: "Tensor", targets: "Tensor") -> "tuple[Tensor, Tensor]":
+    logits = (hidden @ head.T).float()
+    chosen = logits.gather(-1, targets[:, None])
+    return chosen.squeeze(-1) - logits.logsumexp(dim=-1), (logits > chosen).sum(dim=-1) + 1
 
 
 def _chunked(function, chunk: int, head: "Tensor", *rows: "Tensor") -> "Tensor":  # type: ignore[no-untyped-def]

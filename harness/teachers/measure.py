@@ -1,0 +1,209 @@
+"""One forward pass of a student base over a teacher's responses: what every likelihood-type score is made from."""
+
+import base64
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.core.canonical import Json
+from harness.core.errors import HarnessError
+from harness.core.lines import Journal
+from harness.models.load import Dtype, check_finite, load_model, output_head
+from harness.models.logprobs import token_logprobs, token_logprobs_and_ranks
+from harness.teachers import sequences
+from harness.teachers.api import Need, TokenTable
+from harness.teachers.responses import read_responses, scoring_tokenizer
+from harness.teachers.sequences import Response, Row
+from harness.teachers.settings import PassSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Progress = Callable[..., None]
+"""progress(done, total, unit)"""
+Values = tuple[NDArray[np.float32], NDArray[np.int32] | None]
+"""Log-probabilities of a batch's tokens, row after row, and their ranks where they were asked for."""
+
+
+def measure(
+    model_folder: Path,
+    conversations: Sequence[Mapping[str, Any]],
+    settings: PassSettings,
+    passes: frozenset[Need],
+    progress: Progress,
+    *,
+    work: Path | None = None,
+) -> TokenTable:
+    """Score every assistant token of `conversations` ({id, messages}) under a model, one row of the table each.
+
+    A conversation without an answer, or with a blank one, is `empty`; one whose prompt fills `max_length` (or the
+    model's own limit, where that is lower) is `no room`; a longer response is scored up to there and `cut`. A model
+    without a chat template reads a plain one (`responses.PLAIN_TEMPLATE`). In float32 the batches change nothing.
+    Finished batches are kept in `work`, and not computed again.
+
+    Raises:
+        HarnessError: a broken model, logits that are not a plain projection, log-probabilities that are no numbers.
+    """
+    import torch
+
+    tokenizer = scoring_tokenizer(model_folder)
+    model = load_model(model_folder, cast(Dtype, settings.dtype), "cuda" if torch.cuda.is_available() else "cpu")
+    check_finite(model, str(model_folder))
+    own_limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    table, responses = read_responses(tokenizer, conversations, min(settings.max_length, own_limit or 1 << 62))
+    total = int(table["tokens"].sum())
+    runs = ["tokens", *(name for name in ("alone", "local") if name in passes)]
+    out: dict[str, NDArray[Any]] = {run: np.empty(total, np.float32) for run in runs}
+    if "ranks" in passes:
+        out["ranks"] = np.empty(total, np.int32)
+    with contextlib.ExitStack() as stack:
+        journal = stack.enter_context(Journal(work / "batches.jsonl")) if work else None
+        for number, run in enumerate(runs):
+            rows = [row for response in responses for row in _rows(run, response, settings, tokenizer, model)]
+            ranked = "ranks" in passes and run == "tokens"
+            done = number * total
+            for batch, values in _batches(model, rows, settings.batch_tokens, ranked, journal, run):
+                logprobs, ranks = values
+                _put(out[run], batch, logprobs)
+                if ranks is not None:
+                    _put(out["ranks"], batch, ranks)
+                done += len(logprobs)
+                progress(done, len(runs) * total, "tokens")
+    steps = np.concatenate([np.empty(0, np.int32), *(response.steps for response in responses)])
+    return TokenTable(table, out["tokens"], out.get("ranks"), out.get("alone"), out.get("local"), steps)
+
+
+def plan(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+    """Indices of each batch, longest rows first; rows x longest row <= batch_tokens, but for a row that is longer."""
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if batch and (len(batch) + 1) * lengths[batch[0]] > batch_tokens:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def forward(model: Any, rows: Sequence[Row], ranked: bool) -> Values:
+    """Run one batch, padded on the right (which a causal model's other positions never see)."""
+    import torch
+
+    device = model.device
+    options: dict[str, Any] = {}
+    if rows[0].segments is not None:
+        segments = _padded([cast(sequences.Ints, row.segments) for row in rows], -1, device)
+        options["position_ids"] = _padded([cast(sequences.Ints, row.positions) for row in rows], 0, device)
+        options["attention_mask"] = _segment_mask(segments)
+    places = torch.repeat_interleave(torch.arange(len(rows)), torch.tensor([len(row.targets) for row in rows]))
+    columns, targets = (
+        torch.from_numpy(np.concatenate(parts)).long().to(device)
+        for parts in ([row.predictors for row in rows], [row.targets for row in rows])
+    )
+    with torch.inference_mode():
+        ids = _padded([row.ids for row in rows], 0, device)
+        hidden = model.base_model(input_ids=ids, use_cache=False, **options).last_hidden_state
+        picked = hidden[places.to(device), columns]
+        if ranked:
+            logprobs, ranks = token_logprobs_and_ranks(picked, output_head(model), targets)
+            values: Values = logprobs.cpu().numpy(), ranks.to(torch.int32).cpu().numpy()
+        else:
+            values = token_logprobs(picked, output_head(model), targets).cpu().numpy(), None
+    if not np.isfinite(values[0]).all():
+        raise HarnessError(
+            "log-probabilities are not finite", where=str(model.name_or_path), fix="Try `dtype: float32`."
+        )
+    return values
+
+
+def _rows(run: str, response: Response, settings: PassSettings, tokenizer: Any, model: Any) -> Iterator[Row]:
+    match run:
+        case "tokens":
+            return sequences.given_prompt(response)
+        case "alone":
+            return sequences.alone(response, _start_id(tokenizer))
+        case _:
+            _check_full_attention(model, settings.max_length)
+            return sequences.local(response, settings.local_steps, 2 * settings.max_length)
+
+
+def _start_id(tokenizer: Any) -> int:
+    """What a response without its prompt stands after: the token that begins a text, else the one that ends it."""
+    for token in (tokenizer.bos_token_id, tokenizer.eos_token_id):
+        if token is not None:
+            return int(token)
+    raise HarnessError(
+        "the tokenizer has neither a start nor an end token, so a response cannot be scored without its prompt",
+        where=str(tokenizer.name_or_path),
+        fix="Leave out the scores that need `alone` (IFD).",
+    )
+
+
+def _check_full_attention(model: Any, length: int) -> None:
+    """Steps are told apart by an attention mask, which a layer with a window or a state of its own does not follow."""
+    config = model.config.get_text_config()
+    window = getattr(config, "sliding_window", None) or length
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    if window < length or kinds - {"full_attention", "sliding_attention"}:
+        raise HarnessError(
+            f"{type(model).__name__} does not attend to the whole text, so steps cannot be scored with few before them",
+            where=str(model.name_or_path),
+            fix="Leave out the scores that need `local`, or lower `max_length` to the model's window.",
+        )
+
+
+def _segment_mask(segments: "Tensor") -> "Tensor":
+    """(B, 1, L, L), true where a row's token may see a column's: the prompt (0) and its own segment, up to itself."""
+    same = (segments[:, :, None] == segments[:, None, :]) | (segments[:, None, :] == 0)
+    return same.tril()[:, None]
+
+
+def _padded(rows: Sequence[sequences.Ints], filler: int, device: Any) -> "Tensor":
+    """(B, L), padded on the right."""
+    import torch
+
+    out = torch.full((len(rows), max(map(len, rows))), filler, dtype=torch.long)
+    for i, row in enumerate(rows):
+        out[i, : len(row)] = torch.from_numpy(row)
+    return out.to(device)
+
+
+def _put(out: NDArray[Any], batch: Sequence[Row], values: NDArray[Any]) -> None:
+    begin = 0
+    for row in batch:
+        end = begin + len(row.targets)
+        out[row.start : row.start + end - begin] = values[begin:end]
+        begin = end
+
+
+def _batches(
+    model: Any, rows: Sequence[Row], batch_tokens: int, ranked: bool, journal: Journal | None, run: str
+) -> Iterator[tuple[list[Row], Values]]:
+    """Every batch with its values: those in the journal first computed by an earlier start, the rest now."""
+    finished = {record["batch"]: record for record in journal.records} if journal else {}
+    for indices in plan([len(row.ids) for row in rows], batch_tokens):
+        batch = [rows[i] for i in indices]
+        name = f"{run}{'+ranks' if ranked else ''} {','.join(str(row.start) for row in batch)}"
+        if name in finished:
+            yield batch, _unpacked(finished[name])
+            continue
+        values = forward(model, batch, ranked)
+        if journal:
+            journal.append(_packed(name, values))
+            journal.records.pop()  # On disk it is safe; in memory it would grow with the responses.
+        yield batch, values
+
+
+def _packed(name: str, values: Values) -> Json:
+    logprobs, ranks = (None if v is None else base64.b64encode(v.tobytes()).decode() for v in values)
+    return {"batch": name, "logprobs": logprobs, "ranks": ranks}
+
+
+def _unpacked(record: Json) -> Values:
+    logprobs = np.frombuffer(base64.b64decode(record["logprobs"]), np.float32)
+    ranks = record["ranks"]
+    return logprobs, None if ranks is None else np.frombuffer(base64.b64decode(ranks), np.int32)
