@@ -9,7 +9,7 @@ from harness.teachers.api import Evidence, Floats, Need, TeacherScore, TokenTabl
 from harness.teachers.settings import TeachersSettings
 
 OK, EMPTY, NO_REWARD = "ok", "empty", "no reward"
-COUNT_COLUMNS = ("student", "teacher", "prompts", "scored", "missing", "empty", "other", "cut", "common")
+COUNT_COLUMNS = ("student", "teacher", "prompts", "scored", "missing", "empty", "other", "cut", "refused", "common")
 
 
 def all_scores() -> dict[str, TeacherScore]:
@@ -116,8 +116,8 @@ def counts(parts: pd.DataFrame) -> pd.DataFrame:
     """What became of the prompts, a row per (student, teacher) with COUNT_COLUMNS.
 
     prompts: those that any teacher of the student has a row for = scored + missing (no row) + empty + other (no room,
-    no reward); cut: scored responses of which only a beginning was; common: prompts that all teachers with a scored
-    response have one for.
+    no reward); cut: scored responses of which only a beginning was; refused: scored responses that decline (null where
+    `parts` has no column `refusal`); common: prompts that all teachers with a scored response have one for.
     """
     rows = []
     for student, group in parts.groupby("student", sort=True):
@@ -136,7 +136,8 @@ def counts(parts: pd.DataFrame) -> pd.DataFrame:
                     "empty": int(empty.sum()),
                     "other": int((~ok & ~empty).sum()),
                     "cut": int((ok & own["cut"]).sum()),
+                    "refused": int((ok & own["refusal"]).sum()) if "refusal" in own else None,
                     "common": common,
                 }
             )
-    return pd.DataFrame(rows, columns=list(COUNT_COLUMNS))
+    return pd.DataFrame(rows, columns=list(COUNT_COLUMNS)).astype({"refused": "Int64"})

@@ -70,13 +70,13 @@ def parts_of(
     )
 
 
-def random_parts(teachers: int, prompts: int, seed: int = 0, student: str = "base") -> pd.DataFrame:
+def random_parts(teachers: int, prompts: int, seed: int = 0, student: str = "base", noise: float = 0.3) -> pd.DataFrame:
     """Parts of reward, loss and car with random values: later teachers are better and more likely."""
     rng = np.random.default_rng(seed)
     hard = rng.normal(size=prompts)
     frames = []
     for t in range(teachers):
-        reward = 5 + 0.3 * t + hard + 0.3 * rng.normal(size=prompts)
+        reward = 5 + 0.3 * t + hard + noise * rng.normal(size=prompts)
         loss = 3 - 0.05 * t + 0.2 * hard + 0.2 * rng.uniform(size=prompts)
         frames.append(
             pd.DataFrame(
