@@ -1,12 +1,21 @@
 """`harness plan`."""
 
+import sys
 from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from harness.cli._options import RESULTS, Format, RecipeFile, Results, Sets
 
+if TYPE_CHECKING:
+    from harness.plan.estimate import Estimate
+
 
 def plan(recipe: RecipeFile, set_: Sets = None, results: Results = RESULTS, format_: Format = "table") -> None:
-    """Show what a run would do: cells, stages (unique, shared, done already), judge calls. Runs nothing.
+    """Show what a run would do: stages (unique, shared, done already), judge calls and their price. Runs nothing.
+
+    `usd at most` is what --max-cost must be to be enough for certain. What a judge would cost whose price is not known
+    is left empty.
 
     Example: harness plan recipes/quickstart.yaml
     """
@@ -14,7 +23,7 @@ def plan(recipe: RecipeFile, set_: Sets = None, results: Results = RESULTS, form
 
     from harness.cli._output import emit
     from harness.plan.build import build
-    from harness.plan.estimate import judge_calls
+    from harness.plan.estimate import estimate, in_words
     from harness.recipe.load import load
     from harness.store.store import Store
 
@@ -22,17 +31,32 @@ def plan(recipe: RecipeFile, set_: Sets = None, results: Results = RESULTS, form
     store = Store(results / "store")
     unique = Counter(s.kind for s in built.stages.values())
     done = Counter(s.kind for i, s in built.stages.items() if store.has(i))
-    calls = judge_calls(built, store)
-    rows = [
-        {
-            "stage": k,
-            "asked": built.asked[k],
-            "unique": n,
-            "done": done[k],
-            "to run": n - done[k],
-            "judge calls": calls[k],
-        }
-        for k, n in unique.items()
-    ]
-    total = {"stage": "total"} | {c: sum(r[c] for r in rows) for c in rows[0] if c != "stage"}  # type: ignore[misc]
-    emit(pd.DataFrame([*rows, total]), format_)
+    judges = estimate(built, store)
+    kinds = {row.asked.digest: {built.stages[i].kind for i in row.stages}.pop() for row in judges}
+    rows = []
+    for kind, count in unique.items():
+        own = [row for row in judges if kinds[row.asked.digest] == kind]
+        stages = {"stage": kind, "asked": built.asked[kind], "unique": count, "done": done[kind]}
+        rows.append(stages | {"to run": count - done[kind]} | _asked(own))
+    total = {"stage": "total"} | {c: sum(r[c] for r in rows) for c in ("asked", "unique", "done", "to run")}  # type: ignore[misc]
+    emit(pd.DataFrame([*rows, total | _asked(judges)]), format_)
+    for line in in_words(judges):
+        print(line, file=sys.stderr)
+
+
+def _asked(judges: "Sequence[Estimate]") -> dict[str, float | None]:
+    """What these judges are still to be asked; a sum of USD is None where a price is not known."""
+    usd = [row.usd for row in judges if row.verdicts]
+    most = [row.most_usd for row in judges if row.verdicts]
+    return {
+        "judge calls": sum(row.calls for row in judges),
+        "prompt tokens": sum(row.prompt_tokens for row in judges),
+        "reply tokens": sum(row.completion_tokens for row in judges),
+        "usd": _sum(usd),
+        "usd at most": _sum(most),
+    }
+
+
+def _sum(usd: "Sequence[float | None]") -> float | None:
+    known = [value for value in usd if value is not None]
+    return round(sum(known), 4) if len(known) == len(usd) else None

@@ -20,6 +20,12 @@ def run(
     jobs: Annotated[int, typer.Option(min=1, help="Processes at the same time; each gets cores / jobs threads.")] = 1,
     only: Annotated[str, typer.Option(help="Run only cells whose name matches this glob.")] = "*",
     rejudge: Annotated[bool, typer.Option(help="Ask the judge again although its verdicts are recorded.")] = False,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0, help="USD that all judges of this run together may cost, the verdicts it has already included."
+        ),
+    ] = None,
 ) -> None:
     """Run a recipe: train, answer, judge, score, report. What is done already is not done again.
 
@@ -28,10 +34,13 @@ def run(
         harness run recipes/quickstart.yaml
 
         harness run recipes/quickstart.yaml --set seed=1 --only 'teacher=a*'
+
+        harness run recipes/smollm2-mtbench.yaml --max-cost 20
     """
     from harness.cli import _progress
     from harness.plan.build import build
     from harness.plan.collect import collect
+    from harness.plan.estimate import budgets, estimate, in_words
     from harness.plan.execute import execute
     from harness.plan.machine import visible_gpus
     from harness.plan.runs import judge_epoch, run_folder, write_plan, write_record
@@ -43,12 +52,24 @@ def run(
     epoch = judge_epoch(folder, again=rejudge)
     plan = build(loaded, only=only, judge_epoch=epoch)
     store = Store(results / "store")
+    judges = estimate(plan, store)
+    limits = budgets(judges, max_cost)
     write_plan(folder, plan, epoch)
     todo = sum(not store.has(i) for i in plan.stages)
     _say(f"{plan.recipe.name}: {len(plan.cells)} cells, {len(plan.stages)} stages, {todo} to run")
+    for line in in_words(judges):
+        _say(line)
     try:
         with _progress.show(todo) as listen:
-            outcome = execute(plan.stages, store, run=plan.recipe.name, jobs=jobs, gpus=visible_gpus(), listen=listen)
+            outcome = execute(
+                plan.stages,
+                store,
+                run=plan.recipe.name,
+                jobs=jobs,
+                gpus=visible_gpus(),
+                listen=listen,
+                budgets=limits,
+            )
     except KeyboardInterrupt:
         _say("\ninterrupted. What is finished is kept; run again to go on.")
         os._exit(130)  # threads that wait for a judge do not hold us up: what they recorded is on disk

@@ -18,6 +18,8 @@ from harness.core.canonical import Json
 from harness.core.errors import HarnessError, Incomplete
 from harness.judge.api import Status
 from harness.judge.identity import endpoint
+from harness.judge.prices import longest_reply
+from harness.judge.profiles import profile_of
 from harness.judge.protocol import Protocol
 from harness.judge.settings import JudgeSettings
 
@@ -59,17 +61,16 @@ class Caller:
         self, client: openai.AsyncOpenAI, settings: JudgeSettings, protocol: Protocol, halted: asyncio.Event
     ) -> None:
         self.client, self.settings, self.protocol, self.halted = client, settings, protocol, halted
+        self.profile = profile_of(settings)
         self.where = str(client.base_url).rstrip("/") if settings.serve else endpoint(settings)
 
     def body(self, messages: list[Mapping[str, Json]]) -> dict[str, Json]:
         """All that is sent."""
-        most = self.protocol.most_tokens or self.settings.max_tokens
         begun = [{"role": "assistant", "content": self.protocol.prefix}] if self.protocol.prefix else []
+        longest = longest_reply(self.settings, self.protocol)
         return {
             "model": "judge" if self.settings.serve else self.settings.model,
-            "messages": [*messages, *begun],
-            "temperature": self.settings.temperature,
-            "max_tokens": min(most, self.settings.max_tokens),
+            **self.profile.body([*messages, *begun], self.settings.temperature, longest),
             **self.protocol.body,
         }
 
@@ -147,9 +148,10 @@ class Caller:
             return Reply("unparseable", None, f"{reply.text} ({error})", reply.model, *counts, reply.latency_s)
 
     async def _post(self, body: dict[str, Json]) -> object:
-        named = {k: body[k] for k in ("model", "messages", "temperature", "max_tokens")}
-        extra: Any = {k: v for k, v in body.items() if k not in named}
-        return await self.client.chat.completions.create(**named, extra_body=extra or None)
+        extra: Any = {k: v for k, v in body.items() if k not in ("model", "messages")}
+        return await self.client.chat.completions.create(
+            model=body["model"], messages=body["messages"], extra_body=extra
+        )
 
     def _refused(self, error: openai.APIStatusError) -> Reply:
         """What a status other than 200 means: try again, a refusal of this one question, or a fault."""
@@ -192,6 +194,8 @@ class Caller:
         if choice.message.refusal or choice.finish_reason == "content_filter":
             reason = choice.message.refusal or content or "stopped by a content filter"
             return Reply("refused", None, self._clean(reason), *facts)
+        if content is None and choice.finish_reason == "length":  # a reasoning model that was cut before it spoke
+            return Reply("unparseable", None, "(no text within judge.max_tokens)", *facts)
         if content is None:
             raise _AgainError("the reply is empty (no text)")
         text = self._clean(self.protocol.prefix + content)

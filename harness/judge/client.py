@@ -5,6 +5,7 @@ import json
 import os
 import typing
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import openai
@@ -12,15 +13,20 @@ import openai
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
 from harness.judge._call import Caller, Reply
+from harness.judge._recorder import Recorder
 from harness.judge.api import JudgeTask, Status, Verdict
+from harness.judge.budget import Budgets, Purse, take
 from harness.judge.identity import endpoint, request_digest, request_messages
-from harness.judge.prices import Budget
+from harness.judge.prices import most_cost, price_of
+from harness.judge.profiles import check_profile
 from harness.judge.protocol import Protocol
 from harness.judge.settings import JudgeSettings
 from harness.store.ledger import Call, Ledger
 
 Key = tuple[str, int]
 """(request digest, repeat)."""
+_BUDGET_WAIT_S = 0.05
+"""Between looks at a budget that calls under way may leave room in."""
 
 
 class Progress(typing.Protocol):
@@ -41,6 +47,7 @@ def ask_blocking(
     progress: Progress,
     base_url: str | None = None,
     api_key: str | None = None,
+    budgets: Budgets | None = None,
 ) -> list[Verdict]:
     """`ask` for callers without an event loop."""
     return asyncio.run(
@@ -53,6 +60,7 @@ def ask_blocking(
             progress=progress,
             base_url=base_url,
             api_key=api_key,
+            budgets=budgets,
         )
     )
 
@@ -67,22 +75,27 @@ async def ask(
     progress: Progress,
     base_url: str | None = None,
     api_key: str | None = None,
+    budgets: Budgets | None = None,
 ) -> list[Verdict]:
     """One verdict per task, in their order. Equal tasks are asked once.
 
     `base_url` and `api_key` are those of a judge that we serve; otherwise the settings and the environment say them.
+    `budgets` is what this shares with other calls of the same run.
 
     Raises:
         Incomplete: the judge is gone, or the budget is spent; what was answered is recorded, ask again later.
-        HarnessError: no key, a refused key, a wrong model name, a ledger that cannot be written.
+        HarnessError: no key, a refused key, a wrong model name, a protocol that the judge's server does not take, a
+            ledger that cannot be written.
     """
+    check_profile(settings, protocol)
     keys = [(request_digest(task), task.repeat) for task in tasks]
     asked = dict(zip(keys, tasks, strict=True))
     calls = ledger.recorded(judge_digest, asked)
     missing = {key: task for key, task in asked.items() if key not in calls}
     progress(len(calls), len(asked), "verdicts")
     if missing:
-        batch = _Batch(settings, protocol, judge_digest, ledger, progress, calls, len(asked))
+        purses = (budgets or Budgets()).of(judge_digest, settings, ledger)
+        batch = _Batch(settings, protocol, judge_digest, ledger, progress, calls, len(asked), purses)
         async with _client(settings, base_url, api_key) as client:
             await batch.run(client, missing)
     return [_verdict(task, calls[key]) for key, task in zip(keys, tasks, strict=True)]
@@ -106,12 +119,13 @@ class _Batch:
         progress: Progress,
         calls: dict[Key, Call],
         total: int,
+        purses: Sequence[Purse],
     ) -> None:
         self.settings, self.protocol, self.judge = settings, protocol, judge
-        self.ledger, self.progress = ledger, progress
-        self.calls, self.total = calls, total
+        self.recorder, self.progress = Recorder(ledger), progress
+        self.calls, self.total, self.purses = calls, total, purses
         self.spent = sum(cost.price_usd for cost in ledger.costs(judge))
-        self.budget = Budget(settings, self.spent)
+        self.price = price_of(settings)
         self.halted = asyncio.Event()
         self.fault: Exception | None = None
 
@@ -136,21 +150,36 @@ class _Batch:
 
     async def _ask(self, caller: Caller, key: Key, task: JudgeTask) -> None:
         body = caller.body(request_messages(task))
-        async with self.budget.hold(body["messages"]) as most:
-            if self.halted.is_set():
-                return
-            begun = self.ledger.begin(self.judge, *key)
-            try:
-                reply = await caller.ask(body)
-            except Exception:  # not a kill or a cancellation: those leave the call listed as possibly paid
-                self.ledger.forget(begun)
-                raise
-            self._keep(key, body, reply, begun, most)
+        most = most_cost(self.price, self.settings, self.protocol, body["messages"]) if self.price else 0.0
+        while not take(self.purses, most):
+            await asyncio.sleep(_BUDGET_WAIT_S)
+        cost = 0.0
+        try:
+            if not self.halted.is_set():
+                cost = await self._once(caller, key, body, most)
+        finally:
+            for purse in self.purses:
+                purse.settle(most, cost)
 
-    def _keep(self, key: Key, body: Mapping[str, Json], reply: Reply, begun: int, most: float) -> None:
+    async def _once(self, caller: Caller, key: Key, body: dict[str, Json], most: float) -> float:
+        """Ask and record; what it cost, or can have cost where nobody says."""
+        begun = await self.recorder.begin((self.judge, *key))
+        try:
+            reply = await caller.ask(body)
+        except Exception:  # not a kill or a cancellation: those leave the call listed as possibly paid
+            await self.recorder.end(begun, None)
+            raise
+        call = self._call(key, body, reply)
+        await self.recorder.end(begun, call)
+        self.calls[key] = replace(call, request_json="")  # the longest part, and the ledger has it
+        self.spent += call.price_usd or 0.0
+        self.progress(len(self.calls), self.total, "verdicts", usd=round(self.spent, 4))
+        return most if call.price_usd is None else call.price_usd
+
+    def _call(self, key: Key, body: Mapping[str, Json], reply: Reply) -> Call:
         counted = reply.prompt_tokens or reply.completion_tokens
-        price = self.budget.price.cost(reply.prompt_tokens, reply.completion_tokens) if self.budget.price else None
-        call = Call(
+        price = self.price.cost(reply.prompt_tokens, reply.completion_tokens) if self.price else None
+        return Call(
             self.judge,
             *key,
             reply.status,
@@ -163,11 +192,6 @@ class _Batch:
             round(reply.latency_s, 3),
             json.dumps(body, ensure_ascii=False),
         )
-        self.ledger.record(call, begun)
-        self.calls[key] = call
-        self.spent += call.price_usd or 0.0
-        self.budget.spent += most if call.price_usd is None else call.price_usd
-        self.progress(len(self.calls), self.total, "verdicts", usd=round(self.spent, 4))
 
 
 def _verdict(task: JudgeTask, call: Call) -> Verdict:
@@ -198,8 +222,13 @@ def _client(settings: JudgeSettings, base_url: str | None, api_key: str | None) 
             where="judge.base_url",
             fix=f"Put the key in the environment variable {settings.api_key_env}.",
         )
+    most = settings.concurrency
+    limits = type(openai.DEFAULT_CONNECTION_LIMITS)(max_connections=most, max_keepalive_connections=most)
     local = parts.hostname in ("127.0.0.1", "localhost", "::1")
-    http = openai.DefaultAsyncHttpxClient(trust_env=not local)  # a proxy has no way to our own loopback
+    http = openai.DefaultAsyncHttpxClient(
+        trust_env=not local,  # a proxy has no way to our own loopback
+        limits=limits,
+    )
     return openai.AsyncOpenAI(
         api_key=api_key or _key(settings),
         base_url=url,

@@ -4,17 +4,17 @@ from collections.abc import Mapping
 
 from harness.core.canonical import Json, digest
 from harness.judge.api import JudgeTask
+from harness.judge.profiles import profile_of
 from harness.judge.protocol import Protocol
-from harness.judge.settings import JudgeSettings
-
-OPENAI_URL = "https://api.openai.com/v1"
+from harness.judge.settings import OPENAI_URL, JudgeSettings
 
 
 def judge_digest(settings: JudgeSettings, protocol: Protocol, *, prompts: str, weights: str | None = None) -> str:
     """The judge's part of the ledger's key.
 
     `prompts` is the digest of the benchmark's judge prompts (or of the file they come from); `weights` that of the
-    weights, when we serve the judge ourselves. Keys, concurrency, retries and limits do not count.
+    weights, when we serve the judge ourselves. Keys, concurrency, retries, repeats and limits do not count, the judge's
+    profile only where it changes what is asked.
     """
     served = settings.serve and {
         "weights": weights,
@@ -31,6 +31,7 @@ def judge_digest(settings: JudgeSettings, protocol: Protocol, *, prompts: str, w
             "max_tokens": settings.max_tokens,
             "prompts": prompts,
             "epoch": settings.epoch,
+            **profile_of(settings).changes(),
         }
     )
 

@@ -1,19 +1,17 @@
-"""What a judge call costs: list prices by model name, dated in `prices.csv`, and the budget they are held against."""
+"""What a judge call costs: list prices by model name, dated in `prices.csv`."""
 
-import asyncio
 import csv
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
 from harness.core.canonical import Json
-from harness.core.errors import HarnessError, Incomplete
+from harness.judge.protocol import Protocol
 from harness.judge.settings import JudgeSettings
 
-_CHARS_PER_TOKEN = 2
-"""Fewer than any English text has (about 4), so that an estimate made with it is an upper bound."""
+_TOKENS_PER_MESSAGE = 16
+"""Around each message, for its role and borders; more than any chat template we know adds."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +22,7 @@ class Price:
     output: float
     as_of: str
     """Year and month of the list."""
+    source: str = ""
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
         """USD of one call."""
@@ -35,7 +34,9 @@ def price_list() -> Mapping[str, Price]:
     """Prices by model name."""
     with files("harness.judge").joinpath("prices.csv").open(encoding="utf-8") as file:
         return {
-            row["model"]: Price(float(row["input_usd_per_million"]), float(row["output_usd_per_million"]), row["as_of"])
+            row["model"]: Price(
+                float(row["input_usd_per_million"]), float(row["output_usd_per_million"]), row["as_of"], row["source"]
+            )
             for row in csv.DictReader(file)
         }
 
@@ -45,51 +46,20 @@ def price_of(settings: JudgeSettings) -> Price | None:
     return Price(0.0, 0.0, "") if settings.serve else price_list().get(settings.model)
 
 
-class Budget:
-    """Money for one judge. A call starts only when the most it can cost is left, so the limit is never passed."""
+def longest_reply(settings: JudgeSettings, protocol: Protocol) -> int:
+    """Tokens that one reply may have."""
+    return min(protocol.most_tokens or settings.max_tokens, settings.max_tokens)
 
-    def __init__(self, settings: JudgeSettings, spent: float) -> None:
-        self.limit, self.spent = settings.max_cost_usd, spent
-        self.price, self.max_tokens = price_of(settings), settings.max_tokens
-        self._holders, self._held = 0, 0.0
-        self._changed = asyncio.Condition()
-        if self.limit is not None and self.price is None:
-            raise HarnessError(
-                f"no price is known for the judge {settings.model}, so max_cost_usd cannot be kept",
-                where="judge.max_cost_usd",
-                fix="Remove max_cost_usd, or ask a model that `harness/judge/prices.csv` lists.",
-            )
 
-    @asynccontextmanager
-    async def hold(self, messages: Sequence[Mapping[str, Json]]) -> AsyncIterator[float]:
-        """Reserve the most a call can cost (and yield it), waiting for calls under way when that may be too much.
+def most_tokens(messages: Iterable[Mapping[str, Json]]) -> int:
+    """More tokens than any tokenizer makes of a prompt: it has no more of them than bytes, and some per message."""
+    return sum(len(str(message["content"]).encode()) + _TOKENS_PER_MESSAGE for message in messages)
 
-        Raises:
-            Incomplete: it is too much, whatever the calls under way will cost.
-        """
-        if self.limit is None or self.price is None:
-            yield 0.0
-            return
-        characters = sum(len(str(message["content"])) for message in messages)
-        most = self.price.cost(characters // _CHARS_PER_TOKEN, self.max_tokens)
-        async with self._changed:
-            while self.spent + self._held + most > self.limit:
-                if not self._holders:
-                    raise self._too_much(self.limit, most)
-                await self._changed.wait()
-            self._holders += 1
-            self._held += most
-        try:
-            yield most
-        finally:
-            async with self._changed:
-                self._holders -= 1
-                self._held = self._held - most if self._holders else 0.0
-                self._changed.notify_all()
 
-    def _too_much(self, limit: float, most: float) -> Incomplete:
-        return Incomplete(
-            f"the budget is spent: ${self.spent:.4f} of ${limit:.4f}, and the next call can cost ${most:.4f}",
-            where="judge.max_cost_usd",
-            fix="What was asked is kept. Raise max_cost_usd and run again to ask the rest.",
-        )
+def most_cost(
+    price: Price, settings: JudgeSettings, protocol: Protocol, messages: Sequence[Mapping[str, Json]]
+) -> float:
+    """USD that one verdict can cost at most, all its calls together."""
+    calls = 1 + len(protocol.continuations)
+    begun = most_tokens({"content": text} for text in (protocol.prefix, *protocol.continuations))
+    return calls * price.cost(most_tokens(messages) + begun, longest_reply(settings, protocol))

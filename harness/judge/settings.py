@@ -7,6 +7,8 @@ from pydantic import Field
 from harness.core.settings import Settings, execution
 from harness.judge.protocol import Way
 
+OPENAI_URL = "https://api.openai.com/v1"
+
 
 class ServeSettings(Settings):
     """Serve the judge ourselves: vLLM's OpenAI-compatible server for a model reference, on loopback."""
@@ -31,11 +33,17 @@ class JudgeSettings(Settings):
     constrained to the possible verdicts. expected: the mean of them under the judge's own probabilities."""
     temperature: float = 0.0
     max_tokens: int = Field(2048, ge=1)
+    repeats: int = Field(1, ge=1)
+    """How many verdicts on each answer. Raising it asks only for the further ones."""
     epoch: int = Field(0, ge=0)
     """Raised by --rejudge: asks again although verdicts are recorded."""
+    profile: str | None = execution(None)
+    """What the server takes: a row of `harness/judge/profiles.csv`; by default the first that fits the model's name.
+    What it changes of a request is identity, its name is not."""
     api_key_env: str = execution("OPENAI_API_KEY")
     """Environment variable that holds the key. The key itself appears nowhere."""
     concurrency: int = execution(8, ge=1)
     timeout_s: float = execution(120.0, gt=0)
     retries: int = execution(6, ge=0)
     max_cost_usd: float | None = execution(None, gt=0)
+    """The most this judge may cost, what the ledger holds of it included."""

@@ -1,27 +1,163 @@
-"""What a plan will ask of judges."""
+"""What a plan will ask of judges, and what that will cost."""
 
-from collections import Counter
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from harness.core.canonical import digest
+from harness.bench.api import Answer, Question
+from harness.judge.api import JudgeTask
+from harness.judge.budget import Budgets, Purse, check_priced
+from harness.judge.client import Key
+from harness.judge.identity import request_digest
+from harness.judge.prices import Price, longest_reply, most_cost, price_of
 from harness.plan.build import Evaluated, Plan
+from harness.stages import answer, judge
 from harness.stages import benchmark as glue
+from harness.store.ledger import Call, Ledger
 from harness.store.store import Store
 
+_CHARS_PER_TOKEN = 4
+"""Of English text, under the tokenizers that judges have."""
+_USUAL_ANSWER, _USUAL_REPLY = 300, 250
+"""Tokens of a student's answer that is not there yet, and of a judge's reply where none of this judge is recorded."""
 
-def judge_calls(plan: Plan, store: Store) -> Counter[str]:
-    """Upper bound of the judge calls by stage kind: one per turn of every question not judged yet.
 
-    Calls that the ledger holds from another run are not asked again, so the true number can be lower.
+@dataclass(frozen=True)
+class Estimate:
+    """What one judge is still to be asked."""
+
+    asked: judge.AskedJudge
+    stages: frozenset[str]
+    """Ids of its verdict stages."""
+    verdicts: int
+    """To be asked; what the ledger holds is not asked again."""
+    calls: int
+    """A protocol may need several for a verdict."""
+    prompt_tokens: int
+    """Expected, like `completion_tokens`."""
+    completion_tokens: int
+    most_usd: float | None
+    """What a budget must hold to be enough for certain: a token for every byte of the prompts, every reply at its
+    longest. Answers that are not there yet are taken at four characters for each of `max_new_tokens`."""
+    spent_usd: float
+    """What the recorded verdicts of these stages have cost."""
+
+    @property
+    def price(self) -> Price | None:
+        """None where none is known."""
+        return price_of(self.asked.settings)
+
+    @property
+    def usd(self) -> float | None:
+        """Expected; None where no price is known."""
+        return self.price.cost(self.prompt_tokens, self.completion_tokens) if self.price else None
+
+
+def estimate(plan: Plan, store: Store) -> list[Estimate]:
+    """One row per model judge, in the order of the plan, those with nothing left to ask among them."""
+    groups: dict[str, tuple[judge.AskedJudge, dict[str, Evaluated]]] = {}
+    for evaluated in (e for cell in plan.cells for e in cell.evaluated):
+        if "program" not in evaluated.verdicts.params["judge"]:
+            asked = judge.asked_of(evaluated.verdicts.params, evaluated.verdicts.execution)
+            groups.setdefault(asked.digest, (asked, {}))[1][evaluated.verdicts.id] = evaluated
+    return [_of_judge(asked, list(stages.values()), store) for asked, stages in groups.values()]
+
+
+def _of_judge(asked: judge.AskedJudge, stages: Sequence[Evaluated], store: Store) -> Estimate:
+    """Equal requests are asked once; requests about answers that are not there yet are taken to differ."""
+    done: dict[Key, JudgeTask] = {}
+    known: dict[Key, JudgeTask] = {}
+    usual: list[JudgeTask] = []
+    longest: list[JudgeTask] = []
+    for evaluated in stages:
+        if store.has(evaluated.verdicts.id):
+            done |= _keyed(judge.read_tasks(store.path(evaluated.verdicts.id)))
+        elif store.has(evaluated.answers.id):
+            answers = answer.read(store.path(evaluated.answers.id))
+            known |= _keyed(_tasks(evaluated, asked, answers))
+        else:
+            questions = _questions(evaluated)
+            usual += _tasks(evaluated, asked, [_made_up(q, min(_USUAL_ANSWER, q.max_new_tokens)) for q in questions])
+            longest += _tasks(evaluated, asked, [_made_up(q, q.max_new_tokens) for q in questions])
+    recorded, reply = _recorded(store, asked, done | known)
+    rest = [task for key, task in known.items() if key not in recorded and key not in done]
+    calls = (1 + len(asked.protocol.continuations)) * len([*rest, *usual])
+    price = price_of(asked.settings)
+    most = [most_cost(price, asked.settings, asked.protocol, t.messages) for t in [*rest, *longest]] if price else None
+    return Estimate(
+        asked,
+        frozenset(e.verdicts.id for e in stages),
+        len(rest) + len(usual),
+        calls,
+        sum(_prompt_tokens(asked, task) for task in [*rest, *usual]),
+        math.ceil(reply * calls),
+        None if most is None else sum(most),
+        sum(call.price_usd or 0.0 for call in recorded.values()),
+    )
+
+
+def _recorded(store: Store, asked: judge.AskedJudge, keys: Mapping[Key, JudgeTask]) -> tuple[dict[Key, Call], float]:
+    """What the ledger holds of these, and the usual length of this judge's replies in tokens."""
+    usual: float = min(_USUAL_REPLY, longest_reply(asked.settings, asked.protocol))
+    if not store.ledger.exists():
+        return {}, usual
+    with Ledger(store.ledger) as ledger:
+        for cost in ledger.costs(asked.digest):
+            usual = cost.completion_tokens / cost.calls if cost.completion_tokens else usual
+        return ledger.recorded(asked.digest, keys), usual
+
+
+def _keyed(tasks: Sequence[JudgeTask]) -> dict[Key, JudgeTask]:
+    return {(request_digest(task), task.repeat): task for task in tasks}
+
+
+def _questions(evaluated: Evaluated) -> list[Question]:
+    bench, settings, files = glue.planned(evaluated.answers)
+    return bench.questions(settings, files)
+
+
+def _tasks(evaluated: Evaluated, asked: judge.AskedJudge, answers: Sequence[Answer]) -> list[JudgeTask]:
+    bench, settings, files = glue.planned(evaluated.answers)
+    return judge.repeated(bench.tasks(settings, files, bench.questions(settings, files), answers), asked.settings)
+
+
+def _made_up(question: Question, tokens: int) -> Answer:
+    return Answer(question.id, ("abc " * tokens,) * len(question.turns))
+
+
+def _prompt_tokens(asked: judge.AskedJudge, task: JudgeTask) -> int:
+    """Expected, over all calls for one verdict."""
+    characters = sum(len(message["content"]) for message in task.messages)
+    return (1 + len(asked.protocol.continuations)) * math.ceil(characters / _CHARS_PER_TOKEN)
+
+
+def in_words(rows: Sequence[Estimate]) -> list[str]:
+    """One line per judge that is still to be asked."""
+    return [_line(row) for row in rows if row.verdicts]
+
+
+def _line(row: Estimate) -> str:
+    tokens = f"about {row.prompt_tokens:,} + {row.completion_tokens:,} tokens"
+    settings = row.asked.settings
+    line = (
+        f"judge {settings.model} ({row.asked.protocol.name}): {row.verdicts:,} verdicts, {row.calls:,} calls, {tokens}"
+    )
+    if settings.serve is not None:
+        return f"{line}, served here"
+    if row.price is None or row.most_usd is None:
+        return f"{line}; no price is known for it, so what it costs is not estimated"
+    return f"{line}; about ${row.usd:.2f}, at most ${row.most_usd:.2f} (list price of {row.price.as_of})"
+
+
+def budgets(rows: Sequence[Estimate], limit: float | None) -> Budgets:
+    """The limits of a run; with `limit`, on what all its judges together may cost, verdicts recorded before included.
+
+    Raises:
+        HarnessError: there is a limit, and the price of a judge that is still to be asked is not known.
     """
-    turns: dict[str, int] = {}
-    calls: Counter[str] = Counter()
-    for evaluated in {e.verdicts.id: e for cell in plan.cells for e in cell.evaluated}.values():
-        if glue.by_name(evaluated.benchmark).program is None and not store.has(evaluated.verdicts.id):
-            key = digest(evaluated.answers.identity["params"])
-            turns[key] = turns[key] if key in turns else _turns(evaluated)
-            calls[evaluated.verdicts.kind] += turns[key]
-    return calls
-
-
-def _turns(evaluated: Evaluated) -> int:
-    return sum(len(q.turns) for q in glue.questions_of(evaluated.answers))
+    if limit is None:
+        return Budgets()
+    for row in rows:
+        if row.verdicts:
+            check_priced(row.asked.settings, "--max-cost")
+    return Budgets(Purse(limit, sum(row.spent_usd for row in rows), "--max-cost"))

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from multiprocessing import connection
 
 from harness.core.errors import HarnessError
+from harness.judge.budget import Budgets
 from harness.plan import worker
 from harness.plan.events import Ended, Event, Listener, Started
 from harness.stages.api import Stage
@@ -51,9 +52,18 @@ class _Group:
 
 
 def execute(
-    stages: Mapping[str, Stage], store: Store, *, run: str, jobs: int, gpus: Sequence[str], listen: Listener
+    stages: Mapping[str, Stage],
+    store: Store,
+    *,
+    run: str,
+    jobs: int,
+    gpus: Sequence[str],
+    listen: Listener,
+    budgets: Budgets | None = None,
 ) -> Outcome:
     """Run what is not in the store. On Ctrl-C the workers are stopped and KeyboardInterrupt goes on.
+
+    `budgets` limits what all judges together may cost.
 
     Raises:
         HarnessError: a stage asks for more GPUs than there are.
@@ -64,7 +74,7 @@ def execute(
     if missing:
         _check_gpus(missing.values(), gpus)
         write_orders(store, missing.values())
-        _Scheduler(missing, store, run, jobs, list(gpus), listen, outcome).loop()
+        _Scheduler(missing, store, run, jobs, list(gpus), listen, outcome, budgets or Budgets()).loop()
     outcome.seconds = time.monotonic() - clock
     return outcome
 
@@ -106,10 +116,11 @@ class _Scheduler:
         gpus: list[str],
         listen: Listener,
         outcome: Outcome,
+        budgets: Budgets,
     ) -> None:
         self.pending, self.store, self.run, self.listen, self.outcome = missing, store, run, listen, outcome
         self.waiting_for = {i: {g.id for g in s.inputs.values() if g.id in missing} for i, s in missing.items()}
-        self.slots, self.free_gpus = jobs, gpus
+        self.slots, self.free_gpus, self.budgets = jobs, gpus, budgets
         self.threads = max(1, (os.cpu_count() or 1) // jobs)
         self.groups: list[_Group] = []
         self.busy_until: dict[str, float] = {}
@@ -177,7 +188,8 @@ class _Scheduler:
         self, orders: tuple[Order, ...], sender: "connection.Connection[Event, None]", gpus: tuple[str, ...]
     ) -> Callable[[], None]:
         """Driver stages run in a daemon thread: stopping the driver stops it, and its servers die with the driver."""
-        threading.Thread(target=worker.run_orders, args=(self.store, orders, gpus, sender), daemon=True).start()
+        given = (self.store, orders, gpus, sender, self.budgets)
+        threading.Thread(target=worker.run_orders, args=given, daemon=True).start()
         return lambda: None
 
     def _process(

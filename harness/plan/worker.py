@@ -11,6 +11,7 @@ from multiprocessing import connection, parent_process
 from pathlib import Path
 
 from harness.core.errors import HarnessError
+from harness.judge.budget import Budgets
 from harness.plan.events import Advanced, Ended, Event, Started
 from harness.stages.api import Session
 from harness.stages.runner import Order, run_stage
@@ -49,10 +50,14 @@ def _die_with_parent() -> None:
 
 
 def run_orders(
-    store: Store, orders: Sequence[Order], gpus: Sequence[str], channel: "connection.Connection[Event, None]"
+    store: Store,
+    orders: Sequence[Order],
+    gpus: Sequence[str],
+    channel: "connection.Connection[Event, None]",
+    budgets: Budgets | None = None,
 ) -> None:
     """Run stages in a session of their own; every outcome goes down the channel, a failure stops none of the others."""
-    session = Session(gpus)
+    session = Session(gpus, budgets)
     try:
         for order in orders:
             channel.send(Started(order.id, order.title))

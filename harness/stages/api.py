@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
 from harness.core.canonical import Json, digest
+from harness.judge.budget import Budgets
 from harness.store.store import Store
 
 T = TypeVar("T")
@@ -93,9 +94,11 @@ class Context:
 class Session:
     """What the stages of one process share, loaded once and closed at its end."""
 
-    def __init__(self, gpus: Sequence[str] = ()) -> None:
+    def __init__(self, gpus: Sequence[str] = (), budgets: Budgets | None = None) -> None:
         self.gpus = tuple(gpus)
         """The GPUs this session may use."""
+        self.budgets = budgets or Budgets()
+        """What judges may cost; shared by all sessions of a run."""
         self._loaded: dict[str, Any] = {}
         self._stack = contextlib.ExitStack()
 

@@ -58,11 +58,10 @@ def questions(ctx: Context) -> list[Question]:
     return bench.questions(settings, files)
 
 
-def questions_of(stage: Stage) -> list[Question]:
-    """The questions of the benchmark that a planned stage is about."""
+def planned(stage: Stage) -> Loaded:
+    """The benchmark that a planned stage is about, its settings and its files."""
     places = {name: given.path for name, given in stage.inputs.items() if given.path is not None}
-    bench, settings, files = _load(stage.params["benchmark"], stage.execution["benchmark"], places)
-    return bench.questions(settings, files)
+    return _load(stage.params["benchmark"], stage.execution["benchmark"], places)
 
 
 def _load(name: str, settings: Json, places: Mapping[str, Path]) -> Loaded:

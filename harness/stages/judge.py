@@ -1,17 +1,20 @@
 """A judge turns a benchmark's answers into verdicts: a snapshot of ledger rows, or a program's results."""
 
 import json
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from harness.core.canonical import Json, digest
 from harness.core.lines import read_lines, write_lines
 from harness.core.settings import identity
+from harness.judge import calibration_record
 from harness.judge.api import JudgeTask, Verdict
 from harness.judge.client import ask_blocking, unrecorded
 from harness.judge.identity import judge_digest
+from harness.judge.profiles import check_profile, profile_of
 from harness.judge.program import run_program
-from harness.judge.protocol import find_protocol
+from harness.judge.protocol import Protocol, find_protocol
 from harness.judge.server import Server, serve
 from harness.judge.settings import JudgeSettings, ServeSettings
 from harness.stages import answer
@@ -19,6 +22,7 @@ from harness.stages import benchmark as glue
 from harness.stages.api import Context, Kind, Stage
 from harness.stages.model import Weights
 from harness.store.ledger import Ledger
+from harness.store.store import Store
 
 
 def program_stage(bench: glue.Asked, answers: Stage) -> Stage:
@@ -31,15 +35,24 @@ def model_stage(bench: glue.Asked, answers: Stage, settings: JudgeSettings, serv
     """The stage in which a model judges: at an endpoint, or `served` here.
 
     A judge that we serve takes a job slot (and GPUs); one at an endpoint only waits for the network.
+
+    Raises:
+        HarnessError: the benchmark's verdicts cannot be had from this judge in this way.
     """
     protocol = find_protocol(bench.form, settings.protocol)
-    judge: dict[str, Json] = identity(settings) | {
-        "form": bench.form,
-        "protocol": protocol.name,
-        "protocol_version": protocol.version,
-        "prompts": _prompt_set(bench),
-        "part": served.part if served else "",
-    }
+    check_profile(settings, protocol)
+    changed = profile_of(settings).changes()
+    judge: dict[str, Json] = (
+        identity(settings)
+        | changed
+        | {
+            "form": bench.form,
+            "protocol": protocol.name,
+            "protocol_version": protocol.version,
+            "prompts": _prompt_set(bench),
+            "part": served.part if served else "",
+        }
+    )
     params = {**bench.params, "judge": judge}
     execution: dict[str, Json] = {"judge": settings.model_dump(mode="json")}
     if served is None:
@@ -81,17 +94,27 @@ def _stage(
     )
 
 
-def describe(stage: Stage) -> dict[str, Json]:
+def describe(stage: Stage, store: Store) -> dict[str, Json]:
     """What a report says of the judge behind a verdict stage.
 
-    `calibrated` is true only of a judge that needs no calibration (a program) until a calibration says more.
+    `calibrated` is true of a program, which needs no calibration, and of a judge whose calibration is in the store;
+    `uninformative` of one that its calibration found to be of no use.
     """
     judge = stage.params["judge"]
     if "program" in judge:
         name = f"program:{judge['program']}"
         return {"judge": name, "protocol": "program", "calibrated": True, "note": "checked by a program"}
-    note = "no calibration on record: compare rows with each other, not with published scores"
-    return {"judge": judge["model"], "protocol": judge["protocol"], "calibrated": False, "note": note}
+    facts = {"judge": judge["model"], "protocol": judge["protocol"]}
+    known = calibration_record.find(calibrations(store), asked_of(stage.params, stage.execution).digest)
+    if known is None:
+        note = "no calibration on record: compare rows with each other, not with published scores"
+        return facts | {"calibrated": False, "note": note}
+    return facts | {"calibrated": True, "uninformative": not known.informative, "note": known.note}
+
+
+def calibrations(store: Store) -> Path:
+    """The folder of the store's calibration records."""
+    return store.root / "calibrations"
 
 
 def read_verdicts(folder: Path) -> list[Verdict]:
@@ -113,29 +136,51 @@ def _run(ctx: Context) -> None:
         assert bench.program is not None, "planned as a program judge"
         verdicts = run_program(bench.program, tasks, model=f"program:{bench.name}")
     else:
-        verdicts = _ask_model(ctx, tasks)
+        asked = asked_of(ctx.params, ctx.execution)
+        tasks = repeated(tasks, asked.settings)
+        verdicts = _ask_model(ctx, tasks, asked)
     write_lines(ctx.out / "tasks.jsonl", (asdict(task) for task in tasks))
     write_lines(ctx.out / "verdicts.jsonl", (asdict(verdict) for verdict in verdicts))
 
 
-def _ask_model(ctx: Context, tasks: list[JudgeTask]) -> list[Verdict]:
-    settings = JudgeSettings.model_validate_json(json.dumps(ctx.execution["judge"]))
-    asked = ctx.params["judge"]
-    protocol = find_protocol(asked["form"], settings.protocol)
-    judge = judge_digest(settings, protocol, prompts=asked["prompts"], weights=ctx.execution.get("weights"))
+@dataclass(frozen=True)
+class AskedJudge:
+    """The model judge of a stage."""
+
+    settings: JudgeSettings
+    protocol: Protocol
+    digest: str
+    """Its part of the ledger's key."""
+
+
+def asked_of(params: Mapping[str, Json], execution: Mapping[str, Json]) -> AskedJudge:
+    """The model judge of a stage, planned or running."""
+    settings = JudgeSettings.model_validate_json(json.dumps(execution["judge"]))
+    protocol = find_protocol(params["judge"]["form"], settings.protocol)
+    prompts, weights = params["judge"]["prompts"], execution.get("weights")
+    return AskedJudge(settings, protocol, judge_digest(settings, protocol, prompts=prompts, weights=weights))
+
+
+def repeated(tasks: Sequence[JudgeTask], settings: JudgeSettings) -> list[JudgeTask]:
+    """Each task as often as the settings want a verdict on it."""
+    return [replace(task, repeat=k) for task in tasks for k in range(settings.repeats)]
+
+
+def _ask_model(ctx: Context, tasks: list[JudgeTask], asked: AskedJudge) -> list[Verdict]:
     with Ledger(ctx.store.ledger) as ledger:
         server = None
-        if settings.serve is not None and unrecorded(tasks, judge, ledger):
-            server = _server(ctx, settings.serve)
+        if asked.settings.serve is not None and unrecorded(tasks, asked.digest, ledger):
+            server = _server(ctx, asked.settings.serve)
         return ask_blocking(
             tasks,
-            settings,
-            protocol,
-            judge_digest=judge,
+            asked.settings,
+            asked.protocol,
+            judge_digest=asked.digest,
             ledger=ledger,
             progress=ctx.progress,
             base_url=server.base_url if server else None,
             api_key=server.api_key if server else None,
+            budgets=ctx.session.budgets,
         )
 
 
@@ -146,4 +191,4 @@ def _server(ctx: Context, settings: ServeSettings) -> Server:
     return ctx.session.get("server", lambda: serve(folder, settings, log, ctx.session.gpus))
 
 
-KIND = Kind("judge", 2, _run)
+KIND = Kind("judge", 3, _run)

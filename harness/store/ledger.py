@@ -139,27 +139,29 @@ class Ledger:
 
     def begin(self, judge: str, request: str, repeat: int) -> int:
         """Write down that a call is under way; the number names it in `record` and `forget`."""
-        process = (os.getpid(), psutil.Process().create_time(), socket.gethostname())
-        with self._transaction() as db:
-            columns = "judge, request, repeat, pid, process_started, host, asked_at"
-            done = db.execute(
-                f"INSERT INTO in_flight ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
-                (judge, request, repeat, *process, _now()),
-            )
-        return int(done.lastrowid or 0)
+        return self.write(begin=[(judge, request, repeat)])[0]
 
     def record(self, call: Call, begun: int) -> None:
         """Keep a reply and end its call. A reply that another process recorded meanwhile stays."""
-        row = (*astuple(call)[:-1], _now())
-        marks = ", ".join("?" * len(row))
-        with self._transaction() as db:
-            db.execute(f"INSERT OR IGNORE INTO judge_calls ({_columns(Call)}) VALUES ({marks})", row)  # noqa: S608
-            db.execute("DELETE FROM in_flight WHERE id = ?", (begun,))
+        self.write(end=[(call, begun)])
 
     def forget(self, begun: int) -> None:
         """End a call that brought no reply."""
+        self.write(end=[(None, begun)])
+
+    def write(
+        self, begin: Sequence[tuple[str, str, int]] = (), end: Sequence[tuple[Call | None, int]] = ()
+    ) -> list[int]:
+        """`begin`, `record` and `forget` (a reply of None) for many calls with one wait for the disk."""
+        process = (os.getpid(), psutil.Process().create_time(), socket.gethostname())
+        marks = ", ".join("?" * len(fields(Call)))
+        record = f"INSERT OR IGNORE INTO judge_calls ({_columns(Call)}) VALUES ({marks})"  # noqa: S608
+        columns = "judge, request, repeat, pid, process_started, host, asked_at"
+        started = f"INSERT INTO in_flight ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
         with self._transaction() as db:
-            db.execute("DELETE FROM in_flight WHERE id = ?", (begun,))
+            db.executemany(record, [(*astuple(call)[:-1], _now()) for call, _ in end if call is not None])
+            db.executemany("DELETE FROM in_flight WHERE id = ?", [(begun,) for _, begun in end])
+            return [db.execute(started, (*key, *process, _now())).lastrowid or 0 for key in begin]
 
     def interrupted(self) -> list[InFlight]:
         """Calls that were under way when their process died: possibly paid twice when they are asked again."""

@@ -1,7 +1,6 @@
 """`harness run` on a judged benchmark, against a stand-in for the judge's endpoint: good days, bad days, kills."""
 
 import asyncio
-import json
 import os
 import shutil
 import signal
@@ -220,5 +219,3 @@ def test_a_broken_question_line_is_named(folder: Path, judge: Judge) -> None:
     assert "Mend or remove this line." in done.stderr
     assert "Traceback" not in done.stderr
     assert judge.asked == []
-    run = json.loads((folder / "results/runs/judged/run.json").read_text())
-    assert "question.jsonl" in run["cells"][0]["failed"]
