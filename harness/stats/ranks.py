@@ -1,0 +1,106 @@
+"""How well a prediction ranks what was then measured: rank correlations, pairwise accuracy, the top pick.
+
+Everything here is a function of `sign(a_i - a_j)` over pairs of items, so ties need no special case: tied values share
+their mean rank (Spearman), leave tau-b's denominator (Kendall), and a tie in the prediction earns half credit (pairwise
+accuracy). All functions work on the last axis and broadcast over leading ones, so that a bootstrap is one call:
+either many predictions (R, n), or many `weights` (R, n), the number of times that each item was drawn. A drawn twin is
+a tie in both and says nothing. Values must be finite. An undefined result (a constant ranking) is NaN.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from harness.stats.spread import Floats
+
+
+def spearman(predicted: ArrayLike, outcome: ArrayLike, weights: ArrayLike | None = None) -> Floats:
+    """Spearman's rank correlation, tied values at their mean rank: (..., n), (..., n) -> (...)."""
+    w = _weights(outcome, weights)
+    x, y = _centred_ranks(predicted, w), _centred_ranks(outcome, w)
+    return _ratio((w * x * y).sum(-1), np.sqrt((w * x * x).sum(-1) * (w * y * y).sum(-1)))
+
+
+def kendall(predicted: ArrayLike, outcome: ArrayLike, weights: ArrayLike | None = None) -> Floats:
+    """Kendall's tau-b: (..., n), (..., n) -> (...)."""
+    w = _weights(outcome, weights)
+    x, y = _signs(predicted), _signs(outcome)
+    return _ratio(_over_pairs(x * y, w), np.sqrt(_over_pairs(x * x, w) * _over_pairs(y * y, w)))
+
+
+def partial_spearman(
+    predicted: ArrayLike, outcome: ArrayLike, control: ArrayLike, weights: ArrayLike | None = None
+) -> Floats:
+    """Spearman's correlation with what both share with the ranks of `control` taken out; NaN where that is all."""
+    xy, xz, yz = (
+        spearman(a, b, _weights(outcome, weights))
+        for a, b in ((predicted, outcome), (predicted, control), (outcome, control))
+    )
+    left = (1 - xz**2) * (1 - yz**2)
+    return _ratio(xy - xz * yz, np.sqrt(np.where(left > 1e-12, left, 0.0)))
+
+
+def pairwise_accuracy(
+    predicted: ArrayLike, outcome: ArrayLike, weights: ArrayLike | None = None, groups: ArrayLike | None = None
+) -> Floats:
+    """The share of pairs with different outcomes that are put in the right order, in [0, 1].
+
+    Half credit for a pair that the prediction ties (Harrell's concordance index). A pair with equal outcomes has no
+    right order and is not counted. With `groups` (n,) only pairs inside a group count.
+    """
+    w = _weights(outcome, weights)
+    x, y = _signs(predicted), _signs(outcome)
+    inside = 1.0 if groups is None else np.equal.outer(np.asarray(groups), np.asarray(groups)).astype(np.float64)
+    return (1 + _ratio(_over_pairs(x * y * inside, w), _over_pairs(y * y * inside, w))) / 2
+
+
+def top_1(predicted: ArrayLike, outcome: ArrayLike, weights: ArrayLike | None = None) -> Floats:
+    """The chance that the item predicted best is (one of) the best, a tie in the prediction broken at random."""
+    y, drawn = np.asarray(outcome, dtype=np.float64), _weights(outcome, weights) > 0
+    best = np.where(drawn, y, -np.inf).max(-1, keepdims=True)
+    return np.asarray((_pick(predicted, drawn) * (y == best)).sum(-1), dtype=np.float64)
+
+
+def regret_at_1(predicted: ArrayLike, outcome: ArrayLike, weights: ArrayLike | None = None) -> Floats:
+    """The best outcome minus that of the item predicted best, in the outcome's unit (GRACE, arXiv 2511.02833).
+
+    A tie in the prediction is broken at random: the mean over the tied items.
+    """
+    y, drawn = np.asarray(outcome, dtype=np.float64), _weights(outcome, weights) > 0
+    best = np.where(drawn, y, -np.inf).max(-1)
+    return np.asarray(best - (_pick(predicted, drawn) * y).sum(-1), dtype=np.float64)
+
+
+def draw_weights(n: int, resamples: int, seed: int) -> Floats:
+    """(resamples, n) how often each of n items is drawn when n are drawn with replacement."""
+    draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
+    return draws.astype(np.float64)
+
+
+def _weights(like: ArrayLike, weights: ArrayLike | None) -> Floats:
+    return np.ones(np.shape(like)[-1]) if weights is None else np.asarray(weights, dtype=np.float64)
+
+
+def _signs(values: ArrayLike) -> Floats:
+    v = np.asarray(values, dtype=np.float64)
+    return np.asarray(np.sign(v[..., :, None] - v[..., None, :]), dtype=np.float64)
+
+
+def _over_pairs(matrix: Floats, w: Floats) -> Floats:
+    return np.asarray(np.einsum("...i,...ij,...j->...", w, matrix, w), dtype=np.float64)
+
+
+def _centred_ranks(values: ArrayLike, w: Floats) -> Floats:
+    """Twice the distance of each item's (mid)rank from the mean rank."""
+    return np.asarray(np.einsum("...ij,...j->...i", _signs(values), w), dtype=np.float64)
+
+
+def _pick(predicted: ArrayLike, drawn: NDArray[np.bool_]) -> Floats:
+    """(..., n) the chance of being picked."""
+    x = np.where(drawn, np.asarray(predicted, dtype=np.float64), -np.inf)
+    first = x == x.max(-1, keepdims=True)
+    return np.asarray(first / first.sum(-1, keepdims=True), dtype=np.float64)
+
+
+def _ratio(top: Floats, bottom: Floats) -> Floats:
+    undefined = np.full(np.broadcast_shapes(np.shape(top), np.shape(bottom)), np.nan)
+    return np.asarray(np.divide(top, bottom, out=undefined, where=bottom > 0), dtype=np.float64)

@@ -1,0 +1,151 @@
+"""What validation reads, as arrays over student bases (S) and teachers (T); what is missing is NaN."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from harness.core.errors import HarnessError
+from harness.stats.spread import Floats
+
+BASELINES = ("random", "size", "length", "strength", "reward", "leave_one_student_out")
+"""What every score is held against. `random` is not a predictor: validation works out what chance gives."""
+
+_META = {"size": "size_b", "length": "length", "strength": "strength"}
+"""Which column of `meta` a baseline ranks by, the larger the better."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What students achieved, and what is known of their teachers."""
+
+    students: list[str]
+    teachers: list[str]
+    outcome: Floats
+    """(S, T) mean over seeds; NaN where no run of this pair has a value."""
+    family: list[str]
+    """(T,) a teacher without one is a family of its own."""
+    length: Floats
+    """(S, T) mean length of the teacher's responses, the control variable."""
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A number per (student base, teacher), turned so that higher means a better teacher."""
+
+    name: str
+    values: Floats
+    """(S, T)"""
+    resamples: Floats | None = None
+    """(R, S, T) the same number on R resamples of the prompts."""
+    absent: str = ""
+    """Why there are no values at all."""
+
+
+def read(scores: pd.DataFrame, outcomes: pd.DataFrame, meta: pd.DataFrame) -> tuple[Facts, list[Predictor]]:
+    """What is known, and all predictors: the scores in their given order, then the baselines that are not among them.
+
+    Raises:
+        HarnessError: a column is missing, a row is there twice, a value is infinite, or a direction is unknown.
+    """
+    keys = ["student", "teacher"]
+    check_table(scores, "scores", [*keys, "score", "value", "direction"], [*keys, "score"])
+    check_table(outcomes, "outcomes", [*keys, "value"], [*keys, *(["seed"] if "seed" in outcomes else [])])
+    check_table(meta, "meta", ["teacher"], ["teacher"])
+    taken = {"random", "leave_one_student_out"} & set(scores["score"])
+    if taken:
+        raise HarnessError(f"a score named {taken.pop()}", where="scores", fix="That is a baseline's name: rename it.")
+    students = list(dict.fromkeys([*outcomes["student"], *scores["student"]]))
+    teachers = list(dict.fromkeys([*meta["teacher"], *outcomes["teacher"], *scores["teacher"]]))
+    outcome = _grid(outcomes.groupby(keys)["value"].mean().reset_index(), students, teachers)
+    predictors = [_predictor(str(name), rows, students, teachers) for name, rows in scores.groupby("score", sort=False)]
+    given = {p.name: p for p in predictors}
+    baselines = [given.get(n) or _baseline(n, outcome, meta, students, teachers) for n in BASELINES if n != "random"]
+    length = next(b for b in baselines if b.name == "length")
+    from_meta = _baseline("length", outcome, meta, students, teachers)
+    facts = Facts(
+        students,
+        teachers,
+        outcome,
+        _families(meta, teachers),
+        # One teacher-level length where it is known; the sign of a control variable has no effect.
+        length.values if from_meta.absent else from_meta.values,
+    )
+    return facts, [*predictors, *(b for b in baselines if b.name not in given)]
+
+
+def check_table(frame: pd.DataFrame, name: str, columns: Sequence[str], key: Sequence[str]) -> None:
+    """Refuse a missing column, a row that is there twice, an infinite number."""
+    lacking = [c for c in columns if c not in frame]
+    if lacking:
+        raise HarnessError(f"no column {', '.join(lacking)}", where=name, fix=f"Columns needed: {', '.join(columns)}.")
+    twice = frame[frame.duplicated(list(key))]
+    if len(twice):
+        row = ", ".join(f"{k} {twice.iloc[0][k]}" for k in key)
+        raise HarnessError(f"{row} is there twice", where=name, fix=f"One row per {', '.join(key)}.")
+    for column in {"value", *_META.values()} & set(frame):
+        if np.isinf(frame[column].to_numpy(dtype=np.float64, na_value=np.nan)).any():
+            raise HarnessError(f"an infinite {column}", where=name, fix="Leave a value that could not be had empty.")
+
+
+def _grid(rows: pd.DataFrame, students: list[str], teachers: list[str]) -> Floats:
+    """(S, T) from the columns student, teacher and value."""
+    table = rows.pivot(index="student", columns="teacher", values="value").reindex(index=students, columns=teachers)
+    return table.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _predictor(name: str, rows: pd.DataFrame, students: list[str], teachers: list[str]) -> Predictor:
+    directions = set(rows["direction"])
+    if len(directions) != 1 or not directions <= {"higher", "lower"}:
+        raise HarnessError(
+            f"direction {', '.join(sorted(map(str, directions)))}",
+            where=f"score {name}",
+            fix="One direction per score: 'higher' or 'lower', where the better teacher lies.",
+        )
+    sign = 1.0 if directions == {"higher"} else -1.0
+    return Predictor(name, sign * _grid(rows, students, teachers), _resamples(name, rows, sign, students, teachers))
+
+
+def _resamples(name: str, rows: pd.DataFrame, sign: float, students: list[str], teachers: list[str]) -> Floats | None:
+    if "resamples" not in rows:
+        return None
+    drawn = rows[rows["resamples"].notna()]
+    counts = {len(d) for d in drawn["resamples"]}
+    if not counts:
+        return None
+    if len(counts) > 1:
+        raise HarnessError(
+            f"{min(counts)} resamples for one teacher and {max(counts)} for another",
+            where=f"score {name}",
+            fix="Draw the same prompts for all teachers of a student base.",
+        )
+    out = np.full((counts.pop(), len(students), len(teachers)), np.nan)
+    for row in drawn.itertuples():
+        out[:, students.index(str(row.student)), teachers.index(str(row.teacher))] = np.asarray(row.resamples) * sign
+    return out
+
+
+def _baseline(name: str, outcome: Floats, meta: pd.DataFrame, students: list[str], teachers: list[str]) -> Predictor:
+    nothing = np.full(outcome.shape, np.nan)
+    if name == "leave_one_student_out":
+        return Predictor(name, _others(outcome), absent="" if len(students) > 1 else "needs a second student base")
+    column = _META.get(name)
+    if column is None:
+        return Predictor(name, nothing, absent=f"no score named {name}")
+    if column not in meta or meta[column].isna().all():
+        return Predictor(name, nothing, absent=f"no {column} of any teacher")
+    known = meta.set_index("teacher")[column].reindex(teachers).to_numpy(dtype=np.float64, na_value=np.nan)
+    return Predictor(name, np.broadcast_to(known, outcome.shape).copy())
+
+
+def _others(outcome: Floats) -> Floats:
+    """(S, T) each teacher's mean outcome on the other bases, where it has one on all of them: bases differ in level."""
+    if len(outcome) < 2:
+        return np.full(outcome.shape, np.nan)
+    return np.stack([np.delete(outcome, s, axis=0).mean(axis=0) for s in range(len(outcome))])
+
+
+def _families(meta: pd.DataFrame, teachers: Sequence[str]) -> list[str]:
+    known = meta.set_index("teacher")["family"].dropna().to_dict() if "family" in meta else {}
+    return [f"family {known[t]}" if t in known else f"teacher {t}" for t in teachers]
