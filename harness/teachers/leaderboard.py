@@ -1,7 +1,9 @@
 """The leaderboard: every score of every teacher for every student base, with its interval and the rank's.
 
 Intervals are the 2.5 % and 97.5 % percentiles of the paired bootstrap over prompts. They say how far other prompts
-would have moved a score or a rank, not how well the score predicts a student: that is validation.
+would have moved a score or a rank, not how well the score predicts a student: that is validation. Where teachers are
+close, resampled ranks lie nearer to the middle than the observed one, so a first rank may stand at the edge of its
+interval.
 """
 
 import warnings

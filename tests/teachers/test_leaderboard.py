@@ -267,8 +267,10 @@ def test_all_unscored_is_a_table_of_nulls() -> None:
 
 
 def test_no_rows_no_board() -> None:
-    assert leaderboard(random_parts(2, 3).iloc[:0], ALL).empty
-    assert counts(random_parts(2, 3).iloc[:0]).empty
+    for nothing in (random_parts(2, 3).iloc[:0], pd.DataFrame(columns=["student", "teacher", "id"])):
+        assert list(leaderboard(nothing, ALL).columns) == list(COLUMNS)
+        assert leaderboard(nothing, ALL).empty
+        assert counts(nothing).empty
 
 
 def test_doubled_responses_and_a_base_called_overall_are_refused() -> None:
