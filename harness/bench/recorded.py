@@ -1,17 +1,23 @@
 """Recorded verdicts of known judges on stored answers: what a judge of ours is calibrated against."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.bench import _arena_hard_files as arena
 from harness.bench import _mt_bench_files as fastchat
+from harness.bench._mt_bench_pairs import read_model
 from harness.bench.api import Answer
+from harness.bench.arena_hard import ArenaHardSettings
 from harness.bench.mt_bench import MTBenchSettings
+from harness.bench.mt_bench_pairwise import MTBenchPairwiseSettings
 from harness.core.errors import HarnessError
 from harness.core.settings import Settings
+from harness.judge.forms.arena import battles
 
 Unit = tuple[str, int]
 """(item, turn)."""
+Verdicts = Mapping[Unit, float]
 
 
 @dataclass(frozen=True)
@@ -20,8 +26,8 @@ class RecordedModel:
 
     name: str
     answers: tuple[Answer, ...]
-    verdicts: Mapping[Unit, float]
-    """Repeats averaged; units whose recorded verdict failed are left out."""
+    verdicts: Verdicts
+    """Repeats averaged; of pairs, the model's share of the win. Units whose recorded verdict failed are left out."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,8 @@ class Recorded:
     models: tuple[RecordedModel, ...]
     files: tuple[Path, ...]
     """Where they were read."""
+    share: Callable[[float], float] | None = None
+    """Of pairs: a verdict's value -> the first shown answer's share of the win. None for ratings."""
 
     def only(self, questions: int | None) -> "Recorded":
         """So many of the questions, evenly over their order; all by default."""
@@ -50,7 +58,7 @@ def _only(model: RecordedModel, kept: set[str]) -> RecordedModel:
     return RecordedModel(model.name, answers, {unit: v for unit, v in model.verdicts.items() if unit[0] in kept})
 
 
-def mt_bench(settings: Settings, folder: Path | None, reference: str) -> Recorded:
+def mt_bench(settings: Settings, folder: Path | None, reference: str | None) -> Recorded:
     """FastChat's `model_answer/*.jsonl` and `model_judgment/REFERENCE_single.jsonl`, by default beside the questions.
 
     Raises:
@@ -58,44 +66,132 @@ def mt_bench(settings: Settings, folder: Path | None, reference: str) -> Recorde
             verdict is on an answer that is there.
     """
     assert isinstance(settings, MTBenchSettings)
-    folder = folder or settings.data
+    folder, reference = folder or settings.data, reference or "gpt-4"
+    ratings, answers, files = _fastchat(settings, folder, reference)
+    whole = settings.model_copy(update={"questions": None, "categories": ()})
+    return Recorded(reference, whole, _models(answers, ratings, folder), files)
+
+
+def mt_bench_pairwise(settings: Settings, folder: Path | None, reference: str | None) -> Recorded:
+    """Which of a model's answer and the baseline's has the higher recorded rating; an equal one is a tie.
+
+    The files are those of `mt_bench`, with ratings of the baseline among them.
+
+    Raises:
+        HarnessError: as `mt_bench`; the baseline has no recorded ratings.
+    """
+    assert isinstance(settings, MTBenchPairwiseSettings)
+    folder, reference = folder or settings.data, reference or "gpt-4"
+    ratings, answers, files = _fastchat(settings, folder, reference)
+    baseline = read_model(settings.baseline)
+    if baseline not in ratings:
+        raise HarnessError(
+            f"holds no ratings of the baseline {baseline}",
+            where=str(folder),
+            fix=f"Choose a `baseline` that has them: {', '.join(ratings)}.",
+        )
+    theirs = ratings.pop(baseline)
+    shares = {
+        model: {unit: _share(value, theirs[unit]) for unit, value in own.items() if unit in theirs}
+        for model, own in ratings.items()
+    }
+    whole = settings.model_copy(update={"questions": None, "categories": ()})
+    return Recorded(f"{reference}'s ratings", whole, _models(answers, shares, folder), files, float)
+
+
+def arena_hard(settings: Settings, folder: Path | None, reference: str | None) -> Recorded:
+    """arena-hard-auto's `model_answer/MODEL.jsonl` and `model_judgment/REFERENCE/MODEL.jsonl`.
+
+    Raises:
+        HarnessError: as `mt_bench`.
+    """
+    assert isinstance(settings, ArenaHardSettings)
+    folder, reference = folder or settings.data, reference or "gpt-4-1106-preview"
+    judgments = sorted((folder / "model_judgment" / reference).glob("*.jsonl"))
+    known = {q.id for q in arena.read_questions(settings.data / "question.jsonl")}
+    shares: dict[str, dict[Unit, list[float]]] = {}
+    for game in arena.read_games(judgments):
+        v = game.verdict
+        if v.item not in known:
+            raise _other_question(f"question {v.item}", game.where, settings.data)
+        if v.value is not None:
+            first = battles(v.value)[0]
+            units = shares.setdefault(game.model, {})
+            units.setdefault((v.item, v.turn), []).append(first if v.variant == "ab" else 1 - first)
+    places = {model: folder / "model_answer" / f"{model}.jsonl" for model in shares}
+    answers = {model: _arena_answers(path) for model, path in places.items() if path.exists()}
+    models = _models(answers, {model: _averaged(own) for model, own in shares.items()}, folder)
+    files = (*judgments, *(places[model.name] for model in models))
+    whole = settings.model_copy(update={"questions": None})
+    return Recorded(reference, whole, models, files, lambda value: battles(value)[0])
+
+
+def _arena_answers(path: Path) -> list[Answer]:
+    return [Answer(item, (text,)) for item, text in arena.read_answers(path).items()]
+
+
+def _fastchat(
+    settings: MTBenchSettings, folder: Path, reference: str
+) -> tuple[dict[str, Verdicts], dict[str, list[Answer]], tuple[Path, ...]]:
+    """Ratings and answers by model, and the files that hold them."""
     judgments = folder / "model_judgment" / f"{reference}_single.jsonl"
     turns = {q.id: len(q.turns) for q in fastchat.read_questions(settings.data / "question.jsonl")}
-    verdicts: dict[str, dict[Unit, list[float]]] = {}
+    ratings: dict[str, dict[Unit, list[float]]] = {}
     for row in fastchat.read_judgments([judgments]):
         v = row.verdict
         if v.turn > turns.get(v.item, 0):
-            raise HarnessError(
-                f"judges question {v.item}, turn {v.turn}, which is not in {settings.data / 'question.jsonl'}",
-                where=row.where,
-                fix="Give the verdicts that belong to these questions (--recorded).",
-            )
+            raise _other_question(f"question {v.item}, turn {v.turn}", row.where, settings.data)
         if v.value is not None:
-            verdicts.setdefault(row.model, {}).setdefault((v.item, v.turn), []).append(v.value)
-    files = sorted((folder / "model_answer").glob("*.jsonl"))
-    models = [_model(path.stem, fastchat.read_answers(path), verdicts.get(path.stem, {})) for path in files]
-    found = tuple(model for model in models if model.verdicts)
-    if not found:
-        judged = ", ".join(verdicts) or "no model"
-        answered = ", ".join(path.stem for path in files) or "no model"
+            ratings.setdefault(row.model, {}).setdefault((v.item, v.turn), []).append(v.value)
+    places = sorted((folder / "model_answer").glob("*.jsonl"))
+    answers = {path.stem: fastchat.read_answers(path) for path in places}
+    files = (judgments, *(path for path in places if path.stem in ratings))
+    return {model: _averaged(own) for model, own in ratings.items()}, answers, files
+
+
+def _other_question(which: str, where: str, data: Path) -> HarnessError:
+    return HarnessError(
+        f"judges {which}, which is not in {data / 'question.jsonl'}",
+        where=where,
+        fix="Give the verdicts that belong to these questions (--recorded).",
+    )
+
+
+def _averaged(values: Mapping[Unit, Sequence[float]]) -> Verdicts:
+    return {unit: sum(own) / len(own) for unit, own in values.items()}
+
+
+def _share(value: float, other: float) -> float:
+    return 0.5 if value == other else float(value > other)
+
+
+def _models(
+    answers: Mapping[str, Iterable[Answer]], verdicts: Mapping[str, Verdicts], folder: Path
+) -> tuple[RecordedModel, ...]:
+    """What has both an answer and a verdict; an error where nothing has."""
+    found = [_model(name, own, verdicts.get(name, {})) for name, own in answers.items()]
+    models = tuple(model for model in found if model.verdicts)
+    if not models:
+        judged, answered = (", ".join(names) or "no model" for names in (verdicts, answers))
         raise HarnessError(
             f"holds verdicts on {judged} and answers of {answered}: none on an answer that is there",
             where=str(folder),
-            fix="model_answer/MODEL.jsonl must be named as `model` in the verdicts' lines.",
+            fix="model_answer/MODEL.jsonl must be named as the model is in the verdicts.",
         )
-    whole = settings.model_copy(update={"questions": None, "categories": ()})
-    return Recorded(reference, whole, found, (judgments, *(p for p in files if p.stem in verdicts)))
+    return models
 
 
-def _model(name: str, answers: Sequence[Answer], verdicts: Mapping[Unit, Sequence[float]]) -> RecordedModel:
-    """Only what has both an answer and a verdict."""
+def _model(name: str, answers: Iterable[Answer], verdicts: Verdicts) -> RecordedModel:
     judged = {item for item, _ in verdicts}
     kept = tuple(a for a in answers if a.id in judged)
-    answered = {(a.id, t) for a in kept for t in range(1, len(a.turns) + 1) if a.turns[t - 1] is not None}
-    means = {unit: sum(values) / len(values) for unit, values in verdicts.items() if unit in answered}
-    return RecordedModel(name, kept, means)
+    answered = {(a.id, t) for a in kept for t, text in enumerate(a.turns, 1) if text is not None}
+    return RecordedModel(name, kept, {unit: value for unit, value in verdicts.items() if unit in answered})
 
 
-Reader = Callable[[Settings, Path | None, str], Recorded]
-READERS: Mapping[str, Reader] = {"mt_bench": mt_bench}
+Reader = Callable[[Settings, Path | None, str | None], Recorded]
+READERS: Mapping[str, Reader] = {
+    "mt_bench": mt_bench,
+    "mt_bench_pairwise": mt_bench_pairwise,
+    "arena_hard": arena_hard,
+}
 """By benchmark."""

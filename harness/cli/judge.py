@@ -23,12 +23,14 @@ def calibrate(
     set_: Sets = None,
     benchmark: Annotated[
         list[str] | None,
-        typer.Option(help="mt_bench; may be given more than once. All of the recipe's by default.", metavar="NAME"),
+        typer.Option(help="May be given more than once; all of the recipe's by default.", metavar="NAME"),
     ] = None,
     recorded: Annotated[
         Path | None, typer.Option(help="Where answers and verdicts lie; the benchmark's own folder by default.")
     ] = None,
-    reference: Annotated[str, typer.Option(help="Whose recorded verdicts.")] = "gpt-4",
+    reference: Annotated[
+        str | None, typer.Option(help="Whose recorded verdicts; the benchmark's customary judge by default.")
+    ] = None,
     questions: Annotated[
         int | None, typer.Option(min=1, help="Only so many questions, evenly over the benchmark.")
     ] = None,
@@ -51,6 +53,7 @@ def calibrate(
     from harness.judge.calibration_record import write
     from harness.plan import calibrate as plan
     from harness.plan.build import build
+    from harness.plan.calibration import measure, rows
     from harness.plan.execute import execute
     from harness.plan.machine import visible_gpus
     from harness.recipe.load import load
@@ -66,11 +69,11 @@ def calibrate(
         outcome = execute(stages, store, run="calibrate", jobs=1, gpus=visible_gpus(), listen=listen)
     if outcome.failed:
         raise HarnessError("a judge did not finish", fix="Mend the cause and run again: its verdicts are kept.")
-    found = [plan.measure(case, store) for case in cases]
+    found = [measure(case, store) for case in cases]
     for one in found:
         for folder in (calibrations(store), *([out] if out else [])):
             write(folder / f"{one.digest}.json", one)
-    emit(pd.concat([plan.rows(one) for one in found]), format_)
+    emit(pd.concat([rows(one) for one in found]), format_)
     for one in found:
         state = "calibrated" if one.informative else "UNINFORMATIVE"
         print(f"{one.judge} on {one.benchmark}: {state}. {one.note}", file=sys.stderr)

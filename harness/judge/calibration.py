@@ -24,8 +24,7 @@ from harness.stats.intervals import mean_interval
 from harness.stats.spread import Floats, Rows
 
 SPEARMAN, KAPPA, FAILED = "spearman", "kappa", "failed_verdicts"
-LENGTH, LENGTH_WINS = "padding_gain", "padding_wins"
-FIRST_WINS = "first_shown_wins"
+LENGTH, FIRST_WINS = "padding_gain", "first_shown_wins"
 LOWEST, HIGHEST = 1, 10
 """The scale of ratings."""
 Labels = NDArray[Any]
@@ -125,26 +124,30 @@ def length_bias(plain: Floats, padded: Floats, questions: Labels) -> list[Measur
     gain, clusters, total = (padded - plain)[kept], questions[kept], len(plain)
     return [
         _mean(LENGTH, "all", gain, clusters, total),
-        _mean(LENGTH_WINS, "all", gain > 0, clusters, total),
+        _mean("padding_wins", "all", gain > 0, clusters, total),
         _mean("padding_loses", "all", gain < 0, clusters, total),
     ]
 
 
-def position_bias(first: Floats, second: Floats, questions: Labels) -> list[Measure]:
-    """The same pairs in both orders: the preference for an answer when it is shown first, and when second.
+def order_flips(first: Floats, second: Floats, questions: Labels) -> Measure:
+    """The share of pairs with another winner when turned round.
 
-    `order_flips` is the share of pairs with another winner when turned round; `first_shown_wins` the share of decided
-    verdicts that go to what was shown first, where a judge without bias has 0.5.
+    `first` and `second` are the preferences for one of the answers when it is shown first, and when second.
     """
     kept = np.isfinite(first) & np.isfinite(second)
-    one, other, clusters = _winner(first[kept]), _winner(second[kept]), questions[kept]
-    won = np.concatenate([one == 1, other == -1])
-    decided = np.concatenate([one, other]) != 0
-    both = np.concatenate([clusters, clusters])
-    return [
-        _mean("order_flips", "all", one != other, clusters, len(first)),
-        _mean(FIRST_WINS, "all", won[decided], both[decided], 2 * len(first)),
-    ]
+    flipped = _winner(first[kept]) != _winner(second[kept])
+    return _mean("order_flips", "all", flipped, questions[kept], len(first))
+
+
+def first_shown(preferences: Floats, questions: Labels) -> Measure:
+    """The share of decided verdicts that go to what was shown first; `preferences` are those for the first shown.
+
+    A judge without bias has 0.5 where each pair is shown in both orders, or in one drawn at random.
+    """
+    kept = np.isfinite(preferences)
+    winner, clusters = _winner(preferences[kept]), questions[kept]
+    decided = winner != 0
+    return _mean(FIRST_WINS, "all", winner[decided] > 0, clusters[decided], len(preferences))
 
 
 def failures(verdicts: Floats, questions: Labels) -> Measure:

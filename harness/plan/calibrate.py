@@ -2,29 +2,17 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import pandas as pd
 
 from harness.bench.api import Answer
-from harness.bench.recorded import READERS, Recorded, RecordedModel, Unit
-from harness.core.canonical import Json, file_digest
+from harness.bench.recorded import READERS, Recorded, RecordedModel
 from harness.core.errors import HarnessError
-from harness.judge.api import Verdict
-from harness.judge.calibration import Measure, failures, length_bias, order_agreement, rating_agreement
-from harness.judge.calibration_record import Calibration
 from harness.plan.build import Evaluated, Plan
-from harness.plan.runs import command
 from harness.stages import benchmark as glue
 from harness.stages import judge, stored_answers
 from harness.stages.api import Stage
-from harness.stats.spread import Floats
-from harness.store.provenance import provenance
 from harness.store.store import Store
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
@@ -58,7 +46,8 @@ class Wanted:
     benchmarks: tuple[str, ...] = ()
     """All of the recipe's that have recorded verdicts by default."""
     recorded: Path | None = None
-    reference: str = "gpt-4"
+    reference: str | None = None
+    """Whose verdicts; by default those of the benchmark's customary judge."""
     questions: int | None = None
     padding: bool = True
 
@@ -138,92 +127,3 @@ def pad(text: str) -> str:
         if len(again) >= _PADDED_SHARE * len(text):
             break
     return f"{text}\n\nIn other words, to say it once more: {again}" if again else text
-
-
-def measure(case: Case, store: Store) -> Calibration:
-    """The calibration of a judge whose stages are finished."""
-    verdicts = {m: judge.read_verdicts(store.path(s.id)) for m, s in case.plain.items()}
-    padded = {m: _values(judge.read_verdicts(store.path(s.id))) for m, s in case.padded.items()}
-    rows = list(_rows(case, {m: _values(v) for m, v in verdicts.items()}, padded))
-    table = pd.DataFrame(rows, columns=["model", "item", "turn", "reference", "judge", "padded"])
-    settings = judge.asked_of(case.judge.params, case.judge.execution).settings
-    return Calibration(
-        digest=case.digest,
-        judge=settings.model,
-        protocol=case.judge.params["judge"]["protocol"],
-        benchmark=case.benchmark,
-        form=case.form,
-        reference=case.recorded.reference,
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
-        measures=tuple(_measures(table, bool(padded))),
-        models=_models(table),
-        cost=_cost([v for of_model in verdicts.values() for v in of_model]),
-        data={path.name: file_digest(path) for path in case.recorded.files},
-        command=command(),
-        provenance=provenance(),
-    )
-
-
-def _values(verdicts: Sequence[Verdict]) -> dict[Unit, float]:
-    """The mean verdict of each unit; a unit none of whose verdicts has a value is left out."""
-    found: dict[Unit, list[float]] = {}
-    for v in verdicts:
-        if v.status == "ok" and v.value is not None:
-            found.setdefault((v.item, v.turn), []).append(v.value)
-    return {unit: sum(values) / len(values) for unit, values in found.items()}
-
-
-Given = Mapping[str, Mapping[Unit, float]]
-
-
-def _rows(case: Case, plain: Given, padded: Given) -> Iterator[tuple[str | int | float, ...]]:
-    for model in case.recorded.models:
-        for unit, reference in model.verdicts.items():
-            both = (values.get(model.name, {}).get(unit, np.nan) for values in (plain, padded))
-            yield (model.name, *unit, reference, *both)
-
-
-def _measures(table: pd.DataFrame, padded: bool) -> Iterator[Measure]:
-    ours, reference, questions = _column(table, "judge"), _column(table, "reference"), table["item"].to_numpy()
-    yield failures(ours, questions)
-    yield from rating_agreement(ours, reference, questions)
-    turns = sorted(table["turn"].unique())
-    for turn in turns if len(turns) > 1 else ():
-        own = (table["turn"] == turn).to_numpy()
-        yield from rating_agreement(ours[own], reference[own], questions[own], f"turn {turn}")
-    units = (table["item"] + "/" + table["turn"].astype(str)).to_numpy()
-    yield from order_agreement(ours, reference, questions, units, table["model"].to_numpy())
-    if padded:
-        yield from length_bias(ours, _column(table, "padded"), questions)
-
-
-def _column(table: pd.DataFrame, name: str) -> Floats:
-    return table[name].to_numpy(dtype=np.float64)
-
-
-def _models(table: pd.DataFrame) -> dict[str, Json]:
-    """Mean verdicts per model, over what both judged."""
-    both = table[table["judge"].notna()]
-    return {
-        str(name): {"judge": float(own["judge"].mean()), "reference": float(own["reference"].mean()), "n": len(own)}
-        for name, own in both.groupby("model")
-    }
-
-
-def _cost(verdicts: Sequence[Verdict]) -> dict[str, Json]:
-    """Of one verdict on average, the price of a thousand; None where a price is not known."""
-    prices = [v.price_usd for v in verdicts if v.price_usd is not None]
-    return {
-        "usd_per_1000_verdicts": 1000 * sum(prices) / len(prices) if len(prices) == len(verdicts) else None,
-        "seconds_per_verdict": float(np.mean([v.latency_s for v in verdicts])),
-        "tokens_per_verdict": float(np.mean([v.prompt_tokens + v.completion_tokens for v in verdicts])),
-    }
-
-
-def rows(calibration: Calibration) -> pd.DataFrame:
-    """The calibration as a tidy table: one row per measure, then what a verdict costs."""
-    lead = {k: getattr(calibration, k) for k in ("judge", "protocol", "benchmark", "reference")}
-    measured: list[dict[str, Any]] = [lead | asdict(m) for m in calibration.measures]
-    cost = [lead | {"name": name, "part": "all", "value": value} for name, value in calibration.cost.items()]
-    frame = pd.DataFrame([*measured, *cost]).rename(columns={"name": "measure"}).drop(columns="clusters")
-    return frame.astype({"value": "Float64", "low": "Float64", "high": "Float64", "n": "Int64", "total": "Int64"})
