@@ -67,12 +67,14 @@ class Caller:
     def body(self, messages: list[Mapping[str, Json]]) -> dict[str, Json]:
         """All that is sent."""
         begun = [{"role": "assistant", "content": self.protocol.prefix}] if self.protocol.prefix else []
-        longest = longest_reply(self.settings, self.protocol)
-        return {
+        plain = {
             "model": "judge" if self.settings.serve else self.settings.model,
-            **self.profile.body([*messages, *begun], self.settings.temperature, longest),
+            "messages": [*messages, *begun],
+            "temperature": self.settings.temperature,
+            "max_tokens": longest_reply(self.settings, self.protocol),
             **self.protocol.body,
         }
+        return self.profile.fit(plain)
 
     async def ask(self, body: dict[str, Json]) -> Reply:
         """The reply, after as many tries as the settings allow.

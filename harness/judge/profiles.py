@@ -42,10 +42,13 @@ class Profile:
         """What is asked otherwise than the settings say: a part of the judge's identity."""
         return ({} if self.temperature else {"temperature": None}) | ({} if self.system else {"system": "user"})
 
-    def body(self, messages: Sequence[Mapping[str, Json]], temperature: float, max_tokens: int) -> dict[str, Json]:
-        """The part of a request that depends on the profile."""
-        shown = {"messages": list(messages) if self.system else folded(messages)}
-        return shown | ({"temperature": temperature} if self.temperature else {}) | {self.tokens_key: max_tokens}
+    def fit(self, body: Mapping[str, Json]) -> dict[str, Json]:
+        """A chat request as this server takes it."""
+        fitted = {key: value for key, value in body.items() if key != "temperature" or self.temperature}
+        fitted[self.tokens_key] = fitted.pop("max_tokens")
+        if not self.system:
+            fitted["messages"] = folded(body["messages"])
+        return fitted
 
 
 @cache
@@ -106,7 +109,7 @@ def check_profile(settings: JudgeSettings, protocol: Protocol) -> None:
             f"protocol '{protocol.name}' needs {' and '.join(lacks)}, and {settings.model} gives none "
             f"(profile '{profile.name}', {profile.as_of})",
             where="judge.protocol",
-            fix="Use protocol: text, another judge, or name the right judge.profile.",
+            fix="Choose another protocol or judge, or name the right judge.profile where this is the wrong one.",
         )
 
 

@@ -13,6 +13,7 @@ from harness.bench.api import SAMPLE_COLUMNS, SCORE_COLUMNS
 from harness.core.canonical import Json
 from harness.core.lines import read_lines
 from harness.plan.build import Evaluated, Plan, PlannedCell
+from harness.plan.judging import judging, warnings
 from harness.plan.runs import RunFolder
 from harness.stages import answer, judge, score
 from harness.stages import benchmark as glue
@@ -38,7 +39,7 @@ def collect(folder: RunFolder, plan: Plan, store: Store) -> dict[str, Json]:
         of_samples, of_scores = score.read(store.path(evaluated.score.id))
         labels: dict[str, Any] = {"cell": cell.name, "baseline": cell.cell.baseline is not None}
         labels |= {axis: cell.cell.labels.get(axis) for axis in axes}
-        judged = judge.describe(evaluated.verdicts)
+        judged = judge.describe(evaluated.verdicts, store)
         samples.append(of_samples.assign(**labels))
         scores.append(of_scores.assign(**labels, judge=judged["judge"]))
         transcripts.append(
@@ -51,7 +52,14 @@ def collect(folder: RunFolder, plan: Plan, store: Store) -> dict[str, Json]:
     _table(folder, "transcripts", transcripts, ["cell", *_TRANSCRIPT], csv=False)
     training, curves = _training(plan, store)
     _table(folder, "curves", curves, ["cell", "step_name", "step", "tokens", "metric", "value"], csv=False)
-    return {"judges": _judges(plan), "metrics": _metrics(plan), "training": training, "warnings": []}
+    asked = judging(plan, store)
+    return {
+        "judges": judges(plan, store),
+        "judging": asked,
+        "metrics": _metrics(plan),
+        "training": training,
+        "warnings": warnings(asked),
+    }
 
 
 def _table(folder: RunFolder, name: str, frames: list[pd.DataFrame], columns: list[str], *, csv: bool = True) -> None:
@@ -99,7 +107,7 @@ def _export(folder: RunFolder, store: Store, cell: PlannedCell, evaluated: Evalu
     bench.export(
         target,
         cell.name,
-        _UNSAFE.sub("-", judge.describe(evaluated.verdicts)["judge"]),
+        _UNSAFE.sub("-", judge.describe(evaluated.verdicts, store)["judge"]),
         answer.read(store.path(evaluated.answers.id)),
         judge.read_tasks(verdicts),
         judge.read_verdicts(verdicts),
@@ -126,11 +134,12 @@ def _curve(path: Path) -> pd.DataFrame:
     return rows.melt(id_vars=["step", "tokens"], var_name="metric").astype({"value": "float64"})
 
 
-def _judges(plan: Plan) -> list[dict[str, Json]]:
+def judges(plan: Plan, store: Store) -> list[dict[str, Json]]:
+    """Who judges which benchmark, and what is known of them."""
     seen: dict[str, dict[str, Json]] = {}
     for cell in plan.cells:
         for evaluated in cell.evaluated:
-            row = {"benchmark": evaluated.benchmark} | judge.describe(evaluated.verdicts)
+            row = {"benchmark": evaluated.benchmark} | judge.describe(evaluated.verdicts, store)
             seen[f"{evaluated.benchmark}/{row['judge']}/{row['protocol']}"] = row
     return list(seen.values())
 
