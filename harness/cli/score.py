@@ -37,10 +37,11 @@ def mt_bench(
 @app.command("arena-hard")
 def arena_hard(
     questions: Annotated[Path, typer.Option(help="Arena-Hard's question.jsonl.", show_default=False)],
+    files: Annotated[list[Path] | None, typer.Argument(metavar="JUDGMENTS...", show_default=False)] = None,
     judgments: Annotated[
-        list[Path],
-        typer.Argument(help="arena-hard-auto's model_judgment/JUDGE/*.jsonl (or .jsonl.xz).", show_default=False),
-    ],
+        list[Path] | None,
+        typer.Option(help="arena-hard-auto's model_judgment/JUDGE/*.jsonl (or .xz); or name them as arguments."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the bootstrap over questions.")] = 0,
     format_: Format = "table",
 ) -> None:
@@ -51,4 +52,36 @@ def arena_hard(
     from harness.bench.arena_hard import score_files
     from harness.cli._output import emit
 
-    emit(score_files(questions, judgments, seed), format_)
+    emit(score_files(questions, [*(judgments or []), *(files or [])], seed), format_)
+
+
+@app.command("alpaca-eval")
+def alpaca_eval(
+    annotations: Annotated[
+        list[Path],
+        typer.Argument(
+            help="annotations.json as alpaca_eval writes it (.json, .json.xz, .jsonl, .parquet); several may be given.",
+            show_default=False,
+        ),
+    ],
+    lc_reference: Annotated[
+        Path | None,
+        typer.Option(help="AlpacaEval's df_gamed.csv; without it length-controlled rates are approximate."),
+    ] = None,
+    format_: Format = "table",
+) -> None:
+    """Win rates and length-controlled win rates of AlpacaEval annotations, as the package alpaca_eval computes them.
+
+    Example: harness score alpaca-eval results/*/weighted_alpaca_eval_gpt4_turbo/annotations.json
+    """
+    from harness.bench.alpaca_eval import score_files
+    from harness.cli._output import emit
+
+    table = score_files(annotations, lc_reference)
+    emit(table, format_)
+    if table["approximate"].any():
+        typer.echo(
+            "note: length-controlled win rates are approximate (stand-in for AlpacaEval's df_gamed.csv; give it with "
+            "--lc-reference)",
+            err=True,
+        )
