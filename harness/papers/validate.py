@@ -89,7 +89,8 @@ def _performances() -> pd.DataFrame:
 def _averages() -> pd.DataFrame:
     """Table 4's Average row."""
     wide = published.stronger_teachers_correlations().pivot(index="student", columns="score", values="value")
-    printed, derived = wide.loc[MEAN], wide.drop(index=MEAN).mean()
+    derived = wide.drop(index=MEAN).mean()
+    printed = wide.T[MEAN]
     return pd.DataFrame(
         {
             "table": "stronger_teachers_table4",
@@ -128,5 +129,5 @@ def _nearest_spearman(values: pd.Series, n: int) -> pd.Series:
 
 
 def _agrees(printed: pd.Series, derived: pd.Series, decimals: int) -> pd.Series:
-    """Rounded (halves go both ways in print) or cut off after `decimals`: less than one unit of the last digit apart."""
+    """Rounded (a half goes both ways in print) or cut off after `decimals`: under one unit of the last digit apart."""
     return (printed - derived).abs() < 10.0**-decimals - 1e-9

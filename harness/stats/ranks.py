@@ -8,7 +8,7 @@ a tie in both and says nothing. Values must be finite. An undefined result (a co
 """
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from harness.stats.spread import Floats
 
@@ -55,9 +55,9 @@ def pairwise_accuracy(
 
 def top_1(predicted: ArrayLike, outcome: ArrayLike, weights: ArrayLike | None = None) -> Floats:
     """The chance that the item predicted best is (one of) the best, a tie in the prediction broken at random."""
-    y, drawn = np.asarray(outcome, dtype=np.float64), _weights(outcome, weights) > 0
-    best = np.where(drawn, y, -np.inf).max(-1, keepdims=True)
-    return np.asarray((_pick(predicted, drawn) * (y == best)).sum(-1), dtype=np.float64)
+    y, w = np.asarray(outcome, dtype=np.float64), _weights(outcome, weights)
+    best = np.where(w > 0, y, -np.inf).max(-1, keepdims=True)
+    return np.asarray((_pick(predicted, w) * (y == best)).sum(-1), dtype=np.float64)
 
 
 def regret_at_1(predicted: ArrayLike, outcome: ArrayLike, weights: ArrayLike | None = None) -> Floats:
@@ -65,9 +65,9 @@ def regret_at_1(predicted: ArrayLike, outcome: ArrayLike, weights: ArrayLike | N
 
     A tie in the prediction is broken at random: the mean over the tied items.
     """
-    y, drawn = np.asarray(outcome, dtype=np.float64), _weights(outcome, weights) > 0
-    best = np.where(drawn, y, -np.inf).max(-1)
-    return np.asarray(best - (_pick(predicted, drawn) * y).sum(-1), dtype=np.float64)
+    y, w = np.asarray(outcome, dtype=np.float64), _weights(outcome, weights)
+    best = np.where(w > 0, y, -np.inf).max(-1)
+    return np.asarray(best - (_pick(predicted, w) * y).sum(-1), dtype=np.float64)
 
 
 def draw_weights(n: int, resamples: int, seed: int) -> Floats:
@@ -94,11 +94,11 @@ def _centred_ranks(values: ArrayLike, w: Floats) -> Floats:
     return np.asarray(np.einsum("...ij,...j->...i", _signs(values), w), dtype=np.float64)
 
 
-def _pick(predicted: ArrayLike, drawn: NDArray[np.bool_]) -> Floats:
+def _pick(predicted: ArrayLike, w: Floats) -> Floats:
     """(..., n) the chance of being picked."""
-    x = np.where(drawn, np.asarray(predicted, dtype=np.float64), -np.inf)
-    first = x == x.max(-1, keepdims=True)
-    return np.asarray(first / first.sum(-1, keepdims=True), dtype=np.float64)
+    x = np.where(w > 0, np.asarray(predicted, dtype=np.float64), -np.inf)
+    first = w * (x == x.max(-1, keepdims=True))
+    return _ratio(first, first.sum(-1, keepdims=True))
 
 
 def _ratio(top: Floats, bottom: Floats) -> Floats:

@@ -57,7 +57,7 @@ def read(scores: pd.DataFrame, outcomes: pd.DataFrame, meta: pd.DataFrame) -> tu
     if taken:
         raise HarnessError(f"a score named {taken.pop()}", where="scores", fix="That is a baseline's name: rename it.")
     students = list(dict.fromkeys([*outcomes["student"], *scores["student"]]))
-    teachers = list(dict.fromkeys([*meta["teacher"], *outcomes["teacher"], *scores["teacher"]]))
+    teachers = sorted({*meta["teacher"], *outcomes["teacher"], *scores["teacher"]})
     outcome = _grid(outcomes.groupby(keys)["value"].mean().reset_index(), students, teachers)
     predictors = [_predictor(str(name), rows, students, teachers) for name, rows in scores.groupby("score", sort=False)]
     given = {p.name: p for p in predictors}

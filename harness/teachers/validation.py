@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.core.errors import HarnessError
 from harness.stats import ranks
 from harness.stats.spread import Floats
 from harness.teachers._predictors import BASELINES, Facts, Predictor, read
@@ -92,9 +93,12 @@ def validate(
     null, and `note` says why. In a mean row the counts are those of the base with the fewest teachers.
 
     Raises:
-        HarnessError: a column is missing, a row is there twice, a value is infinite, or a direction is unknown.
+        HarnessError: a column is missing, a row is there twice, a value is infinite, a direction is unknown, or
+            a name is taken.
     """
     facts, predictors = read(scores, outcomes, meta)
+    if MEAN in facts.students:
+        raise HarnessError(f"a student base cannot be called {MEAN!r}", where="student", fix="Rename it.")
     teachers = len(facts.teachers)
     weights = ranks.draw_weights(teachers, resamples, seed) if teachers else np.zeros((resamples, 0))
     null_runs = {str(s): int(rows["value"].isna().sum()) for s, rows in outcomes.groupby("student")}
