@@ -71,7 +71,7 @@ class ProgramBenchmark:
         """One row per question and turn; a turn without a verdict is `missing`, and has no value."""
         return turn_samples(self.name, questions, answers, verdicts, self.metric_of or self._first)
 
-    def aggregate(self, samples: pd.DataFrame) -> pd.DataFrame:
+    def aggregate(self, samples: pd.DataFrame, files: Mapping[str, Path] | None = None) -> pd.DataFrame:
         """Each metric overall, by turn and by category: the mean over scored turns, clustered by question."""
         return turn_scores(samples)
 

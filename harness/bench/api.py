@@ -76,6 +76,8 @@ class Sample:
 SAMPLE_COLUMNS = tuple(Sample.__dataclass_fields__)
 SCORE_COLUMNS = ("benchmark", "metric", "category", "value", "stderr", "n", "total")
 """`value` is null when nothing was scored; `stderr` is null when it cannot be known (one cluster)."""
+APPROXIMATE = "approximate"
+"""A further column that scores may have: true of a number that stands in for one that needs data we were not given."""
 
 
 def samples_frame(samples: Sequence[Sample]) -> pd.DataFrame:
@@ -127,8 +129,11 @@ class GenerativeBenchmark(Protocol):
         """One row per expected verdict: what failed or never came has a null value and says so in `status`."""
         ...
 
-    def aggregate(self, samples: pd.DataFrame) -> pd.DataFrame:
-        """Scores (SCORE_COLUMNS) from samples of one cell; pure, called by bootstraps too."""
+    def aggregate(self, samples: pd.DataFrame, files: Mapping[str, Path] | None = None) -> pd.DataFrame:
+        """Scores (SCORE_COLUMNS, and `approximate` where one may be) from samples of one cell; pure.
+
+        `files` are those of `files()`, for a score that stands on data of its own (a length model's reference).
+        """
         ...
 
     def export(

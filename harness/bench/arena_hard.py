@@ -117,7 +117,7 @@ class ArenaHard:
         """
         return battle_samples(self.name, questions, answers, verdicts)
 
-    def aggregate(self, samples: pd.DataFrame) -> pd.DataFrame:
+    def aggregate(self, samples: pd.DataFrame, files: Mapping[str, Path] | None = None) -> pd.DataFrame:
         """The win rate against the baseline overall and, where there are several, by category; n and total are games.
 
         The standard error is clustered by question.

@@ -105,7 +105,7 @@ class MTBench:
         """One row per (question, turn), or one per verdict where it was judged several times."""
         return turn_samples(self.name, questions, answers, verdicts)
 
-    def aggregate(self, samples: pd.DataFrame) -> pd.DataFrame:
+    def aggregate(self, samples: pd.DataFrame, files: Mapping[str, Path] | None = None) -> pd.DataFrame:
         """Overall, by turn and by category: the mean over rows that have a value, clustered by question."""
         return turn_scores(samples)
 

@@ -88,7 +88,7 @@ class MTBenchPairwise(MTBench):
         """
         return pairs.pair_samples(self.name, self.metrics[0].name, questions, answers, verdicts)
 
-    def aggregate(self, samples: pd.DataFrame) -> pd.DataFrame:
+    def aggregate(self, samples: pd.DataFrame, files: Mapping[str, Path] | None = None) -> pd.DataFrame:
         """Overall, by turn and by category: the mean over rows that have a value, clustered by question."""
         return turn_scores(samples)
 

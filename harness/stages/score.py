@@ -30,7 +30,7 @@ def _run(ctx: Context) -> None:
     answers, verdicts = answer.read(ctx.inputs["answers"]), judge.read_verdicts(ctx.inputs["verdicts"])
     samples = samples_frame(bench.samples(settings, questions, answers, verdicts))
     samples.to_parquet(ctx.out / "samples.parquet", index=False)
-    bench.aggregate(samples).to_parquet(ctx.out / "scores.parquet", index=False)
+    bench.aggregate(samples, files).to_parquet(ctx.out / "scores.parquet", index=False)
 
 
 KIND = Kind("score", 1, _run)

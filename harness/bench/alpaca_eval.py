@@ -1,0 +1,273 @@
+"""AlpacaEval 1 and 2: 805 instructions, each answer compared by a judge with a baseline's.
+
+Li et al., *AlpacaEval* (github.com/tatsu-lab/alpaca_eval); Dubois et al., *Length-Controlled AlpacaEval*
+(arXiv 2404.04475). Prompts, the order in which a pair is shown, and the reading of replies are those of the package
+`alpaca_eval`, which is run for them in a process of its own; win rates are its numbers.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+from pydantic import Field
+
+from harness.bench import _alpaca_files as files_
+from harness.bench._alpaca_lc import STAND_IN
+from harness.bench._alpaca_package import package_file, prepare
+from harness.bench._alpaca_scores import LENGTH_CONTROLLED, WIN_RATE, pair_samples, scores
+from harness.bench._alpaca_scores import score_files as score_files
+from harness.bench.api import Answer, Metric, Question, Sample
+from harness.core.errors import HarnessError
+from harness.core.settings import Settings, execution
+from harness.judge.api import JudgeTask, Status, Verdict
+
+
+@dataclass(frozen=True)
+class Edition:
+    """What differs between AlpacaEval 1 and 2."""
+
+    annotator: str
+    """The package's name of the judge and its prompt."""
+    prompt: str
+    """The prompt's file in the package."""
+    baseline: str
+    form: str
+
+
+EDITIONS = {
+    1: Edition(
+        "alpaca_eval_gpt4",
+        "evaluators_configs/alpaca_eval_gpt4/alpaca_eval.txt",
+        "text_davinci_003",
+        "alpaca-ranking",
+    ),
+    2: Edition(
+        "weighted_alpaca_eval_gpt4_turbo",
+        "evaluators_configs/alpaca_eval_clf_gpt4_turbo/alpaca_eval_clf.txt",
+        "gpt4_1106_preview",
+        "alpaca-weighted",
+    ),
+}
+
+
+class AlpacaEvalSettings(Settings):
+    """Which AlpacaEval, which files, and how much of them."""
+
+    version: Literal[1, 2] = 2
+    """2: judged by one token's probability against gpt4_1106_preview; 1: by a ranking against text_davinci_003."""
+    data: Path | None = execution(None)
+    """Folder with instructions.{parquet,json,jsonl} and the baseline's answers, where the next two do not say."""
+    instructions: Path | None = execution(None)
+    """Rows with `instruction` and, as there are, `index` and `dataset`."""
+    baseline_outputs: Path | None = execution(None)
+    """The baseline's answers: AlpacaEval's model_outputs.json, or a table of many models with a `generator` column."""
+    baseline: str | None = None
+    """Its name among the generators; the version's own by default."""
+    lc_reference: Path | None = execution(None)
+    """AlpacaEval's df_gamed.csv. Without it length-controlled rates use a stand-in and are approximate."""
+    both_orders: bool = False
+    """Ask twice, the second time with the two answers swapped."""
+    prompts: int | None = Field(None, ge=1)
+    """Only the first so many instructions."""
+    max_new_tokens: int = Field(2048, ge=1)
+
+
+class AlpacaEval:
+    """A `GenerativeBenchmark`. Its samples are, for each verdict, the probability that the model's answer is better
+    (`win_rate`, 0..1) and the characters by which the baseline's answer is longer (`length_difference`)."""
+
+    name = "alpaca_eval"
+    version = 1
+    settings: type[Settings] = AlpacaEvalSettings
+    metrics = (
+        Metric(WIN_RATE, "%", "higher", "general"),
+        Metric(LENGTH_CONTROLLED, "%", "higher", "general"),
+    )
+    program = None
+
+    def form(self, settings: Settings) -> str:
+        """The better of two answers."""
+        return EDITIONS[_own(settings).version].form
+
+    def files(self, settings: Settings) -> dict[str, Path]:
+        """Instructions, the baseline's answers, the package's prompt, the reference for length control.
+
+        Raises:
+            HarnessError: a file is neither named nor in `data`, or the package is not installed.
+        """
+        own = _own(settings)
+        return {
+            "instructions": own.instructions or _in_folder(own, "instructions", ["instructions"]),
+            "baseline": own.baseline_outputs or _in_folder(own, "baseline_outputs", [_baseline(own), "outputs"]),
+            "prompts": package_file(EDITIONS[own.version].prompt),
+            "lc_reference": own.lc_reference or STAND_IN,
+        }
+
+    def questions(self, settings: Settings, files: Mapping[str, Path]) -> list[Question]:
+        """The instructions in file order, each with the baseline's answer."""
+        own = _own(settings)
+        chosen = files_.read_instructions(files["instructions"])[: own.prompts]
+        answers = files_.read_outputs(files["baseline"], _baseline(own), chosen)
+        return [
+            Question(
+                str(i.index),
+                i.dataset,
+                (i.text,),
+                temperature=0.0,
+                max_new_tokens=own.max_new_tokens,
+                extra={"baseline": _baseline(own), "baseline_answer": answer},
+            )
+            for i, answer in zip(chosen, answers, strict=True)
+        ]
+
+    def tasks(
+        self,
+        settings: Settings,
+        files: Mapping[str, Path],
+        questions: Sequence[Question],
+        answers: Sequence[Answer],
+    ) -> list[JudgeTask]:
+        """One task per answer and order; an answer equal to the baseline's is a draw that no judge is asked for."""
+        own = _own(settings)
+        given = _texts(answers)
+        judged = [q for q in questions if given.get(q.id, _baseline_answer(q)) not in (None, _baseline_answer(q))]
+        pairs = [(q.turns[0], _baseline_answer(q), str(given[q.id])) for q in judged]
+        if own.both_orders:  # swapped for the package, which then shows each pair the other way round
+            pairs += [(instruction, second, first) for instruction, first, second in pairs]
+        annotator = EDITIONS[own.version].annotator
+        shown = prepare(annotator, [dict(zip(("instruction", "output_1", "output_2"), p, strict=True)) for p in pairs])
+        tasks = []
+        for number, (q, one) in enumerate(zip(judged * (1 + own.both_orders), shown, strict=True)):
+            repeat = number // len(judged)  # 1: the order that the package does not ask for
+            model_first = one.switched != bool(repeat)
+            evidence = {
+                "question": q.turns[0],
+                "answer": given[q.id],
+                "reference": _baseline_answer(q),
+                "baseline": q.extra["baseline"],
+                "dataset": q.category,
+            }
+            variant = "ab" if model_first else "ba"
+            tasks.append(JudgeTask(q.id, 1, annotator, one.messages, evidence, repeat, variant))
+        return tasks
+
+    def samples(
+        self,
+        settings: Settings,
+        questions: Sequence[Question],
+        answers: Sequence[Answer],
+        verdicts: Sequence[Verdict],
+    ) -> list[Sample]:
+        """Two rows per verdict (see the class); repeat 1 is the second of both orders."""
+        given = _texts(answers)
+        judged = {(v.item, v.repeat): v for v in verdicts}
+        rows = []
+        for q in questions:
+            for repeat in range(1 + _own(settings).both_orders):
+                text, baseline = given.get(q.id), _baseline_answer(q)
+                value, status = _outcome(text, baseline, judged.get((q.id, repeat)))
+                difference = None if text is None else len(baseline) - len(text)
+                rows += pair_samples(q.id, q.category, repeat, value, status, difference, len(text or ""))
+        return rows
+
+    def aggregate(self, samples: pd.DataFrame, files: Mapping[str, Path] | None = None) -> pd.DataFrame:
+        """Win rates overall and by data set, the length-controlled one overall; with the stand-in unless `files` has
+        the reference, and then marked as approximate."""
+        return scores(samples, (files or {}).get("lc_reference", STAND_IN))
+
+    def export(
+        self,
+        folder: Path,
+        model: str,
+        judge: str,
+        answers: Sequence[Answer],
+        tasks: Sequence[JudgeTask],
+        verdicts: Sequence[Verdict],
+    ) -> None:
+        """Write MODEL/model_outputs.json and MODEL/JUDGE/annotations.json as the package does."""
+        asked = {(t.item, t.repeat): t for t in tasks}
+        outputs = {t.item: t for t in tasks}
+        files_.write_records(
+            folder / model / "model_outputs.json", [_output_row(model, task) for task in outputs.values()]
+        )
+        files_.write_records(
+            folder / model / judge / "annotations.json",
+            [_annotation_row(model, judge, asked[v.item, v.repeat], v) for v in verdicts],
+        )
+
+
+BENCHMARK = AlpacaEval()
+
+
+def _own(settings: Settings) -> AlpacaEvalSettings:
+    assert isinstance(settings, AlpacaEvalSettings)
+    return settings
+
+
+def _baseline(own: AlpacaEvalSettings) -> str:
+    return own.baseline or EDITIONS[own.version].baseline
+
+
+def _baseline_answer(question: Question) -> str:
+    return str(question.extra["baseline_answer"])
+
+
+def _in_folder(own: AlpacaEvalSettings, setting: str, names: Sequence[str]) -> Path:
+    if own.data is None:
+        raise HarnessError(f"neither `data` nor `{setting}` is given", where="alpaca_eval")
+    places = [own.data / sub / f"{name}.{kind}" for name in names for sub in ("", "zoo") for kind in _KINDS]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise HarnessError(
+            f"has no {' or '.join(f'{name}.{{{chr(44).join(_KINDS)}}}' for name in names)}",
+            where=str(own.data),
+            fix=f"Name the file with alpaca_eval.{setting}.",
+        )
+    return found
+
+
+_KINDS = ("parquet", "json", "jsonl")
+
+
+def _texts(answers: Sequence[Answer]) -> dict[str, str | None]:
+    return {a.id: a.turns[0] if a.turns else None for a in answers}
+
+
+def _outcome(text: str | None, baseline: str, verdict: Verdict | None) -> tuple[float | None, Status]:
+    """The probability that the model's answer is better, from a preference in the order shown."""
+    if text is not None and text == baseline:
+        return 0.5, "ok"
+    if text is None or verdict is None:
+        return None, "missing"
+    if verdict.value is None:
+        return None, verdict.status
+    return (2 - verdict.value if verdict.variant == "ab" else verdict.value - 1), "ok"
+
+
+def _output_row(model: str, task: JudgeTask) -> files_.Record:
+    return {
+        "index": int(task.item),
+        "dataset": task.evidence["dataset"],
+        "instruction": task.evidence["question"],
+        "output": task.evidence["answer"],
+        "generator": model,
+    }
+
+
+def _annotation_row(model: str, judge: str, task: JudgeTask, verdict: Verdict) -> files_.Record:
+    answer, baseline = task.evidence["answer"], task.evidence["reference"]
+    value, _ = _outcome(answer, baseline, verdict)
+    return {
+        "index": int(task.item),
+        "dataset": task.evidence["dataset"],
+        "instruction": task.evidence["question"],
+        "output_1": baseline,
+        "generator_1": task.evidence["baseline"],
+        "output_2": answer,
+        "generator_2": model,
+        "annotator": judge,
+        "preference": None if value is None else 1 + value,
+        "preference_raw_completion": verdict.text,
+    }

@@ -1,0 +1,60 @@
+"""The better of two answers as AlpacaEval 2 asks for it: one token, `m` or `M`, weighted by its probability.
+
+The value is AlpacaEval's preference in the order shown: 1 the first answer (`m`) is better, 2 the second (`M`), in
+between a probability.
+"""
+
+from collections.abc import Sequence
+
+from harness.judge.forms._alpaca import read_tokens, tokens_reply
+from harness.judge.protocol import CONTINUED, SCORED, Form, Likeliest, Protocol, constrained
+
+FIRST, SECOND = "m", "M"
+_PREFIX = "Best model identifier:"
+_AS_THE_PACKAGE = {"temperature": 1, "logprobs": True, "top_logprobs": 5}
+"""What the package sends with weighted_alpaca_eval_gpt4_turbo; log-probabilities are those before any temperature."""
+
+
+def scored_choice(likeliest: Sequence[Likeliest]) -> str:
+    """The reply that stands for the probabilities of `m` and `M`."""
+    return tokens_reply(likeliest[0], FIRST, SECOND)
+
+
+def read_scored(text: str) -> float:
+    """The preference in a reply that `scored_choice` wrote, as the package's `logprob_parser` weighs it: 2 - P(m)."""
+    return read_tokens(text, FIRST, SECOND)
+
+
+def read_choice(text: str) -> float:
+    """The preference of a constrained reply: nothing but `m` or `M`."""
+    choice = text.strip()
+    if choice not in (FIRST, SECOND):
+        raise ValueError(f"the reply is neither {FIRST} nor {SECOND}: the server did not constrain it")
+    return 1.0 if choice == FIRST else 2.0
+
+
+def _scored_continuation(likeliest: Sequence[Likeliest]) -> str:
+    return _PREFIX + scored_choice(likeliest)
+
+
+def _read_continuation(text: str) -> float:
+    return read_scored(text.removeprefix(_PREFIX))
+
+
+FORM = Form(
+    "alpaca-weighted",
+    {
+        "text": Protocol("alpaca-weighted", 1, read_scored, scored=scored_choice, body=_AS_THE_PACKAGE, most_tokens=1),
+        "choice": Protocol("alpaca-weighted-choice", 1, read_choice, body=constrained((FIRST, SECOND)), most_tokens=4),
+        # The judge's turn is begun for it, so that a small one says m or M at all; its 20 likeliest tokens are read.
+        "expected": Protocol(
+            "alpaca-weighted-expected",
+            1,
+            _read_continuation,
+            _PREFIX,
+            scored=_scored_continuation,
+            body={**CONTINUED, **SCORED},
+            most_tokens=1,
+        ),
+    },
+)

@@ -1,0 +1,291 @@
+"""AlpacaEval's win rates against the package and the leaderboard it carries."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import spearmanr
+
+from harness.bench import _alpaca_files as files
+from harness.bench import _alpaca_package as package
+from harness.bench._alpaca_lc import STAND_IN, length_controlled, read_reference, refit
+from harness.bench._alpaca_scores import score_files
+from harness.core.errors import HarnessError
+
+DATA = Path(__file__).parents[2] / "../shared/data/alpaca_eval"
+COMPACT, VICUNA = DATA / "gpt4_turbo_annotations_compact.parquet", DATA / "vicuna-13b.annotations.json.xz"
+real = pytest.mark.skipif(not DATA.is_dir(), reason="the real AlpacaEval data is not beside the project")
+BOARD = "leaderboards/data_AlpacaEval_2/weighted_alpaca_eval_gpt4_turbo_leaderboard.csv"
+Row = dict[str, Any]
+
+
+def leaderboard() -> dict[str, dict[str, str]]:
+    with package.package_file(BOARD).open(encoding="utf-8") as file:
+        return {row[""]: row for row in csv.DictReader(file)}
+
+
+def scored(*paths: Path, reference: Path | None = None) -> dict[tuple[str, str], Row]:
+    table = score_files(paths, reference)
+    overall = table[table["category"] == "overall"]
+    return {(row["model"], row["metric"]): row for row in overall.to_dict("records")}  # type: ignore[misc]
+
+
+@pytest.fixture(scope="module")
+def published() -> dict[tuple[str, str], Row]:
+    if not DATA.is_dir():
+        pytest.skip("the real AlpacaEval data is not beside the project")
+    return scored(COMPACT, VICUNA)
+
+
+@real
+def test_win_rates_are_the_leaderboards(published: dict[tuple[str, str], Row]) -> None:
+    board = leaderboard()
+    models = {model for model, _ in published}
+    assert len(models) == 27
+    for model in models:
+        row, theirs = published[model, "win_rate"], board[model]
+        assert row["value"] == pytest.approx(float(theirs["win_rate"]), abs=1e-6), model
+        assert row["stderr"] == pytest.approx(float(theirs["standard_error"]), abs=1e-6), model
+        assert (row["n"], row["total"]) == (int(theirs["n_total"]), 805)
+        assert not row["approximate"]
+
+
+@real
+def test_the_stand_in_is_near_the_leaderboard_and_says_that_it_is_one(published: dict[tuple[str, str], Row]) -> None:
+    board = leaderboard()
+    models = sorted({model for model, _ in published})
+    ours = [published[m, "length_controlled_win_rate"] for m in models]
+    theirs = [float(board[m]["length_controlled_winrate"]) for m in models]
+    values = [row["value"] for row in ours]
+    assert np.abs(np.subtract(values, theirs)).mean() <= 1.0
+    assert spearmanr(values, theirs).statistic >= 0.995
+    assert all(row["approximate"] for row in ours)
+    assert all(0.5 < row["stderr"] < 2.5 for row in ours if row["model"] != "gpt4_1106_preview")
+
+
+def rows(n: int = 300, seed: int = 0, baseline: str = "gpt4_1106_preview") -> list[Row]:
+    """Annotations in the package's format, the longer answer somewhat better."""
+    random = np.random.default_rng(seed)
+    lengths = random.integers(0, 3000, size=(n, 2))
+    chance = 1 / (1 + np.exp(-(lengths[:, 1] - lengths[:, 0]) / 1500 + 1 + random.normal(size=n)))
+    return [
+        {
+            "instruction": f"instruction {k}",
+            "output_1": "a" * int(one),
+            "output_2": "b" * int(two),
+            "generator_1": baseline,
+            "generator_2": "student",
+            "annotator": "judge",
+            "preference": 1 + float(p),
+        }
+        for k, ((one, two), p) in enumerate(zip(lengths, chance, strict=True))
+    ]
+
+
+def write(path: Path, content: list[Row]) -> Path:
+    path.write_text(json.dumps(content))
+    return path
+
+
+def complete(some: list[Row]) -> list[Row]:
+    return some
+
+
+def with_nulls(some: list[Row]) -> list[Row]:
+    return [row | {"preference": None} if k % 7 == 0 else row for k, row in enumerate(some)]
+
+
+def with_draws(some: list[Row]) -> list[Row]:
+    return [row | {"preference": (0, 1.5)[k % 2]} if k % 5 == 0 else row for k, row in enumerate(some)]
+
+
+def with_binary(some: list[Row]) -> list[Row]:
+    return [row | {"preference": round(row["preference"])} for row in some]
+
+
+def with_gaps(some: list[Row]) -> list[Row]:
+    return [row | {"index": k} for k, row in enumerate(some) if k % 3]
+
+
+def shuffled(some: list[Row]) -> list[Row]:
+    order = np.random.default_rng(1).permutation(len(some))
+    return [some[k] | {"index": int(k)} for k in order]
+
+
+def few(some: list[Row]) -> list[Row]:
+    return some[:12]
+
+
+KINDS = (complete, with_nulls, with_draws, with_binary, with_gaps, shuffled, few)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_numbers_are_the_packages(kind: Any, tmp_path: Path) -> None:
+    baseline = "text_davinci_003" if kind is with_draws else "gpt4_1106_preview"
+    annotations = kind(rows(baseline=baseline))
+    theirs = package.metrics(annotations, STAND_IN)
+    ours = scored(write(tmp_path / "annotations.json", annotations))
+    wins, controlled = ours["student", "win_rate"], ours["student", "length_controlled_win_rate"]
+    assert wins["value"] == pytest.approx(theirs["win_rate"], abs=1e-6)
+    assert wins["stderr"] == pytest.approx(theirs["standard_error"], abs=1e-6)
+    assert wins["n"] == theirs["n_total"] == sum(row["preference"] is not None for row in annotations)
+    assert wins["total"] == 805
+    assert controlled["value"] == pytest.approx(theirs["length_controlled_winrate"], abs=1e-6)
+
+
+def test_another_reference_is_taken_for_the_packages_own(tmp_path: Path) -> None:
+    table = pd.read_csv(STAND_IN)
+    table["instruction_difficulty"] *= 0.8
+    table.to_csv(reference := tmp_path / "df_gamed.csv", index=False)
+    path = write(tmp_path / "annotations.json", annotations := rows())
+    row = scored(path, reference=reference)["student", "length_controlled_win_rate"]
+    assert row["value"] == pytest.approx(package.metrics(annotations, reference)["length_controlled_winrate"], abs=1e-6)
+    assert not row["approximate"]
+
+
+def test_scoring_leaves_scikit_learn_as_it_was(tmp_path: Path) -> None:
+    import sklearn  # type: ignore[import-untyped]
+
+    before = sklearn.get_config()
+    scored(write(tmp_path / "annotations.json", rows(40)))
+    assert sklearn.get_config() == before
+
+
+def test_what_it_imports_is_light() -> None:
+    code = "import sys, harness.bench.alpaca_eval; print({'sklearn', 'alpaca_eval', 'torch'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "set()", done.stderr
+
+
+def test_the_baseline_against_itself_is_even(tmp_path: Path) -> None:
+    same = [row | {"output_2": row["output_1"], "preference": 1.5} for row in rows(30)]
+    ours = scored(write(tmp_path / "annotations.json", same))
+    for metric in ("win_rate", "length_controlled_win_rate"):
+        assert (ours["student", metric]["value"], ours["student", metric]["stderr"]) == (50.0, 0.0)
+
+
+def test_without_a_single_verdict_there_is_no_number(tmp_path: Path) -> None:
+    ours = scored(write(tmp_path / "annotations.json", [row | {"preference": None} for row in rows(30)]))
+    for metric in ("win_rate", "length_controlled_win_rate"):
+        row = ours["student", metric]
+        assert all(map(pd.isna, (row["value"], row["stderr"])))
+        assert (row["n"], row["total"]) == (0, 805)
+
+
+def test_rows_on_one_instruction_are_repeats(tmp_path: Path) -> None:
+    once = [row | {"index": k} for k, row in enumerate(rows(50))]
+    one = scored(write(tmp_path / "one.json", once))["student", "win_rate"]
+    two = scored(write(tmp_path / "two.json", once + once))["student", "win_rate"]
+    assert two["value"] == pytest.approx(one["value"])
+    assert two["stderr"] == pytest.approx(one["stderr"]), "a repeat is no new instruction"
+    assert (two["n"], two["total"]) == (100, 855)
+
+
+def test_other_instructions_have_a_win_rate_only(tmp_path: Path) -> None:
+    other = [row | {"index": 1000 + k} for k, row in enumerate(rows(20))]
+    ours = scored(write(tmp_path / "annotations.json", other))
+    assert (ours["student", "win_rate"]["n"], ours["student", "win_rate"]["total"]) == (20, 20)
+    assert pd.isna(ours["student", "length_controlled_win_rate"]["value"])
+
+
+def test_models_and_data_sets_are_told_apart(tmp_path: Path) -> None:
+    mine = [row | {"dataset": ("koala", "vicuna")[k % 2]} for k, row in enumerate(rows(20))]
+    other = [row | {"generator_2": "other", "preference": 2} for row in rows(20)]
+    table = score_files([write(tmp_path / "annotations.json", mine + other)])
+    assert set(table["model"]) == {"student", "other"}
+    by_set = table[(table["model"] == "student") & table["category"].isin(["koala", "vicuna"])]
+    assert by_set["n"].tolist() == [10, 10]
+    assert by_set["value"].mean() == pytest.approx(
+        scored(tmp_path / "annotations.json")["student", "win_rate"]["value"]
+    )
+
+
+@pytest.mark.parametrize("kind", ["json", "jsonl", "parquet", "json.xz"])
+def test_every_kind_of_file_gives_the_same(kind: str, tmp_path: Path) -> None:
+    import lzma
+
+    content, path = rows(25), tmp_path / f"annotations.{kind}"
+    if kind == "parquet":
+        pd.DataFrame(content).to_parquet(path)
+    elif kind == "jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in content))
+    else:
+        text = json.dumps(content).encode()
+        path.write_bytes(lzma.compress(text) if kind == "json.xz" else text)
+    assert files.read_annotations(path) == files.read_annotations(write(tmp_path / "plain.json", content))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.json", "[{", "a.json:1: broken JSON"),
+        ("a.json", "{}", "must be a list of objects"),
+        ("a.json", "[1]", "must be a list of objects"),
+        ("a.json", "[]", "holds no annotations"),
+        ("a.json", '[{"model": "m"}]', "row 1: has no `preference`"),
+        ("a.json", '[{"preference": 1}]', "row 1: has no `model`"),
+        ("a.json", '[{"model": "m", "preference": 3}]', "row 1: `preference` must be 1 to 2"),
+        ("a.json", '[{"model": "m", "preference": "2"}]', "row 1: `preference` must be 1 to 2"),
+        ("a.json", '[{"model": "m", "preference": 1, "index": -1}]', "row 1: `index` must be a number"),
+        ("a.json", '[{"model": "m", "preference": 1, "output_1": 5}]', "row 1: `output_1` must be a text"),
+        ("a.json", '[{"model": "m", "preference": 1, "len_1": "5"}]', "row 1: `len_1` must be a number"),
+        ("a.jsonl", '{"model": "m", "preference": 1}\n{"mod', "a.jsonl:2: broken JSON line"),
+        ("a.json.xz", "no xz", "cannot be read"),
+        ("a.parquet", "no parquet", "cannot be read"),
+        ("a.yaml", "", "cannot read '.yaml' files"),
+    ],
+)
+def test_a_broken_file_is_named(name: str, content: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(HarnessError) as error:
+        score_files([tmp_path / name])
+    assert words in str(error.value)
+
+
+def test_a_missing_file_and_a_broken_reference_are_named(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match="no such file"):
+        score_files([tmp_path / "none.json"])
+    path = write(tmp_path / "annotations.json", rows(20))
+    (tmp_path / "gamed.csv").write_text("index,model\n1,a\n")
+    with pytest.raises(HarnessError, match="lacks preference, std_delta_len"):
+        score_files([path], tmp_path / "gamed.csv")
+    with pytest.raises(HarnessError, match="cannot be read as CSV"):
+        score_files([path], tmp_path / "none.csv")
+
+
+def test_the_bootstrap_is_seeded_and_wider_than_the_spread_of_predictions() -> None:
+    reference = read_reference(STAND_IN)
+    annotations = rows(400)
+    preference = np.array([row["preference"] for row in annotations]) - 1
+    delta = np.array([float(len(row["output_1"]) - len(row["output_2"])) for row in annotations])
+    one, same, other = (length_controlled(preference, delta, range(400), reference, seed=s) for s in (1, 1, 2))
+    assert one is not None
+    assert other is not None
+    assert one == same
+    assert one.value == other.value
+    assert one.stderr is not None
+    assert other.stderr is not None
+    assert one.stderr != other.stderr
+    assert one.stderr == pytest.approx(other.stderr, rel=0.2)
+
+
+@pytest.mark.parametrize("penalty", [1e-4, 1e-2, 1.0, 1e4])
+def test_the_refit_is_the_minimum(penalty: float) -> None:
+    """No step in any direction makes the penalised loss smaller."""
+    random = np.random.default_rng(3)
+    x, y = random.normal(size=(200, 3)), random.random(200)
+    weight = random.random(200)
+
+    def loss(b: Any) -> float:
+        z = x @ b
+        return float(penalty * (weight * (np.logaddexp(0, z) - y * z)).sum() + np.abs(b).sum())
+
+    best = refit(x, y, weight, penalty, np.zeros(3))
+    for step in np.concatenate([np.eye(3), -np.eye(3), random.normal(size=(20, 3))]) * 1e-3:
+        assert loss(best) <= loss(best + step) + 1e-12
