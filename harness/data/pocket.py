@@ -6,7 +6,8 @@ held-out tenth are never trained on; evaluation takes only those. Training data 
 seed are the same whatever the size, and the general ones the same whatever the domain's share.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from random import Random
@@ -19,13 +20,15 @@ from harness.data import pocket_general, pocket_shop
 from harness.data.pocket_truth import Turn, check, solve
 from harness.data.settings import PocketData
 
-__all__ = ["CATEGORIES", "Item", "Turn", "check", "conversations", "held_out", "items", "questions", "solve"]
+__all__ = ["CATEGORIES", "Item", "Turn", "check", "conversations", "held_out", "items", "named", "questions", "solve"]
 
 Part = Literal["general", "domain"]
 Task = Callable[[Random], tuple[Turn, Turn]]
 _TASKS: dict[Part, Mapping[str, Task]] = {"general": pocket_general.TASKS, "domain": pocket_shop.TASKS}
 CATEGORIES: dict[str, Part] = {name: part for part, tasks in _TASKS.items() for name in tasks}
 """The eight categories and the part each belongs to."""
+_NAME = re.compile(r"(general|domain)-(-?\d+)-(\d+)")
+"""A training conversation's id: part, seed, number within the part."""
 _HELD_OUT = 10
 """One item in so many is kept for evaluation."""
 
@@ -91,6 +94,21 @@ def conversations(settings: PocketData) -> list[dict[str, Json]]:
         numbers[part] += 1
         made.append({"id": name, "messages": _messages(next(streams[part]), name, settings)})
     return made
+
+
+def named(names: Iterable[str]) -> dict[str, Item]:
+    """The items of training conversations, by the conversations' ids; ids that are none of ours are left out."""
+    wanted: dict[tuple[Part, int], set[int]] = {}
+    for name in names:
+        if found := _NAME.fullmatch(name):
+            part: Part = "domain" if found[1] == "domain" else "general"
+            wanted.setdefault((part, int(found[2])), set()).add(int(found[3]))
+    return {
+        f"{part}-{seed}-{number}": item
+        for (part, seed), numbers in wanted.items()
+        for number, item in enumerate(islice(items(part, "train", seed), max(numbers) + 1))
+        if number in numbers
+    }
 
 
 def _domain_before(index: int, settings: PocketData) -> int:

@@ -66,7 +66,7 @@ def read_dataset(settings: DatasetSettings, data_seed: int) -> Dataset:
         return _drawn(made, Counter(rows=len(made), matched=len(made)), settings.limit, data_seed)
     if settings.path is None:
         raise HarnessError("a dataset needs a `path` or `pocket`")
-    rows = _read_rows(settings.path)
+    rows = read_rows(settings.path)
     counts = Counter(rows=len(rows))
     names = _row_names(rows, settings)
     rows = [{**row, _NAME: name} for name, row in zip(names, rows, strict=True)]
@@ -99,7 +99,8 @@ def _drawn(kept: list[Conversation], counts: Counter[str], limit: int | None, da
     return Dataset(kept, dict(counts))
 
 
-def _read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path) -> list[Row]:
+    """Every record of a JSON, JSONL or Parquet file; HarnessError when there is none or one is no object."""
     if not path.is_file():
         raise HarnessError("no such data file", where=str(path))
     match path.suffixes[-2:]:
@@ -188,7 +189,7 @@ def _demand(wanted: Iterable[str], rows: list[Row], where: str, what: str) -> No
 
 
 def _join(rows: list[Row], joined: JoinedPrompts, where: str, counts: Counter[str]) -> list[Row]:
-    prompts = _read_rows(joined.path)
+    prompts = read_rows(joined.path)
     _demand([joined.on], rows, where, "cannot join prompts")
     _demand([joined.on], prompts, str(joined.path), "cannot join prompts")
     by_key = {prompt[joined.on]: prompt for prompt in prompts}

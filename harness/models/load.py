@@ -1,5 +1,6 @@
 """Load models and tokenizers from Hugging Face folders: safetensors only, never remote code."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,8 +33,41 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
 
 def load_model(folder: Path, dtype: Dtype, device: str = "cpu") -> "PreTrainedModel":
     """The causal language model of a folder, in evaluation mode; HarnessError when weights are missing or broken."""
-    import torch
     from transformers import AutoModelForCausalLM
+
+    return _load(AutoModelForCausalLM, folder, dtype).to(device).eval()
+
+
+def load_reward_model(folder: Path, dtype: Dtype, device: str = "cpu", *, new_head: bool = False) -> "PreTrainedModel":
+    """A sequence classifier with one label, in evaluation mode; HarnessError when weights are missing or broken.
+
+    `new_head` makes one of a causal language model: its one row of weights is drawn from torch's random state.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    _check_folder(folder, "config.json")
+    if "AutoModelForSequenceClassification" in json.loads((folder / "config.json").read_text()).get("auto_map", {}):
+        raise HarnessError(
+            "this reward model needs code of its own, which is never run",
+            where=str(folder),
+            fix="Name one of a class that transformers has, or give recorded rewards.",
+        )
+    if new_head:
+        model = _load(AutoModelForSequenceClassification, folder, dtype, new=("score.weight",), num_labels=1)
+    else:
+        model = _load(AutoModelForSequenceClassification, folder, dtype)
+    if model.config.num_labels != 1:
+        raise HarnessError(
+            f"a reward model has one label, this one has {model.config.num_labels}",
+            where=str(folder),
+            fix="Name a model for sequence classification with num_labels 1.",
+        )
+    return model.to(device).eval()
+
+
+def _load(auto: Any, folder: Path, dtype: Dtype, new: tuple[str, ...] = (), **options: Any) -> Any:
+    """`auto`'s model of a folder; of its weights only those in `new` may be missing."""
+    import torch
 
     _check_folder(folder, "config.json")
     if not any(folder.glob("*.safetensors")):
@@ -44,21 +78,22 @@ def load_model(folder: Path, dtype: Dtype, device: str = "cpu") -> "PreTrainedMo
         )
     with quiet():
         try:
-            model, info = AutoModelForCausalLM.from_pretrained(
+            model, info = auto.from_pretrained(
                 folder,
                 dtype=getattr(torch, dtype),
                 use_safetensors=True,
                 local_files_only=True,
                 trust_remote_code=False,
                 output_loading_info=True,
+                **options,
             )
         except Exception as error:
             raise HarnessError(f"the model cannot be loaded ({_brief(error)})", where=str(folder)) from error
     # transformers fills missing weights with random ones and only warns.
-    if missing := sorted(info["missing_keys"]) + sorted(str(k) for k in info["mismatched_keys"]):
+    if missing := sorted(set(info["missing_keys"]) - set(new)) + sorted(str(k) for k in info["mismatched_keys"]):
         shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise HarnessError(f"{len(missing)} weights are missing or of the wrong shape: {shown}", where=str(folder))
-    return model.to(device).eval()
+    return model
 
 
 def _check_folder(folder: Path, *files: str) -> None:

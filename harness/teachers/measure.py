@@ -13,7 +13,7 @@ from harness.core.canonical import Json
 from harness.core.errors import HarnessError
 from harness.core.lines import Journal
 from harness.models.load import Dtype, check_finite, load_model, output_head
-from harness.models.logprobs import token_logprobs, token_logprobs_and_ranks
+from harness.models.logprobs import CHUNK, token_logprobs, token_logprobs_and_ranks
 from harness.teachers import sequences
 from harness.teachers.api import Need, TokenTable
 from harness.teachers.responses import read_responses, scoring_tokenizer
@@ -22,6 +22,9 @@ from harness.teachers.settings import PassSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+CPU_CHUNK, CPU_TOKENS = 32, 1024
+"""On a CPU a batch that leaves the caches is slower, not faster: positions projected at once, tokens per batch."""
 
 Progress = Callable[..., None]
 """progress(done, total, unit)"""
@@ -94,6 +97,7 @@ def forward(model: Any, rows: Sequence[Row], ranked: bool) -> Values:
     import torch
 
     device = model.device
+    chunk = CPU_CHUNK if device.type == "cpu" else CHUNK
     options: dict[str, Any] = {}
     if rows[0].segments is not None:
         segments = _padded([cast(sequences.Ints, row.segments) for row in rows], -1, device)
@@ -109,10 +113,10 @@ def forward(model: Any, rows: Sequence[Row], ranked: bool) -> Values:
         hidden = model.base_model(input_ids=ids, use_cache=False, **options).last_hidden_state
         picked = hidden[places.to(device), columns]
         if ranked:
-            logprobs, ranks = token_logprobs_and_ranks(picked, output_head(model), targets)
+            logprobs, ranks = token_logprobs_and_ranks(picked, output_head(model), targets, chunk)
             values: Values = logprobs.cpu().numpy(), ranks.to(torch.int32).cpu().numpy()
         else:
-            values = token_logprobs(picked, output_head(model), targets).cpu().numpy(), None
+            values = token_logprobs(picked, output_head(model), targets, chunk).cpu().numpy(), None
     if not np.isfinite(values[0]).all():
         raise HarnessError(
             "log-probabilities are not finite", where=str(model.name_or_path), fix="Try `dtype: float32`."
@@ -185,7 +189,8 @@ def _batches(
 ) -> Iterator[tuple[list[Row], Values]]:
     """Every batch with its values: those in the journal first computed by an earlier start, the rest now."""
     finished = {record["batch"]: record for record in journal.records} if journal else {}
-    for indices in plan([len(row.ids) for row in rows], batch_tokens):
+    most = min(batch_tokens, CPU_TOKENS) if model.device.type == "cpu" else batch_tokens
+    for indices in plan([len(row.ids) for row in rows], most):
         batch = [rows[i] for i in indices]
         name = f"{run}{'+ranks' if ranked else ''} {','.join(str(row.start) for row in batch)}"
         if name in finished:

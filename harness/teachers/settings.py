@@ -69,7 +69,7 @@ class PassSettings(Settings):
     local_steps: int = Field(1, ge=0)
     """Local naturalness: how many earlier steps a step may see beside the prompt."""
     batch_tokens: int = execution(8192, ge=1)
-    """Padded tokens per batch."""
+    """Padded tokens per batch at most; a CPU takes fewer."""
 
 
 class About(Settings):

@@ -53,11 +53,11 @@ def train(
             raise HarnessError(f"`{step.name}` needs a teacher", fix="Name one by `teacher:`, or use `sft`.")
         _same_vocabulary(tokenizer, load_tokenizer(teacher_folder), model_folder, teacher_folder)
     examples = encode_file(conversations_path, tokenizer, settings.max_length)
-    with _random_state_kept():
+    with random_state_kept():
         trainer = _trainer(model_folder, teacher_folder, step, settings, examples, len(tokenizer), work, seed, progress)
         with quiet():
             trainer.train(resume_from_checkpoint=last_checkpoint(work))
-    _write_model(trainer.model, model_folder, out / "model")
+    write_model(trainer.model, model_folder, out / "model")
     curve = [entry for entry in trainer.state.log_history if "loss" in entry]
     write_lines(out / "log.jsonl", ({name: entry.get(name) for name in _CURVE} for entry in curve))
     summary: dict[str, Json] = {
@@ -116,7 +116,7 @@ def _same_vocabulary(student: Any, teacher: Any, student_folder: Path, teacher_f
     )
 
 
-def _write_model(model: Any, source: Path, out: Path) -> None:
+def write_model(model: Any, source: Path, out: Path) -> None:
     """Weights from `model`; tokenizer, chat template and generation config as they are in `source`."""
     with quiet():
         model.to("cpu", torch.float32).save_pretrained(out)
@@ -131,7 +131,7 @@ def _write_model(model: Any, source: Path, out: Path) -> None:
 
 
 @contextlib.contextmanager
-def _random_state_kept() -> Iterator[None]:
+def random_state_kept() -> Iterator[None]:
     """The Trainer seeds every generator of the process; afterwards they are as they were."""
     python, arrays = random.getstate(), np.random.get_state()
     try:
