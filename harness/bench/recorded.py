@@ -4,9 +4,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.bench import _alpaca_files as alpaca
 from harness.bench import _arena_hard_files as arena
 from harness.bench import _mt_bench_files as fastchat
 from harness.bench._mt_bench_pairs import read_model
+from harness.bench.alpaca_eval import BENCHMARK as ALPACA_EVAL
+from harness.bench.alpaca_eval import EDITIONS, AlpacaEvalSettings
 from harness.bench.api import Answer
 from harness.bench.arena_hard import ArenaHardSettings
 from harness.bench.mt_bench import MTBenchSettings
@@ -130,6 +133,40 @@ def _arena_answers(path: Path) -> list[Answer]:
     return [Answer(item, (text,)) for item, text in arena.read_answers(path).items()]
 
 
+def alpaca_eval(settings: Settings, folder: Path | None, reference: str | None) -> Recorded:
+    """The package's annotations.json: a file, or those of a folder (`*annotations.json`, `.xz` too).
+
+    Each pair is judged in both orders; the recorded verdicts are of one, drawn at random.
+
+    Raises:
+        HarnessError: a file is missing or broken, an instruction is not the benchmark's, a verdict is against another
+            baseline's answer, or there are none by this judge.
+    """
+    assert isinstance(settings, AlpacaEvalSettings)
+    place, reference = folder or settings.data, reference or EDITIONS[settings.version].annotator
+    if place is None:
+        raise HarnessError("no recorded verdicts are named", where="alpaca_eval", fix="Name a file with --recorded.")
+    files = tuple(sorted(place.glob("*annotations.json*"))) if place.is_dir() else (place,)
+    whole = settings.model_copy(update={"prompts": None, "both_orders": True})
+    asked = {q.turns[0]: q for q in ALPACA_EVAL.questions(whole, ALPACA_EVAL.files(whole))}
+    verdicts: dict[str, dict[Unit, float]] = {}
+    answers: dict[str, list[Answer]] = {}
+    for path in files:
+        both = zip(alpaca.read_records(path), alpaca.read_annotations(path), strict=True)
+        for number, (row, annotation) in enumerate(both, 1):
+            question = asked.get(str(row["instruction"]))
+            if question is None or row["output_1"] != question.extra["baseline_answer"]:
+                what = "an instruction that the benchmark does not have" if question is None else "another baseline"
+                fix = "Give verdicts on the benchmark's instructions against its baseline's answers."
+                raise HarnessError(f"is a verdict on {what}", where=f"{path}, row {number}", fix=fix)
+            if annotation.judge == reference and annotation.preference is not None:
+                verdicts.setdefault(annotation.model, {})[question.id, 1] = annotation.preference - 1
+                answers.setdefault(annotation.model, []).append(Answer(question.id, (str(row["output_2"]),)))
+    if not verdicts:
+        raise HarnessError(f"no verdicts by {reference}", where=str(place), fix="Name another judge with --reference.")
+    return Recorded(reference, whole, _models(answers, verdicts, place), files, lambda value: 2 - value)
+
+
 def _fastchat(
     settings: MTBenchSettings, folder: Path, reference: str
 ) -> tuple[dict[str, Verdicts], dict[str, list[Answer]], tuple[Path, ...]]:
@@ -193,5 +230,6 @@ READERS: Mapping[str, Reader] = {
     "mt_bench": mt_bench,
     "mt_bench_pairwise": mt_bench_pairwise,
     "arena_hard": arena_hard,
+    "alpaca_eval": alpaca_eval,
 }
 """By benchmark."""
