@@ -144,7 +144,7 @@ class Caller:
             if read.status == "refused":
                 return read
         try:
-            text = self.protocol.scored([_likeliest(completion) for completion in completions])
+            text = self.protocol.scored([_likeliest(completion, bool(self.protocol.prefix)) for completion in completions])
             return Reply("ok", self.protocol.read(text), text, reply.model, *counts, reply.latency_s)
         except ValueError as error:
             return Reply("unparseable", None, f"{reply.text} ({error})", reply.model, *counts, reply.latency_s)
@@ -217,12 +217,15 @@ def _continued(body: dict[str, Json], text: str) -> dict[str, Json]:
     return {**body, "messages": [*messages, {**begun, "content": begun["content"] + text}]}
 
 
-def _likeliest(completion: object) -> dict[str, float]:
-    """The first token's likeliest alternatives: text without spaces -> log-probability (nats); {} where none came."""
+def _likeliest(completion: object, begun: bool) -> dict[str, float]:
+    """The first token's likeliest alternatives -> log-probability (nats); {} where none came.
+
+    Without the spaces around them where the reply was begun for the judge: what follows is then often written with one.
+    """
     assert isinstance(completion, ChatCompletion), "read before"
     logprobs = completion.choices[0].logprobs
     tokens = logprobs.content[0].top_logprobs if logprobs and logprobs.content else []
-    return {token.token.strip(): token.logprob for token in reversed(tokens)}
+    return {token.token.strip() if begun else token.token: token.logprob for token in reversed(tokens)}
 
 
 def _said(error: openai.APIStatusError) -> str:

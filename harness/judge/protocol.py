@@ -18,7 +18,7 @@ from harness.core.errors import HarnessError
 
 Way = Literal["text", "choice", "expected"]
 Likeliest = Mapping[str, float]
-"""The likeliest next tokens, without spaces around them -> natural-log probability."""
+"""The likeliest next tokens (after a `Protocol.prefix` without spaces around them) -> natural-log probability."""
 
 CONTINUED: Mapping[str, Json] = {"add_generation_prompt": False, "continue_final_message": True}
 """Sent where the judge's own turn is begun for it (`Protocol.prefix`) and continued."""
