@@ -144,16 +144,16 @@ class Caller:
             if read.status == "refused":
                 return read
         try:
-            text = self.protocol.scored([_likeliest(completion, bool(self.protocol.prefix)) for completion in completions])
+            text = self.protocol.scored(
+                [_likeliest(completion, bool(self.protocol.prefix)) for completion in completions]
+            )
             return Reply("ok", self.protocol.read(text), text, reply.model, *counts, reply.latency_s)
         except ValueError as error:
             return Reply("unparseable", None, f"{reply.text} ({error})", reply.model, *counts, reply.latency_s)
 
     async def _post(self, body: dict[str, Json]) -> object:
-        extra: Any = {k: v for k, v in body.items() if k not in ("model", "messages")}
-        return await self.client.chat.completions.create(
-            model=body["model"], messages=body["messages"], extra_body=extra
-        )
+        """One request; not by `chat.completions.create`, which walks through every message to no effect."""
+        return await self.client.post("/chat/completions", cast_to=ChatCompletion, body=body)
 
     def _refused(self, error: openai.APIStatusError) -> Reply:
         """What a status other than 200 means: try again, a refusal of this one question, or a fault."""
