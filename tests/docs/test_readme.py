@@ -1,5 +1,6 @@
 """The README's how-tos: each file that it shows is put where it says, found there, and used."""
 
+import json
 import os
 import re
 import shutil
@@ -16,6 +17,8 @@ import yaml
 
 from harness.core.discover import discover
 from harness.recipe import RecipeError, load
+from harness.stages import score_teacher
+from harness.store.store import Store
 from harness.teachers.api import RESPONSE_COLUMNS, Evidence, TokenTable
 from harness.teachers.settings import TeachersSettings
 from tests.judge.stand_in import reply, standing_in
@@ -32,7 +35,8 @@ BENCH, STEP, SCORE, FORM = FILES
 RECIPE = {
     "name": "readme",
     "student": "pocket:llama?layers=1&width=16&heads=2&seed=1",
-    "data": {"train": {"pocket": {"examples": 64}}},
+    "teacher": {"model": "pocket:llama?layers=1&width=16&heads=2&seed=2", "responses": {"max_new_tokens": 4}},
+    "data": {"train": {"pocket": {"examples": 64}}, "prompts": {"pocket": {"examples": 8}}},
 } | SECTIONS
 
 
@@ -62,6 +66,15 @@ def write(folder: Path, recipe: dict[str, object]) -> Path:
     return path
 
 
+def run(copy: Path, recipe: Path, results: Path) -> None:
+    """`harness run` by the package in `copy`."""
+    words = ["run", str(recipe), "--results", str(results)]
+    command = [sys.executable, "-c", "from harness.cli import main; main()", *words]
+    environment = {**os.environ, "PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=240, env=environment)
+    assert done.returncode == 0, done.stderr
+
+
 def test_each_is_one_short_file() -> None:
     rooms = ["harness/bench", "harness/train/steps", "harness/teachers/scores", "harness/judge/forms"]
     assert [str(Path(where).parent) for where in FILES] == rooms
@@ -69,7 +82,7 @@ def test_each_is_one_short_file() -> None:
     assert not [where for where in FILES if (ROOT / where).exists()]
 
 
-def test_a_run_with_the_benchmark_and_the_loss(tmp_path: Path) -> None:
+def test_a_run_with_all_of_them(tmp_path: Path) -> None:
     """As a user would: the files in a copy of the package, one recipe, one command; and the files pass our linter."""
     copy = tmp_path / "copy"
     shutil.copytree(ROOT / "harness", copy / "harness", ignore=shutil.ignore_patterns("__pycache__"))
@@ -81,10 +94,7 @@ def test_a_run_with_the_benchmark_and_the_loss(tmp_path: Path) -> None:
         done = subprocess.run(lint, cwd=copy, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout
     recipe, results = write(tmp_path, RECIPE), tmp_path / "results"
-    run = [sys.executable, "-c", "from harness.cli import main; main()", "run", str(recipe), "--results", str(results)]
-    environment = {**os.environ, "PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, timeout=240, env=environment)
-    assert done.returncode == 0, done.stderr
+    run(copy, recipe, results)
     folder = results / "runs" / "readme"
     scores = pd.read_parquet(folder / "scores.parquet").set_index("category")
     assert set(scores["benchmark"]) == {"backwards"}
@@ -92,6 +102,11 @@ def test_a_run_with_the_benchmark_and_the_loss(tmp_path: Path) -> None:
     curves = pd.read_parquet(folder / "curves.parquet")
     assert set(curves["step_name"]) == {"1 dft"}
     assert np.isfinite(curves["value"]).all()
+    stages = json.loads((folder / "plan.json").read_text())["stages"]
+    (scored,) = (i for i, stage in stages.items() if stage["kind"] == "score_teacher")
+    parts = score_teacher.read(Store(results / "store").path(scored))
+    assert len(parts) == 8
+    assert parts["top1.0"].between(0, 1).all()
 
 
 def test_the_benchmark_scores_what_it_should(tmp_path: Path) -> None:
