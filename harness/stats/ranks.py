@@ -56,8 +56,7 @@ def pairwise_accuracy(
 def top_1(predicted: ArrayLike, outcome: ArrayLike, weights: ArrayLike | None = None) -> Floats:
     """The chance that the item predicted best is (one of) the best, a tie in the prediction broken at random."""
     y, w = np.asarray(outcome, dtype=np.float64), _weights(outcome, weights)
-    best = np.where(w > 0, y, -np.inf).max(-1, keepdims=True)
-    return np.asarray((_pick(predicted, w) * (y == best)).sum(-1), dtype=np.float64)
+    return _over_picks(predicted, w, y == _best(y, w))
 
 
 def regret_at_1(predicted: ArrayLike, outcome: ArrayLike, weights: ArrayLike | None = None) -> Floats:
@@ -66,8 +65,7 @@ def regret_at_1(predicted: ArrayLike, outcome: ArrayLike, weights: ArrayLike | N
     A tie in the prediction is broken at random: the mean over the tied items.
     """
     y, w = np.asarray(outcome, dtype=np.float64), _weights(outcome, weights)
-    best = np.where(w > 0, y, -np.inf).max(-1)
-    return np.asarray(best - (_pick(predicted, w) * y).sum(-1), dtype=np.float64)
+    return _over_picks(predicted, w, _best(y, w) - y)
 
 
 def draw_weights(n: int, resamples: int, seed: int) -> Floats:
@@ -94,11 +92,16 @@ def _centred_ranks(values: ArrayLike, w: Floats) -> Floats:
     return np.asarray(np.einsum("...ij,...j->...i", _signs(values), w), dtype=np.float64)
 
 
-def _pick(predicted: ArrayLike, w: Floats) -> Floats:
-    """(..., n) the chance of being picked."""
-    x = np.where(w > 0, np.asarray(predicted, dtype=np.float64), -np.inf)
-    first = w * (x == x.max(-1, keepdims=True))
-    return _ratio(first, first.sum(-1, keepdims=True))
+def _best(values: Floats, w: Floats) -> Floats:
+    """(..., 1) the highest value among the drawn."""
+    return np.asarray(np.where(w > 0, values, -np.inf).max(-1, keepdims=True), dtype=np.float64)
+
+
+def _over_picks(predicted: ArrayLike, w: Floats, values: ArrayLike) -> Floats:
+    """(...) the mean of `values` over the items predicted best."""
+    x = np.asarray(predicted, dtype=np.float64)
+    picked = w * (x == _best(x, w))
+    return _ratio((picked * np.where(picked > 0, values, 0.0)).sum(-1), picked.sum(-1))
 
 
 def _ratio(top: Floats, bottom: Floats) -> Floats:

@@ -58,7 +58,7 @@ def read(scores: pd.DataFrame, outcomes: pd.DataFrame, meta: pd.DataFrame) -> tu
         raise HarnessError(f"a score named {taken.pop()}", where="scores", fix="That is a baseline's name: rename it.")
     students = list(dict.fromkeys([*outcomes["student"], *scores["student"]]))
     teachers = sorted({*meta["teacher"], *outcomes["teacher"], *scores["teacher"]})
-    outcome = _grid(outcomes.groupby(keys)["value"].mean().reset_index(), students, teachers)
+    outcome = _grid(over_seeds(outcomes), students, teachers)
     predictors = [_predictor(str(name), rows, students, teachers) for name, rows in scores.groupby("score", sort=False)]
     given = {p.name: p for p in predictors}
     baselines = [given.get(n) or _baseline(n, outcome, meta, students, teachers) for n in BASELINES if n != "random"]
@@ -87,6 +87,12 @@ def check_table(frame: pd.DataFrame, name: str, columns: Sequence[str], key: Seq
     for column in {"value", *_META.values()} & set(frame):
         if np.isinf(frame[column].to_numpy(dtype=np.float64, na_value=np.nan)).any():
             raise HarnessError(f"an infinite {column}", where=name, fix="Leave a value that could not be had empty.")
+
+
+def over_seeds(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """student, teacher, value: the mean over seeds; null where no seed has a value."""
+    # Rounded, so that equal means are a tie whatever the order of their sum.
+    return outcomes.groupby(["student", "teacher"], sort=False)["value"].mean().round(10).reset_index()
 
 
 def _grid(rows: pd.DataFrame, students: list[str], teachers: list[str]) -> Floats:
@@ -129,7 +135,8 @@ def _resamples(name: str, rows: pd.DataFrame, sign: float, students: list[str], 
 def _baseline(name: str, outcome: Floats, meta: pd.DataFrame, students: list[str], teachers: list[str]) -> Predictor:
     nothing = np.full(outcome.shape, np.nan)
     if name == "leave_one_student_out":
-        return Predictor(name, _others(outcome), absent="" if len(students) > 1 else "needs a second student base")
+        others = _others(outcome)
+        return Predictor(name, others, absent="needs a second student base" if np.isnan(others).all() else "")
     column = _META.get(name)
     if column is None:
         return Predictor(name, nothing, absent=f"no score named {name}")
@@ -141,9 +148,13 @@ def _baseline(name: str, outcome: Floats, meta: pd.DataFrame, students: list[str
 
 def _others(outcome: Floats) -> Floats:
     """(S, T) each teacher's mean outcome on the other bases, where it has one on all of them: bases differ in level."""
-    if len(outcome) < 2:
-        return np.full(outcome.shape, np.nan)
-    return np.stack([np.delete(outcome, s, axis=0).mean(axis=0) for s in range(len(outcome))])
+    trained = np.isfinite(outcome).any(axis=1)
+    out = np.full(outcome.shape, np.nan)
+    for s in range(len(outcome)):
+        others = outcome[trained & (np.arange(len(outcome)) != s)]
+        if len(others):
+            out[s] = others.mean(axis=0).round(10)
+    return out
 
 
 def _families(meta: pd.DataFrame, teachers: Sequence[str]) -> list[str]:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from harness.stats.intervals import mean_interval
 from harness.stats.spread import Rows
-from harness.teachers._predictors import check_table
+from harness.teachers._predictors import check_table, over_seeds
 
 ALL = "all"
 """The `student` or `family` of rows that pool them."""
@@ -62,7 +62,7 @@ def paradox(outcomes: pd.DataFrame, meta: pd.DataFrame) -> pd.DataFrame:
 
 def _table(outcomes: pd.DataFrame, meta: pd.DataFrame) -> pd.DataFrame:
     """student, teacher, value, family, size_b for every base and every teacher; null where not known."""
-    achieved = outcomes.groupby(["student", "teacher"], sort=False)["value"].mean().reset_index()
+    achieved = over_seeds(outcomes)
     teachers = dict.fromkeys([*meta["teacher"], *achieved["teacher"]])
     every = pd.MultiIndex.from_product([achieved["student"].unique(), teachers], names=["student", "teacher"])
     grid = every.to_frame(index=False).merge(achieved, how="left", on=["student", "teacher"])

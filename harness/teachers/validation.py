@@ -83,6 +83,7 @@ def validate(
     Args:
         scores: student, teacher, score, value, direction (`higher` or `lower`: where the better teacher lies), and
             `resamples` where known: an array of the score's values on resampled prompts, the same for all teachers.
+            A leaderboard's rows for single student bases have this form; leave out those over all bases.
         outcomes: student, teacher, value (higher is better), and `seed` where a pair was trained more than once.
         meta: teacher, and where known family, size_b, strength, length.
         seed: of the intervals.
@@ -182,8 +183,6 @@ def _find(statistic: str, case: _Case) -> _Found:
     over_teachers = None if few else formula(case, case.predicted, case.weights)
     known = case.resamples is not None and bool(np.isfinite(case.resamples).all())
     over_prompts = formula(case, case.resamples, None) if case.resamples is not None and known else None
-    if over_teachers is not None:
-        over_teachers = np.where(case.weights.any(axis=1), over_teachers, np.nan)
     return _Found(value, over_teachers, over_prompts, f"no interval: fewer than {_LEAST_INTERVAL} teachers" * few)
 
 
@@ -222,7 +221,7 @@ def _row(found: _Found, student: str, counts: dict[str, int]) -> dict[str, Any]:
     prompt_low, prompt_high = _bounds(found.over_prompts)
     note = found.note
     if found.over_teachers is not None and low is None:
-        note = "; ".join(filter(None, [note, "no interval: all draws of teachers agree"]))
+        note = "; ".join(filter(None, [note, "no interval: the draws of teachers all agree, or most are undefined"]))
     bounds = {"low": low, "high": high, "prompt_low": prompt_low, "prompt_high": prompt_high}
     return {"student": student, "value": found.value, **bounds, **counts, "note": note}
 

@@ -119,3 +119,21 @@ def test_draws_are_seeded_and_whole() -> None:
     assert np.array_equal(weights, ranks.draw_weights(7, 50, 3))
     assert not np.array_equal(weights, ranks.draw_weights(7, 50, 4))
     assert (weights.sum(axis=1) == 7).all()
+
+
+@pytest.mark.parametrize("n", [6, 19])
+def test_percentiles_over_drawn_items_cover(n: int) -> None:
+    """Bivariate normal items with correlation 0.5, whose Spearman correlation is 6 / pi asin(0.25)."""
+    rng, truth, held = np.random.default_rng(n), 6 / np.pi * np.arcsin(0.25), []
+    for k in range(300):
+        x = rng.normal(size=n)
+        drawn = ranks.spearman(x, 0.5 * x + np.sqrt(0.75) * rng.normal(size=n), ranks.draw_weights(n, 400, k))
+        low, high = np.nanquantile(drawn, [0.025, 0.975])
+        held.append(low <= truth <= high)
+    assert 0.91 <= np.mean(held) <= 0.995
+
+
+def test_a_draw_of_nothing_is_undefined() -> None:
+    nothing = np.zeros((1, 3))
+    for formula in (*FORMULAS, ranks.top_1, ranks.regret_at_1):
+        assert np.isnan(formula([1, 2, 3], [1, 2, 3], nothing)).all()

@@ -98,7 +98,7 @@ def test_resampled_prompts_give_a_second_interval_in_the_scores_direction() -> N
     ]
     assert [row["prompt_low"], row["prompt_high"]] == pytest.approx(list(np.quantile(each, [0.025, 0.975])))
     partly = loss.copy()
-    partly["resamples"] = pd.Series([None, *loss["resamples"][1:]], dtype=object)
+    partly["resamples"] = loss["resamples"].where(loss.index > 0)
     frame = validate(partly, OUTCOMES, META, resamples=50)
     assert np.isnan(one(frame, "loss", "spearman", "small")["prompt_low"])
     assert one(frame, "loss", "spearman", "big")["prompt_low"] < 1
@@ -156,7 +156,7 @@ def test_a_length_score_serves_as_control_where_meta_has_none() -> None:
         assert len(frame[frame["score"] == "length"]) == len(STATISTICS) * 3
     first, second = (one(f, "car", "spearman_given_length")["value"] for f in (given, meta))
     assert first == pytest.approx(second)
-    nothing = validate(car, OUTCOMES, META.assign(length=[None, *META["length"][1:]]), resamples=50)
+    nothing = validate(car, OUTCOMES, META.assign(length=META["length"].where(META.index > 0)), resamples=50)
     assert one(nothing, "car", "spearman_given_length", "big")["note"] == "no response length of 1 of 8 teachers"
 
 
@@ -177,6 +177,9 @@ def test_a_base_without_outcomes_is_said() -> None:
     row = one(frame, "car", "spearman", "small")
     assert np.isnan(row["value"])
     assert (row["n"], row["no_outcome"]) == (0, 8)
+    three = pd.concat([scores("car", TRUTH), scores("car", {"third": TRUTH["big"]})])
+    others = validate(three, OUTCOMES, META, resamples=50)
+    assert one(others, "leave_one_student_out", "spearman", "big")["n"] == 8  # by `small`; `third` was not trained
     mean = one(frame, "car", "spearman")
     assert mean["value"] == one(frame, "car", "spearman", "big")["value"]
     assert mean["note"].startswith("1 of 2 student bases; fewer than 3 teachers")
@@ -188,6 +191,22 @@ def test_seeds_are_averaged_and_failed_runs_counted() -> None:
     frame = validate(scores("car", TRUTH), runs, META, resamples=50)
     row = one(frame, "car", "regret_at_1", "small")
     assert (row["value"], row["n"], row["null_runs"]) == (0, 8, 8)
+
+
+def test_equal_means_are_a_tie_whatever_their_rounding() -> None:
+    runs = pd.DataFrame(
+        [
+            ("s", t, k, v)
+            for t, row in zip("abc", ([0.1, 0.2, 0.3], [0.3, 0.2, 0.1], [0.7, 0.8, 0.9]), strict=True)
+            for k, v in enumerate(row)
+        ],
+        columns=["student", "teacher", "seed", "value"],
+    )
+    ranked = scores("car", {"s": [1, 2, 3]}).assign(teacher=list("abc"))
+    row = one(validate(ranked, runs, META, resamples=50), "car", "pairwise_accuracy", "s")
+    assert row["value"] == 1  # a and b are equal: no pair to get right
+    reversed_ = scores("car", {"s": [2, 1, 3]}).assign(teacher=list("abc"))
+    assert one(validate(reversed_, runs, META, resamples=50), "car", "pairwise_accuracy", "s")["value"] == 1
 
 
 @pytest.mark.parametrize(
@@ -212,7 +231,7 @@ def test_few_teachers_or_no_spread_have_no_interval() -> None:
     assert np.isnan(row["low"])
     row = one(validate(scores("car", TRUTH), OUTCOMES, META, resamples=50), "car", "spearman")
     assert np.isnan(row["low"])
-    assert row["note"] == "no interval: all draws of teachers agree"
+    assert row["note"] == "no interval: the draws of teachers all agree, or most are undefined"
 
 
 def test_row_order_does_not_matter() -> None:
