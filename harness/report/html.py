@@ -17,7 +17,7 @@ from harness.report.measure import Estimate, Measures
 from harness.report.numbers import count, interval, p_text, value_text
 from harness.report.render_table import entry_text, is_signed, marks_title, to_csv, to_latex, to_markdown
 from harness.report.style import dark_style, save
-from harness.report.tables import Column, Table, category_table, headline_table
+from harness.report.tables import Column, Shown, Table, category_table, headline_table
 
 
 def render(run_folder: Path, out_folder: Path) -> Path:
@@ -32,10 +32,10 @@ def render(run_folder: Path, out_folder: Path) -> Path:
         (out_folder / "tables" / f"{table.name}.csv").write_text(to_csv(table), encoding="utf-8")
         (out_folder / "tables" / f"{table.name}.tex").write_text(to_latex(table), encoding="utf-8")
     content["figures"] = [(d, save(d.draw, d.name, out_folder / "figures")) for d in drawings(run, measures)]
-    environment = _environment()
     page = out_folder / "report.html"
-    page.write_text(environment.get_template("report.html").render(**content, **_assets(run)), encoding="utf-8")
-    text = _environment(escape=False).get_template("report.md.jinja").render(**content)
+    html = environment().get_template("report.html").render(**content, **frame(), **_samples(run))
+    page.write_text(html, encoding="utf-8")
+    text = environment(escape=False).get_template("report.md.jinja").render(**content)
     (out_folder / "report.md").write_text(text, encoding="utf-8")
     return page
 
@@ -83,32 +83,39 @@ def _all_tables(content: dict[str, Any]) -> list[Table]:
     return [t for t in [*single, *content["ablations"], *content["categories"]] if t is not None]
 
 
-def _assets(run: RunData) -> dict[str, Any]:
-    """The page's own style and script, the sample data, and a policy that lets nothing else run or load."""
+def frame() -> dict[str, Any]:
+    """A page's own style and script, and a policy that lets nothing else run or load."""
     folder = Path(__file__).parent / "templates"
     script = (folder / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
-    data = browser_data(run)
     return {
         "policy": policy + "; base-uri 'none'; form-action 'none'",
         "style": Markup((folder / "report.css").read_text(encoding="utf-8") + dark_style()),  # noqa: S704 (our own file)
         "script": Markup(script),  # noqa: S704 (our own file)
+    }
+
+
+def _samples(run: RunData) -> dict[str, Any]:
+    """The sample browser's data."""
+    data = browser_data(run)
+    return {
         "samples": Markup(safe_json(data)),  # noqa: S704 (escaped by safe_json)
         "sample_count": len(data["items"]),
         "cut": data["cut"],
     }
 
 
-def _environment(*, escape: bool = True) -> Environment:
-    environment = Environment(
+def environment(*, escape: bool = True) -> Environment:
+    """The pages' templates and filters; without `escape` for Markdown."""
+    found = Environment(
         loader=PackageLoader("harness.report"),
         autoescape=escape,  # noqa: S701 (off for Markdown, whose filters escape)
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    found.filters |= {
         "entry": entry_text,
         "estimate": lambda e, column: value_text(e, sign=is_signed(column)),
         "interval": lambda e, column: interval(e, sign=is_signed(column)),
@@ -121,9 +128,9 @@ def _environment(*, escape: bool = True) -> Environment:
         "svg": Markup,
         "one_line": lambda text: " ".join(str(text).split()).replace("<", "&lt;"),
     }
-    environment.tests |= {"estimate": lambda e: isinstance(e, Estimate)}
-    environment.globals |= {"in_section": _in_section, "signed": is_signed}
-    return environment
+    found.tests |= {"estimate": lambda e: isinstance(e, Estimate)}
+    found.globals |= {"in_section": _in_section, "signed": is_signed}
+    return found
 
 
 def _in_section(figures: list[tuple[Drawing, str]], section: str) -> list[tuple[Drawing, str]]:
@@ -132,7 +139,7 @@ def _in_section(figures: list[tuple[Drawing, str]], section: str) -> list[tuple[
 
 def _sort_key(entry: object) -> str:
     """What a click on a column's head sorts by."""
-    if isinstance(entry, Estimate):
+    if isinstance(entry, Estimate | Shown):
         entry = entry.value
     return "" if entry is None else repr(entry) if isinstance(entry, float) else str(entry)
 

@@ -6,11 +6,12 @@ import pandas as pd
 
 from harness.report.measure import MARKS, Estimate
 from harness.report.numbers import digits, number, p_text, plain, value_text
-from harness.report.tables import Column, Entry, Table
+from harness.report.tables import Column, Entry, Shown, Table
 
 _LATEX = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _LATEX |= {c: "\\" + c for c in "&%$#_"} | {"−": "$-$", "–": "--", "·": r"$\cdot$", "<": "$<$", ">": "$>$"}
 _LATEX |= {"†": r"\dag{}", "‡": r"\ddag{}", "§": r"\S{}", "¶": r"\P{}", "‖": r"$\|$"}
+_LATEX |= {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "β": r"$\beta$", "θ": r"$\theta$", "∞": r"$\infty$"}
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#|!~])")
 
 
@@ -29,6 +30,8 @@ def entry_text(entry: Entry, column: Column) -> str:
     """An entry as plain text."""
     if isinstance(entry, Estimate):
         return plain(entry, sign=is_signed(column))
+    if isinstance(entry, Shown):
+        return entry.text
     if column.kind == "p":
         return p_text(entry if isinstance(entry, float) else None)
     if isinstance(entry, float):

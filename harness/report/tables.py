@@ -25,7 +25,15 @@ class Column:
     """A heading above several columns."""
 
 
-Entry = str | float | Estimate | None
+@dataclass(frozen=True)
+class Shown:
+    """A number in words of its own, such as a rank with its interval; sorted, and kept in CSV files, by its value."""
+
+    value: float | None
+    text: str
+
+
+Entry = str | float | Estimate | Shown | None
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,7 @@ class Table:
             record: dict[str, object] = {}
             for column, entry in zip(self.columns, row, strict=True):
                 if column.kind != "estimate":
-                    record[column.key] = entry
+                    record[column.key] = entry.value if isinstance(entry, Shown) else entry
                     continue
                 shown = entry if isinstance(entry, Estimate) else None
                 for part in ("value", "low", "high", "stderr", "n", "total", "seeds"):
