@@ -80,15 +80,21 @@ class TeacherBuilder:
         wanted = self.settings.teachers
         assert wanted is not None, "the schema checks that a pick has a reward"
         assert wanted.reward is not None, "the schema checks that a pick has a reward"
-        settings, about = wanted.reward, wanted.about.get(self._teacher)
+        settings, about, gpus = wanted.reward, wanted.about.get(self._teacher), self.settings.resources.gpus
+        title = f"rewards of {self._teacher}"
+        if settings.judge:
+            judge = self.settings.judge
+            assert judge is not None, "the schema checks that there is a judge"
+            served = self.model(ModelSettings(model=judge.model)) if judge.serve is not None else None
+            return self.share(reward.judged_stage(responses, judge, served, gpus, title))
         return self.share(
             reward.stage(
                 responses,
                 settings,
                 model=self.model(ModelSettings(model=settings.model)) if settings.model is not None else None,
                 strength=about.strength if about else None,
-                gpus=self.settings.resources.gpus,
-                title=f"rewards of {self._teacher}",
+                gpus=gpus,
+                title=title,
             )
         )
 

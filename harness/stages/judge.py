@@ -27,39 +27,46 @@ from harness.store.store import Store
 
 def program_stage(bench: glue.Asked, answers: Stage) -> Stage:
     """The stage in which the benchmark's own program judges."""
-    params = {**bench.params, "judge": {"program": bench.name}}
-    return _stage(bench, answers, params, {}, light=True)
+    return _stage(bench, answers, {**bench.params, "judge": {"program": bench.name}}, None)
+
+
+@dataclass(frozen=True)
+class Judging:
+    """A model judge's share of a stage that asks it."""
+
+    params: dict[str, Json]
+    """What it is, for the stage's `params["judge"]`."""
+    execution: dict[str, Json]
+    inputs: dict[str, Stage]
+    """Its weights, where we serve it."""
+    session: str
+    light: bool
+    """A judge that we serve takes a job slot (and GPUs); one at an endpoint only waits for the network."""
+
+
+def judging(settings: JudgeSettings, form: str, prompts: str, served: Weights | None) -> Judging:
+    """A model judge that is asked for a form of verdict with a set of prompts, at an endpoint or `served` here.
+
+    Raises:
+        HarnessError: such verdicts cannot be had from this judge in this way.
+    """
+    protocol = find_protocol(form, settings.protocol)
+    check_profile(settings, protocol)
+    params = identity(settings) | profile_of(settings).changes()
+    params |= {"form": form, "protocol": protocol.name, "protocol_version": protocol.version, "prompts": prompts}
+    params["part"] = served.part if served else ""
+    execution: dict[str, Json] = {"judge": settings.model_dump(mode="json")}
+    if served is None:
+        return Judging(params, execution, {}, "", light=True)
+    execution["weights"] = served.stage.id
+    session = f"judge/{served.stage.id}/{served.part}/{digest(identity(settings.serve) if settings.serve else {})}"
+    return Judging(params, execution, {"judge": served.stage}, session, light=False)
 
 
 def model_stage(bench: glue.Asked, answers: Stage, settings: JudgeSettings, served: Weights | None, gpus: int) -> Stage:
-    """The stage in which a model judges: at an endpoint, or `served` here.
-
-    A judge that we serve takes a job slot (and GPUs); one at an endpoint only waits for the network.
-
-    Raises:
-        HarnessError: the benchmark's verdicts cannot be had from this judge in this way.
-    """
-    protocol = find_protocol(bench.form, settings.protocol)
-    check_profile(settings, protocol)
-    changed = profile_of(settings).changes()
-    judge: dict[str, Json] = (
-        identity(settings)
-        | changed
-        | {
-            "form": bench.form,
-            "protocol": protocol.name,
-            "protocol_version": protocol.version,
-            "prompts": _prompt_set(bench),
-            "part": served.part if served else "",
-        }
-    )
-    params = {**bench.params, "judge": judge}
-    execution: dict[str, Json] = {"judge": settings.model_dump(mode="json")}
-    if served is None:
-        return _stage(bench, answers, params, execution, light=True)
-    execution["weights"] = served.stage.id
-    session = f"judge/{served.stage.id}/{served.part}/{digest(identity(settings.serve) if settings.serve else {})}"
-    return _stage(bench, answers, params, execution, light=False, served=served, session=session, gpus=gpus)
+    """The stage in which a model judges a benchmark's answers."""
+    judge = judging(settings, bench.form, _prompt_set(bench), served)
+    return _stage(bench, answers, {**bench.params, "judge": judge.params}, judge, gpus if served else 0)
 
 
 def _prompt_set(bench: glue.Asked) -> str:
@@ -68,28 +75,17 @@ def _prompt_set(bench: glue.Asked) -> str:
     return file.id if file is not None else f"{bench.name}/{bench.params['benchmark_version']}"
 
 
-def _stage(
-    bench: glue.Asked,
-    answers: Stage,
-    params: dict[str, Json],
-    execution: dict[str, Json],
-    *,
-    light: bool,
-    served: Weights | None = None,
-    session: str = "",
-    gpus: int = 0,
-) -> Stage:
-    weights = {"judge": served.stage} if served is not None else {}
+def _stage(bench: glue.Asked, answers: Stage, params: dict[str, Json], judge: Judging | None, gpus: int = 0) -> Stage:
     return Stage(
         kind=KIND.name,
         version=KIND.version,
         params=params,
-        inputs={"answers": answers, **bench.files, **weights},
-        execution={**bench.execution, **execution},
-        session=session,
+        inputs={"answers": answers, **bench.files, **(judge.inputs if judge else {})},
+        execution={**bench.execution, **(judge.execution if judge else {})},
+        session=judge.session if judge else "",
         gpus=gpus,
         place="driver",
-        light=light,
+        light=judge is None or judge.light,
         title=answers.title.replace("answers", "verdicts", 1),
     )
 
@@ -138,7 +134,7 @@ def _run(ctx: Context) -> None:
     else:
         asked = asked_of(ctx.params, ctx.execution)
         tasks = repeated(tasks, asked.settings)
-        verdicts = _ask_model(ctx, tasks, asked)
+        verdicts = ask(ctx, tasks, asked)
     write_lines(ctx.out / "tasks.jsonl", (asdict(task) for task in tasks))
     write_lines(ctx.out / "verdicts.jsonl", (asdict(verdict) for verdict in verdicts))
 
@@ -166,7 +162,8 @@ def repeated(tasks: Sequence[JudgeTask], settings: JudgeSettings) -> list[JudgeT
     return [replace(task, repeat=k) for task in tasks for k in range(settings.repeats)]
 
 
-def _ask_model(ctx: Context, tasks: list[JudgeTask], asked: AskedJudge) -> list[Verdict]:
+def ask(ctx: Context, tasks: list[JudgeTask], asked: AskedJudge) -> list[Verdict]:
+    """The model judge's verdicts on `tasks`; a judge that we serve is started when a verdict is not recorded yet."""
     with Ledger(ctx.store.ledger) as ledger:
         server = None
         if asked.settings.serve is not None and unrecorded(tasks, asked.digest, ledger):

@@ -8,9 +8,12 @@ import pandas as pd
 from harness.core.canonical import Json
 from harness.core.lines import read_lines
 from harness.core.settings import identity
+from harness.judge.settings import JudgeSettings
+from harness.stages import judge
 from harness.stages.api import Context, Kind, Stage
 from harness.stages.model import Weights
 from harness.stages.pinned import pinned_file
+from harness.teachers import judged
 from harness.teachers.settings import RewardSettings
 
 
@@ -23,7 +26,7 @@ def stage(
     gpus: int = 0,
     title: str,
 ) -> Stage:
-    """The stage that values responses; `model` is a reward model's weights."""
+    """The stage that values responses, but by a judge; `model` is a reward model's weights."""
     params: dict[str, Json] = {"reward": identity(settings)}
     inputs = {"responses": responses}
     execution: dict[str, Json] = {"batch_size": settings.batch_size}
@@ -36,6 +39,23 @@ def stage(
     if settings.strength:
         params["strength"] = strength
     return Stage(KIND.name, KIND.version, params, inputs, execution, place="driver", light=True, title=title)
+
+
+def judged_stage(responses: Stage, settings: JudgeSettings, served: Weights | None, gpus: int, title: str) -> Stage:
+    """The stage in which a model judge rates each response from 1 to 10."""
+    own = judge.judging(settings, "rating", judged.PROMPTS, served)
+    return Stage(
+        KIND.name,
+        KIND.version,
+        {"judge": own.params},
+        {"responses": responses, **own.inputs},
+        own.execution,
+        session=own.session,
+        gpus=gpus if served is not None else 0,
+        place="driver",
+        light=own.light,
+        title=title,
+    )
 
 
 def read(folder: Path) -> pd.DataFrame:
@@ -52,7 +72,14 @@ def write(folder: Path, ids: list[str], rewards: list[float | None]) -> None:
 def _run(ctx: Context) -> None:
     rows = list(read_lines(ctx.inputs["responses"] / "conversations.jsonl"))
     ids = [str(row["id"]) for row in rows]
-    write(ctx.out, ids, _rewards(ctx, rows, ids))
+    write(ctx.out, ids, _judged(ctx, rows) if "judge" in ctx.params else _rewards(ctx, rows, ids))
+
+
+def _judged(ctx: Context, rows: list[dict[str, Json]]) -> list[float | None]:
+    """The judge's mean rating of each response; None where no verdict could be read."""
+    asked = judge.asked_of(ctx.params, ctx.execution)
+    tasks = judge.repeated(judged.reward_tasks(rows), asked.settings)
+    return judged.mean_ratings(rows, judge.ask(ctx, tasks, asked))
 
 
 def _rewards(ctx: Context, rows: list[dict[str, Json]], ids: list[str]) -> list[float | None]:
