@@ -40,10 +40,11 @@ def run(
     from harness.cli import _progress
     from harness.plan.build import build
     from harness.plan.collect import collect
+    from harness.plan.collect import judges as known_judges
     from harness.plan.estimate import budgets, estimate, in_words
     from harness.plan.execute import execute
     from harness.plan.machine import visible_gpus
-    from harness.plan.runs import judge_epoch, run_folder, write_plan, write_record
+    from harness.plan.runs import judge_epoch, run_folder, says_of_judges, write_plan, write_record
     from harness.recipe.load import load
     from harness.store.store import Store
 
@@ -73,7 +74,8 @@ def run(
     except KeyboardInterrupt:
         _say("\ninterrupted. What is finished is kept; run again to go on.")
         os._exit(130)  # threads that wait for a judge do not hold us up: what they recorded is on disk
-    if outcome.built or outcome.failed or not folder.report.exists():
+    news = not says_of_judges(folder, known_judges(plan, store))
+    if outcome.built or outcome.failed or news or not folder.report.exists():
         folder.report.unlink(missing_ok=True)
         write_record(folder, plan, store, outcome, collect(folder, plan, store))
         _report(folder)

@@ -147,6 +147,11 @@ def _text(value: Json) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
 
 
+def says_of_judges(folder: RunFolder, judges: Json) -> bool:
+    """Whether run.json says of the judges what is known now: a calibration may have come since."""
+    return folder.record.exists() and json.loads(folder.record.read_text()).get("judges") == judges
+
+
 def read_scores(folder: RunFolder) -> pd.DataFrame:
     """The run's tidy scores table."""
     path = folder.path / "scores.parquet"

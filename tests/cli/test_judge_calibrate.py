@@ -14,6 +14,7 @@ from harness.core.errors import HarnessError
 from harness.plan.build import build
 from harness.plan.calibrate import pad
 from harness.plan.collect import judges
+from harness.plan.runs import RunFolder, says_of_judges
 from harness.recipe.load import load
 from harness.store.ledger import Ledger
 from harness.store.store import Store
@@ -175,6 +176,21 @@ def test_what_a_run_says_of_its_judge(folder: Path, judge: Judge) -> None:
     (other,) = judges(build(load(folder / "judged.yaml", ["judge.temperature=0.5"])), store)
     assert other["calibrated"] is False
     assert "no calibration on record" in other["note"]
+
+
+def test_a_calibration_comes_into_a_report_that_is_there(folder: Path, judge: Judge) -> None:
+    judge.answer = says(lambda body: recorded_as(body) if " of " in asked_of(body)[0] else 5)
+    run, report = folder / "results/runs/judged", folder / "results/runs/judged/report.md"
+    assert judged.run(folder, judge.url).returncode == 0
+    assert "is not calibrated" in report.read_text()
+    assert calibrate(folder, judge.url, "--no-padding").exit_code == 0
+    again = judged.run(folder, judge.url)
+    assert "executed 0 of" in again.stderr
+    assert "is not calibrated" not in report.read_text()
+    assert "Spearman 1.00 with gpt-4 on 48 verdicts" in report.read_text()
+    known = judges(build(load(folder / "judged.yaml", [])), Store(folder / "results/store"))
+    assert known[0]["uninformative"] is False
+    assert says_of_judges(RunFolder(run), known), "the next run has nothing to write"
 
 
 def test_fewer_questions_are_spread_over_the_benchmark(folder: Path, judge: Judge) -> None:
