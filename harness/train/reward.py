@@ -19,7 +19,7 @@ from harness.core.seeds import derive_seed
 from harness.models.chat import encode
 from harness.models.load import check_finite, load_reward_model, load_tokenizer, quiet
 from harness.train.run import random_state_kept, write_model
-from harness.train.settings import StepSettings
+from harness.train.settings import OptimSettings
 from harness.train.trainer import DistillTrainer, Progress, Report, arguments, last_checkpoint
 
 Pair = dict[str, list[int]]
@@ -29,7 +29,7 @@ Pair = dict[str, list[int]]
 def train_reward(
     base_folder: Path,
     pairs_path: Path,
-    settings: StepSettings,
+    settings: OptimSettings,
     out: Path,
     work: Path,
     seed: int,
@@ -38,7 +38,7 @@ def train_reward(
     """Train on preference pairs; write `model/` (one label), `log.jsonl` and `training.json` to `out`.
 
     A pair is a line {id, prompt or messages, chosen, rejected}: a question or a conversation that ends with one, and
-    two answers. Settings count pairs where they say conversations (`data` is not read); a pair with a blank answer,
+    two answers. Settings count pairs where they say conversations; a pair with a blank answer,
     with two equal ones or with more than `max_length` tokens is skipped and counted. Stopped, it goes on where it was.
 
     Returns:
@@ -99,7 +99,7 @@ def collate_pairs(pairs: Sequence[Pair], pad: int) -> dict[str, Tensor]:
 
 
 def read_pairs(path: Path, tokenizer: Any, max_length: int) -> tuple[list[Pair], dict[str, int]]:
-    """The pairs of a JSON-lines file as tokens, and how many were left out, by reason. HarnessError when none is left."""
+    """A file's pairs as tokens, and how many were left out, by reason. HarnessError when none is left."""
     pairs: list[Pair] = []
     skipped: Counter[str] = Counter()
     for number, record in numbered_lines(path):
@@ -115,10 +115,11 @@ def read_pairs(path: Path, tokenizer: Any, max_length: int) -> tuple[list[Pair],
                 skipped["beyond max_length"] += 1
             else:
                 pairs.append({"chosen": chosen.input_ids, "rejected": rejected.input_ids})
+    counts = dict(sorted(skipped.items()))
     if not pairs:
-        reasons = ", ".join(f"{reason}: {n}" for reason, n in skipped.items()) or "the file is empty"
+        reasons = ", ".join(f"{reason}: {n}" for reason, n in counts.items()) or "the file is empty"
         raise HarnessError(f"there is nothing to train on ({reasons})", where=str(path))
-    return pairs, dict(sorted(skipped.items()))
+    return pairs, counts
 
 
 def _pair(record: Any, where: str) -> tuple[list[dict[str, str]], tuple[str, str]]:
