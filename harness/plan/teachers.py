@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from harness.core.discover import discover
 from harness.models.settings import ModelSettings
 from harness.recipe.schema import CellRecipe
-from harness.stages import pick, respond, reward, score_teacher, tokens
+from harness.stages import pick, respond, reward, reward_model, score_teacher, tokens
 from harness.stages.api import Stage
 from harness.stages.model import Weights
 from harness.teachers.api import PASSES
@@ -87,11 +87,17 @@ class TeacherBuilder:
             assert judge is not None, "the schema checks that there is a judge"
             served = self.model(ModelSettings(model=judge.model)) if judge.serve is not None else None
             return self.share(reward.judged_stage(responses, judge, served, gpus, title))
+        model = self.model(ModelSettings(model=settings.model)) if settings.model is not None else None
+        if settings.trained is not None:
+            own = settings.trained
+            base = self.model(ModelSettings(model=own.base))
+            trained = reward_model.stage(base, own.pairs, own.training, own.seed, gpus)
+            model = Weights(self.share(trained.stage), trained.name, trained.part)
         return self.share(
             reward.stage(
                 responses,
                 settings,
-                model=self.model(ModelSettings(model=settings.model)) if settings.model is not None else None,
+                model=model,
                 strength=about.strength if about else None,
                 gpus=gpus,
                 title=title,

@@ -1,6 +1,19 @@
 """All stage kinds by name."""
 
-from harness.stages import answer, dataset, judge, model, pick, respond, reward, score, score_teacher, tokens, train
+from harness.stages import (
+    answer,
+    dataset,
+    judge,
+    model,
+    pick,
+    respond,
+    reward,
+    reward_model,
+    score,
+    score_teacher,
+    tokens,
+    train,
+)
 from harness.stages.api import Kind
 
 KINDS: dict[str, Kind] = {
@@ -17,6 +30,7 @@ KINDS: dict[str, Kind] = {
         score.KIND,
         reward.KIND,
         pick.KIND,
+        reward_model.KIND,
         tokens.KIND,
         score_teacher.KIND,
     )

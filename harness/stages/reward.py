@@ -83,7 +83,7 @@ def _judged(ctx: Context, rows: list[dict[str, Json]]) -> list[float | None]:
 
 
 def _rewards(ctx: Context, rows: list[dict[str, Json]], ids: list[str]) -> list[float | None]:
-    from harness.teachers import rewards
+    from harness.teachers.rewards import model_rewards, program_rewards, recorded_rewards
 
     asked = ctx.params["reward"] | ctx.execution
     if asked["recorded"] is not None:
@@ -92,10 +92,10 @@ def _rewards(ctx: Context, rows: list[dict[str, Json]], ids: list[str]) -> list[
     if settings.strength:
         return [ctx.params["strength"]] * len(ids)
     if settings.recorded is not None:
-        return rewards.recorded_rewards(ids, settings.recorded)
+        return recorded_rewards(ids, settings.recorded)
     if settings.program:
-        return rewards.program_rewards(rows)
-    return rewards.model_rewards(ctx.inputs["model"] / ctx.params["part"], rows, settings, ctx.progress)
+        return program_rewards(rows)
+    return model_rewards(ctx.inputs["model"] / ctx.params["part"], rows, settings, ctx.progress)
 
 
 KIND = Kind("reward", 1, _run)

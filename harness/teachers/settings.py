@@ -6,6 +6,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from harness.core.settings import Settings, execution
+from harness.train.settings import OptimSettings
 
 
 class RecordedReward(Settings):
@@ -21,29 +22,42 @@ class RecordedReward(Settings):
     """Only rows whose columns have these values, e.g. {model: gpt4_1106_preview}."""
 
 
+class TrainedReward(Settings):
+    """A small Bradley-Terry reward model, trained by this recipe on preference pairs."""
+
+    base: str
+    """Model reference to start from: any causal language model."""
+    pairs: Path = execution()
+    """JSONL, {id, prompt or messages, chosen, rejected} a line; the content is pinned, not the path."""
+    training: OptimSettings = OptimSettings()
+    """`epochs`, `batch_size` and the like count pairs."""
+    seed: int = 0
+
+
 class RewardSettings(Settings):
     """What values a teacher's response: exactly one of these."""
 
     model: str | None = None
     """A sequence-classification reward model by reference (hf:, path:, artifact:), its one logit per response."""
+    trained: TrainedReward | None = None
     judge: bool = False
-    """The recipe's judge rates each response 1 to 10 (MT-Bench's single-answer prompt)."""
+    """The recipe's judge rates each response 1 to 10 (the prompt is in `teachers/judged.py`)."""
     program: bool = False
     """The pocket world's program: the share of right turns, 0 to 1."""
     recorded: RecordedReward | None = None
     strength: bool = False
     """The teacher's own `about.strength`, e.g. a published win rate, for each of its responses."""
     dtype: str = "float32"
-    """Of the reward model."""
+    """Of the reward model: float32 or bfloat16."""
     max_length: int = Field(4096, ge=2)
     """Of the reward model's input, in tokens."""
     batch_size: int = execution(8, ge=1)
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        given = [self.model is not None, self.judge, self.program, self.recorded is not None, self.strength]
-        if sum(given) != 1:
-            raise ValueError("a reward has exactly one of 'model', 'judge', 'program', 'recorded' and 'strength'")
+        sources = ("model", "trained", "judge", "program", "recorded", "strength")
+        if sum(getattr(self, name) not in (None, False) for name in sources) != 1:
+            raise ValueError(f"a reward has exactly one of {', '.join(sources)}")
         return self
 
 

@@ -7,11 +7,9 @@ from pydantic import Field
 from harness.core.settings import Settings, execution
 
 
-class StepSettings(Settings):
-    """What is trained on, and the optimiser and its schedule as they are passed on to transformers.Trainer."""
+class OptimSettings(Settings):
+    """The optimiser and its schedule, as they are passed on to transformers.Trainer."""
 
-    data: Literal["train", "domain", "teacher"] = "train"
-    """Which conversations: a dataset of the recipe, or the teacher's responses."""
     learning_rate: float = Field(2e-5, gt=0)
     epochs: float = Field(1.0, gt=0)
     max_steps: int | None = Field(None, ge=1)
@@ -30,3 +28,10 @@ class StepSettings(Settings):
     """bfloat16 means autocast with float32 master weights."""
     save_every: int = execution(50, ge=1)
     """Steps between the checkpoints that a stopped run resumes from."""
+
+
+class StepSettings(OptimSettings):
+    """A training step of a recipe."""
+
+    data: Literal["train", "domain", "teacher"] = "train"
+    """Which conversations: a dataset of the recipe, or the teacher's responses."""

@@ -12,7 +12,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from harness.core.errors import HarnessError
 from harness.train.api import Objective
-from harness.train.settings import StepSettings
+from harness.train.settings import OptimSettings
 
 Progress = Callable[..., None]
 """progress(done, total, unit, **values)"""
@@ -65,7 +65,7 @@ class Report(TrainerCallback):  # type: ignore[misc]
             self._progress(state.global_step, state.max_steps, "steps", loss=logs["loss"])
 
 
-def arguments(settings: StepSettings, work: Path, seed: int) -> TrainingArguments:
+def arguments(settings: OptimSettings, work: Path, seed: int) -> TrainingArguments:
     """The Trainer's arguments: one device, no reporters, a line of log per step, step checkpoints under `work`."""
     if settings.batch_size % settings.micro_batch_size:
         raise HarnessError(

@@ -1,0 +1,38 @@
+"""A small Bradley-Terry reward model from preference pairs: a Hugging Face folder (`model/`) with one label."""
+
+import json
+from pathlib import Path
+
+from harness.core.seeds import derive_seed
+from harness.core.settings import identity
+from harness.stages.api import Context, Kind, Stage
+from harness.stages.model import Weights
+from harness.stages.pinned import pinned_file
+from harness.train.settings import OptimSettings
+
+
+def stage(base: Weights, pairs: Path, settings: OptimSettings, seed: int, gpus: int) -> Weights:
+    """The stage that trains `base` on a file of preference pairs."""
+    params = {"settings": identity(settings), "seed": seed, "part": base.part}
+    inputs = {"base": base.stage, "pairs": pinned_file(pairs)}
+    name = f"reward model on {pairs.name}"
+    made = Stage(KIND.name, KIND.version, params, inputs, {"save_every": settings.save_every}, gpus=gpus, title=name)
+    return Weights(made, name, "model")
+
+
+def _run(ctx: Context) -> None:
+    from harness.train.reward import train_reward
+
+    settings = OptimSettings.model_validate_json(json.dumps(ctx.params["settings"] | ctx.execution))
+    train_reward(
+        ctx.inputs["base"] / ctx.params["part"],
+        ctx.inputs["pairs"],
+        settings,
+        ctx.out,
+        ctx.work,
+        derive_seed(ctx.params["seed"], "reward model"),
+        ctx.progress,
+    )
+
+
+KIND = Kind("reward_model", 1, _run)
