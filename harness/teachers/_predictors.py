@@ -27,7 +27,7 @@ class Facts:
     family: list[str]
     """(T,) a teacher without one is a family of its own."""
     length: Floats
-    """(S, T) mean length of the teacher's responses, the control variable."""
+    """(S, T) mean length of the teacher's responses, the control variable: the score `length`, or else meta's."""
 
 
 @dataclass(frozen=True)
@@ -63,15 +63,7 @@ def read(scores: pd.DataFrame, outcomes: pd.DataFrame, meta: pd.DataFrame) -> tu
     given = {p.name: p for p in predictors}
     baselines = [given.get(n) or _baseline(n, outcome, meta, students, teachers) for n in BASELINES if n != "random"]
     length = next(b for b in baselines if b.name == "length")
-    from_meta = _baseline("length", outcome, meta, students, teachers)
-    facts = Facts(
-        students,
-        teachers,
-        outcome,
-        _families(meta, teachers),
-        # One teacher-level length where it is known; the sign of a control variable has no effect.
-        length.values if from_meta.absent else from_meta.values,
-    )
+    facts = Facts(students, teachers, outcome, _families(meta, teachers), length.values)
     return facts, [*predictors, *(b for b in baselines if b.name not in given)]
 
 

@@ -135,8 +135,6 @@ def _case(predictor: Predictor, facts: Facts, s: int, weights: Floats, null_runs
         undefined = "all outcomes are equal"
     elif not undefined and np.ptp(x) == 0 and predictor.name != "random":
         undefined = "the score is the same for all teachers"
-    drawn = weights[:, kept].copy()
-    drawn[(drawn > 0).sum(axis=1) < _LEAST] = 0  # as undefined as so few teachers are
     return _Case(
         student=facts.students[s],
         predicted=x,
@@ -144,7 +142,7 @@ def _case(predictor: Predictor, facts: Facts, s: int, weights: Floats, null_runs
         family=[facts.family[k] for k in kept],
         length=facts.length[s, kept],
         resamples=None if predictor.resamples is None else predictor.resamples[:, s, kept],
-        weights=drawn,
+        weights=weights[:, kept],
         undefined=undefined,
         counts={
             "n": len(kept),
