@@ -21,7 +21,8 @@ def tokens_reply(likeliest: Likeliest, first: str, second: str) -> str:
 def read_tokens(reply: str, first: str, second: str) -> float:
     """The preference in a reply that `tokens_reply` wrote: 1 plus the second's share of the two probabilities."""
     found = json.loads(reply)
-    if not isinstance(found, dict) or not found or not found.keys() <= {first, second}:
+    sound = isinstance(found, dict) and found and found.keys() <= {first, second}
+    if not sound or not all(isinstance(logprob, float | int) for logprob in found.values()):
         raise ValueError(f"no log-probabilities of {first} and {second} in the reply")
     highest = max(found.values())
     mass = {token: math.exp(logprob - highest) for token, logprob in found.items()}
