@@ -111,7 +111,7 @@ def arena_hard(settings: Settings, folder: Path | None, reference: str | None) -
     assert isinstance(settings, ArenaHardSettings)
     folder, reference = folder or settings.data, reference or "gpt-4-1106-preview"
     judgments = sorted((folder / "model_judgment" / reference).glob("*.jsonl"))
-    known = {q.id for q in arena.read_questions(settings.data / "question.jsonl")}
+    known = [q.id for q in arena.read_questions(settings.data / "question.jsonl")]
     shares: dict[str, dict[Unit, list[float]]] = {}
     for game in arena.read_games(judgments):
         v = game.verdict
@@ -123,7 +123,7 @@ def arena_hard(settings: Settings, folder: Path | None, reference: str | None) -
             units.setdefault((v.item, v.turn), []).append(first if v.variant == "ab" else 1 - first)
     places = {model: folder / "model_answer" / f"{model}.jsonl" for model in shares}
     answers = {model: _arena_answers(path) for model, path in places.items() if path.exists()}
-    models = _models(answers, {model: _averaged(own) for model, own in shares.items()}, folder)
+    models = _models(answers, {model: _averaged(own, known) for model, own in shares.items()}, folder)
     files = (*judgments, *(places[model.name] for model in models))
     whole = settings.model_copy(update={"questions": None})
     return Recorded(reference, whole, models, files, lambda value: battles(value)[0])
@@ -183,7 +183,7 @@ def _fastchat(
     places = sorted((folder / "model_answer").glob("*.jsonl"))
     answers = {path.stem: fastchat.read_answers(path) for path in places}
     files = (judgments, *(path for path in places if path.stem in ratings))
-    return {model: _averaged(own) for model, own in ratings.items()}, answers, files
+    return {model: _averaged(own, turns) for model, own in ratings.items()}, answers, files
 
 
 def _other_question(which: str, where: str, data: Path) -> HarnessError:
@@ -194,8 +194,11 @@ def _other_question(which: str, where: str, data: Path) -> HarnessError:
     )
 
 
-def _averaged(values: Mapping[Unit, Sequence[float]]) -> Verdicts:
-    return {unit: sum(own) / len(own) for unit, own in values.items()}
+def _averaged(values: Mapping[Unit, Sequence[float]], items: Iterable[str]) -> Verdicts:
+    """Each unit's mean, in the order of the questions."""
+    place = {item: k for k, item in enumerate(items)}
+    ordered = sorted(values.items(), key=lambda entry: (place[entry[0][0]], entry[0][1]))
+    return {unit: sum(own) / len(own) for unit, own in ordered}
 
 
 def _share(value: float, other: float) -> float:

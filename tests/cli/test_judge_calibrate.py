@@ -47,7 +47,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for model in MODELS:
         rows = [(k, [text(k, model, t) for t in (1, 2)]) for k in range(ITEMS)]
         lines(data / f"model_answer/{model}.jsonl", [answer_line(*row) for row in rows])
-    lines(data / "model_judgment/gpt-4_single.jsonl", [verdict_line(k, m, t) for k, m, t in units()])
+    lines(data / "model_judgment/gpt-4_single.jsonl", [verdict_line(k, m, t) for k, m, t in reversed(units())])
     return tmp_path
 
 
@@ -178,6 +178,7 @@ def test_what_a_run_says_of_its_judge(folder: Path, judge: Judge) -> None:
     assert "no calibration on record" in other["note"]
 
 
+@pytest.mark.slow
 def test_a_calibration_comes_into_a_report_that_is_there(folder: Path, judge: Judge) -> None:
     judge.answer = says(lambda body: recorded_as(body) if " of " in asked_of(body)[0] else 5)
     run, report = folder / "results/runs/judged", folder / "results/runs/judged/report.md"
