@@ -12,7 +12,7 @@ from harness.data.pocket import conversations
 from harness.data.settings import PocketData
 from harness.models.load import load_reward_model, load_tokenizer
 from harness.train.reward import collate_pairs, read_pairs, reward_loss, train_reward
-from harness.train.settings import StepSettings
+from harness.train.settings import OptimSettings
 
 torch.set_num_threads(1)
 Train = Callable[..., Path]
@@ -42,7 +42,7 @@ def run(pocket_folder: Path, tmp_path: Path) -> Train:
     ) -> Path:
         out = tmp_path / name
         out.mkdir(exist_ok=True)
-        settings = StepSettings(**{"batch_size": 8, "micro_batch_size": 4, "learning_rate": 5e-3, **optim})
+        settings = OptimSettings(**{"batch_size": 8, "micro_batch_size": 4, "learning_rate": 5e-3, **optim})
         pairs = _write(tmp_path / "pairs.jsonl", rows)
         train_reward(pocket_folder, pairs, settings, out, tmp_path / f"{name}-work", seed, progress)
         return out
