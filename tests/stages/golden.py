@@ -10,21 +10,38 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from harness.bench.mt_bench import MTBenchSettings
 from harness.core.canonical import digest
-from harness.core.lines import read_lines
+from harness.core.lines import read_lines, write_lines
 from harness.data.settings import DatasetSettings
 from harness.generate.api import GenerateSettings, ResponseSettings
 from harness.judge.settings import JudgeSettings
 from harness.models.settings import ModelSettings
-from harness.stages import answer, benchmark, dataset, judge, respond, score, train
+from harness.stages import (
+    answer,
+    benchmark,
+    dataset,
+    judge,
+    pick,
+    respond,
+    reward,
+    reward_model,
+    score,
+    score_teacher,
+    tokens,
+    train,
+)
 from harness.stages.api import Session, Stage
 from harness.stages.model import weights
 from harness.stages.registry import KINDS
 from harness.stages.runner import read_order, run_stage, write_orders
 from harness.store.store import RECORD, Store
+from harness.teachers.api import PASSES
+from harness.teachers.settings import PassSettings, RewardSettings, TeachersSettings
+from harness.train.settings import OptimSettings
 from harness.train.steps.kd import KDSettings
 from harness.train.steps.sft import SFTSettings
 from tests.cli.judged import write_benchmark
@@ -66,7 +83,22 @@ def stages(folder: Path) -> dict[str, Stage]:
     sampled = answer.stage(asked, student, generate, 11, 0)
     verdicts = judge.program_stage(suite, answers)
     model_judge = settings_of(JudgeSettings, model="gpt-4", base_url="http://127.0.0.1:9/v1")
+    candidates = settings_of(ResponseSettings, max_new_tokens=4, temperature=1.0, candidates=2)
+    several = respond.stage(student, pocket, candidates, generate, 3, 0)
+    rewards = reward.stage(several, settings_of(RewardSettings, program=True), title="rewards")
+    pairs = [{"prompt": "Say it.", "chosen": row["output"], "rejected": "No."} for row in ROWS]
+    write_lines(folder / "pairs.jsonl", pairs)
+    reward_settings = settings_of(OptimSettings, max_steps=2, batch_size=2, micro_batch_size=2, learning_rate=1e-3)
+    reward_trained = reward_model.stage(student, folder / "pairs.jsonl", reward_settings, 5, 0)
+    read = tokens.stage(student, pocket, PassSettings(), list(PASSES), 8, 1, 0, "tokens")
+    right = reward.stage(pocket, settings_of(RewardSettings, program=True), title="rewards")
+    scored = score_teacher.stage(read, pocket, right, settings_of(TeachersSettings, prompts=8), "scores")
     return {
+        "reward": rewards,
+        "reward_model": reward_trained.stage,
+        "pick": pick.stage(several, rewards, "best", "student"),
+        "tokens": read,
+        "score_teacher": scored,
         "pocket_model": student.stage,
         "import_model": imported.stage,
         "template": template.stage,
@@ -108,7 +140,9 @@ def _file(path: Path) -> Any:
     if path.suffix == ".safetensors":
         return _weights(path)
     if path.suffix == ".parquet":
-        return digest(pd.read_parquet(path).to_csv(index=False))
+        return _table(pd.read_parquet(path))
+    if path.suffix == ".npy":
+        return _numbers([np.load(path)])
     if path.name in ("log.jsonl", "training.json"):
         return [json.loads(path.read_text())] if path.suffix == ".json" else list(read_lines(path))
     if path.suffix == ".json":
@@ -117,15 +151,26 @@ def _file(path: Path) -> Any:
 
 
 def _weights(path: Path) -> dict[str, Any]:
-    """Names and shapes, and the mean and mean absolute value of each tensor."""
     from safetensors.torch import load_file
 
     tensors = sorted(load_file(path).items())
-    shapes = {name: list(t.shape) for name, t in tensors}
+    return {"names": digest([name for name, _ in tensors])} | _numbers([t.float().numpy() for _, t in tensors])
+
+
+def _table(frame: pd.DataFrame) -> dict[str, Any]:
+    """Measured columns as numbers, the others by their text."""
+    measured = [name for name in frame if pd.api.types.is_float_dtype(frame[name])]
+    numbers = [frame[name].astype("float64").dropna().to_numpy() for name in measured]
+    return {"columns": list(frame.columns), "text": digest(frame.drop(columns=measured).to_csv())} | _numbers(numbers)
+
+
+def _numbers(arrays: list[np.ndarray]) -> dict[str, Any]:
+    """Shapes, and the mean and mean absolute value of each array."""
+    doubles = [array.astype(np.float64) for array in arrays]
     return {
-        "shapes": digest(shapes),
-        "mean": [t.double().mean().item() for _, t in tensors],
-        "size": [t.double().abs().mean().item() for _, t in tensors],
+        "shapes": [list(array.shape) for array in arrays],
+        "mean": [float(array.mean()) for array in doubles],
+        "size": [float(np.abs(array).mean()) for array in doubles],
     }
 
 
