@@ -60,9 +60,10 @@ class Calibration:
     def note(self) -> str:
         """`Spearman 0.41 [0.30, 0.51] with gpt-4 on 320 verdicts, 2026-11-21`, and the biases that were shown."""
         m = self.headline
-        agreement = "undefined (it gives one verdict to all)" if m.value is None else f"{m.value:.2f}{_range(m)}"
         scored = f"{m.n}" if m.n == m.total else f"{m.n} of {m.total}"
-        parts = [f"{_TITLES[m.name]} {agreement} with {self.reference} on {scored} verdicts, {self.date[:10]}"]
+        parts = [f"{_TITLES[m.name]} {_agreement(m)} with {self.reference} on {scored} verdicts, {self.date[:10]}"]
+        if m.clusters < MIN_QUESTIONS:
+            parts.append(f"too few questions to tell ({m.clusters})")
         return "; ".join([*parts, *self.biases])
 
     @property
@@ -82,8 +83,10 @@ class Calibration:
         return found
 
 
-def _range(m: Measure) -> str:
-    return "" if m.low is None or m.high is None else f" [{m.low:.2f}, {m.high:.2f}]"
+def _agreement(m: Measure) -> str:
+    if m.value is None:
+        return "undefined (one of them gives the same verdict to all)" if m.n else "unknown (no verdict)"
+    return f"{m.value:.2f}" if m.low is None or m.high is None else f"{m.value:.2f} [{m.low:.2f}, {m.high:.2f}]"
 
 
 def write(path: Path, calibration: Calibration) -> None:

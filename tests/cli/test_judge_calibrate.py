@@ -122,7 +122,7 @@ def test_a_judge_of_one_word_is_uninformative(folder: Path, judge: Judge) -> Non
     result = calibrate(folder, judge.url)
     assert result.exit_code == 0, result.exception
     assert "nan" not in result.stdout.lower()
-    assert "UNINFORMATIVE. Spearman undefined (it gives one verdict to all)" in result.stderr
+    assert "UNINFORMATIVE. Spearman undefined (one of them gives the same verdict to all)" in result.stderr
     row = next(line.split() for line in result.stdout.splitlines() if "spearman" in line and " all " in line)
     assert row[-5:] == ["-", "-", "-", "48", "48"]
     record = next((folder / "results/store/calibrations").glob("*.json"))
@@ -199,7 +199,8 @@ def test_fewer_questions_are_spread_over_the_benchmark(folder: Path, judge: Judg
     result = calibrate(folder, judge.url, "--questions", "3", "--no-padding", "--format", "json")
     assert measures(result)["spearman", "all"]["total"] == 3 * len(MODELS) * 2
     assert {asked_of(body)[0].split()[1].split(".")[0] for body in judge.asked} == {"0", "4", "8"}
-    assert "UNINFORMATIVE" in result.stderr, "three questions show nothing"
+    assert "UNINFORMATIVE" in result.stderr
+    assert "too few questions to tell (3)" in result.stderr
 
 
 def test_a_judge_that_is_gone_leaves_no_record(folder: Path) -> None:

@@ -194,6 +194,9 @@ def test_the_note_beside_a_score() -> None:
     first = Measure("first_shown_wins", "all", 0.81, 0.7, 0.9, 300, 320, 80)
     biased = calibration(0.412, 0.301, 0.512, gain, first)
     assert biased.note.endswith("; padding an answer gains 0.80; prefers the answer shown first (81%)")
+    assert "too few questions to tell (3)" in calibration(0.9, 0.5, 1.0, clusters=3).note
+    silent = replace(known, measures=(Measure("spearman", "all", None, None, None, 0, 320, 0),))
+    assert silent.note.startswith("Spearman unknown (no verdict) with gpt-4 on 0 of 320 verdicts")
     unsure = replace(gain, low=-0.1)
     assert calibration(0.412, 0.301, 0.512, unsure).note == known.note
 
