@@ -1,6 +1,7 @@
 """`harness run` on a judged benchmark, against a stand-in for the judge's endpoint: good days, bad days, kills."""
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -219,3 +220,60 @@ def test_a_broken_question_line_is_named(folder: Path, judge: Judge) -> None:
     assert "Mend or remove this line." in done.stderr
     assert "Traceback" not in done.stderr
     assert judge.asked == []
+
+
+def spent(folder: Path) -> float:
+    with Ledger(folder / "results/store/ledger.sqlite") as ledger:
+        return sum(cost.price_usd for cost in ledger.costs())
+
+
+def test_a_limit_on_the_whole_run_is_kept_and_counts_what_was_spent(folder: Path, judge: Judge) -> None:
+    limit = 0.18  # a call takes $0.0036, and is let go where the $0.14 that it could take are left
+    more = ["--set", "judge.concurrency=4", "--max-cost"]
+    done = judged.run(folder, judge.url, *more, str(limit))
+    assert done.returncode == 1, done.stderr
+    assert f"judge gpt-4 (rating): {TURNS} verdicts, {TURNS} calls, about" in done.stderr
+    assert done.stderr.index("at most $") < done.stderr.index("start mt_bench"), "the price is said first"
+    assert "--max-cost: the budget is spent" in done.stderr
+    first = len(judge.asked)
+    assert 0 < first < TURNS
+    assert 0 < spent(folder) <= limit
+    done = judged.run(folder, judge.url, *more, str(spent(folder)))
+    assert done.returncode == 1
+    assert len(judge.asked) == first, "what an earlier try has spent counts"
+    done = judged.run(folder, judge.url, *more, "5")
+    assert done.returncode == 0, done.stderr
+    assert len(judge.asked) == TURNS
+    assert scores(folder)["overall"] == [7.0, TURNS, TURNS]
+
+
+def test_a_limit_without_a_price_ends_before_anything_runs(folder: Path, judge: Judge) -> None:
+    done = judged.run(folder, judge.url, "--set", "judge.model=mystery", "--max-cost", "1")
+    assert done.returncode == 1
+    assert "no price is known for the judge mystery" in done.stderr
+    assert judge.asked == []
+
+
+def test_several_verdicts_on_each_answer(folder: Path, judge: Judge) -> None:
+    """And a judge that echoes its key: it is in no file (the fixture looks) and no line."""
+    judge.answer = lambda _, n: reply(f"For {CANARY}: [[{n % 2 * 2 + 4}]]")
+    done = judged.run(folder, judge.url, "--set", "judge.repeats=2")
+    assert done.returncode == 0, done.stderr
+    assert len(judge.asked) == 2 * TURNS
+    assert CANARY not in done.stdout + done.stderr
+    run = folder / "results/runs/judged"
+    assert scores(folder)["overall"] == [5.0, 2 * TURNS, 2 * TURNS]
+    samples = pd.read_parquet(run / "samples.parquet")
+    assert sorted(samples["repeat"]) == [0] * TURNS + [1] * TURNS
+    (facts,) = json.loads((run / "run.json").read_text())["judging"]
+    assert facts == {
+        "cell": "cell",
+        "benchmark": "mt_bench",
+        "answers": TURNS,
+        "with_verdict_pattern": 0,
+        "repeats": 2,
+        "repeat_sd": 1.4142,
+    }
+    assert "a standard deviation of 1.41" in (run / "report.html").read_text()
+    assert judged.run(folder, judge.url, "--set", "judge.repeats=3").returncode == 0
+    assert len(judge.asked) == 3 * TURNS, "only the third of each was asked for"

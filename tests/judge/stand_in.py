@@ -17,7 +17,16 @@ from harness.judge.settings import JudgeSettings
 from harness.store.ledger import Ledger
 
 CANARY = "sk-canary-8d1f0c77e2"
-Answer = Callable[[dict[str, Any], int], "web.Response | Awaitable[web.Response]"]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The connection is reset: at once, or within a reply."""
+
+    begun: bytes = b""
+
+
+Answer = Callable[[dict[str, Any], int], "web.Response | Cut | Awaitable[web.Response]"]
 """(what was asked, how many questions came before) -> what to say."""
 
 
@@ -36,6 +45,17 @@ def completion(choices: list[Any]) -> web.Response:
 def fault(status: int, message: str = "no", code: str | None = None, **headers: str) -> web.Response:
     body = {"error": {"message": message, "type": "t", "param": None, "code": code}}
     return web.json_response(body, status=status, headers=headers)
+
+
+async def reset(request: web.Request, cut: Cut) -> web.StreamResponse:
+    """Send what there is of a reply, and hang up."""
+    response = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": "1000"})
+    if cut.begun:
+        await response.prepare(request)
+        await response.write(cut.begun)
+    assert request.transport is not None
+    request.transport.abort()
+    return response
 
 
 def tasks(count: int) -> list[JudgeTask]:
@@ -94,6 +114,8 @@ async def standing_in(ledger: Path, port: int = 0) -> AsyncIterator[Judge]:
         stand_in.keys.add(request.headers.get("Authorization", ""))
         stand_in.asked.append(body)
         said = stand_in.answer(body, len(stand_in.asked) - 1)
+        if isinstance(said, Cut):
+            return await reset(request, said)
         return said if isinstance(said, web.Response) else await said
 
     app = web.Application()

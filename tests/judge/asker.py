@@ -1,0 +1,41 @@
+"""`python -m tests.judge.asker URL LEDGER COUNT`: asks a stand-in for verdicts in a process that a test can kill.
+
+Prints the verdicts as JSON lines at the end.
+"""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from harness.judge import _call
+from harness.judge.client import ask_blocking
+from harness.judge.protocol import find_protocol
+from harness.judge.settings import JudgeSettings
+from harness.store.ledger import Ledger
+from tests.judge.stand_in import tasks
+
+CONCURRENCY = 32
+
+
+def main(url: str, ledger: str, count: str) -> None:
+    """Ask everything."""
+    _call.BACKOFF_S = 0.01
+    settings = JudgeSettings(
+        model="gpt-4", base_url=url, concurrency=CONCURRENCY, retries=12, timeout_s=2.0, api_key_env="TEST_JUDGE_KEY"
+    )
+    with Ledger(Path(ledger)) as opened:
+        verdicts = ask_blocking(
+            tasks(int(count)),
+            settings,
+            find_protocol("rating", "text"),
+            judge_digest="judge",
+            ledger=opened,
+            progress=lambda *_, **__: None,
+        )
+    for verdict in verdicts:
+        print(json.dumps(asdict(verdict)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
