@@ -14,13 +14,13 @@ def report(
     results: Results = RESULTS,
     out: Annotated[Path | None, typer.Option(help="Where to write; the run's own folder by default.")] = None,
 ) -> None:
-    """Write a run's report again: report.html, report.md, tables and figures. Prints the page's path.
+    """Write a run's report again: report.html (teachers.html), Markdown, tables and figures. Prints the pages' paths.
 
     Example: harness report quickstart --out reports/quickstart
     """
     from harness.plan.runs import find_run
-    from harness.report.html import render
+    from harness.report.pages import render
 
     folder = find_run(results, run).path
     print(f"reading {folder}", file=sys.stderr)
-    print(render(folder, out or folder))
+    print("\n".join(map(str, render(folder, out or folder))))

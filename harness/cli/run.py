@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +11,7 @@ from harness.cli._options import RESULTS, RecipeFile, Results, Sets
 from harness.core.errors import HarnessError
 
 if TYPE_CHECKING:
+    from harness.plan.build import Plan
     from harness.plan.runs import RunFolder
 
 
@@ -45,6 +47,7 @@ def run(
     from harness.plan.execute import execute
     from harness.plan.machine import visible_gpus
     from harness.plan.runs import judge_epoch, run_folder, says_of_judges, write_plan, write_record
+    from harness.plan.teacher_tables import write_teachers
     from harness.recipe.load import load
     from harness.store.store import Store
 
@@ -75,24 +78,35 @@ def run(
         _say("\ninterrupted. What is finished is kept; run again to go on.")
         os._exit(130)  # threads that wait for a judge do not hold us up: what they recorded is on disk
     news = not says_of_judges(folder, known_judges(plan, store))
-    if outcome.built or outcome.failed or news or not folder.report.exists():
-        folder.report.unlink(missing_ok=True)
+    pages = _pages(folder, plan)
+    if outcome.built or outcome.failed or news or not all(page.exists() for page in pages):
+        for page in pages:
+            page.unlink(missing_ok=True)
         write_record(folder, plan, store, outcome, collect(folder, plan, store))
-        _report(folder)
+        write_teachers(folder, plan, store)
+        _render(folder, pages)
     _say(f"executed {len(outcome.built)} of {len(plan.stages)} stages in {outcome.seconds:.1f} s")
-    _say(f"report: {folder.report}")
+    for page in pages:
+        _say(f"report: {page}")
     if outcome.failed:
         blocked = f", {len(outcome.blocked)} could not run for it" if outcome.blocked else ""
         raise HarnessError(f"{len(outcome.failed)} stage(s) failed{blocked}", fix="Mend the cause and run again.")
 
 
-def _report(folder: "RunFolder") -> None:
-    from harness.report.html import render
+def _pages(folder: "RunFolder", plan: "Plan") -> list[Path]:
+    """What a reader opens; written last, so that their presence says that the rest is there."""
+    pages = [folder.report] if any(cell.evaluated for cell in plan.cells) else []
+    return pages + ([folder.teachers] if plan.teacher_stages else [])
+
+
+def _render(folder: "RunFolder", pages: list[Path]) -> None:
+    from harness.report.pages import render
 
     try:
         render(folder.path, folder.path)
-    except OSError:
-        folder.report.unlink(missing_ok=True)  # torn, it would say that the rest is there
+    except BaseException:
+        for page in pages:
+            page.unlink(missing_ok=True)  # torn, it would say that the rest is there
         raise
 
 

@@ -36,6 +36,11 @@ class RunFolder:
         return self.path / "report.html"
 
     @property
+    def teachers(self) -> Path:
+        """The teachers' page, of a run that scores any."""
+        return self.path / "teachers.html"
+
+    @property
     def record(self) -> Path:
         """What the run was and did."""
         return self.path / "run.json"
