@@ -43,6 +43,7 @@ def rank(
     from harness.plan.teacher_tables import write_teachers
     from harness.recipe.load import load
     from harness.report import teachers as pages
+    from harness.report.teacher_page import render
     from harness.store.store import Store
 
     loaded = load(recipe, set_ or [])
@@ -58,7 +59,7 @@ def rank(
         outcome = execute(plan.teacher_stages, store, run=loaded.name, jobs=jobs, gpus=visible_gpus(), listen=listen)
     write_teachers(folder, plan, store)
     found = pages.load_teachers(folder.path)
-    print(f"page: {pages.render(found, out or folder.path)}", file=sys.stderr)
+    print(f"page: {render(found, out or folder.path)}", file=sys.stderr)
     emit(pages.shown(found, score) if format_ == "table" else pages.rows(found, score), format_)
     if outcome.failed:
         raise HarnessError(f"{len(outcome.failed)} stage(s) failed", fix="Mend the cause and run again.")
@@ -81,9 +82,10 @@ def validate(
     from harness.cli._output import emit
     from harness.plan.runs import find_run
     from harness.report import teachers as pages
+    from harness.report.teacher_page import render
 
     folder = find_run(results, run).path
     found = pages.load_teachers(folder)
     table = pages.validation(found)
-    print(f"page: {pages.render(found, out or folder)}", file=sys.stderr)
+    print(f"page: {render(found, out or folder)}", file=sys.stderr)
     emit(table, format_)

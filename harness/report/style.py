@@ -123,6 +123,7 @@ def save(draw: Callable[[], Figure], name: str, folder: Path) -> str:
     (folder / f"{name}.svg").write_text(
         svg[:end_of_tag] + f"\n<style>{dark_style()}</style>" + svg[end_of_tag:], encoding="utf-8"
     )
+    drawn.patch.set_alpha(1)  # a page shows through the SVG alone
     for kind, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None, "Producer": None})):
         buffer = BytesIO()
         with mpl.rc_context(_RC):

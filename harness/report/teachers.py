@@ -14,7 +14,7 @@ from harness.report.load import RunData, load_run
 from harness.teachers.car import CarSweep, car_sweep
 from harness.teachers.leaderboard import OVERALL, leaderboard
 from harness.teachers.paradox import paradox
-from harness.teachers.parts import OK, counts
+from harness.teachers.parts import counts
 from harness.teachers.settings import TeachersSettings
 from harness.teachers.validation import validate
 
@@ -45,11 +45,8 @@ class TeacherData:
 
     @cached_property
     def counts(self) -> pd.DataFrame:
-        """What became of the prompts, with the refusals among the scored responses."""
-        refused = self.parts[self.parts["refusal"] & (self.parts["status"] == OK)]
-        numbers = refused.groupby(["student", "teacher"]).size().rename("refusals").reset_index()
-        merged = counts(self.parts).merge(numbers, how="left", on=["student", "teacher"])
-        return merged.assign(refusals=merged["refusals"].fillna(0).astype(int))
+        """What became of the prompts (see `teachers.parts.counts`)."""
+        return counts(self.parts)
 
     @cached_property
     def sweep(self) -> CarSweep | None:
@@ -163,7 +160,8 @@ def shown(data: TeacherData, score: str | None) -> pd.DataFrame:
     """The leaderboard as a terminal shows it: one score in full, or every score's rank in a row per teacher."""
     if score is not None:
         return rows(data, score)
-    board = data.board.assign(entry=[_entry(v, r) for v, r in zip(data.board["value"], data.board["rank"], strict=True)])
+    entries = [_entry(value, rank) for value, rank in zip(data.board["value"], data.board["rank"], strict=True)]
+    board = data.board.assign(entry=entries)
     order = list(dict.fromkeys(data.board["score"]))
     wide = board.pivot(index=["student", "teacher"], columns="score", values="entry")[order]
     lead = "car" if "car" in order else order[0]

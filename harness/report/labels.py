@@ -1,0 +1,60 @@
+"""Names beside points, so that they cover neither each other nor a point as far as there is room."""
+
+from collections.abc import Iterable, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.transforms import Bbox
+
+from harness.report.style import MUTED
+
+_SPOTS = ((7.0, 0.0), (-7.0, 0.0), (0.0, 8.0), (0.0, -8.0), (6.0, 7.0), (-6.0, 7.0), (6.0, -7.0), (-6.0, -7.0))
+_FARTHER = (1.0, 2.2, 3.6, 5.2)
+"""A name moves away, with a line to its point, only where all nearer spots are taken."""
+
+
+def name_points(axes: Axes, points: Sequence[tuple[float, float, str]], size: float = 7) -> None:
+    """Write each (x, y, name) at the free spot nearest to its point; call it when the axes' limits are settled."""
+    canvas = axes.figure.canvas
+    assert isinstance(canvas, FigureCanvasAgg)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    renderer = canvas.get_renderer()  # type: ignore[no-untyped-call]
+    scale = axes.figure.dpi / 72  # offsets are in points, boxes in pixels
+    taken = [_around(axes.transData.transform((x, y)), 4 * scale) for x, y, _ in points]
+    frame = axes.get_window_extent(renderer)
+    for x, y, name in sorted(points, key=lambda p: -p[1]):
+        best: tuple[float, tuple[float, float], Bbox] | None = None
+        text = axes.annotate(
+            name, (x, y), (0, 0), textcoords="offset points", size=size, color=MUTED, annotation_clip=False
+        )
+        for far in _FARTHER:
+            for dx, dy in _SPOTS:
+                text.set(position=(far * dx, far * dy), ha=_side(dx, "left", "right"), va=_side(dy, "bottom", "top"))
+                box = text.get_window_extent(renderer)
+                cost = sum(_shared(box, other) for other in taken) + 3 * (box.width * box.height - _shared(box, frame))
+                if best is None or cost < best[0] - 1e-6:
+                    best = (cost, (far * dx, far * dy), box)
+            if best is not None and best[0] == 0:
+                break
+        assert best is not None
+        _, (dx, dy), box = best
+        text.set(position=(dx, dy), ha=_side(dx, "left", "right"), va=_side(dy, "bottom", "top"))
+        taken.append(box)
+        if max(abs(dx), abs(dy)) > 12:
+            line = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 2}
+            axes.annotate("", (x, y), (dx, dy), textcoords="offset points", arrowprops=line)
+
+
+def _side(offset: float, positive: str, negative: str) -> str:
+    return positive if offset > 0 else negative if offset < 0 else "center"
+
+
+def _around(point: Iterable[float], reach: float) -> Bbox:
+    x, y = point
+    return Bbox.from_extents(x - reach, y - reach, x + reach, y + reach)
+
+
+def _shared(one: Bbox, other: Bbox) -> float:
+    """The area that two boxes share, in square pixels."""
+    found = Bbox.intersection(one, other)
+    return 0.0 if found is None else float(found.width * found.height)

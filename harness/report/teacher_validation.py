@@ -1,0 +1,91 @@
+"""The scores against what students achieved, as tables."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from harness.report.measure import Estimate
+from harness.report.tables import Column, Entry, Shown, Table
+from harness.report.teacher_tables import estimates, finite, score_title
+from harness.teachers.validation import MEAN
+
+STATISTICS = {
+    "spearman": ("Spearman", "↑"),
+    "kendall": ("Kendall", "↑"),
+    "pairwise_accuracy": ("pairs right", "share ↑"),
+    "top_1": ("top-1 right", "share ↑"),
+    "regret_at_1": ("regret at 1", "outcome ↓"),
+    "spearman_given_length": ("Spearman given length", "↑"),
+    "pairwise_accuracy_within_family": ("pairs right in a family", "share ↑"),
+}
+"""Statistic -> its title and unit."""
+
+
+def validation_table(found: pd.DataFrame, outcome: str, student: str, name: str) -> Table:
+    """Scores, then baselines, each by its Spearman correlation with what the students achieved."""
+    rows = found[(found["outcome"] == outcome) & (found["student"] == student)]
+    order = validation_order(rows)
+    columns = [Column("score", "score"), Column("kind", "kind")]
+    baselines = set(rows.loc[rows["baseline"], "score"])
+    entries: list[Sequence[Entry]] = [
+        [score_title(s) for s in order],
+        ["baseline" if s in baselines else "score" for s in order],
+    ]
+    for statistic, (title, unit) in STATISTICS.items():
+        own = rows[rows["statistic"] == statistic].set_index("score").reindex(order)
+        columns.append(Column(statistic, title, unit, "estimate"))
+        entries.append(estimates(own, None if statistic == "regret_at_1" else 2))
+    over = "mean over student bases" if student == MEAN else f"student base {student}"
+    first = len([s for s in order if s not in baselines])
+    table = tuple(zip(*entries, strict=True))
+    return Table(name, f"{outcome}: {over}", tuple(columns), table, _validation_notes(rows), (first,))
+
+
+def validation_order(rows: pd.DataFrame) -> list[str]:
+    """Scores by their Spearman correlation, the best first, then baselines likewise."""
+    own = rows[rows["statistic"] == "spearman"]
+    return [str(s) for s in own.sort_values(["baseline", "value"], ascending=[True, False], kind="stable")["score"]]
+
+
+def _validation_notes(rows: pd.DataFrame) -> tuple[str, ...]:
+    """Why what is not there is not there, once per reason."""
+    where: dict[str, list[str]] = {}
+    for r in rows[rows["note"] != ""].itertuples():
+        where.setdefault(str(r.note), []).append(f"{score_title(str(r.score))} ({STATISTICS[str(r.statistic)][0]})")
+    return tuple(f"{note}: {_at_most(names)}." for note, names in where.items())
+
+
+def _at_most(names: list[str], shown: int = 4) -> str:
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
+
+
+def paradox_table(found: pd.DataFrame, outcome: str, name: str) -> Table:
+    """Within each family: does the bigger teacher make the better student?"""
+    texts = ("student", "family", "teachers", "sizes_b", "outcomes")
+    titles = ("student base", "family", "teachers, small to big", "billions", "students achieved")
+    rows = tuple(
+        (
+            *(str(r[k]) if not pd.isna(r[k]) else "–" for k in texts),
+            "–" if pd.isna(r["monotone"]) else "yes" if r["monotone"] else "no",
+            _share(r),
+            Shown(float(r["missing"]), f"{r['missing']:.0f}"),
+            str(r["note"]),
+        )
+        for r in found.to_dict("records")
+    )
+    columns = (
+        *(Column(k, t) for k, t in zip(texts, titles, strict=True)),
+        Column("monotone", "bigger is never worse"),
+        Column("share", "bigger is better", "share of pairs", "estimate"),
+        Column("missing", "not compared", "teachers", "number"),
+        Column("note", "note"),
+    )
+    notes = ("One half is what size would tell if it told nothing. n/total: pairs of different size in one family.",)
+    return Table(name, f"{outcome}: the Larger Models' Paradox", columns, rows, notes)
+
+
+def _share(row: Mapping[Hashable, Any]) -> Estimate:
+    pairs = int(row["pairs"])
+    return Estimate(finite(row["share"]), finite(row["low"]), finite(row["high"]), None, pairs, pairs, 1, decimals=2)
