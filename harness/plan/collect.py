@@ -12,6 +12,7 @@ import pandas as pd
 from harness.bench.api import SAMPLE_COLUMNS, SCORE_COLUMNS
 from harness.core.canonical import Json
 from harness.core.lines import read_lines
+from harness.judge.api import Verdict
 from harness.plan.build import Evaluated, Plan, PlannedCell
 from harness.plan.judging import judging, warnings
 from harness.plan.runs import RunFolder
@@ -71,31 +72,37 @@ def _table(folder: RunFolder, name: str, frames: list[pd.DataFrame], columns: li
 
 
 def _transcript(store: Store, evaluated: Evaluated) -> Iterator[dict[str, Json]]:
-    """One row per judged turn, with the texts a reader wants to see."""
+    """One row per judged turn, with the texts a reader wants to see and the mean of its samples.
+
+    Its verdicts, where there are several (repeats, both orders of a pair), stand below each other.
+    """
     samples, _ = score.read(store.path(evaluated.score.id))
     tasks = {(t.item, t.turn): t for t in judge.read_tasks(store.path(evaluated.verdicts.id))}
-    verdicts = {(v.item, v.turn, v.repeat): v for v in judge.read_verdicts(store.path(evaluated.verdicts.id))}
-    seen = set()
-    for row in _records(samples):
-        key = (row["item"], row["turn"], row["repeat"])
-        if key in seen:  # a benchmark may score one verdict under several metrics
-            continue
-        seen.add(key)
-        task, verdict = tasks.get(key[:2]), verdicts.get(key)
+    verdicts: dict[tuple[str, int], list[Verdict]] = {}
+    for verdict in judge.read_verdicts(store.path(evaluated.verdicts.id)):
+        verdicts.setdefault((verdict.item, verdict.turn), []).append(verdict)
+    for _, rows in samples.groupby(["item", "turn"], sort=False):
+        unit = (str(rows["item"].iloc[0]), int(rows["turn"].iloc[0]))
+        row = rows[rows["metric"] == rows["metric"].iloc[0]]  # a benchmark may score one verdict under several metrics
+        task = tasks.get(unit)
         evidence = task.evidence if task else {}
+        failed = row["status"][row["status"] != "ok"]
         yield {
-            **{column: row[column] for column in ("benchmark", "item", "category", "turn", "status")},
+            **{column: row[column].iloc[0] for column in ("benchmark", "item", "category", "turn")},
+            "status": "ok" if failed.empty else failed.iloc[0],
             "question": evidence.get("question"),
             "answer": evidence.get("answer"),
             "reference": evidence.get("reference"),
-            "verdict": verdict.text if verdict else None,
-            "value": None if pd.isna(row["value"]) else float(row["value"]),
+            "verdict": _said(verdicts.get(unit, [])),
+            "value": float(row["value"].mean()) if row["value"].notna().any() else None,
         }
 
 
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    records: list[dict[str, Any]] = frame.to_dict("records")  # type: ignore[assignment]
-    return records
+def _said(verdicts: list[Verdict]) -> str | None:
+    if len(verdicts) < 2:
+        return verdicts[0].text if verdicts else None
+    places = {"ab": "shown first: ", "ba": "shown second: "}
+    return "\n\n".join(f"({k}) {places.get(v.variant, '')}{v.text}" for k, v in enumerate(verdicts, 1))
 
 
 def _export(folder: RunFolder, store: Store, cell: PlannedCell, evaluated: Evaluated) -> None:
