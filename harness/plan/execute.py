@@ -4,6 +4,7 @@ The driver (this process) only schedules, asks judges and keeps the ledger. Stag
 a fork server. What fails stops only what stands on it.
 """
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -202,7 +203,8 @@ class _Scheduler:
 
         def stop() -> None:
             if process.pid is not None and process.is_alive():
-                os.kill(process.pid, signal.SIGKILL)  # everything that matters is synced line by line
+                with contextlib.suppress(ProcessLookupError):  # it may end by itself at this very moment
+                    os.kill(process.pid, signal.SIGKILL)  # everything that matters is synced line by line
             process.join()
 
         return stop
