@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from harness.bench.mt_bench import MTBenchSettings
+from harness.bench.recorded import mt_bench
 from harness.core.errors import HarnessError
 from harness.judge.calibration import (
     Measure,
@@ -28,6 +30,7 @@ from harness.judge.calibration import (
 )
 from harness.judge.calibration_record import MIN_AGREEMENT, MIN_QUESTIONS, Calibration, find, write
 
+MT_BENCH = Path(__file__).parents[2] / "../shared/data/mt_bench"
 RATINGS = st.lists(st.tuples(st.integers(1, 10), st.integers(1, 10)), min_size=2, max_size=40)
 NAN = float("nan")
 
@@ -185,6 +188,26 @@ def calibration(
 )
 def test_when_a_judge_is_informative(value: float | None, low: float | None, clusters: int, informative: bool) -> None:
     assert calibration(value, low, 0.95 if low is not None else None, clusters=clusters).informative is informative
+
+
+@pytest.mark.skipif(not MT_BENCH.exists(), reason="the MT-Bench files are not here (../shared/data/mt_bench)")
+def test_a_judge_that_counts_characters_is_uninformative() -> None:
+    """On real ratings its correlation is above 0 for certain: the floor must be higher than that."""
+    settings = MTBenchSettings.model_validate_json(json.dumps({"data": str(MT_BENCH)}))
+    lengths, ratings, questions = [], [], []
+    for model in mt_bench(settings, None, None).models:
+        turns = {a.id: a.turns for a in model.answers}
+        for (item, turn), rating in model.verdicts.items():
+            lengths.append(len(turns[item][turn - 1] or ""))
+            ratings.append(rating)
+            questions.append(item)
+    found = named(rating_agreement(array(*lengths), array(*ratings), np.array(questions)))["spearman"]
+    assert found.low is not None
+    assert found.low > 0
+    assert found.n == 320
+    assert found.value == pytest.approx(0.2007, abs=1e-4)
+    assert (round(found.low, 2), found.high and round(found.high, 2)) == (0.04, 0.34)
+    assert not calibration(found.value, found.low, found.high).informative
 
 
 def test_the_note_beside_a_score() -> None:
