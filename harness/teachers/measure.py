@@ -56,6 +56,20 @@ def measure(
     tokenizer = scoring_tokenizer(model_folder)
     model = load_model(model_folder, cast(Dtype, settings.dtype), "cuda" if torch.cuda.is_available() else "cpu")
     check_finite(model, str(model_folder))
+    return score_responses(model, tokenizer, conversations, settings, passes, progress, work=work)
+
+
+def score_responses(
+    model: Any,
+    tokenizer: Any,
+    conversations: Sequence[Mapping[str, Any]],
+    settings: PassSettings,
+    passes: frozenset[Need],
+    progress: Progress,
+    *,
+    work: Path | None = None,
+) -> TokenTable:
+    """`measure` with a model that is loaded; its dtype is the model's."""
     own_limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     table, responses = read_responses(tokenizer, conversations, min(settings.max_length, own_limit or 1 << 62))
     total = int(table["tokens"].sum())
@@ -67,10 +81,9 @@ def measure(
         journal = stack.enter_context(Journal(work / "batches.jsonl")) if work else None
         for number, run in enumerate(runs):
             rows = [row for response in responses for row in _rows(run, response, settings, tokenizer, model)]
-            ranked = "ranks" in passes and run == "tokens"
             done = number * total
-            for batch, values in _batches(model, rows, settings.batch_tokens, ranked, journal, run):
-                logprobs, ranks = values
+            ranked = "ranks" in passes and run == "tokens"
+            for batch, (logprobs, ranks) in _batches(model, rows, settings.batch_tokens, ranked, journal, run):
                 _put(out[run], batch, logprobs)
                 if ranks is not None:
                     _put(out["ranks"], batch, ranks)

@@ -4,7 +4,13 @@ from typing import Any
 import pytest
 import torch
 
-from harness.models.logprobs import kl_divergence, response_positions, token_logprobs, token_ranks
+from harness.models.logprobs import (
+    kl_divergence,
+    response_positions,
+    token_logprobs,
+    token_logprobs_and_ranks,
+    token_ranks,
+)
 
 N, H, V = 13, 8, 29
 
@@ -112,6 +118,15 @@ def test_ranks() -> None:
     head = torch.eye(4)
     hidden = torch.tensor([[0.1, 0.4, 0.3, 0.2]] * 3)
     assert token_ranks(hidden, head, torch.tensor([1, 3, 0]), chunk=2).tolist() == [1, 3, 4]
+
+
+@pytest.mark.parametrize("chunk", [1, 4, 100])
+def test_one_projection_gives_both(case: dict[str, Any], chunk: int) -> None:
+    given = case["hidden"], case["head"], case["targets"]
+    logprobs, ranks = token_logprobs_and_ranks(*given, chunk)
+    torch.testing.assert_close(logprobs, token_logprobs(*given).detach())
+    assert ranks.tolist() == token_ranks(*given).tolist()
+    assert not logprobs.requires_grad
 
 
 def test_shift_is_right_on_a_model_that_only_predicts_the_next_number() -> None:
