@@ -83,6 +83,7 @@ class ProgramBenchmark:
         answers: Sequence[Answer],
         tasks: Sequence[JudgeTask],
         verdicts: Sequence[Verdict],
+        questions: Sequence[Question] = (),
     ) -> None:
         """Write model_answer/MODEL.jsonl and model_judgment/JUDGE_single.jsonl in FastChat's format."""
         write_model(folder, model, judge, answers, tasks, verdicts)

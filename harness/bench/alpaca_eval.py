@@ -132,7 +132,7 @@ class AlpacaEval:
         """One task per answer and order; an answer equal to the baseline's is a draw that no judge is asked for."""
         own = _own(settings)
         given = _texts(answers)
-        judged = [q for q in questions if given.get(q.id, _baseline_answer(q)) not in (None, _baseline_answer(q))]
+        judged = [q for q in questions if given.get(q.id) not in (None, _baseline_answer(q))]
         pairs = [(q.turns[0], _baseline_answer(q), str(given[q.id])) for q in judged]
         if own.both_orders:  # swapped for the package, which then shows each pair the other way round
             pairs += [(instruction, second, first) for instruction, first, second in pairs]
@@ -140,17 +140,10 @@ class AlpacaEval:
         shown = prepare(annotator, [dict(zip(("instruction", "output_1", "output_2"), p, strict=True)) for p in pairs])
         tasks = []
         for number, (q, one) in enumerate(zip(judged * (1 + own.both_orders), shown, strict=True)):
-            repeat = number // len(judged)  # 1: the order that the package does not ask for
-            model_first = one.switched != bool(repeat)
-            evidence = {
-                "question": q.turns[0],
-                "answer": given[q.id],
-                "reference": _baseline_answer(q),
-                "baseline": q.extra["baseline"],
-                "dataset": q.category,
-            }
+            model_first = one.switched != (number >= len(judged))
+            evidence = {"question": q.turns[0], "answer": given[q.id], "reference": _baseline_answer(q)}
             variant = "ab" if model_first else "ba"
-            tasks.append(JudgeTask(q.id, 1, annotator, one.messages, evidence, repeat, variant))
+            tasks.append(JudgeTask(q.id, 1, annotator, one.messages, evidence, variant=variant))
         return tasks
 
     def samples(
@@ -160,16 +153,18 @@ class AlpacaEval:
         answers: Sequence[Answer],
         verdicts: Sequence[Verdict],
     ) -> list[Sample]:
-        """Two rows per verdict (see the class); repeat 1 is the second of both orders."""
+        """Two rows per expected verdict (see the class); of both orders `ba` is the first."""
+        orders = 1 + _own(settings).both_orders
+        repeats = 1 + max((v.repeat for v in verdicts), default=0)
         given = _texts(answers)
-        judged = {(v.item, v.repeat): v for v in verdicts}
+        judged = {(v.item, orders * v.repeat + (orders - 1) * (v.variant == "ab")): v for v in verdicts}
         rows = []
         for q in questions:
-            for repeat in range(1 + _own(settings).both_orders):
-                text, baseline = given.get(q.id), _baseline_answer(q)
-                value, status = _outcome(text, baseline, judged.get((q.id, repeat)))
-                difference = None if text is None else len(baseline) - len(text)
-                rows += pair_samples(q.id, q.category, repeat, value, status, difference, len(text or ""))
+            text, baseline = given.get(q.id), _baseline_answer(q)
+            difference = None if text is None else len(baseline) - len(text)
+            for number in range(orders * repeats):
+                value, status = _outcome(text, baseline, judged.get((q.id, number)))
+                rows += pair_samples(q.id, q.category, number, value, status, difference, len(text or ""))
         return rows
 
     def aggregate(self, samples: pd.DataFrame, files: Mapping[str, Path] | None = None) -> pd.DataFrame:
@@ -185,17 +180,29 @@ class AlpacaEval:
         answers: Sequence[Answer],
         tasks: Sequence[JudgeTask],
         verdicts: Sequence[Verdict],
+        questions: Sequence[Question],
     ) -> None:
-        """Write MODEL/model_outputs.json and MODEL/JUDGE/annotations.json as the package does."""
-        asked = {(t.item, t.repeat): t for t in tasks}
-        outputs = {t.item: t for t in tasks}
-        files_.write_records(
-            folder / model / "model_outputs.json", [_output_row(model, task) for task in outputs.values()]
-        )
-        files_.write_records(
-            folder / model / judge / "annotations.json",
-            [_annotation_row(model, judge, asked[v.item, v.repeat], v) for v in verdicts],
-        )
+        """Write MODEL/model_outputs.json and MODEL/JUDGE/annotations.json as the package does.
+
+        A row of annotations is a verdict, or a draw between equal answers; an answer that failed is in neither file.
+        """
+        given = {item: text for item, text in _texts(answers).items() if text is not None}
+        judged: dict[str, list[Verdict]] = {}
+        for verdict in verdicts:
+            judged.setdefault(verdict.item, []).append(verdict)
+        outputs, annotations = [], []
+        for q in (q for q in questions if q.id in given):
+            lead = {"index": int(q.id), "dataset": q.category, "instruction": q.turns[0]}
+            baseline = {"output_1": _baseline_answer(q), "generator_1": q.extra["baseline"]}
+            pair = lead | baseline | {"output_2": given[q.id], "generator_2": model, "annotator": judge}
+            outputs.append(lead | {"output": given[q.id], "generator": model})
+            equal = Verdict(q.id, 1, 0, "ok", None, "")
+            for v in judged.get(q.id, [equal] if given[q.id] == _baseline_answer(q) else []):
+                value, _ = _outcome(given[q.id], _baseline_answer(q), v)
+                preference = None if value is None else 1 + value
+                annotations.append(pair | {"preference": preference, "preference_raw_completion": v.text})
+        files_.write_records(folder / model / "model_outputs.json", outputs)
+        files_.write_records(folder / model / judge / "annotations.json", annotations)
 
 
 BENCHMARK = AlpacaEval()
@@ -244,30 +251,3 @@ def _outcome(text: str | None, baseline: str, verdict: Verdict | None) -> tuple[
     if verdict.value is None:
         return None, verdict.status
     return (2 - verdict.value if verdict.variant == "ab" else verdict.value - 1), "ok"
-
-
-def _output_row(model: str, task: JudgeTask) -> files_.Record:
-    return {
-        "index": int(task.item),
-        "dataset": task.evidence["dataset"],
-        "instruction": task.evidence["question"],
-        "output": task.evidence["answer"],
-        "generator": model,
-    }
-
-
-def _annotation_row(model: str, judge: str, task: JudgeTask, verdict: Verdict) -> files_.Record:
-    answer, baseline = task.evidence["answer"], task.evidence["reference"]
-    value, _ = _outcome(answer, baseline, verdict)
-    return {
-        "index": int(task.item),
-        "dataset": task.evidence["dataset"],
-        "instruction": task.evidence["question"],
-        "output_1": baseline,
-        "generator_1": task.evidence["baseline"],
-        "output_2": answer,
-        "generator_2": model,
-        "annotator": judge,
-        "preference": None if value is None else 1 + value,
-        "preference_raw_completion": verdict.text,
-    }

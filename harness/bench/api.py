@@ -144,6 +144,7 @@ class GenerativeBenchmark(Protocol):
         answers: Sequence[Answer],
         tasks: Sequence[JudgeTask],
         verdicts: Sequence[Verdict],
+        questions: Sequence[Question],
     ) -> None:
         """Write one model's files in the format of the benchmark's own tools into `folder`."""
         ...

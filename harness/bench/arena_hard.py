@@ -132,6 +132,7 @@ class ArenaHard:
         answers: Sequence[Answer],
         tasks: Sequence[JudgeTask],
         verdicts: Sequence[Verdict],
+        questions: Sequence[Question] = (),
     ) -> None:
         """Write model_answer/MODEL.jsonl and model_judgment/JUDGE/MODEL.jsonl as arena-hard-auto v0.1 reads them."""
         files_.write_model(folder, model, judge, answers, tasks, verdicts)

@@ -117,6 +117,7 @@ class MTBench:
         answers: Sequence[Answer],
         tasks: Sequence[JudgeTask],
         verdicts: Sequence[Verdict],
+        questions: Sequence[Question] = (),
     ) -> None:
         """Write model_answer/MODEL.jsonl and model_judgment/JUDGE_single.jsonl."""
         files_.write_model(folder, model, judge, answers, tasks, verdicts)

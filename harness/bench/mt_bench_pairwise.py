@@ -100,6 +100,7 @@ class MTBenchPairwise(MTBench):
         answers: Sequence[Answer],
         tasks: Sequence[JudgeTask],
         verdicts: Sequence[Verdict],
+        questions: Sequence[Question] = (),
     ) -> None:
         """Write model_answer/MODEL.jsonl and model_judgment/JUDGE_pair.jsonl."""
         pairs.write_model(folder, model, judge, answers, tasks, verdicts)

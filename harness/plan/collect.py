@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from harness.bench.api import SAMPLE_COLUMNS, SCORE_COLUMNS
-from harness.core.canonical import Json
+from harness.bench.api import APPROXIMATE, SAMPLE_COLUMNS, SCORE_COLUMNS
+from harness.core.canonical import Json, digest
 from harness.core.lines import read_lines
 from harness.judge.api import Verdict
 from harness.plan.build import Evaluated, Plan, PlannedCell
@@ -42,14 +42,15 @@ def collect(folder: RunFolder, plan: Plan, store: Store) -> dict[str, Json]:
         labels |= {axis: cell.cell.labels.get(axis) for axis in axes}
         judged = judge.describe(evaluated.verdicts, store)
         samples.append(of_samples.assign(**labels))
-        scores.append(of_scores.assign(**labels, judge=judged["judge"]))
+        approximate = of_scores.get(APPROXIMATE, False)
+        scores.append(of_scores.assign(**labels, judge=judged["judge"], **{APPROXIMATE: approximate}))
         transcripts.append(
             pd.DataFrame(_transcript(store, evaluated), columns=list(_TRANSCRIPT)).assign(cell=cell.name)
         )
         _export(folder, store, cell, evaluated)
     lead = ["cell", "baseline", *axes]
     _table(folder, "samples", samples, [*lead, *SAMPLE_COLUMNS])
-    _table(folder, "scores", scores, [*lead, "judge", *SCORE_COLUMNS])
+    _table(folder, "scores", scores, [*lead, "judge", *SCORE_COLUMNS, APPROXIMATE])
     _table(folder, "transcripts", transcripts, ["cell", *_TRANSCRIPT], csv=False)
     training, curves = _training(plan, store)
     _table(folder, "curves", curves, ["cell", "step_name", "step", "tokens", "metric", "value"], csv=False)
@@ -59,8 +60,17 @@ def collect(folder: RunFolder, plan: Plan, store: Store) -> dict[str, Json]:
         "judging": asked,
         "metrics": _metrics(plan),
         "training": training,
-        "warnings": warnings(asked),
+        "warnings": [*warnings(asked), *_approximations(scores)],
     }
+
+
+def _approximations(scores: list[pd.DataFrame]) -> list[str]:
+    """Which numbers stand in for ones that need data that were not given."""
+    marked = pd.concat(scores) if scores else pd.DataFrame(columns=[APPROXIMATE])
+    names = {(row["benchmark"], row["metric"]): None for _, row in marked[marked[APPROXIMATE].astype(bool)].iterrows()}
+    return [
+        f"{benchmark}: {metric} is approximate: made without the benchmark's own data." for benchmark, metric in names
+    ]
 
 
 def _table(folder: RunFolder, name: str, frames: list[pd.DataFrame], columns: list[str], *, csv: bool = True) -> None:
@@ -107,7 +117,7 @@ def _said(verdicts: list[Verdict]) -> str | None:
 
 def _export(folder: RunFolder, store: Store, cell: PlannedCell, evaluated: Evaluated) -> None:
     """The benchmark's own file formats, under the cell's name."""
-    bench = glue.by_name(evaluated.benchmark)
+    bench, settings, files = glue.planned(evaluated.score)
     target = folder.path / evaluated.benchmark
     target.mkdir(exist_ok=True)
     verdicts = store.path(evaluated.verdicts.id)
@@ -118,6 +128,7 @@ def _export(folder: RunFolder, store: Store, cell: PlannedCell, evaluated: Evalu
         answer.read(store.path(evaluated.answers.id)),
         judge.read_tasks(verdicts),
         judge.read_verdicts(verdicts),
+        bench.questions(settings, files),
     )
 
 
@@ -143,12 +154,8 @@ def _curve(path: Path) -> pd.DataFrame:
 
 def judges(plan: Plan, store: Store) -> list[dict[str, Json]]:
     """Who judges which benchmark, and what is known of them."""
-    seen: dict[str, dict[str, Json]] = {}
-    for cell in plan.cells:
-        for evaluated in cell.evaluated:
-            row = {"benchmark": evaluated.benchmark} | judge.describe(evaluated.verdicts, store)
-            seen[f"{evaluated.benchmark}/{row['judge']}/{row['protocol']}"] = row
-    return list(seen.values())
+    every = ({"benchmark": e.benchmark} | judge.describe(e.verdicts, store) for c in plan.cells for e in c.evaluated)
+    return list({digest(row): row for row in every}.values())
 
 
 def _metrics(plan: Plan) -> list[dict[str, Json]]:

@@ -144,7 +144,7 @@ def test_both_orders_are_each_others_mirror(tmp_path: Path) -> None:
     once = asked(settings(tmp_path / "data"), [f"answer {k}" for k in range(6)])[2]
     assert tasks[:6] == once, "the first order is the package's"
     for one, other in zip(tasks[:6], tasks[6:], strict=True):
-        assert (one.item, one.repeat, other.repeat) == (other.item, 0, 1)
+        assert one.item == other.item
         assert {one.variant, other.variant} == {"ab", "ba"}
         assert one.messages != other.messages
     always_first = values(own, questions, answers, [judged(t, 1.0) for t in tasks])
@@ -329,10 +329,11 @@ print(json.dumps([out["win_rate"], float(leaderboard.loc["cell", "win_rate"]), i
 
 
 def test_the_package_reads_what_we_write(tmp_path: Path) -> None:
-    own = settings(write(tmp_path / "data", ["baseline"] * 8))
-    questions, answers, tasks = asked(own, [*(f"answer {k} {text}" for k, text in enumerate(HOSTILE)), "x", "y"])
+    own = settings(write(tmp_path / "data", ["baseline"] * 9))
+    texts = [*(f"answer {k} {text}" for k, text in enumerate(HOSTILE)), "baseline", "x", None]
+    questions, answers, tasks = asked(own, texts)
     verdicts = [judged(t, 1 + k / 8) for k, t in enumerate(tasks[:-1])] + [judged(tasks[-1], None, "unparseable")]
-    BENCHMARK.export(tmp_path / "out", "cell", "gpt-4", answers, tasks, verdicts)
+    BENCHMARK.export(tmp_path / "out", "cell", "gpt-4", answers, tasks, verdicts, questions)
     outputs, annotations = tmp_path / "out/cell/model_outputs.json", tmp_path / "out/cell/gpt-4/annotations.json"
     ours = BENCHMARK.aggregate(samples_frame(BENCHMARK.samples(own, questions, answers, verdicts))).iloc[0]
     stored = score_files([annotations])
