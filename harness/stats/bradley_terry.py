@@ -43,7 +43,7 @@ def bradley_terry(wins: Floats, anchor: int = 0) -> Floats:
 
 
 def _fit(wins: Floats, free: np.ndarray) -> Floats:
-    """The free players' strengths, those of the others held at 0, by Newton steps on the concave likelihood."""
+    """The free players' strengths, those of the others held at 0, by trust-region Newton steps on the likelihood."""
     battles = wins + wins.T
 
     def spread_out(x: Floats) -> Floats:
@@ -68,7 +68,8 @@ def _fit(wins: Floats, free: np.ndarray) -> Floats:
     found = optimize.minimize(
         loss, start, jac=gradient, hess=hessian, method="trust-exact", options={"gtol": _TOLERANCE}
     )
-    out: Floats = found.x
+    # Near the maximum the loss no longer tells two points apart, its gradient does: one plain Newton step more.
+    out: Floats = found.x - np.linalg.solve(hessian(found.x), gradient(found.x))
     return out
 
 

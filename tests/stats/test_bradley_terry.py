@@ -39,7 +39,7 @@ def test_by_hand() -> None:
 
 
 @given(st.lists(st.tuples(counts, counts), min_size=1, max_size=6), st.integers(0, 3))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_against_one_baseline_the_fit_is_the_share_of_battles(scores: list[tuple[int, int]], tied: int) -> None:
     """What Arena-Hard's closed form rests on: models that met only the baseline do not touch each other's fit."""
     wins = np.zeros((len(scores) + 1, len(scores) + 1))
@@ -60,7 +60,7 @@ def test_everyone_against_everyone_as_the_regression() -> None:
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_at_the_fit_expected_wins_are_the_wins(seed: int) -> None:
     """The likelihood's derivative is zero: each player's wins are what the fitted rates predict."""
     wins = np.random.default_rng(seed).integers(1, 30, size=(4, 4)).astype(float)
