@@ -37,7 +37,7 @@ def package_file(name: str) -> Path:
         raise HarnessError(
             "the package alpaca-eval is not installed",
             where="alpaca_eval",
-            fix="pip install alpaca-eval==0.6.6 'setuptools<81'",
+            fix="pip install 'harness[alpaca]'",
         )
     return Path(spec.origin).parent / name
 
