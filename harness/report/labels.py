@@ -13,19 +13,27 @@ _FARTHER = (1.0, 2.2, 3.6, 5.2)
 """A name moves away, with a line to its point, only where all nearer spots are taken."""
 
 
-def name_points(axes: Axes, points: Sequence[tuple[float, float, str]], size: float = 7) -> None:
-    """Write each (x, y, name) at the free spot nearest to its point; call it when the axes' limits are settled."""
+def name_points(
+    axes: Axes, points: Sequence[tuple[float, float, str]], bars: Sequence[tuple[float, float, float, float]] = ()
+) -> None:
+    """Write each (x, y, name) at the free spot nearest to its point; call it when the axes' limits are settled.
+
+    Names keep off `bars` too: intervals from (x0, y0) to (x1, y1).
+    """
     canvas = axes.figure.canvas
     assert isinstance(canvas, FigureCanvasAgg)
     canvas.draw()  # type: ignore[no-untyped-call]
     renderer = canvas.get_renderer()  # type: ignore[no-untyped-call]
     scale = axes.figure.dpi / 72  # offsets are in points, boxes in pixels
     taken = [_around(axes.transData.transform((x, y)), 4 * scale) for x, y, _ in points]
+    for x0, y0, x1, y1 in bars:
+        (left, bottom), (right, top) = axes.transData.transform([(x0, y0), (x1, y1)])
+        taken.append(Bbox.from_extents(left - 1, bottom - 1, right + 1, top + 1))
     frame = axes.get_window_extent(renderer)
     for x, y, name in sorted(points, key=lambda p: -p[1]):
         best: tuple[float, tuple[float, float], Bbox] | None = None
         text = axes.annotate(
-            name, (x, y), (0, 0), textcoords="offset points", size=size, color=MUTED, annotation_clip=False
+            name, (x, y), (0, 0), textcoords="offset points", size=7, color=MUTED, annotation_clip=False
         )
         for far in _FARTHER:
             for dx, dy in _SPOTS:

@@ -67,16 +67,21 @@ def _reward_warning() -> str:
 
 
 def _prompt_warnings(data: TeacherData) -> list[str]:
-    found = []
+    """A sentence each, for all the student bases that it is true of."""
+    found: dict[str, list[str]] = {}
     for student, rows in data.counts.groupby("student", sort=True):
         common, prompts = int(rows["common"].iloc[0]), int(rows["prompts"].iloc[0])
+        said = []
         if not data.settings.common:
-            found.append(f"{student}: each teacher is scored on its own prompts, so teachers differ in what was asked.")
+            common = prompts
+            said.append("each teacher is scored on its own prompts, so teachers differ in what was asked.")
         elif common < prompts:
-            found.append(f"{student}: teachers are compared on {common} of {prompts} prompts, those that all answered.")
-        if (common if data.settings.common else prompts) < FEW:
-            found.append(f"{student}: fewer than {FEW} prompts. Look at the intervals before any rank.")
-    return found
+            said.append(f"teachers are compared on {common} of {prompts} prompts, those that all answered.")
+        if common < FEW:
+            said.append(f"fewer than {FEW} prompts. Look at the intervals before any rank.")
+        for what in said:
+            found.setdefault(what, []).append(str(student))
+    return [f"{', '.join(students)}: {what}" for what, students in found.items()]
 
 
 def _count_warnings(counts: pd.DataFrame) -> list[str]:

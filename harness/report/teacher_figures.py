@@ -94,26 +94,28 @@ def scatter(data: TeacherData, panel: Panel, style: dict[str, Look]) -> Figure:
     """Reward against loss with intervals, and lines of equal CAR."""
     car = data.settings.car
     values = panel.means(np.ones((1, len(panel.values))))[0]
-    weights = resample_weights(len(panel.values), _RESAMPLES, 0)
-    with np.errstate(invalid="ignore"):
-        low, high = np.nanquantile(np.concatenate([panel.means(w) for w in weights]), [0.025, 0.975], axis=0)
-    drawn, axes = figure(_WIDTH, 4.8)
     kept = np.flatnonzero(np.isfinite(values).all(axis=1))
-    for t in kept:
-        look = style[panel.teachers[t]]
+    names, values = [panel.teachers[t] for t in kept], values[kept]
+    resampled = [panel.means(w)[:, kept] for w in resample_weights(len(panel.values), _RESAMPLES, 0)]
+    low, high = np.nanquantile(np.concatenate(resampled), [0.025, 0.975], axis=0)
+    drawn, axes = figure(_WIDTH, 4.8)
+    bars = []
+    for t, name in enumerate(names):
+        look = style[name]
         reward, loss = values[t]
-        axes.plot([low[t, 1], high[t, 1]], [reward, reward], color=look.colour, linewidth=0.8, alpha=0.45)
-        axes.plot([loss, loss], [low[t, 0], high[t, 0]], color=look.colour, linewidth=0.8, alpha=0.45)
+        bars += [(low[t, 1], reward, high[t, 1], reward), (loss, low[t, 0], loss, high[t, 0])]
+        for x0, y0, x1, y1 in bars[-2:]:
+            axes.plot([x0, x1], [y0, y1], color=look.colour, linewidth=0.8, alpha=0.45)
         axes.plot(loss, reward, look.marker, color=look.colour, markersize=6)
     axes.margins(0.1)
     axes.set_xlim(axes.get_xlim())
     axes.set_ylim(axes.get_ylim())
-    rewards = values[kept, 0] + (car.shift or 0.0)
-    _equal_car(axes, rewards / (1 + car.beta * values[kept, 1]), car.beta, car.shift or 0.0)
+    rewards = values[:, 0] + (car.shift or 0.0)
+    _equal_car(axes, rewards / (1 + car.beta * values[:, 1]), car.beta, car.shift or 0.0)
     axes.set_xlabel("mean loss of the student base, nats/token; lower is better")
     axes.set_ylabel("mean reward; higher is better")
     axes.set_title(short(panel.student), loc="left", fontweight="bold", color=INK, pad=16)
-    name_points(axes, [(float(values[t, 1]), float(values[t, 0]), short(panel.teachers[t])) for t in kept])
+    name_points(axes, [(float(x), float(y), short(n)) for n, (y, x) in zip(names, values, strict=True)], bars)
     return drawn
 
 
@@ -121,6 +123,7 @@ def _equal_car(axes: Axes, car: Floats, beta: float, shift: float) -> None:
     """Lines reward = c (1 + beta loss) - shift at round values c of CAR, named where they leave the axes."""
     left, right = axes.get_xlim()
     bottom, top = axes.get_ylim()
+    name = "CAR "
     for c in MaxNLocator(6).tick_values(float(car.min()), float(car.max())):
         ends = [c * (1 + beta * x) - shift for x in (left, right)]
         if max(ends) <= bottom or min(ends) >= top:
@@ -131,8 +134,9 @@ def _equal_car(axes: Axes, car: Floats, beta: float, shift: float) -> None:
             x, y = ((top + shift) / c - 1) / beta, top
         if bottom <= y <= top:
             inside = x < right
+            name, prefix = "", name
             axes.annotate(
-                f"CAR {c:g}", (x, y), (0, 3) if inside else (3, 0), textcoords="offset points", size=7, color=MUTED,
+                f"{prefix}{c:g}", (x, y), (0, 3) if inside else (3, 0), textcoords="offset points", size=7, color=MUTED,
                 ha="center" if inside else "left", va="bottom" if inside else "center", annotation_clip=False,
             )  # fmt: skip
 
@@ -226,8 +230,8 @@ def spearman_forest(found: pd.DataFrame, outcome: str) -> Figure:
 
 def strength(rows: pd.DataFrame, outcome: str, style: dict[str, Look]) -> Figure:
     """What students achieved against their teachers' own strength: means, and single runs as small dots."""
-    drawn, axes = figure(4.6, 3.4)
-    points = []
+    drawn, axes = figure(_WIDTH, 4.2)
+    points, bars = [], []
     for teacher, runs in rows.groupby("teacher", sort=False):
         look = style[str(teacher)]
         x, mean = float(runs["strength"].iloc[0]), float(runs["value"].mean())
@@ -236,10 +240,11 @@ def strength(rows: pd.DataFrame, outcome: str, style: dict[str, Look]) -> Figure
                 [x] * len(runs), runs["value"], "o", color=look.colour, markersize=3, alpha=0.5, markeredgewidth=0
             )
         axes.plot(x, mean, look.marker, color=look.colour, markersize=6)
+        bars.append((x, float(runs["value"].min()), x, float(runs["value"].max())))
         points.append((x, mean, short(str(teacher))))
     axes.margins(0.14)
     axes.set_xlabel("the teacher's own strength")
     axes.set_ylabel(f"the student's {short(outcome)}")
     axes.set_title(short(str(rows["student"].iloc[0])), loc="left", fontweight="bold", color=INK)
-    name_points(axes, points, size=6.5)
+    name_points(axes, points, bars)
     return drawn

@@ -39,7 +39,7 @@ def render(data: TeacherData, out: Path) -> Path:
         (out / "tables" / f"{table.name}.csv").write_text(to_csv(table), encoding="utf-8")
         (out / "tables" / f"{table.name}.tex").write_text(to_latex(table), encoding="utf-8")
     for name, rows in (("teachers_leaderboard", data.board), ("teachers_validation", found)):
-        if rows is not None:
+        if rows is not None:  # every row, where the tables above are for readers
             rows.to_csv(out / "tables" / f"{name}.csv", index=False, lineterminator="\n")
     content["figures"] = [(d, save(d.draw, d.name, out / "figures")) for d in drawings(data, found)]
     page = out / "teachers.html"

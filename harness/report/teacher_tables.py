@@ -16,13 +16,19 @@ from harness.teachers.car import CarSweep
 from harness.teachers.leaderboard import OVERALL
 from harness.teachers.parts import all_scores
 
+_BASELINES = {
+    "random": "Random ranking",
+    "size": "Teacher's size",
+    "strength": "Teacher's own strength",
+    "leave_one_student_out": "Its other students",
+}
 ARROWS = {"higher": "↑", "lower": "↓"}
 
 
 def score_title(name: str) -> str:
-    """A score or baseline as its authors write it."""
+    """A score as its authors write it, a baseline in words."""
     known = all_scores()
-    return known[name].title if name in known else name.replace("_", " ")
+    return known[name].title if name in known else _BASELINES.get(name, name.replace("_", " "))
 
 
 def lead_score(board: pd.DataFrame) -> str:
@@ -33,7 +39,7 @@ def lead_score(board: pd.DataFrame) -> str:
 
 def file_name(*parts: str) -> str:
     """A file's stem; what file systems cannot take becomes a hyphen."""
-    return "_".join(re.sub(r"[^A-Za-z0-9.]+", "-", p).strip("-.")[:40] for p in parts)
+    return "_".join(re.sub(r"[^A-Za-z0-9._]+", "-", p).strip("-.")[:40] for p in parts)
 
 
 def finite(value: object) -> float | None:
@@ -68,7 +74,7 @@ def _board_table(data: TeacherData, student: str, name: str) -> Table:
     teachers = [str(t) for t in first["teacher"]]
     about = data.about.set_index("teacher").reindex(teachers)
     title = score_title(lead)
-    columns = [Column("teacher", "teacher"), Column("rank", "rank", "[95 %]", "number")]
+    columns = [Column("teacher", "teacher"), Column("rank", "rank", "95 % interval", "number")]
     entries: list[Sequence[Entry]] = [teachers, [_rank(r) for _, r in first.iterrows()]]
     if (about["family"].fillna("") != "").any():
         columns.append(Column("family", "family"))
@@ -197,7 +203,7 @@ def sweep_table(sweep: CarSweep) -> Table:
         Column("second", "second"),
         Column("second_car", "its CAR", kind="number"),
     )
-    return Table("teachers_sweep", "Who is first at which beta", columns, tuple(rows), rules=tuple(rules[1:]))
+    return Table("teachers_sweep", "Who is first at which β", columns, tuple(rows), rules=tuple(rules[1:]))
 
 
 def crossings_table(sweep: CarSweep, shown: tuple[float, float]) -> Table:

@@ -17,7 +17,7 @@ STATISTICS = {
     "top_1": ("top-1 right", "share ↑"),
     "regret_at_1": ("regret at 1", "outcome ↓"),
     "spearman_given_length": ("Spearman given length", "↑"),
-    "pairwise_accuracy_within_family": ("pairs right in a family", "share ↑"),
+    "pairwise_accuracy_within_family": ("pairs right in families", "share ↑"),
 }
 """Statistic -> its title and unit."""
 
@@ -71,7 +71,6 @@ def paradox_table(found: pd.DataFrame, outcome: str, name: str) -> Table:
             "–" if pd.isna(r["monotone"]) else "yes" if r["monotone"] else "no",
             _share(r),
             Shown(float(r["missing"]), f"{r['missing']:.0f}"),
-            str(r["note"]),
         )
         for r in found.to_dict("records")
     )
@@ -79,10 +78,14 @@ def paradox_table(found: pd.DataFrame, outcome: str, name: str) -> Table:
         *(Column(k, t) for k, t in zip(texts, titles, strict=True)),
         Column("monotone", "bigger is never worse"),
         Column("share", "bigger is better", "share of pairs", "estimate"),
-        Column("missing", "not compared", "teachers", "number"),
-        Column("note", "note"),
+        Column("missing", "left out", "teachers", "number"),
     )
-    notes = ("One half is what size would tell if it told nothing. n/total: pairs of different size in one family.",)
+    notes = (
+        "Share of the pairs of teachers of one family in which the bigger one made the better student; one half is "
+        "what size would tell if it told nothing. n/total: pairs.",
+        "95 % over families, or over student bases where one family is pooled; one family on one base has no interval. "
+        "Left out: no family, size or outcome is known.",
+    )
     return Table(name, f"{outcome}: the Larger Models' Paradox", columns, rows, notes)
 
 
