@@ -128,8 +128,7 @@ def compare() -> None:
             for client in ("ours", "alpaca_eval") if number % 2 == 0 else ("alpaca_eval", "ours"):
                 seconds, memory = measure(client, url, VERDICTS)
                 rows.append(_row(client, VERDICTS, number, seconds, memory))
-        for count in MORE:
-            rows.append(_row("ours, memory", count, 0, *measure("ours", url, count)))
+        rows += [_row("ours, memory", count, 0, *measure("ours", url, count)) for count in MORE]
     with (RESULTS / "throughput.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
@@ -160,9 +159,9 @@ def _page(rows: list[dict[str, str | int | float]], load: float) -> str:
         f"`python benchmarks/judge_throughput.py`, {datetime.now(UTC):%Y-%m-%d}; Python {platform.python_version()}, "
         f"{versions}; {os.cpu_count()} cores, load average {load:.1f} before it began.",
         "",
-        f"{VERDICTS:,} verdicts from a local server that takes {LATENCY_S} s for each, {CONCURRENCY} at a time: at best "
-        f"{ideal:.1f} s. Medians of {REPEATS} tries in processes of their own, the clients in turn. Ours has every "
-        "verdict in the ledger, synced to disk; the other keeps them in memory.",
+        f"{VERDICTS:,} verdicts from a local server that takes {LATENCY_S} s for each, {CONCURRENCY} at a time: "
+        f"at best {ideal:.1f} s. Medians of {REPEATS} tries in processes of their own, the clients in turn. Ours "
+        "has every verdict in the ledger, synced to disk; the other keeps them in memory.",
         "",
         "| client | seconds | range | verdicts/s | of the best possible | peak memory, MiB |",
         "|---|---:|---:|---:|---:|---:|",

@@ -5,7 +5,6 @@ import json
 import os
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from urllib.parse import urlsplit
 
 import openai
@@ -90,15 +89,16 @@ async def ask(
     check_profile(settings, protocol)
     keys = [(request_digest(task), task.repeat) for task in tasks]
     asked = dict(zip(keys, tasks, strict=True))
-    calls = ledger.recorded(judge_digest, asked)
-    missing = {key: task for key, task in asked.items() if key not in calls}
-    progress(len(calls), len(asked), "verdicts")
+    recorded = ledger.recorded(judge_digest, asked).keys()
+    missing = {key: task for key, task in asked.items() if key not in recorded}
+    progress(len(recorded), len(asked), "verdicts")
     if missing:
         purses = (budgets or Budgets()).of(judge_digest, settings, ledger)
-        batch = _Batch(settings, protocol, judge_digest, ledger, progress, calls, len(asked), purses)
+        batch = _Batch(settings, protocol, judge_digest, ledger, progress, len(recorded), len(asked), purses)
         async with _client(settings, base_url, api_key) as client:
             await batch.run(client, missing)
-    return [_verdict(task, calls[key]) for key, task in zip(keys, tasks, strict=True)]
+    # Read back, not kept: where another stage asked the same at the same time, the row that stayed is the verdict.
+    return [_verdict(task, ledger.recorded(judge_digest, [key])[key]) for key, task in zip(keys, tasks, strict=True)]
 
 
 def unrecorded(tasks: Sequence[JudgeTask], judge_digest: str, ledger: Ledger) -> int:
@@ -117,13 +117,13 @@ class _Batch:
         judge: str,
         ledger: Ledger,
         progress: Progress,
-        calls: dict[Key, Call],
+        done: int,
         total: int,
         purses: Sequence[Purse],
     ) -> None:
         self.settings, self.protocol, self.judge = settings, protocol, judge
         self.recorder, self.progress = Recorder(ledger), progress
-        self.calls, self.total, self.purses = calls, total, purses
+        self.done, self.total, self.purses = done, total, purses
         self.spent = sum(cost.price_usd for cost in ledger.costs(judge))
         self.price = price_of(settings)
         self.halted = asyncio.Event()
@@ -171,9 +171,9 @@ class _Batch:
             raise
         call = self._call(key, body, reply)
         await self.recorder.end(begun, call)
-        self.calls[key] = replace(call, request_json="")  # the longest part, and the ledger has it
+        self.done += 1
         self.spent += call.price_usd or 0.0
-        self.progress(len(self.calls), self.total, "verdicts", usd=round(self.spent, 4))
+        self.progress(self.done, self.total, "verdicts", usd=round(self.spent, 4))
         return most if call.price_usd is None else call.price_usd
 
     def _call(self, key: Key, body: Mapping[str, Json], reply: Reply) -> Call:

@@ -192,3 +192,17 @@ async def test_many_connections_at_once(judge: Judge) -> None:
     given = [JudgeTask(str(k), 1, "p", ({"role": "user", "content": str(k)},)) for k in range(150)]
     await judge.ask(given=given, concurrency=150)
     assert most == 150
+
+
+async def test_two_stages_that_ask_the_same_at_once_have_the_same_verdict(judge: Judge) -> None:
+    """What is recorded is the verdict, in both, whichever reply came first."""
+
+    async def answer(_body: Any, n: int) -> Any:
+        await asyncio.sleep(0.2 - 0.1 * n)
+        return reply(f"[[{n + 1}]]")
+
+    judge.answer = answer
+    first, second = await asyncio.gather(judge.ask(1), judge.ask(1))
+    assert len(judge.asked) == 2
+    assert first == second
+    assert judge.recorded() == 1
