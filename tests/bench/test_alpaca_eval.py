@@ -393,5 +393,5 @@ def test_a_missing_file_says_what_to_name(tmp_path: Path) -> None:
 
 def test_without_the_package_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(package, "find_spec", lambda _: None)
-    with pytest.raises(HarnessError, match="pip install alpaca-eval"):
+    with pytest.raises(HarnessError, match=r"pip install 'harness\[alpaca\]'"):
         BENCHMARK.files(settings(write(tmp_path / "data", ["b"])))
