@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.transforms import Bbox
 
-from harness.report.style import MUTED
+from harness.report.style import INK, MUTED
 
 _SPOTS = ((7.0, 0.0), (-7.0, 0.0), (0.0, 8.0), (0.0, -8.0), (6.0, 7.0), (-6.0, 7.0), (6.0, -7.0), (-6.0, -7.0))
 _FARTHER = (1.0, 2.2, 3.6, 5.2)
@@ -32,9 +32,7 @@ def name_points(
     frame = axes.get_window_extent(renderer)
     for x, y, name in sorted(points, key=lambda p: -p[1]):
         best: tuple[float, tuple[float, float], Bbox] | None = None
-        text = axes.annotate(
-            name, (x, y), (0, 0), textcoords="offset points", size=7, color=MUTED, annotation_clip=False
-        )
+        text = axes.annotate(name, (x, y), (0, 0), textcoords="offset points", size=7, color=INK, annotation_clip=False)
         for far in _FARTHER:
             for dx, dy in _SPOTS:
                 text.set(position=(far * dx, far * dy), ha=_side(dx, "left", "right"), va=_side(dy, "bottom", "top"))

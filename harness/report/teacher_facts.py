@@ -44,6 +44,9 @@ def reward(settings: RewardSettings | None) -> str:
         return "The reward is the share of right turns, by the pocket world's program."
     if settings.recorded is not None:
         return f"The reward is recorded: column {settings.recorded.column} of {settings.recorded.path.name}."
+    if settings.trained is not None:
+        trained = settings.trained
+        return f"The reward is that of a reward model trained on {trained.pairs.name}, starting from {trained.base}."
     return f"The reward is that of the reward model {settings.model}."
 
 

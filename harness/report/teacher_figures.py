@@ -128,7 +128,7 @@ def _equal_car(axes: Axes, car: Floats, beta: float, shift: float) -> None:
         ends = [c * (1 + beta * x) - shift for x in (left, right)]
         if max(ends) <= bottom or min(ends) >= top:
             continue
-        axes.plot([left, right], ends, color=MUTED, linewidth=0.8, linestyle=(0, (5, 4)), zorder=0.5)
+        axes.plot([left, right], ends, color=MUTED, linewidth=0.7, alpha=0.5, linestyle=(0, (5, 4)), zorder=0.5)
         x, y = right, ends[1]
         if y > top and c * beta > 0:
             x, y = ((top + shift) / c - 1) / beta, top

@@ -18,8 +18,8 @@ from harness.teachers.parts import all_scores
 
 _BASELINES = {
     "random": "Random ranking",
-    "size": "Teacher's size",
-    "strength": "Teacher's own strength",
+    "size": "Teacher size",
+    "strength": "Own strength",
     "leave_one_student_out": "Its other students",
 }
 ARROWS = {"higher": "↑", "lower": "↓"}
@@ -76,16 +76,16 @@ def _board_table(data: TeacherData, student: str, name: str) -> Table:
     title = score_title(lead)
     columns = [Column("teacher", "teacher"), Column("rank", "rank", "95 % interval", "number")]
     entries: list[Sequence[Entry]] = [teachers, [_rank(r) for _, r in first.iterrows()]]
+    columns.append(Column(lead, title, _unit(first), "estimate"))
+    entries.append(estimates(first))
+    columns.append(Column("first", f"P({title} 1st)", "of resamples", "number"))
+    entries.append([_percent(finite(p)) for p in first["first"]])
     if (about["family"].fillna("") != "").any():
         columns.append(Column("family", "family"))
         entries.append([str(f) if f and not pd.isna(f) else "–" for f in about["family"]])
     if about["size_b"].notna().any():
         columns.append(Column("size_b", "size", "parameters", "number"))
         entries.append([_size(finite(s)) for s in about["size_b"]])
-    columns.append(Column(lead, title, _unit(first), "estimate"))
-    entries.append(estimates(first))
-    columns.append(Column("first", f"P({title} 1st)", "of resamples", "number"))
-    entries.append([_percent(finite(p)) for p in first["first"]])
     for score in dict.fromkeys(board["score"]):
         if score != lead:
             own = board[board["score"] == score].set_index("teacher").reindex(teachers)
