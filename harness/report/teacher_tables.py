@@ -86,8 +86,8 @@ def _board_table(data: TeacherData, student: str, name: str) -> Table:
     if about["size_b"].notna().any():
         columns.append(Column("size_b", "size", "parameters", "number"))
         entries.append([_size(finite(s)) for s in about["size_b"]])
-    for score in dict.fromkeys(board["score"]):
-        if score != lead:
+    for score in sorted(dict.fromkeys(board["score"]), key=lambda s: s not in ("reward", "loss")):
+        if score != lead:  # what CAR is made of comes next to it
             own = board[board["score"] == score].set_index("teacher").reindex(teachers)
             columns.append(Column(str(score), score_title(str(score)), _unit(own), "number"))
             entries.append(_with_ranks(own))

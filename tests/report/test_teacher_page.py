@@ -1,4 +1,5 @@
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -165,6 +166,25 @@ def test_without_a_reward_there_is_no_car(tmp_path: Path) -> None:
     assert "There is no reward, so no CAR" in page
     assert 'id="beta"' not in page
     assert "by Response length" in page
+
+
+@pytest.mark.parametrize(
+    ("names", "prompts", "car"),
+    [
+        (NAMES[:1], 5, {}),
+        (NAMES[:2], 4, {"beta": 0.0, "sweep": (0.0,)}),
+        (NAMES[:3], 4, {"shift": 100.0, "beta": 1e6}),
+    ],
+)
+@pytest.mark.filterwarnings("error::RuntimeWarning", "error::UserWarning")
+def test_few_teachers_few_prompts_odd_betas(
+    names: tuple[str, ...], prompts: int, car: dict[str, object], tmp_path: Path
+) -> None:
+    settings = TeachersSettings.model_validate({"reward": {"program": True}, "car": car})
+    page = render(teachers(names=names, students=["s"], prompts=prompts, settings=settings), tmp_path).read_text()
+    assert "fewer than 50 prompts" in page
+    visible = re.sub(r"<(style|script|svg)[ >].*?</\1>", "", page, flags=re.DOTALL)
+    assert not re.search(r"\bnan\b|\binf\b", visible, re.IGNORECASE)
 
 
 def test_an_outcome_that_is_not_there_is_an_error(tmp_path: Path) -> None:
