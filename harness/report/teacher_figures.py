@@ -63,7 +63,7 @@ def _validation_drawings(
     achieved = outcomes(data, _pair(outcome)).merge(data.about, on="teacher")
     for k, student in enumerate(students):
         mine = achieved[(achieved["student"] == student) & achieved[["value", "strength"]].notna().all(axis=1)]
-        if mine["teacher"].nunique() > 1:
+        if mine["strength"].nunique() > 1:
             name = file_name("teachers_strength", outcome, str(k))
             caption = f"{student}: what it achieved against its teacher's own strength; small dots are single runs."
             yield Drawing(name, section, caption, partial(strength, mine, outcome, style))

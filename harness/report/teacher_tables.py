@@ -144,7 +144,8 @@ def _with_ranks(rows: pd.DataFrame) -> list[Entry]:
 def _size(billions: float | None) -> Shown:
     if billions is None:
         return Shown(None, "–")
-    return Shown(billions, f"{billions:.3g} B" if billions >= 0.1 else f"{1000 * billions:.2g} M")
+    scale, unit = (1.0, "B") if billions >= 0.1 else (1e-3, "M") if billions >= 1e-4 else (1e-6, "k")
+    return Shown(billions, f"{billions / scale:.3g} {unit}")
 
 
 def _percent(share: float | None) -> Shown:
@@ -188,10 +189,10 @@ def sweep_table(sweep: CarSweep) -> Table:
                     str(student),
                     Shown(float(beta), f"{beta:g}"),  # type: ignore[arg-type]
                     "–" if first is None else str(first["teacher"]),
-                    None if first is None else float(first["car"]),
+                    _short(None if first is None else float(first["car"])),
                     _percent(None if first is None else finite(first["first"])),
                     "–" if second is None else str(second["teacher"]),
-                    None if second is None else float(second["car"]),
+                    _short(None if second is None else float(second["car"])),
                 )
             )
     columns = (

@@ -51,14 +51,10 @@ def validation_order(rows: pd.DataFrame) -> list[str]:
 def _validation_notes(rows: pd.DataFrame) -> tuple[str, ...]:
     """Why what is not there is not there, once per reason."""
     where: dict[str, list[str]] = {}
-    for r in rows[rows["note"] != ""].itertuples():
-        where.setdefault(str(r.note), []).append(f"{score_title(str(r.score))} ({STATISTICS[str(r.statistic)][0]})")
-    return tuple(f"{note}: {_at_most(names)}." for note, names in where.items())
-
-
-def _at_most(names: list[str], shown: int = 4) -> str:
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(names[:shown]) + more
+    for (note, score), own in rows[rows["note"] != ""].groupby(["note", "score"], sort=False):
+        which = "" if len(own) == len(STATISTICS) else f" ({', '.join(STATISTICS[s][0] for s in own['statistic'])})"
+        where.setdefault(str(note), []).append(score_title(str(score)) + which)
+    return tuple(f"{', '.join(names)}: {note}." for note, names in where.items())
 
 
 def paradox_table(found: pd.DataFrame, outcome: str, name: str) -> Table:

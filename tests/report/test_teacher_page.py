@@ -13,7 +13,7 @@ from harness.report.render_table import to_csv, to_latex, to_markdown
 from harness.report.teacher_facts import warnings
 from harness.report.teacher_figures import drawings, short
 from harness.report.teacher_page import is_trained, render
-from harness.report.teacher_tables import board_tables, counts_table, crossings_table, file_name, scores_table
+from harness.report.teacher_tables import _size, board_tables, counts_table, crossings_table, file_name, scores_table
 from harness.report.teachers import TeacherData, load_teachers, validation
 from harness.teachers.settings import TeachersSettings
 from tests.report.fake_teachers import NAMES, teachers
@@ -211,6 +211,11 @@ def test_every_teacher_is_named_in_the_scatter(data: TeacherData, out: Path) -> 
 def test_one_drawing_has_one_name(data: TeacherData) -> None:
     names = [d.name for d in drawings(data, validation(data))]
     assert len(names) == len(set(names)) > 8
+
+
+def test_sizes_have_units_that_fit() -> None:
+    texts = [_size(b).text for b in (405.0, 0.135, 0.0123, 0.0000065, None)]
+    assert texts == ["405 B", "0.135 B", "12.3 M", "6.5 k", "–"]
 
 
 def test_names_become_file_names_and_short_ones() -> None:
