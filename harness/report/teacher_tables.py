@@ -144,7 +144,7 @@ def _with_ranks(rows: pd.DataFrame) -> list[Entry]:
 def _size(billions: float | None) -> Shown:
     if billions is None:
         return Shown(None, "–")
-    scale, unit = (1.0, "B") if billions >= 0.1 else (1e-3, "M") if billions >= 1e-4 else (1e-6, "k")
+    scale, unit = (1.0, "B") if billions >= 1 else (1e-3, "M") if billions >= 1e-3 else (1e-6, "k")
     return Shown(billions, f"{billions / scale:.3g} {unit}")
 
 

@@ -215,7 +215,7 @@ def test_one_drawing_has_one_name(data: TeacherData) -> None:
 
 def test_sizes_have_units_that_fit() -> None:
     texts = [_size(b).text for b in (405.0, 0.135, 0.0123, 0.0000065, None)]
-    assert texts == ["405 B", "0.135 B", "12.3 M", "6.5 k", "–"]
+    assert texts == ["405 B", "135 M", "12.3 M", "6.5 k", "–"]
 
 
 def test_names_become_file_names_and_short_ones() -> None:
