@@ -14,7 +14,7 @@ from harness.report.labels import name_points
 from harness.report.style import COLOURS, GRID, INK, MARKERS, MUTED, Look, figure
 from harness.report.teacher_tables import file_name, lead_score, score_title
 from harness.report.teacher_validation import validation_order
-from harness.report.teachers import TeacherData, outcomes
+from harness.report.teachers import TeacherData, outcomes, strengths
 from harness.teachers.api import Floats
 from harness.teachers.car import car_sweep
 from harness.teachers.panel import Panel, build_panels, resample_weights
@@ -60,7 +60,9 @@ def _validation_drawings(
     )
     name = file_name("teachers_validation", outcome)
     yield Drawing(name, section, caption, partial(spearman_forest, found, outcome))
-    achieved = outcomes(data, _pair(outcome)).merge(data.about, on="teacher")
+    own = strengths(data, _pair(outcome))
+    achieved = outcomes(data, _pair(outcome)).merge(data.about.drop(columns="strength"), on="teacher")
+    achieved["strength"] = achieved["teacher"].map(own)
     for k, student in enumerate(students):
         mine = achieved[(achieved["student"] == student) & achieved[["value", "strength"]].notna().all(axis=1)]
         if mine["strength"].nunique() > 1:

@@ -12,6 +12,7 @@ from harness.report.render_table import to_csv, to_latex
 from harness.report.style import save
 from harness.report.tables import Table
 from harness.report.teacher_figures import drawings
+from harness.report.teacher_reversals import reversals_table
 from harness.report.teacher_tables import (
     board_tables,
     counts_table,
@@ -86,10 +87,11 @@ def _outcome(data: TeacherData, found: pd.DataFrame, outcome: str) -> dict[str, 
         "paradox": paradox_table(
             larger_models(data, (benchmark, metric)), outcome, file_name("teachers_paradox", outcome)
         ),
+        "reversals": reversals_table(data, (benchmark, metric), file_name("teachers_reversals", outcome)),
     }
 
 
 def _all_tables(content: dict[str, Any]) -> list[Table]:
     single = [content[name] for name in ("scores", "sweep", "crossings", "counts")]
-    by_outcome = [t for o in content["outcomes"] for t in (o["mean"], *o["bases"], o["paradox"])]
+    by_outcome = [t for o in content["outcomes"] for t in (o["mean"], *o["bases"], o["paradox"], o["reversals"])]
     return [t for t in [*content["boards"], *single, *by_outcome] if t is not None]

@@ -34,7 +34,8 @@ class TeacherData:
     pairs: tuple[dict[str, Any], ...]
     """student, teacher, and the cells in which the one learnt from the other."""
     about: pd.DataFrame
-    """teacher, family, size_b (billions of parameters), strength, response_seconds (what it took to have it answer)."""
+    """teacher, family, size_b (billions of parameters), strength (where it is given), baseline (the cell that shows its
+    own score), response_seconds (what it took to have it answer)."""
     run: RunData | None
     """The run's scores, where its students were trained."""
 
@@ -69,17 +70,16 @@ def load_teachers(folder: Path) -> TeacherData:
         raise HarnessError("no teacher is scored yet", where=str(folder), fix="`harness status` says how far it is.")
     run = load_run(folder) if (folder / "run.json").exists() else None
     settings = TeachersSettings.model_validate_json(json.dumps(record["settings"]))
-    return TeacherData(folder.name, settings, parts, tuple(record["pairs"]), _about(record["about"], run), run)
+    about = pd.DataFrame(record["about"]).astype(dict.fromkeys(("size_b", "strength", "response_seconds"), "float64"))
+    return TeacherData(folder.name, settings, parts, tuple(record["pairs"]), about, run)
 
 
-def _about(rows: list[dict[str, Json]], run: RunData | None) -> pd.DataFrame:
-    """What is known of the teachers; a strength that is not given is the teacher's own score in this run."""
-    frame = pd.DataFrame(rows).astype({"size_b": "float64", "strength": "float64", "response_seconds": "float64"})
-    metrics = _metrics(run, ()) if run is not None else []
-    if metrics and run is not None:
-        own = _outcome(run, metrics[0])
-        frame["strength"] = frame["strength"].fillna(frame["baseline"].map(own))
-    return frame[["teacher", "family", "size_b", "strength", "response_seconds"]]
+def strengths(data: TeacherData, metric: tuple[str, str]) -> "pd.Series[float]":
+    """Each teacher's own strength: as the recipe gives it, else its own score in this run on the same metric."""
+    about = data.about.set_index("teacher")
+    if data.run is None:
+        return about["strength"]
+    return about["strength"].fillna(about["baseline"].map(_outcome(data.run, metric)))
 
 
 def _metrics(run: RunData, wanted: tuple[str, ...]) -> list[tuple[str, str]]:
@@ -127,23 +127,24 @@ def validation(data: TeacherData) -> pd.DataFrame:
         raise HarnessError("no student was trained on these teachers", where=data.name, fix=fix)
     board = data.board[data.board["student"] != OVERALL]
     frames = [
-        validate(board, outcomes(data, metric), _meta(data), seed=SEED).assign(outcome=".".join(metric))
+        validate(board, outcomes(data, metric), _meta(data, metric), seed=SEED).assign(outcome=".".join(metric))
         for metric in metrics
     ]
     table = pd.concat(frames, ignore_index=True)
     return table[["outcome", *table.columns.drop("outcome")]]
 
 
-def _meta(data: TeacherData) -> pd.DataFrame:
+def _meta(data: TeacherData, metric: tuple[str, str]) -> pd.DataFrame:
     """What is known of the teachers, with their mean response length in characters as the table of parts has it."""
     lengths = data.board[(data.board["score"] == "length") & (data.board["student"] != OVERALL)]
     mean = lengths.groupby("teacher")["value"].mean().rename("length")
-    return data.about.merge(mean, how="left", left_on="teacher", right_index=True)
+    about = data.about.assign(strength=data.about["teacher"].map(strengths(data, metric)))
+    return about.merge(mean, how="left", left_on="teacher", right_index=True)
 
 
 def larger_models(data: TeacherData, metric: tuple[str, str]) -> pd.DataFrame:
     """Within each family: does the bigger teacher make the better student? (see `teachers.paradox`)"""
-    return paradox(outcomes(data, metric), _meta(data))
+    return paradox(outcomes(data, metric), _meta(data, metric))
 
 
 def rows(data: TeacherData, score: str | None) -> pd.DataFrame:

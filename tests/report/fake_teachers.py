@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.bench.api import SAMPLE_COLUMNS
 from harness.report.load import CellInfo, MetricInfo, RunData
 from harness.report.teachers import TeacherData
 from harness.teachers.settings import TeachersSettings
@@ -44,6 +45,7 @@ def teachers(
             "family": [families[k % len(families)] for k in range(len(names))],
             "size_b": [sizes[k % len(sizes)] for k in range(len(names))],
             "strength": [10.0 + 4 * k for k in range(len(names))],
+            "baseline": [None] * len(names),
             "response_seconds": [12.5 * (k + 1) for k in range(len(names))],
         }
     )
@@ -89,10 +91,10 @@ def _run(pairs: Sequence[dict[str, Any]], names: Sequence[str]) -> RunData:
     ]
     cells = tuple(CellInfo(str(r["cell"]), {}) for r in rows)
     metric = MetricInfo("pocket", "general", "%", "higher", "general")
-    empty = pd.DataFrame()
+    empty, no_samples = pd.DataFrame(), pd.DataFrame(columns=["cell", *SAMPLE_COLUMNS])
     versions = {"python": "3.11.9", "torch": "2.13.0"}
     description = "Which teacher suits a small student?"
     return RunData(
-        "fake-teachers", cells, (metric,), {}, empty, pd.DataFrame(rows), empty, empty,
+        "fake-teachers", cells, (metric,), {}, no_samples, pd.DataFrame(rows), empty, empty,
         description=description, versions=versions,
     )  # fmt: skip

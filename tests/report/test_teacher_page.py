@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,6 +14,7 @@ from harness.report.render_table import to_csv, to_latex, to_markdown
 from harness.report.teacher_facts import warnings
 from harness.report.teacher_figures import drawings, short
 from harness.report.teacher_page import is_trained, render
+from harness.report.teacher_reversals import reversals_table
 from harness.report.teacher_tables import _size, board_tables, counts_table, crossings_table, file_name, scores_table
 from harness.report.teachers import TeacherData, load_teachers, validation
 from harness.teachers.settings import TeachersSettings
@@ -266,3 +268,22 @@ def test_settings_are_there_to_read(data: TeacherData, out: Path) -> None:
     assert json.dumps("beta").replace('"', "&#34;") in page
     assert "torch 2.13.0" in page
     assert to_csv(counts_table(data)).startswith("student,teacher,prompts")
+
+
+def test_a_stronger_teacher_with_worse_students_is_found_or_said_not_to_be() -> None:
+    """Outcomes rise by 10 a teacher: with strength in the same order there is no such case, in the other there are."""
+    data = teachers()
+    assert data.run is not None
+    ladder = [10.0 * k + 0.1 * seed for _ in range(2) for k in range(len(NAMES)) for seed in (0, 1)]
+    data = replace(data, run=replace(data.run, scores=data.run.scores.assign(value=ladder)))
+    table = reversals_table(data, ("pocket", "general"), "t")
+    assert table.rows == ()
+    assert "in none of them: no such case was found" in table.notes[0]
+    turned = replace(data, about=data.about.assign(strength=data.about["strength"].to_numpy()[::-1]))
+    table = reversals_table(turned, ("pocket", "general"), "t")
+    assert f"in {len(table.rows)} of them" in table.notes[0]
+    first = table.frame().iloc[0]
+    assert (first["stronger"], first["weaker"]) == (NAMES[0], NAMES[-1])
+    assert first["strength"] > first["weaker_strength"]
+    assert first["difference"] == pytest.approx(10 * (len(NAMES) - 1))
+    assert first["p_holm"] < 0.05
