@@ -26,6 +26,10 @@ def load(folder: Path, settings: GenerateSettings) -> "TransformersEngine":
     return TransformersEngine(load_tokenizer(folder), model, settings)
 
 
+PROMPT_TOKENS = 512
+"""Prompt tokens that a row of a batch may have on average, padding included."""
+
+
 @dataclass
 class _Row:
     """One request in progress."""
@@ -37,6 +41,22 @@ class _Row:
     generator: torch.Generator
     tokens: list[int] = field(default_factory=list)
     finish: str = ""
+
+
+def batches(rows: Sequence[_Row], size: int) -> Iterator[list[_Row]]:
+    """At most `size` rows each, fewer where their prompts are long: one very long prompt does not pad all others.
+
+    A batch may hold PROMPT_TOKENS padded prompt tokens for each of its `size` rows, and always holds one row. Rows are
+    in order of falling length.
+    """
+    batch: list[_Row] = []
+    for row in rows:
+        if batch and (len(batch) == size or (len(batch) + 1) * len(batch[0].prompt) > size * PROMPT_TOKENS):
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
 
 
 class TransformersEngine:
@@ -66,8 +86,7 @@ class TransformersEngine:
         if failed:
             on_done(failed)
         rows.sort(key=lambda row: (-len(row.prompt), row.request.key))
-        for start in range(0, len(rows), self._settings.batch_size):
-            batch = rows[start : start + self._settings.batch_size]
+        for batch in batches(rows, self._settings.batch_size):
             with torch.inference_mode():
                 self._decode(batch)
             on_done([self._completion(row) for row in batch])

@@ -113,6 +113,20 @@ def test_batches_are_handed_over_as_they_finish(engine: Callable[..., Transforme
     assert sizes == [4, 2]
 
 
+def test_one_long_prompt_does_not_pad_all_others() -> None:
+    """Four rows may hold 4 x 512 padded tokens: 2,000 stand alone, 600 go in threes, the short ones in fours."""
+    from harness.generate.transformers_engine import _Row, batches
+
+    rows = [_Row(_request("0", "red"), [1] * n, 8, torch.Generator()) for n in (2000, 600, 600, 600, 600, *[10] * 5)]
+    assert [[len(row.prompt) for row in batch] for batch in batches(rows, 4)] == [
+        [2000],
+        [600, 600, 600],
+        [600, 10, 10],
+        [10, 10, 10],
+    ]
+    assert [len(batch) for batch in batches([_Row(_request("0", "x"), [1] * 9999, 8, torch.Generator())], 1)] == [1]
+
+
 def test_mixtral_answers_do_not_depend_on_the_batch(tmp_path: Path) -> None:
     build(parse_spec("mixtral?layers=2&width=32&heads=4"), tmp_path)
     one, six = (_complete(load(tmp_path, GenerateSettings(batch_size=size)), _requests()) for size in (1, 6))
