@@ -119,7 +119,7 @@ def test_multiple_choice_has_one_right_answer_at_any_place() -> None:
 def test_export_is_fastchats_format(tmp_path: Path) -> None:
     answers = [perfect(q) for q in QUESTIONS]
     tasks = BENCH.tasks(SETTINGS, {}, QUESTIONS, answers)
-    BENCH.export(tmp_path, "m", "program", answers, tasks, verdicts(answers))
+    BENCH.export(tmp_path, "m", "program", answers, tasks, verdicts(answers), QUESTIONS)
     answered = list(read_lines(tmp_path / "model_answer" / "m.jsonl"))
     judged = list(read_lines(tmp_path / "model_judgment" / "program_single.jsonl"))
     assert answered[0]["choices"][0]["turns"] == list(answers[0].turns)

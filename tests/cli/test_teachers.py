@@ -57,7 +57,8 @@ def test_rank_trains_no_student_and_ranks_every_teacher(ranked: tuple[Path, Any]
     assert set(board["student"]) == {"one", "two", "overall"}
     assert set(board["score"]) == set(all_scores())
     reward = board[(board["score"] == "reward") & (board["student"] == "one")].set_index("teacher")
-    assert reward.loc["best", "value"] >= reward.loc["worst", "value"], "each prompt's best is at least its worst"
+    value = reward["value"].to_dict()
+    assert value["best"] >= value["worst"], "each prompt's best is at least its worst"
     assert reward["n"].nunique() == 1
     assert 12 < reward["n"].iloc[0] <= 24, "the prompts that all three answered"
     store = Store(recipe.parent / "results/store")
