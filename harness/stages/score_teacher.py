@@ -1,12 +1,10 @@
 """Token numbers and rewards to the ingredients of every teacher score, one row per response."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
 
 from harness.core.lines import read_lines
-from harness.core.settings import identity
 from harness.stages import reward
 from harness.stages.api import Context, Kind, Stage
 from harness.teachers.refusals import is_refusal
@@ -16,7 +14,7 @@ from harness.teachers.settings import TeachersSettings
 def stage(tokens: Stage, responses: Stage, rewards: Stage | None, settings: TeachersSettings, title: str) -> Stage:
     """The stage that scores one teacher for one student base."""
     inputs = {"tokens": tokens, "responses": responses} | ({"rewards": rewards} if rewards is not None else {})
-    params = {"teachers": identity(settings)}
+    params = {"scores": list(settings.scores)}  # the rest of the settings is in the inputs, or only combines
     return Stage(KIND.name, KIND.version, params, inputs, place="driver", light=True, title=title)
 
 
@@ -29,7 +27,7 @@ def _run(ctx: Context) -> None:
     from harness.teachers.evidence import load
     from harness.teachers.parts import score_parts
 
-    settings = TeachersSettings.model_validate_json(json.dumps(ctx.params["teachers"]))
+    settings = TeachersSettings(scores=tuple(ctx.params["scores"]))
     rewards = reward.read(ctx.inputs["rewards"]) if "rewards" in ctx.inputs else None
     parts = score_parts(load(ctx.inputs["tokens"]), rewards, settings)
     rows = read_lines(ctx.inputs["responses"] / "conversations.jsonl")
@@ -38,4 +36,4 @@ def _run(ctx: Context) -> None:
     parts.to_parquet(ctx.out / "parts.parquet", index=False)
 
 
-KIND = Kind("score_teacher", 1, _run)
+KIND = Kind("score_teacher", 2, _run)

@@ -131,7 +131,14 @@ def test_killed_runs_go_on_where_they_were(results: Path, tmp_path: Path) -> Non
 
 def test_ctrl_c_stops_at_once_and_says_that_nothing_is_lost(tmp_path: Path) -> None:
     words = [*HARNESS, "run", str(recipes.write(tmp_path)), "--results", str(tmp_path)]
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        words,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A shell starts its background jobs deaf to Ctrl-C, and they would hand that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 (one thread)
+    )
     assert process.stderr is not None
     for line in process.stderr:
         if line.startswith("start "):
