@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from harness.report.groups import Group, group_cells, single
 from harness.report.load import SEED_AXIS, MetricInfo, RunData
 from harness.report.measure import COVERAGE, OVERALL, Estimate, Measures
-from harness.report.style import INK, MUTED, Look, figure, looks
+from harness.report.style import INK, MUTED, Look, figure, legend_below, looks
 from harness.report.tables import metric_title
 
 _WIDTH = 4.3
@@ -209,7 +209,7 @@ def radar(
     axes.tick_params(axis="y", labelsize=7, labelcolor=MUTED)
     axes.set_rlabel_position(180 / len(names))  # type: ignore[attr-defined]
     axes.set_title(f"{metric_title(metric, run)}, {metric.unit}", pad=14, loc="left", fontweight="bold", color=INK)
-    drawn.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8, labelcolor=INK)
+    legend_below(drawn)
     return drawn
 
 
@@ -232,7 +232,7 @@ def tradeoff(
     axes.margins(0.12)
     axes.set_xlabel(f"{metric_title(metrics[0], run)}, {metrics[0].unit} (domain)")
     axes.set_ylabel(f"{metric_title(metrics[1], run)}, {metrics[1].unit} (general)")
-    drawn.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8, labelcolor=INK)
+    legend_below(drawn)
     return drawn
 
 
@@ -259,5 +259,5 @@ def curve(frame: pd.DataFrame, metric: str, step: str, groups: Sequence[Group], 
     axes.set_ylabel(metric.replace("_", " "))
     axes.set_title(f"{step}: {metric.replace('_', ' ')}", loc="left", fontweight="bold", color=INK)
     if len(axes.lines) > 1:
-        drawn.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8, labelcolor=INK)
+        legend_below(drawn)
     return drawn

@@ -114,6 +114,20 @@ def dark_style() -> str:
     return "@media screen and (prefers-color-scheme: dark) {\n" + "\n".join(rules) + "\n}\n"
 
 
+_LEGEND_ROWS, _LEGEND_ROW = 6, 0.23
+"""How many rows of a legend a figure has room for, and the inches that each further one takes."""
+
+
+def legend_below(drawn: Figure) -> None:
+    """The legend under the axes; a figure with many entries grows by what they need."""
+    entries = len(drawn.axes[0].get_legend_handles_labels()[1])
+    columns = 2 if entries <= 2 * _LEGEND_ROWS else 3
+    width, height = drawn.get_size_inches()
+    further = max(0, -(-entries // columns) - _LEGEND_ROWS)
+    drawn.set_size_inches(width, height + further * _LEGEND_ROW)
+    drawn.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=8, labelcolor=INK)
+
+
 def save(draw: Callable[[], Figure], name: str, folder: Path) -> str:
     """Draw, write NAME.svg, .png and .pdf; returns the SVG for a page, without its own dark style."""
     with mpl.rc_context(_RC):

@@ -180,3 +180,18 @@ def test_a_run_without_a_single_sample_gives_a_report(fake_run: ModuleType, tmp_
         columns = pd.read_parquet(folder / f"{name}.parquet").columns
         pd.DataFrame(columns=columns).to_parquet(folder / f"{name}.parquet")
     assert "not scored" in render(folder, tmp_path / "out").read_text()
+
+
+def test_a_figure_grows_with_its_legend() -> None:
+    """Forty entries need 14 rows in three columns; six rows fit a figure as it is."""
+    from harness.report.style import figure, legend_below
+
+    heights = {}
+    for entries in (4, 12, 40):
+        drawn, axes = figure(4.3, 3.6)
+        for k in range(entries):
+            axes.plot([], [], label=f"row {k}")
+        legend_below(drawn)
+        heights[entries] = drawn.get_size_inches()[1]
+    assert heights[4] == heights[12] == 3.6
+    assert heights[40] == pytest.approx(3.6 + 8 * 0.23)
