@@ -21,13 +21,17 @@ class Fakes:
         self.order: list[str] = []
         self.now = 0
         self.most = 0
-        self.lock = threading.Lock()
+        self.meet = 1
+        """So many are to be under way at once before any goes on: on a busy machine they would else miss each other."""
+        self.lock = threading.Condition()
 
     def run(self, ctx: Context) -> None:
         with self.lock:
             self.now += 1
             self.most = max(self.most, self.now)
             self.order.append(ctx.params["name"])
+            self.lock.notify_all()
+            self.lock.wait_for(lambda: self.most >= self.meet, timeout=20)
         time.sleep(0.02)
         with self.lock:
             self.now -= 1
@@ -117,6 +121,7 @@ def test_a_failure_stops_only_what_stands_on_it(store: Store, fakes: Fakes) -> N
 
 @pytest.mark.parametrize(("jobs", "light", "most"), [(1, False, 1), (2, False, 2), (1, True, 4)])
 def test_job_slots(store: Store, fakes: Fakes, jobs: int, light: bool, most: int) -> None:
+    fakes.meet = most
     run(store, *(fake(f"s{i}", light=light) for i in range(4)), jobs=jobs)
     assert fakes.most == most
 
@@ -127,6 +132,7 @@ def test_one_session_runs_in_one_group(store: Store, fakes: Fakes) -> None:
 
 
 def test_gpus_are_shared_out(store: Store, fakes: Fakes) -> None:
+    fakes.meet = 2
     run(store, *(fake(f"s{i}", gpus=1, light=True) for i in range(4)), jobs=4, gpus=("0", "1"))
     assert fakes.most == 2
 
