@@ -40,6 +40,11 @@ def _references(cell: CellRecipe) -> Iterator[Finding]:
     if cell.judge and cell.judge.serve:
         named.append((("judge", "model"), cell.judge.model))
     named += [(("models", name, "base"), made.base) for name, made in cell.models.items()]
+    reward = cell.teachers.reward if cell.teachers else None
+    if reward is not None and reward.model is not None:
+        named.append((("teachers", "reward", "model"), reward.model))
+    if reward is not None and reward.trained is not None:
+        named.append((("teachers", "reward", "trained", "base"), reward.trained.base))
     for key, reference in named:
         if reference.partition(":")[0] not in SCHEMES or ":" not in reference:
             yield key, f"'{reference}' is not a model reference; it starts with {one_of([f'{s}:' for s in SCHEMES])}"

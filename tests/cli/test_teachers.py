@@ -138,6 +138,15 @@ teachers: {{reward: {{recorded: {{path: {data}, column: r, on: id, where: {{teac
     assert executed(harness("run", recipe, "--results", tmp_path / "results")) == 0
 
 
+def test_a_reward_model_that_is_none_is_told_by_its_key(tmp_path: Path) -> None:
+    recipe = tmp_path / "r.yaml"
+    given = "student: pocket:llama\nteacher: {recorded: {path: x.jsonl}}\nteachers: {reward: {model: 'artifact:rm'}}\n"
+    recipe.write_text(given)
+    done = harness("validate", recipe)
+    assert done.returncode == 1
+    assert "teachers.reward.model: no model 'rm' in models" in done.stderr
+
+
 def test_a_recipe_without_teachers_is_told(tmp_path: Path) -> None:
     recipe = tmp_path / "r.yaml"
     recipe.write_text("student: pocket:llama\nevaluate: [{pocket: {}}]\n")
