@@ -1,15 +1,16 @@
 """What a benchmark is: questions in, per-sample records out, a pure aggregate.
 
-A generative benchmark is one module in this folder that exports `BENCHMARK` (a `GenerativeBenchmark`); the stages
-answer -> judge -> score do the rest. Nothing here imports torch.
+A benchmark is one module in this folder that exports `BENCHMARK`: a `GenerativeBenchmark` (the stages answer -> judge
+-> score do the rest) or a `MeasuredBenchmark` (measure -> score). Nothing here imports torch.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
 import pandas as pd
+from typing_extensions import TypeIs
 
 from harness.core.canonical import Json
 from harness.core.settings import Settings
@@ -148,3 +149,64 @@ class GenerativeBenchmark(Protocol):
     ) -> None:
         """Write one model's files in the format of the benchmark's own tools into `folder`."""
         ...
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a measured benchmark is given of a model."""
+
+    folder: Path
+    """The model, a Hugging Face folder."""
+    dtype: Literal["float32", "bfloat16"]
+    batch_size: int
+    seed: int
+    """For few-shot draws and the like."""
+    out: Path
+    """For files in the formats of the benchmark's own tools; kept with the samples."""
+    progress: Callable[[int, int, str], None]
+    """(done, total, unit)"""
+
+
+class MeasuredBenchmark(Protocol):
+    """Numbers taken from the model itself, e.g. likelihoods, or by a harness that runs the model on its own."""
+
+    name: str
+    version: int
+    """Raise it when samples change meaning: it is part of every stage's identity."""
+    settings: type[Settings]
+
+    def metrics(self, settings: Settings) -> tuple[Metric, ...]:
+        """What it reports with these settings."""
+        ...
+
+    def files(self, settings: Settings) -> dict[str, Path]:
+        """The input files by role: pinned by content."""
+        ...
+
+    def measure(self, settings: Settings, files: Mapping[str, Path], model: Measured) -> list[Sample]:
+        """One row per item and metric; an item that could not be measured has a null value and says so in `status`.
+
+        May write `transcripts.jsonl` to `model.out`: rows {item, question, answer, reference} that reports show.
+        """
+        ...
+
+    def aggregate(self, samples: pd.DataFrame, files: Mapping[str, Path] | None = None) -> pd.DataFrame:
+        """Scores (SCORE_COLUMNS) from samples of one cell; pure."""
+        ...
+
+    def export(self, folder: Path, model: str, measured: Path) -> None:
+        """Write one model's files in the format of the benchmark's own tools into `folder`, from what `out` held."""
+        ...
+
+
+Benchmark = GenerativeBenchmark | MeasuredBenchmark
+
+
+def is_judged(bench: Benchmark) -> TypeIs[GenerativeBenchmark]:
+    """Whether its model's answers are judged."""
+    return not hasattr(bench, "measure")
+
+
+def metrics_of(bench: Benchmark, settings: Settings) -> tuple[Metric, ...]:
+    """What a benchmark reports."""
+    return bench.metrics if is_judged(bench) else bench.metrics(settings)

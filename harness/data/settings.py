@@ -51,5 +51,12 @@ class DataSettings(Settings):
     train: DatasetSettings | None = None
     """What `sft` and `kd` train on unless told otherwise."""
     domain: DatasetSettings | None = None
+    domains: dict[str, DatasetSettings] = Field(default_factory=dict)
+    """Several domains by name, for `data: mix` and the experts of `dae`."""
     prompts: DatasetSettings | None = None
     """What a teacher answers when its responses are generated."""
+
+    @property
+    def domain_names(self) -> list[str]:
+        """The domains in the order of the recipe; `data.domain` is called `domain`."""
+        return ["domain"] if self.domain else list(self.domains)

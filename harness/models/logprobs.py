@@ -4,6 +4,7 @@ Logits of N positions over V words take N x V floats; here only `chunk` x V exis
 since each chunk is computed again there, in the backward pass too.
 """
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,6 +12,29 @@ if TYPE_CHECKING:
 
 CHUNK = 512
 """Positions per chunk: with 50,000 words one chunk of float32 logits is 100 MB."""
+
+
+@dataclass(frozen=True)
+class DenseTarget:
+    """What a teacher predicts at N positions, by its model."""
+
+    hidden: "Tensor"
+    """(N, Ht): its last hidden states."""
+    head: "Tensor"
+    """(V, Ht): its output matrix."""
+
+
+@dataclass(frozen=True)
+class TopTarget:
+    """What a teacher predicts at N positions, as far as it was stored: its K likeliest tokens."""
+
+    ids: "Tensor"
+    """(N, K) int64."""
+    logprobs: "Tensor"
+    """(N, K) float32: natural logs of softmax(logits / temperature); all other tokens share what is left of 1."""
+
+
+Target = DenseTarget | TopTarget
 
 
 def response_positions(mask: "Tensor") -> "tuple[Tensor, Tensor]":

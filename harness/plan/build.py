@@ -1,23 +1,30 @@
 """Cells to stages. What two cells share is one stage; what a setting does not touch is not run again."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from functools import cached_property
 
 from harness.core.errors import HarnessError
 from harness.core.settings import Settings
-from harness.data.settings import DatasetSettings, DataSettings
 from harness.models.settings import ModelSettings
 from harness.plan.teachers import ScoredTeacher, TeacherBuilder
+from harness.plan.training import Pipeline, TrainingBuilder
 from harness.recipe.load import Cell, Recipe
-from harness.recipe.schema import CellRecipe, TeacherSettings, TrainStep
-from harness.stages import answer, dataset, judge, score, train
+from harness.recipe.schema import CellRecipe
+from harness.stages import answer, judge, measure, score
 from harness.stages import benchmark as glue
 from harness.stages.api import Stage
 from harness.stages.model import Weights, weights
-from harness.train.api import steps
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The stages of a benchmark that a model answers and a judge scores."""
+
+    answers: Stage
+    verdicts: Stage
 
 
 @dataclass(frozen=True)
@@ -25,9 +32,9 @@ class Evaluated:
     """One benchmark of one cell."""
 
     benchmark: str
-    answers: Stage
-    verdicts: Stage
     score: Stage
+    judged: Judged | None
+    """None for a benchmark that is measured on the model itself: then `score` has it as its input `measured`."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,11 @@ class Plan:
 
     recipe: Recipe
     cells: tuple[PlannedCell, ...]
+
+    @property
+    def judged(self) -> Iterator[tuple[PlannedCell, Evaluated, Judged]]:
+        """Every (cell, benchmark) that has answers and verdicts."""
+        return ((c, e, e.judged) for c in self.cells for e in c.evaluated if e.judged is not None)
 
     @cached_property
     def stages(self) -> dict[str, Stage]:
@@ -112,13 +124,13 @@ class _Builder:
         cell = self.cell
         for name, made in self.settings.models.items():
             base = self._model(ModelSettings(model=made.base))
-            self.made[name] = self._train(name, made.train, base, made.data, None, made.seed)[-1]
+            self.made[name] = self._training.trained(Pipeline(name, made.train, made.data, made.seed), base)[-1]
         trained: list[Weights] = []
         teacher = self._teacher() if cell.baseline == "teacher" else None
         model = teacher or self._model(self.settings.student)
         if cell.baseline is None and self.settings.train:
             own = self.settings
-            trained = self._train(cell.name, own.train, model, own.data, own.teacher, own.seed)
+            trained = self._training.trained(Pipeline(cell.name, own.train, own.data, own.seed), model)
             model = trained[-1]
         model = Weights(model.stage, cell.name, model.part)
         evaluated = [
@@ -128,8 +140,11 @@ class _Builder:
         return PlannedCell(cell, model, tuple(trained), tuple(evaluated), scored)
 
     def _scored(self) -> ScoredTeacher:
-        responses = self._data("teacher", self.settings.data, self.settings.teacher)
-        return self._teachers.scored(responses)
+        return self._teachers.scored(self._training.teacher_data(self.settings.data))
+
+    @property
+    def _training(self) -> TrainingBuilder:
+        return TrainingBuilder(self.settings, self._share, self._model, self._teacher, self._teachers.responses)
 
     @property
     def _teachers(self) -> TeacherBuilder:
@@ -146,50 +161,19 @@ class _Builder:
         teacher = self.settings.teacher
         return None if teacher is None or teacher.model is None else self._model(ModelSettings(model=teacher.model))
 
-    def _train(
-        self,
-        name: str,
-        pipeline: Sequence[TrainStep],
-        model: Weights,
-        data: DataSettings,
-        teacher: TeacherSettings | None,
-        seed: int,
-    ) -> list[Weights]:
-        """The pipeline's steps, each starting from what the one before made."""
-        made: list[Weights] = []
-        for step, settings in (item for one in pipeline for item in one.items()):
-            dataset_stage = self._data(settings.data, data, teacher)
-            guide = self._teacher() if steps()[step].needs_teacher(settings) else None
-            model = train.stage(step, settings, model, dataset_stage, guide, seed, self.settings.resources.gpus, name)
-            model = Weights(self._share(model.stage), model.name, model.part)
-            made.append(model)
-        return made
-
-    def _data(self, which: str, data: DataSettings, teacher: TeacherSettings | None) -> Stage:
-        if which == "train":
-            return self._dataset(data.train, which)
-        if which == "domain":
-            return self._dataset(data.domain, which)
-        assert teacher is not None, "the schema checks that there is a teacher"
-        if teacher.recorded is not None:
-            return self._dataset(teacher.recorded, "recorded responses")
-        prompts = self._dataset(data.prompts or data.train, "prompts")
-        return self._teachers.responses(prompts)
-
-    def _dataset(self, settings: DatasetSettings | None, title: str) -> Stage:
-        assert settings is not None, "the schema checks that the data a step names is there"
-        return self._share(dataset.stage(settings, self.settings.data_seed, title))
-
     def _evaluate(self, name: str, settings: Settings, model: Weights) -> Evaluated:
-        asked = glue.asked(name, settings)
-        gpus = self.settings.resources.gpus
-        answers = self._share(answer.stage(asked, model, self.settings.generate, self.settings.eval_seed, gpus))
+        asked, gpus = glue.asked(name, settings), self.settings.resources.gpus
+        own = self.settings
+        if asked.form is None:
+            measured = self._share(measure.stage(asked, model, own.generate, own.eval_seed, gpus))
+            return Evaluated(name, self._share(score.measured_stage(asked, measured)), None)
+        answers = self._share(answer.stage(asked, model, own.generate, own.eval_seed, gpus))
         verdicts = self._share(self._judge(asked, answers))
-        return Evaluated(name, answers, verdicts, self._share(score.stage(asked, answers, verdicts)))
+        return Evaluated(name, self._share(score.stage(asked, answers, verdicts)), Judged(answers, verdicts))
 
     def _judge(self, asked: glue.Asked, answers: Stage) -> Stage:
         settings = self.settings.judge
-        if glue.by_name(asked.name).program is not None:
+        if glue.judged(asked.name).program is not None:
             return judge.program_stage(asked, answers)
         assert settings is not None, "the schema asks for a judge where a model must judge"
         settings = settings.model_copy(update={"epoch": max(settings.epoch, self.judge_epoch)})

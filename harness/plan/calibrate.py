@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.bench.api import Answer
 from harness.bench.recorded import READERS, Recorded, RecordedModel
 from harness.core.errors import HarnessError
-from harness.plan.build import Evaluated, Plan
+from harness.plan.build import Plan
 from harness.stages import benchmark as glue
 from harness.stages import judge, stored_answers
 from harness.stages.api import Stage
@@ -59,10 +59,10 @@ def cases(plan: Plan, store: Store, wanted: Wanted) -> list[Case]:
         HarnessError: the recipe has no such benchmark, no judge, or there are no recorded verdicts.
     """
     found: dict[str, Case] = {}
-    for evaluated in _judged(plan, wanted.benchmarks):
-        digest = judge.asked_of(evaluated.verdicts.params, evaluated.verdicts.execution).digest
+    for name, verdicts in _judged(plan, wanted.benchmarks):
+        digest = judge.asked_of(verdicts.params, verdicts.execution).digest
         if digest not in found:
-            found[digest] = _case(evaluated, store, wanted)
+            found[digest] = _case(name, verdicts, store, wanted)
     return list(found.values())
 
 
@@ -73,26 +73,25 @@ def stages(found: Sequence[Case]) -> dict[str, Stage]:
     return {s.id: s for end in ends for s in end.walk(seen) if not s.is_leaf}
 
 
-def _judged(plan: Plan, benchmarks: Sequence[str]) -> list[Evaluated]:
-    """The plan's evaluations by a model judge on these benchmarks."""
-    every = [e for cell in plan.cells for e in cell.evaluated]
+def _judged(plan: Plan, benchmarks: Sequence[str]) -> list[tuple[str, Stage]]:
+    """The plan's verdict stages on these benchmarks, with the benchmarks' names."""
+    every = [(e.benchmark, judged.verdicts) for _, e, judged in plan.judged]
     where = str(plan.recipe.path)
-    known = ", ".join(READERS)
+    readers = ", ".join(READERS)
     for name in benchmarks:
         if name not in READERS:
-            raise HarnessError(f"there are no recorded verdicts for '{name}'", fix=f"Choose from {known}.")
-        if not any(e.benchmark == name for e in every):
-            fix = f"Add it to `evaluate`, or choose from {', '.join(dict.fromkeys(e.benchmark for e in every))}."
+            raise HarnessError(f"there are no recorded verdicts for '{name}'", fix=f"Choose from {readers}.")
+        if not any(known == name for known, _ in every):
+            fix = f"Add it to `evaluate`, or choose from {', '.join(dict.fromkeys(known for known, _ in every))}."
             raise HarnessError(f"the recipe does not evaluate {name}", where=where, fix=fix)
-    found = [e for e in every if e.benchmark in (benchmarks or READERS)]
+    found = [(name, verdicts) for name, verdicts in every if name in (benchmarks or READERS)]
     if not found:
-        fix = f"Calibration needs a model judge on {known}; a program needs none."
+        fix = f"Calibration needs a model judge on {readers}; a program needs none."
         raise HarnessError("the recipe has no judge that could be calibrated", where=where, fix=fix)
     return found
 
 
-def _case(evaluated: Evaluated, store: Store, wanted: Wanted) -> Case:
-    name, stage = evaluated.benchmark, evaluated.verdicts
+def _case(name: str, stage: Stage, store: Store, wanted: Wanted) -> Case:
     settings = glue.by_name(name).settings.model_validate_json(json.dumps(stage.execution["benchmark"]))
     recorded = READERS[name](settings, wanted.recorded, wanted.reference).only(wanted.questions)
     asked = glue.asked(name, recorded.settings)
@@ -112,6 +111,7 @@ def _case(evaluated: Evaluated, store: Store, wanted: Wanted) -> Case:
 
     plain = {m.name: over(m, padded=False) for m in recorded.models}
     padded = {m.name: over(m, padded=True) for m in recorded.models} if wanted.padding else {}
+    assert asked.form is not None, "recorded verdicts are of a judged benchmark"
     return Case(name, asked.form, stage, recorded, plain, padded)
 
 

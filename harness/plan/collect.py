@@ -3,21 +3,22 @@
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from harness.bench.api import APPROXIMATE, SAMPLE_COLUMNS, SCORE_COLUMNS
+from harness.bench.api import APPROXIMATE, SAMPLE_COLUMNS, SCORE_COLUMNS, is_judged
 from harness.core.canonical import Json, digest
 from harness.core.lines import read_lines
 from harness.judge.api import Verdict
-from harness.plan.build import Evaluated, Plan, PlannedCell
+from harness.plan.build import Evaluated, Judged, Plan, PlannedCell
 from harness.plan.judging import judging, warnings
 from harness.plan.runs import RunFolder
-from harness.stages import answer, judge, score
+from harness.stages import answer, judge, measure, score
 from harness.stages import benchmark as glue
+from harness.stages.api import Stage
 from harness.store.store import Store
 
 _TRANSCRIPT = ("benchmark", "item", "category", "turn", "question", "answer", "reference", "verdict", "value", "status")
@@ -40,10 +41,9 @@ def collect(folder: RunFolder, plan: Plan, store: Store) -> dict[str, Json]:
         of_samples, of_scores = score.read(store.path(evaluated.score.id))
         labels: dict[str, Any] = {"cell": cell.name, "baseline": cell.cell.baseline is not None}
         labels |= {axis: cell.cell.labels.get(axis) for axis in axes}
-        judged = judge.describe(evaluated.verdicts, store)
         samples.append(of_samples.assign(**labels))
         approximate = of_scores.get(APPROXIMATE, False)
-        scores.append(of_scores.assign(**labels, judge=judged["judge"], **{APPROXIMATE: approximate}))
+        scores.append(of_scores.assign(**labels, judge=_judge_of(evaluated, store), **{APPROXIMATE: approximate}))
         transcripts.append(
             pd.DataFrame(_transcript(store, evaluated), columns=list(_TRANSCRIPT)).assign(cell=cell.name)
         )
@@ -81,31 +81,51 @@ def _table(folder: RunFolder, name: str, frames: list[pd.DataFrame], columns: li
         frame.to_csv(folder.path / f"{name}.csv", index=False)
 
 
+def _judge_of(evaluated: Evaluated, store: Store) -> str:
+    """The judge's name; empty where nothing was judged."""
+    return str(judge.describe(evaluated.judged.verdicts, store)["judge"]) if evaluated.judged else ""
+
+
 def _transcript(store: Store, evaluated: Evaluated) -> Iterator[dict[str, Json]]:
-    """One row per judged turn, with the texts a reader wants to see and the mean of its samples.
+    """One row per judged turn (or measured item), with the texts a reader wants to see and the mean of its samples.
 
     Its verdicts, where there are several (repeats, both orders of a pair), stand below each other.
     """
     samples, _ = score.read(store.path(evaluated.score.id))
-    tasks = {(t.item, t.turn): t for t in judge.read_tasks(store.path(evaluated.verdicts.id))}
-    verdicts: dict[tuple[str, int], list[Verdict]] = {}
-    for verdict in judge.read_verdicts(store.path(evaluated.verdicts.id)):
-        verdicts.setdefault((verdict.item, verdict.turn), []).append(verdict)
+    if evaluated.judged is None:
+        texts, verdicts = _measured_texts(store.path(evaluated.score.inputs["measured"].id))
+    else:
+        texts, verdicts = _judged_texts(store.path(evaluated.judged.verdicts.id))
     for _, rows in samples.groupby(["item", "turn"], sort=False):
         unit = (str(rows["item"].iloc[0]), int(rows["turn"].iloc[0]))
         row = rows[rows["metric"] == rows["metric"].iloc[0]]  # a benchmark may score one verdict under several metrics
-        task = tasks.get(unit)
-        evidence = task.evidence if task else {}
+        own = texts.get(unit, {})
         failed = row["status"][row["status"] != "ok"]
         yield {
             **{column: row[column].iloc[0] for column in ("benchmark", "item", "category", "turn")},
             "status": "ok" if failed.empty else failed.iloc[0],
-            "question": evidence.get("question"),
-            "answer": evidence.get("answer"),
-            "reference": evidence.get("reference"),
+            **{name: own.get(name) for name in ("question", "answer", "reference")},
             "verdict": _said(verdicts.get(unit, [])),
             "value": float(row["value"].mean()) if row["value"].notna().any() else None,
         }
+
+
+Unit = tuple[str, int]
+"""Item and turn."""
+Texts = tuple[dict[Unit, Mapping[str, Json]], dict[Unit, list[Verdict]]]
+"""Question, answer and reference of each unit, and its verdicts."""
+
+
+def _judged_texts(folder: Path) -> Texts:
+    verdicts: dict[Unit, list[Verdict]] = {}
+    for verdict in judge.read_verdicts(folder):
+        verdicts.setdefault((verdict.item, verdict.turn), []).append(verdict)
+    return {(t.item, t.turn): t.evidence for t in judge.read_tasks(folder)}, verdicts
+
+
+def _measured_texts(folder: Path) -> Texts:
+    path = folder / measure.FILES / "transcripts.jsonl"
+    return {(str(row["item"]), 1): row for row in read_lines(path)} if path.exists() else {}, {}
 
 
 def _said(verdicts: list[Verdict]) -> str | None:
@@ -117,15 +137,24 @@ def _said(verdicts: list[Verdict]) -> str | None:
 
 def _export(folder: RunFolder, store: Store, cell: PlannedCell, evaluated: Evaluated) -> None:
     """The benchmark's own file formats, under the cell's name."""
-    bench, settings, files = glue.planned(evaluated.score)
     target = folder.path / evaluated.benchmark
     target.mkdir(exist_ok=True)
-    verdicts = store.path(evaluated.verdicts.id)
+    if evaluated.judged is not None:
+        _export_judged(target, cell.name, evaluated.score, evaluated.judged, store)
+        return
+    bench = glue.by_name(evaluated.benchmark)
+    assert not is_judged(bench), "it has no verdicts"
+    bench.export(target, cell.name, store.path(evaluated.score.inputs["measured"].id) / measure.FILES)
+
+
+def _export_judged(target: Path, cell: str, scored: Stage, judged: Judged, store: Store) -> None:
+    bench, settings, files = glue.planned(scored)
+    verdicts = store.path(judged.verdicts.id)
     bench.export(
         target,
-        cell.name,
-        _UNSAFE.sub("-", judge.describe(evaluated.verdicts, store)["judge"]),
-        answer.read(store.path(evaluated.answers.id)),
+        cell,
+        _UNSAFE.sub("-", judge.describe(judged.verdicts, store)["judge"]),
+        answer.read(store.path(judged.answers.id)),
         judge.read_tasks(verdicts),
         judge.read_verdicts(verdicts),
         bench.questions(settings, files),
@@ -154,14 +183,14 @@ def _curve(path: Path) -> pd.DataFrame:
 
 def judges(plan: Plan, store: Store) -> list[dict[str, Json]]:
     """Who judges which benchmark, and what is known of them."""
-    every = ({"benchmark": e.benchmark} | judge.describe(e.verdicts, store) for c in plan.cells for e in c.evaluated)
+    every = ({"benchmark": e.benchmark} | judge.describe(judged.verdicts, store) for _, e, judged in plan.judged)
     return list({digest(row): row for row in every}.values())
 
 
 def _metrics(plan: Plan) -> list[dict[str, Json]]:
-    names = dict.fromkeys(e.benchmark for cell in plan.cells for e in cell.evaluated)
+    scored = {e.benchmark: e.score for cell in plan.cells for e in cell.evaluated}
     return [
         {"benchmark": name, "metric": metric.name} | {k: v for k, v in vars(metric).items() if k != "name"}
-        for name in names
-        for metric in glue.by_name(name).metrics
+        for name, stage in scored.items()
+        for metric in glue.metrics(stage)
     ]

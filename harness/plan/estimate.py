@@ -10,7 +10,7 @@ from harness.judge.budget import Budgets, Purse, check_priced
 from harness.judge.client import Key
 from harness.judge.identity import request_digest
 from harness.judge.prices import Price, longest_reply, most_cost, price_of
-from harness.plan.build import Evaluated, Plan
+from harness.plan.build import Judged, Plan
 from harness.stages import answer, judge
 from harness.stages import benchmark as glue
 from harness.store.ledger import Call, Ledger
@@ -55,30 +55,30 @@ class Estimate:
 
 def estimate(plan: Plan, store: Store) -> list[Estimate]:
     """One row per model judge, in the order of the plan, those with nothing left to ask among them."""
-    groups: dict[str, tuple[judge.AskedJudge, dict[str, Evaluated]]] = {}
-    for evaluated in (e for cell in plan.cells for e in cell.evaluated):
-        if "program" not in evaluated.verdicts.params["judge"]:
-            asked = judge.asked_of(evaluated.verdicts.params, evaluated.verdicts.execution)
-            groups.setdefault(asked.digest, (asked, {}))[1][evaluated.verdicts.id] = evaluated
+    groups: dict[str, tuple[judge.AskedJudge, dict[str, Judged]]] = {}
+    for _, _, judged in plan.judged:
+        if "program" not in judged.verdicts.params["judge"]:
+            asked = judge.asked_of(judged.verdicts.params, judged.verdicts.execution)
+            groups.setdefault(asked.digest, (asked, {}))[1][judged.verdicts.id] = judged
     return [_of_judge(asked, list(stages.values()), store) for asked, stages in groups.values()]
 
 
-def _of_judge(asked: judge.AskedJudge, stages: Sequence[Evaluated], store: Store) -> Estimate:
+def _of_judge(asked: judge.AskedJudge, stages: Sequence[Judged], store: Store) -> Estimate:
     """Equal requests are asked once; requests about answers that are not there yet are taken to differ."""
     done: dict[Key, JudgeTask] = {}
     known: dict[Key, JudgeTask] = {}
     usual: list[JudgeTask] = []
     longest: list[JudgeTask] = []
-    for evaluated in stages:
-        if store.has(evaluated.verdicts.id):
-            done |= _keyed(judge.read_tasks(store.path(evaluated.verdicts.id)))
-        elif store.has(evaluated.answers.id):
-            answers = answer.read(store.path(evaluated.answers.id))
-            known |= _keyed(_tasks(evaluated, asked, answers))
+    for judged in stages:
+        if store.has(judged.verdicts.id):
+            done |= _keyed(judge.read_tasks(store.path(judged.verdicts.id)))
+        elif store.has(judged.answers.id):
+            answers = answer.read(store.path(judged.answers.id))
+            known |= _keyed(_tasks(judged, asked, answers))
         else:
-            questions = _questions(evaluated)
-            usual += _tasks(evaluated, asked, [_made_up(q, min(_USUAL_ANSWER, q.max_new_tokens)) for q in questions])
-            longest += _tasks(evaluated, asked, [_made_up(q, q.max_new_tokens) for q in questions])
+            questions = _questions(judged)
+            usual += _tasks(judged, asked, [_made_up(q, min(_USUAL_ANSWER, q.max_new_tokens)) for q in questions])
+            longest += _tasks(judged, asked, [_made_up(q, q.max_new_tokens) for q in questions])
     recorded, reply = _recorded(store, asked, done | known)
     rest = [task for key, task in known.items() if key not in recorded and key not in done]
     calls = (1 + len(asked.protocol.continuations)) * len([*rest, *usual])
@@ -111,13 +111,13 @@ def _keyed(tasks: Sequence[JudgeTask]) -> dict[Key, JudgeTask]:
     return {(request_digest(task), task.repeat): task for task in tasks}
 
 
-def _questions(evaluated: Evaluated) -> list[Question]:
-    bench, settings, files = glue.planned(evaluated.answers)
+def _questions(judged: Judged) -> list[Question]:
+    bench, settings, files = glue.planned(judged.answers)
     return bench.questions(settings, files)
 
 
-def _tasks(evaluated: Evaluated, asked: judge.AskedJudge, answers: Sequence[Answer]) -> list[JudgeTask]:
-    bench, settings, files = glue.planned(evaluated.answers)
+def _tasks(judged: Judged, asked: judge.AskedJudge, answers: Sequence[Answer]) -> list[JudgeTask]:
+    bench, settings, files = glue.planned(judged.answers)
     return judge.repeated(bench.tasks(settings, files, bench.questions(settings, files), answers), asked.settings)
 
 

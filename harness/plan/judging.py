@@ -19,14 +19,13 @@ _NAMED = 5
 def judging(plan: Plan, store: Store) -> list[Json]:
     """One row per judged (cell, benchmark): answers, those that hold a verdict pattern, the spread between repeats."""
     rows = []
-    for cell in plan.cells:
-        for evaluated in cell.evaluated:
-            if "program" in evaluated.verdicts.params["judge"] or not store.has(evaluated.verdicts.id):
-                continue
-            answers = [t for a in answer.read(store.path(evaluated.answers.id)) for t in a.turns if t is not None]
-            verdicts = judge.read_verdicts(store.path(evaluated.verdicts.id))
-            row = {"cell": cell.name, "benchmark": evaluated.benchmark, "answers": len(answers)}
-            rows.append(row | {"with_verdict_pattern": sum(map(holds_verdict, answers))} | repeat_spread(verdicts))
+    for cell, evaluated, judged in plan.judged:
+        if "program" in judged.verdicts.params["judge"] or not store.has(judged.verdicts.id):
+            continue
+        answers = [t for a in answer.read(store.path(judged.answers.id)) for t in a.turns if t is not None]
+        verdicts = judge.read_verdicts(store.path(judged.verdicts.id))
+        row = {"cell": cell.name, "benchmark": evaluated.benchmark, "answers": len(answers)}
+        rows.append(row | {"with_verdict_pattern": sum(map(holds_verdict, answers))} | repeat_spread(verdicts))
     return rows
 
 

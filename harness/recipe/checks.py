@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from harness.bench.api import is_judged
 from harness.core.discover import discover
 from harness.core.errors import HarnessError
 from harness.data.settings import DatasetSettings, DataSettings
@@ -93,10 +94,24 @@ def _train(cell: CellRecipe) -> Iterator[Finding]:
         yield from _batches(key, settings)
         if settings.data == "teacher":
             yield from _teacher_data(cell, key)
-        elif getattr(cell.data, settings.data) is None:
+        else:
+            yield from _step_data(key, settings, cell.data)
+        for role, of in steps()[name].teachers(settings).items():
+            yield from _logits(cell, name, key, role, of)
+
+
+def _step_data(key: Key, settings: StepSettings, data: DataSettings) -> Iterator[Finding]:
+    if settings.data != "mix":
+        if getattr(data, settings.data) is None:
             yield (*key, "data"), f"this step trains on data.{settings.data}, which the recipe does not have"
-        if steps()[name].needs_teacher(settings):
-            yield from _logits(cell, name, key)
+        return
+    if data.train is None:
+        yield (*key, "data"), "a mix needs data.train, for its general part"
+    if (data.domain is None) == (not data.domains):
+        yield (*key, "data"), "a mix needs one of data.domain and data.domains"
+    for name in settings.ratio if isinstance(settings.ratio, dict) else ():
+        if name not in data.domain_names:
+            yield (*key, "ratio", name), f"no domain '{name}' in data{nearest(name, data.domain_names)}"
 
 
 def _batches(key: Key, settings: StepSettings) -> Iterator[Finding]:
@@ -112,11 +127,19 @@ def _teacher_data(cell: CellRecipe, key: Key) -> Iterator[Finding]:
         yield (*key, "data"), "the teacher needs data.prompts (or data.train) to answer; the recipe has neither"
 
 
-def _logits(cell: CellRecipe, step: str, key: Key) -> Iterator[Finding]:
-    if cell.teacher is None or cell.teacher.model is None:
+def _logits(cell: CellRecipe, step: str, key: Key, role: str, of: str) -> Iterator[Finding]:
+    """`of` is whose logits the step needs in a role: see `Step.teachers`."""
+    if of not in ("teacher", "student"):
+        if of.partition(":")[0] not in SCHEMES:
+            yield key, f"'{of}' is not a model reference; it starts with {one_of([f'{s}:' for s in SCHEMES])}"
+        elif of.startswith("endpoint:"):
+            yield key, f"{step} needs the logits of its {role}; an endpoint gives text only"
+        elif of.startswith("artifact:") and (name := of.removeprefix("artifact:")) not in cell.models:
+            yield key, f"no model '{name}' in models{nearest(name, cell.models)}"
+    elif of == "teacher" and (cell.teacher is None or cell.teacher.model is None):
         has = "the recipe has no teacher" if cell.teacher is None else "this one is recorded (sft can use it)"
         yield key, f"{step} needs a teacher with a model, for its logits; {has}"
-    elif cell.teacher.model.startswith("endpoint:"):
+    elif of == "teacher" and cell.teacher and (cell.teacher.model or "").startswith("endpoint:"):
         yield key, f"{step} needs the teacher's logits; an endpoint gives text only (sft can use it)"
 
 
@@ -128,15 +151,15 @@ def _made(cell: CellRecipe) -> Iterator[Finding]:
         for i, (step, settings) in enumerate(next(iter(step.items())) for step in made.train):
             key: Key = (*here, i, step)
             yield from _batches(key, settings)
-            if settings.data == "teacher" or steps()[step].needs_teacher(settings):
-                yield key, "a made model trains without a teacher: sft on data: train or data: domain"
-            elif getattr(made.data, settings.data) is None:
-                yield (*key, "data"), f"this step trains on {settings.data}, which this model's data does not have"
+            if settings.data == "teacher" or steps()[step].teachers(settings):
+                yield key, "a made model trains without a teacher: sft on data: train, domain or mix"
+            else:
+                yield from _step_data(key, settings, made.data)
 
 
 def _judged(cell: CellRecipe, benchmarks: Registry) -> Iterator[Finding]:
     for i, (name, settings) in enumerate(next(iter(step.items())) for step in cell.evaluate):
-        if benchmarks[name].program is not None:
+        if not is_judged(benchmarks[name]) or benchmarks[name].program is not None:
             continue
         if cell.judge is None:
             yield ("evaluate", i, name), "a model judges this benchmark, and the recipe has no 'judge'"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.bench.api import GenerativeBenchmark, Question
+from harness.bench.api import Benchmark, GenerativeBenchmark, Metric, Question, is_judged, metrics_of
 from harness.core.canonical import Json
 from harness.core.discover import discover
 from harness.core.settings import Settings, identity
@@ -26,8 +26,8 @@ class Asked:
     """Its files as inputs of a stage."""
     execution: Mapping[str, Json]
     """Its settings whole, with what is no identity."""
-    form: str
-    """What kind of verdict a model judge is asked for."""
+    form: str | None
+    """What kind of verdict a model judge is asked for; None where the benchmark measures the model itself."""
 
 
 def asked(name: str, settings: Settings) -> Asked:
@@ -35,12 +35,20 @@ def asked(name: str, settings: Settings) -> Asked:
     bench = by_name(name)
     params = {"benchmark": name, "benchmark_version": bench.version, "settings": identity(settings)}
     files = {_FILE + role: pinned_file(path) for role, path in bench.files(settings).items()}
-    return Asked(name, params, files, {"benchmark": settings.model_dump(mode="json")}, bench.form(settings))
+    form = bench.form(settings) if is_judged(bench) else None
+    return Asked(name, params, files, {"benchmark": settings.model_dump(mode="json")}, form)
 
 
-def by_name(name: str) -> GenerativeBenchmark:
+def by_name(name: str) -> Benchmark:
     """The benchmark of that name."""
-    bench: GenerativeBenchmark = discover("harness.bench", "BENCHMARK")[name]
+    bench: Benchmark = discover("harness.bench", "BENCHMARK")[name]
+    return bench
+
+
+def judged(name: str) -> GenerativeBenchmark:
+    """The benchmark of that name, one whose answers are judged."""
+    bench = by_name(name)
+    assert is_judged(bench), f"{name} is measured"
     return bench
 
 
@@ -48,8 +56,8 @@ Loaded = tuple[GenerativeBenchmark, Settings, dict[str, Path]]
 
 
 def of(ctx: Context) -> Loaded:
-    """The benchmark a running stage is about, its settings and its files."""
-    return _load(ctx.params["benchmark"], ctx.execution["benchmark"], ctx.inputs)
+    """The judged benchmark a running stage is about, its settings and its files."""
+    return judged(ctx.params["benchmark"]), *_given(ctx.params["benchmark"], ctx.execution["benchmark"], ctx.inputs)
 
 
 def questions(ctx: Context) -> list[Question]:
@@ -59,12 +67,27 @@ def questions(ctx: Context) -> list[Question]:
 
 
 def planned(stage: Stage) -> Loaded:
-    """The benchmark that a planned stage is about, its settings and its files."""
+    """The judged benchmark that a planned stage is about, its settings and its files."""
+    return judged(stage.params["benchmark"]), *planned_settings(stage)
+
+
+def planned_settings(stage: Stage) -> tuple[Settings, dict[str, Path]]:
+    """The settings and files of the benchmark that a planned stage is about."""
     places = {name: given.path for name, given in stage.inputs.items() if given.path is not None}
-    return _load(stage.params["benchmark"], stage.execution["benchmark"], places)
+    return _given(stage.params["benchmark"], stage.execution["benchmark"], places)
 
 
-def _load(name: str, settings: Json, places: Mapping[str, Path]) -> Loaded:
-    bench = by_name(name)
+def running(ctx: Context) -> tuple[Benchmark, Settings, dict[str, Path]]:
+    """The benchmark a running stage is about, judged or measured, its settings and its files."""
+    name = ctx.params["benchmark"]
+    return by_name(name), *_given(name, ctx.execution["benchmark"], ctx.inputs)
+
+
+def metrics(stage: Stage) -> tuple[Metric, ...]:
+    """What the benchmark of a planned stage reports."""
+    return metrics_of(by_name(stage.params["benchmark"]), planned_settings(stage)[0])
+
+
+def _given(name: str, settings: Json, places: Mapping[str, Path]) -> tuple[Settings, dict[str, Path]]:
     files = {role.removeprefix(_FILE): path for role, path in places.items() if role.startswith(_FILE)}
-    return bench, bench.settings.model_validate_json(json.dumps(settings)), files
+    return by_name(name).settings.model_validate_json(json.dumps(settings)), files

@@ -65,6 +65,7 @@ def judging(settings: JudgeSettings, form: str, prompts: str, served: Weights | 
 
 def model_stage(bench: glue.Asked, answers: Stage, settings: JudgeSettings, served: Weights | None, gpus: int) -> Stage:
     """The stage in which a model judges a benchmark's answers."""
+    assert bench.form is not None, "a measured benchmark has no judge"
     judge = judging(settings, bench.form, _prompt_set(bench), served)
     return _stage(bench, answers, {**bench.params, "judge": judge.params}, judge, gpus if served else 0)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness.bench.api import samples_frame
+from harness.bench.api import is_judged, samples_frame
 from harness.stages import answer, judge
 from harness.stages import benchmark as glue
 from harness.stages.api import Context, Kind, Stage
@@ -19,16 +19,28 @@ def stage(bench: glue.Asked, answers: Stage, verdicts: Stage) -> Stage:
     )
 
 
+def measured_stage(bench: glue.Asked, measured: Stage) -> Stage:
+    """The stage that scores what a benchmark measured on a model."""
+    inputs = {"measured": measured, **bench.files}
+    title = measured.title.replace("measures", "scores", 1)
+    return Stage(
+        KIND.name, KIND.version, bench.params, inputs, bench.execution, place="driver", light=True, title=title
+    )
+
+
 def read(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The samples and the scores of a finished score stage."""
     return pd.read_parquet(folder / "samples.parquet"), pd.read_parquet(folder / "scores.parquet")
 
 
 def _run(ctx: Context) -> None:
-    bench, settings, files = glue.of(ctx)
-    questions = bench.questions(settings, files)
-    answers, verdicts = answer.read(ctx.inputs["answers"]), judge.read_verdicts(ctx.inputs["verdicts"])
-    samples = samples_frame(bench.samples(settings, questions, answers, verdicts))
+    bench, settings, files = glue.running(ctx)
+    if is_judged(bench):
+        questions = bench.questions(settings, files)
+        answers, verdicts = answer.read(ctx.inputs["answers"]), judge.read_verdicts(ctx.inputs["verdicts"])
+        samples = samples_frame(bench.samples(settings, questions, answers, verdicts))
+    else:
+        samples = pd.read_parquet(ctx.inputs["measured"] / "samples.parquet")
     samples.to_parquet(ctx.out / "samples.parquet", index=False)
     bench.aggregate(samples, files).to_parquet(ctx.out / "scores.parquet", index=False)
 

@@ -1,11 +1,11 @@
-"""What a training step is: settings, and what they make of a student, a batch and (if need be) a teacher's logits.
+"""What a training step is: settings, and what they make of a student, a batch and (if need be) its teachers.
 
 A step is one module in `train/steps` that exports `STEP`; its name is its key in a recipe's `train`. Its settings are
 torch-free: torch is imported inside `objective`, in the process that trains.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from harness.core.discover import discover
@@ -14,15 +14,46 @@ from harness.train.settings import StepSettings
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from harness.models.logprobs import Target
+
 Batch = Mapping[str, "Tensor"]
-"""`input_ids`, `attention_mask` and `labels`, (B, L) each; labels are the ids at response tokens, else IGNORED."""
+"""`input_ids`, `attention_mask` and `labels`, (B, L) each; labels are the ids at response tokens, else IGNORED.
 
-Objective = Callable[[Any, Batch], "Tensor"]
-"""(student, batch) -> the loss summed over the batch's response tokens, a scalar in nats."""
+`row` (B,) is each conversation's number in the step's dataset; `domain` (B,) is 0 for a general conversation and k for
+one of the step's k-th domain (`Examples.domains`, in the order of the recipe).
+"""
+
+Sum = tuple[float, float]
+"""A sum and what it is a sum over: the curve of a step shows their quotient over the effective batch."""
 
 
-def _never(settings: Any) -> bool:
-    return False
+@dataclass(frozen=True)
+class Loss:
+    """What one micro-batch adds."""
+
+    total: "Tensor"
+    """The loss summed over the batch's response tokens, a scalar in nats; the trainer divides by their number."""
+    parts: Mapping[str, Sum] = field(default_factory=dict)
+    """What else is worth a curve, e.g. `loss/general`: (sum in nats, response tokens)."""
+
+
+Objective = Callable[[Any, Batch], Loss]
+"""(student, batch) -> its loss."""
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A teacher of a running step, by its role."""
+
+    target: "Callable[[Batch], Target]"
+    """What it predicts at the batch's N response positions (`models.logprobs.response_positions` of `labels`), without
+    gradient: from the model, or as it was stored in an earlier pass (`targets: cached`)."""
+    model: Any = None
+    """The model, frozen and on the student's device; None where its targets are stored."""
+
+
+def _none(settings: Any) -> Mapping[str, str]:
+    return {}
 
 
 @dataclass(frozen=True)
@@ -31,10 +62,11 @@ class Step:
 
     name: str
     settings: type[StepSettings]
-    objective: Callable[[Any, Any, int], Objective]
-    """(settings, teacher model or None, entries of the tokenizer) -> what is minimised."""
-    needs_teacher: Callable[[Any], bool] = _never
-    """Whether, with these settings, it needs the logits of a teacher with the student's vocabulary."""
+    objective: Callable[[Any, Mapping[str, Teacher], int], Objective]
+    """(settings, teachers by role, entries of the tokenizer) -> what is minimised."""
+    teachers: Callable[[Any], Mapping[str, str]] = _none
+    """With these settings: role -> whose logits it needs: `teacher` (the recipe's), `student` (the model the step
+    starts from), or a model reference. Each has the student's vocabulary; that is checked before weights are loaded."""
 
 
 def steps() -> Mapping[str, Step]:

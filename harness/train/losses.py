@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 
 from harness.models.load import output_head
-from harness.models.logprobs import kl_divergence, response_positions, token_logprobs
-from harness.train.api import Batch, Objective
+from harness.models.logprobs import DenseTarget, kl_divergence, response_positions, token_logprobs
+from harness.train.api import Batch, Loss, Objective, Teacher
 
 IGNORED = -100
 """The label of a token that is not trained on."""
 
 
-def sft_loss(student: Any, batch: Batch) -> Tensor:
+def sft_loss(student: Any, batch: Batch) -> Loss:
     """Cross-entropy summed over response tokens; 0 for a batch without any."""
-    return -response_logprobs(student, batch).sum()
+    return Loss(-response_logprobs(student, batch).sum())
 
 
 def response_logprobs(student: Any, batch: Batch) -> Tensor:
@@ -41,31 +41,42 @@ def response_states(model: Any, batch: Batch) -> Tensor:
     return hidden[rows, columns]
 
 
-def kd_loss(teacher: Any, lambda_: float, temperature: float, words: int) -> Objective:
+def kd_loss(teacher: Teacher | None, lambda_: float, temperature: float, words: int) -> Objective:
     """The distillation objective towards `teacher`, a model with the same tokenizer of `words` entries.
 
     Terms of weight 0 are not computed. When one model's output matrix has rows beyond the tokenizer's (padding), only
     the tokenizer's take part in the divergence.
     """
 
-    def loss(student: Any, batch: Batch) -> Tensor:
+    def loss(student: Any, batch: Batch) -> Loss:
         states = response_states(student, batch)
         total = states.new_zeros((), dtype=torch.float32)
         if lambda_ < 1:
             total = total - (1 - lambda_) * token_logprobs(states, output_head(student), _response_tokens(batch)).sum()
         if lambda_ > 0:
             total = total + lambda_ * temperature**2 * _divergence(student, states, batch)
-        return total
+        return Loss(total)
 
     def _divergence(student: Any, states: Tensor, batch: Batch) -> Tensor:
-        with torch.no_grad():
-            taught = response_states(teacher, batch)
-        mine, theirs = output_head(student), output_head(teacher)
+        assert teacher is not None, "a divergence has a teacher"
+        taught = teacher.target(batch)
+        assert isinstance(taught, DenseTarget)
+        mine, theirs = output_head(student), taught.head
         if len(mine) != len(theirs):
             mine, theirs = mine[:words], theirs[:words]
-        return kl_divergence(states, mine, taught, theirs, temperature).sum()
+        return kl_divergence(states, mine, taught.hidden, theirs, temperature).sum()
 
     return loss
+
+
+def live_teacher(model: Any) -> Teacher:
+    """A teacher that runs beside the student."""
+
+    def target(batch: Batch) -> DenseTarget:
+        with torch.no_grad():
+            return DenseTarget(response_states(model, batch), output_head(model))
+
+    return Teacher(target, model)
 
 
 def _response_tokens(batch: Batch) -> Tensor:

@@ -4,8 +4,9 @@ import contextlib
 import json
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from harness.models.load import check_finite, load_model, load_tokenizer, output
 from harness.models.refs import model_files
 from harness.train.api import Step
 from harness.train.examples import Examples, collate, encode_file
+from harness.train.losses import live_teacher
 from harness.train.settings import StepSettings
 from harness.train.trainer import DistillTrainer, Progress, Report, arguments, last_checkpoint
 
@@ -34,7 +36,7 @@ def train(
     work: Path,
     seed: int,
     progress: Progress,
-    teacher_folder: Path | None = None,
+    teachers: Mapping[str, Path] = MappingProxyType({}),
 ) -> dict[str, Json]:
     """Train by `step` and write `model/`, `log.jsonl` and `training.json` to `out`.
 
@@ -48,13 +50,11 @@ def train(
         HarnessError: nothing to train on, a teacher with another tokenizer, a loss that is not a number.
     """
     tokenizer = load_tokenizer(model_folder)
-    if step.needs_teacher(settings):
-        if teacher_folder is None:
-            raise HarnessError(f"`{step.name}` needs a teacher", fix="Name one by `teacher:`, or use `sft`.")
-        _same_vocabulary(tokenizer, load_tokenizer(teacher_folder), model_folder, teacher_folder)
+    for folder in teachers.values():
+        _same_vocabulary(tokenizer, load_tokenizer(folder), model_folder, folder)
     examples = encode_file(conversations_path, tokenizer, settings.max_length)
     with random_state_kept():
-        trainer = _trainer(model_folder, teacher_folder, step, settings, examples, len(tokenizer), work, seed, progress)
+        trainer = _trainer(model_folder, teachers, step, settings, examples, len(tokenizer), work, seed, progress)
         with quiet():
             trainer.train(resume_from_checkpoint=last_checkpoint(work))
     write_model(trainer.model, model_folder, out / "model")
@@ -74,7 +74,7 @@ def train(
 
 def _trainer(
     model_folder: Path,
-    teacher_folder: Path | None,
+    teachers: Mapping[str, Path],
     step: Step,
     settings: StepSettings,
     examples: Examples,
@@ -88,12 +88,9 @@ def _trainer(
     student = load_model(model_folder, "float32", device)
     check_finite(student, str(model_folder))
     output_head(student)
-    teacher = None
-    if teacher_folder is not None and step.needs_teacher(settings):
-        teacher = load_model(teacher_folder, settings.dtype, device).requires_grad_(False)
-        check_finite(teacher, str(teacher_folder))
+    guides = {role: live_teacher(_frozen(folder, settings, device)) for role, folder in teachers.items()}
     return DistillTrainer(
-        objective=step.objective(settings, teacher, words),
+        objective=step.objective(settings, guides, words),
         dtype=settings.dtype,
         model=student,
         args=args,
@@ -101,6 +98,12 @@ def _trainer(
         data_collator=collate,
         callbacks=[Report(progress)],
     )
+
+
+def _frozen(folder: Path, settings: StepSettings, device: str) -> Any:
+    model = load_model(folder, settings.dtype, device).requires_grad_(False)
+    check_finite(model, str(folder))
+    return model
 
 
 def _same_vocabulary(student: Any, teacher: Any, student_folder: Path, teacher_folder: Path) -> None:

@@ -1,10 +1,18 @@
 """How a student is trained: what all training steps share. Each adds its own in `train/steps`."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from harness.core.settings import Settings, execution
+
+
+class LoraSettings(Settings):
+    """Low-rank adapters on every linear layer (arXiv 2106.09685), merged into the weights at the end."""
+
+    rank: int = Field(16, ge=1)
+    alpha: float = Field(32.0, gt=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
 
 
 class OptimSettings(Settings):
@@ -28,10 +36,54 @@ class OptimSettings(Settings):
     """bfloat16 means autocast with float32 master weights."""
     save_every: int = execution(50, ge=1)
     """Steps between the checkpoints that a stopped run resumes from."""
+    gradient_checkpointing: bool = execution(False)
+    """Compute each layer again in the backward pass: less memory, about a third more time, the same result."""
+
+
+class SelectSettings(Settings):
+    """Settings chosen per cell by the loss on held-out examples of the step's own data, never by a benchmark."""
+
+    learning_rate: list[float] = Field(min_length=2)
+    """Each is trained with; the one with the lowest held-out loss is kept."""
+    held_out: float = Field(0.1, gt=0, lt=1)
+    """Share of the step's examples that none of them trains on."""
 
 
 class StepSettings(OptimSettings):
     """A training step of a recipe."""
 
-    data: Literal["train", "domain", "teacher"] = "train"
-    """Which conversations: a dataset of the recipe, or the teacher's responses."""
+    data: Literal["train", "domain", "teacher", "mix"] = "train"
+    """Which conversations: a dataset of the recipe, the teacher's responses, or `train` mixed with the domains."""
+    ratio: float | dict[str, float] = 0.0
+    """For `data: mix`: the share of examples from the domain (several domains share it evenly), or from each."""
+    examples: int | None = Field(None, ge=1)
+    """For `data: mix`: how many in all, the same for every ratio; as many as `data.train` holds by default."""
+    lora: LoraSettings | None = None
+    router_loss: float = Field(0.0, ge=0)
+    """Weight of the load-balancing loss (arXiv 2101.03961, equations 4 to 6) of a student with experts."""
+    select: SelectSettings | None = None
+
+    @model_validator(mode="after")
+    def _shares(self) -> Self:
+        shares = [self.ratio] if isinstance(self.ratio, float) else list(self.ratio.values())
+        if min(shares, default=0.0) < 0 or sum(shares) > 1:
+            raise ValueError("the ratio of the domains lies between 0 and 1")
+        if self.data != "mix" and (self.ratio != 0.0 or self.examples is not None):
+            raise ValueError("'ratio' and 'examples' are of 'data: mix'")
+        return self
+
+
+class TargetSettings(StepSettings):
+    """A step that learns from teachers' logits."""
+
+    targets: Literal["live", "cached"] = "live"
+    """Run the teachers beside the student, or store what they predict once for all cells (`top_k` of it)."""
+    top_k: int = Field(64, ge=1)
+    """For `targets: cached`: the likeliest tokens that are stored at each position, with the mass of the rest."""
+    temperature: float = Field(1.0, gt=0)
+    divergence: Literal["forward_kl", "reverse_kl", "jsd"] = "forward_kl"
+    """forward_kl is KL(teacher || student), the paper's; jsd is the generalised Jensen-Shannon divergence."""
+    beta: float = Field(0.5, gt=0, lt=1)
+    """Weight of the teacher in jsd's mixture (arXiv 2306.13649, section 3)."""
+    lambda_: float = Field(1.0, ge=0, le=1, alias="lambda")
+    """Weight of the distillation term; 1 (the paper's default) leaves no cross-entropy."""

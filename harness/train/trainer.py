@@ -37,8 +37,8 @@ class DistillTrainer(Trainer):  # type: ignore[misc]
         self._tokens = int(num_items_in_batch)
         autocast = torch.autocast(inputs["input_ids"].device.type, torch.bfloat16, enabled=self._bfloat16)
         with autocast:
-            total = self._objective(model, inputs)
-        return total.float() / max(self._tokens, 1)
+            loss = self._objective(model, inputs)
+        return loss.total.float() / max(self._tokens, 1)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Record a step with its number of response tokens; HarnessError when the loss is not a number."""

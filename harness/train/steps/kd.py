@@ -1,29 +1,23 @@
 """Knowledge distillation on logits: (1 - lambda) CE + lambda T^2 KL(teacher || student). arXiv 2406.19112."""
 
-from typing import Any
+from collections.abc import Mapping
 
-from pydantic import Field
-
-from harness.train.api import Objective, Step
-from harness.train.settings import StepSettings
+from harness.train.api import Objective, Step, Teacher
+from harness.train.settings import TargetSettings
 
 
-class KDSettings(StepSettings):
+class KDSettings(TargetSettings):
     """Knowledge distillation."""
 
-    lambda_: float = Field(1.0, ge=0, le=1, alias="lambda")
-    """Weight of the distillation term; 1 (the paper's default) leaves no cross-entropy."""
-    temperature: float = Field(1.0, gt=0)
+
+def _teachers(settings: KDSettings) -> Mapping[str, str]:
+    return {"teacher": "teacher"} if settings.lambda_ > 0 else {}
 
 
-def _needs_teacher(settings: KDSettings) -> bool:
-    return settings.lambda_ > 0
-
-
-def _objective(settings: KDSettings, teacher: Any, words: int) -> Objective:
+def _objective(settings: KDSettings, teachers: Mapping[str, Teacher], words: int) -> Objective:
     from harness.train.losses import kd_loss
 
-    return kd_loss(teacher, settings.lambda_, settings.temperature, words)
+    return kd_loss(teachers.get("teacher"), settings.lambda_, settings.temperature, words)
 
 
-STEP = Step("kd", KDSettings, _objective, _needs_teacher)
+STEP = Step("kd", KDSettings, _objective, _teachers)

@@ -1,8 +1,8 @@
 """Supervised fine-tuning: cross-entropy on the response tokens."""
 
-from typing import Any
+from collections.abc import Mapping
 
-from harness.train.api import Objective, Step
+from harness.train.api import Objective, Step, Teacher
 from harness.train.settings import StepSettings
 
 
@@ -10,7 +10,7 @@ class SFTSettings(StepSettings):
     """Supervised fine-tuning."""
 
 
-def _objective(settings: SFTSettings, teacher: Any, words: int) -> Objective:
+def _objective(settings: SFTSettings, teachers: Mapping[str, Teacher], words: int) -> Objective:
     from harness.train.losses import sft_loss
 
     return sft_loss

@@ -1,0 +1,55 @@
+"""Which benchmark prompts are in the data that a recipe's models were trained on."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from harness.core.canonical import Json
+from harness.data.contamination import LEAKED
+from harness.stages import contamination
+from harness.stages.api import Stage
+from harness.store.store import Store
+
+if TYPE_CHECKING:
+    from harness.plan.build import Plan
+
+
+def checks(scores: Iterable[Stage]) -> tuple[Stage, ...]:
+    """One stage per (dataset, judged benchmark) of these score stages, each once.
+
+    A dataset counts where the scored model was trained on it, or a model it was made from or taught by.
+    """
+    found: dict[str, Stage] = {}
+    for scored in scores:
+        if "answers" not in scored.inputs:
+            continue  # measured on the model itself: there are no prompts of ours to look for
+        for given in scored.inputs["answers"].walk():
+            if given.kind == "train":
+                check = contamination.stage(given.inputs["data"], scored)
+                found.setdefault(check.id, check)
+    return tuple(found.values())
+
+
+def rows(plan: "Plan", store: Store) -> list[dict[str, Json]]:
+    """One row per finished check: what `stages.contamination.read` says, its dataset, and the cells it touches."""
+    cells: dict[str, list[str]] = {}
+    for cell in plan.cells:
+        for check in cell.checks:
+            cells.setdefault(check.id, []).append(cell.name)
+    return [
+        {"dataset": plan.stages[check].inputs["dataset"].title}
+        | contamination.read(store.path(check))
+        | {"cells": names}
+        for check, names in cells.items()
+        if store.has(check)
+    ]
+
+
+def warnings(found: Sequence[dict[str, Json]]) -> list[str]:
+    """A line for each dataset that holds prompts of a benchmark."""
+    return [
+        f"{row['benchmark']}: of its {row['prompts']} prompts {row['exact']} occur word for word in {row['dataset']}, "
+        f"{row['ngram']} by {LEAKED:.0%} or more of their {row['n']}-grams (prompt {row['examples'][0]['prompt']} in "
+        f"row {row['examples'][0]['row']}). Scores of models that learned from it may be too high."
+        for row in found
+        if row["exact"] or row["ngram"]
+    ]

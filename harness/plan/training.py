@@ -1,0 +1,81 @@
+"""A training pipeline as stages: each step starts from what the one before made."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from harness.data.settings import DatasetSettings, DataSettings
+from harness.models.settings import ModelSettings
+from harness.recipe.schema import CellRecipe, TrainStep
+from harness.stages import dataset, train
+from harness.stages.api import Stage
+from harness.stages.model import Weights
+from harness.train.api import steps
+from harness.train.settings import StepSettings
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """What is trained, on what, with which seed."""
+
+    name: str
+    steps: Sequence[TrainStep]
+    data: DataSettings
+    seed: int
+
+
+@dataclass(frozen=True)
+class TrainingBuilder:
+    """Makes the training stages of one cell."""
+
+    settings: CellRecipe
+    share: Callable[[Stage], Stage]
+    model: Callable[[ModelSettings], Weights]
+    teacher: Callable[[], Weights | None]
+    """The recipe's teacher, where it has weights."""
+    responses: Callable[[Stage], Stage]
+    """Prompts -> the teacher's answers to them, as a dataset."""
+
+    def trained(self, pipeline: Pipeline, start: Weights) -> list[Weights]:
+        """What each step makes, in order."""
+        made: list[Weights] = []
+        for step, settings in (item for one in pipeline.steps for item in one.items()):
+            start = self._step(pipeline, step, settings, start)
+            made.append(start)
+        return made
+
+    def dataset(self, settings: DatasetSettings | None, title: str) -> Stage:
+        """A dataset of the recipe."""
+        assert settings is not None, "the schema checks that the data a step names is there"
+        return self.share(dataset.stage(settings, self.settings.data_seed, title))
+
+    def teacher_data(self, data: DataSettings) -> Stage:
+        """The teacher's responses: recorded, or made from `data.prompts`."""
+        teacher = self.settings.teacher
+        assert teacher is not None, "the schema checks that there is a teacher"
+        if teacher.recorded is not None:
+            return self.dataset(teacher.recorded, "recorded responses")
+        return self.responses(self.dataset(data.prompts or data.train, "prompts"))
+
+    def _step(self, pipeline: Pipeline, step: str, settings: StepSettings, start: Weights) -> Weights:
+        data = self._data(settings, pipeline.data)
+        teachers = {role: self._guide(of, start) for role, of in steps()[step].teachers(settings).items()}
+        gpus = self.settings.resources.gpus
+        made = train.stage(step, settings, start, data, teachers, pipeline.seed, gpus, pipeline.name)
+        return Weights(self.share(made.stage), made.name, made.part)
+
+    def _guide(self, of: str, start: Weights) -> Weights:
+        """The weights that a role's `of` stands for (`Step.teachers`)."""
+        if of == "student":
+            return start
+        if of == "teacher":
+            teacher = self.teacher()
+            assert teacher is not None, "the schema checks that the teacher has weights"
+            return teacher
+        return self.model(ModelSettings(model=of))
+
+    def _data(self, settings: StepSettings, data: DataSettings) -> Stage:
+        if settings.data == "train":
+            return self.dataset(data.train, "train")
+        if settings.data == "domain":
+            return self.dataset(data.domain, "domain")
+        return self.teacher_data(data)

@@ -1,0 +1,58 @@
+"""Whether the prompts of a benchmark occur in a dataset that somebody trains on."""
+
+import json
+from pathlib import Path
+
+from harness.core.canonical import Json
+from harness.data.contamination import NGRAM, overlaps
+from harness.data.readers import read_conversations
+from harness.stages import benchmark as glue
+from harness.stages.api import Context, Kind, Stage
+
+_EXAMPLES = 5
+
+
+def stage(dataset: Stage, scored: Stage, ngram: int = NGRAM) -> Stage:
+    """The stage that looks for the prompts of the judged benchmark that `scored` (a score stage) is about."""
+    files = {name: given for name, given in scored.inputs.items() if given.is_leaf}
+    title = f"{scored.params['benchmark']}: prompts in {dataset.title}"
+    return Stage(
+        KIND.name,
+        KIND.version,
+        {**scored.params, "ngram": ngram},
+        {"dataset": dataset, **files},
+        scored.execution,
+        place="driver",
+        light=True,
+        title=title,
+    )
+
+
+def read(folder: Path) -> dict[str, Json]:
+    """What a finished stage found.
+
+    `prompts`, of which `exact` occur word for word, `ngram` by enough of their n-grams and `shared` by any; the words
+    `n` of an n-gram; `examples`, the first of those that count as exact or ngram: prompt, row, exact, share.
+    """
+    found: dict[str, Json] = json.loads((folder / "contamination.json").read_text())
+    return found
+
+
+def _run(ctx: Context) -> None:
+    prompts = {question.id: question.turns for question in glue.questions(ctx)}
+    conversations = read_conversations(ctx.inputs["dataset"] / "conversations.jsonl")
+    found = overlaps(prompts, conversations, ctx.params["ngram"])
+    leaks = [overlap for overlap in found if overlap.exact or overlap.leaked]
+    counts: dict[str, Json] = {
+        "benchmark": ctx.params["benchmark"],
+        "n": ctx.params["ngram"],
+        "prompts": len(found),
+        "exact": sum(overlap.exact for overlap in found),
+        "ngram": sum(overlap.leaked for overlap in found),
+        "shared": sum(bool(overlap.share) for overlap in found),
+        "examples": [vars(overlap) for overlap in leaks[:_EXAMPLES]],
+    }
+    (ctx.out / "contamination.json").write_text(json.dumps(counts, indent=1, ensure_ascii=False) + "\n")
+
+
+KIND = Kind("contamination", 1, _run)

@@ -1,0 +1,43 @@
+"""A measured benchmark takes its samples from the model itself."""
+
+from harness.bench.api import Measured, is_judged, samples_frame
+from harness.core.seeds import derive_seed
+from harness.generate.api import GenerateSettings
+from harness.stages import benchmark as glue
+from harness.stages.api import Context, Kind, Stage
+from harness.stages.model import Weights
+
+FILES = "files"
+"""The folder of an artifact that holds the files of the benchmark's own tools."""
+
+
+def stage(bench: glue.Asked, model: Weights, settings: GenerateSettings, eval_seed: int, gpus: int) -> Stage:
+    """The stage in which one benchmark measures `model`."""
+    return Stage(
+        kind=KIND.name,
+        version=KIND.version,
+        params={**bench.params, "dtype": settings.dtype, "eval_seed": eval_seed, "part": model.part},
+        inputs={"model": model.stage, **bench.files},
+        execution={**bench.execution, "batch_size": settings.batch_size},
+        gpus=gpus,
+        title=f"{bench.name}: measures of {model.name}",
+    )
+
+
+def _run(ctx: Context) -> None:
+    bench, settings, files = glue.running(ctx)
+    assert not is_judged(bench), "planned as a measured benchmark"
+    out = ctx.out / FILES
+    out.mkdir()
+    model = Measured(
+        folder=ctx.inputs["model"] / ctx.params["part"],
+        dtype=ctx.params["dtype"],
+        batch_size=ctx.execution["batch_size"],
+        seed=derive_seed(ctx.params["eval_seed"], "measure", ctx.params["benchmark"]),
+        out=out,
+        progress=ctx.progress,
+    )
+    samples_frame(bench.measure(settings, files, model)).to_parquet(ctx.out / "samples.parquet", index=False)
+
+
+KIND = Kind("measure", 1, _run)
