@@ -50,12 +50,12 @@ def calibrate(
 
     from harness.cli import _progress
     from harness.cli._output import check_format, emit
+    from harness.core.machine import visible_gpus
     from harness.judge.calibration_record import write
     from harness.plan import calibrate as plan
     from harness.plan.build import build
     from harness.plan.calibration import measure, rows
     from harness.plan.execute import execute
-    from harness.plan.machine import visible_gpus
     from harness.recipe.load import load
     from harness.stages.judge import calibrations
     from harness.store.store import Store

@@ -40,12 +40,12 @@ def run(
         harness run recipes/smollm2-mtbench.yaml --max-cost 20
     """
     from harness.cli import _progress
+    from harness.core.machine import visible_gpus
     from harness.plan.build import build
     from harness.plan.collect import collect
     from harness.plan.collect import judges as known_judges
     from harness.plan.estimate import budgets, estimate, in_words
     from harness.plan.execute import execute
-    from harness.plan.machine import visible_gpus
     from harness.plan.runs import judge_epoch, run_folder, says_of_judges, write_plan, write_record
     from harness.plan.teacher_tables import write_teachers
     from harness.recipe.load import load

@@ -36,9 +36,9 @@ def rank(
     """
     from harness.cli import _progress
     from harness.cli._output import emit
+    from harness.core.machine import visible_gpus
     from harness.plan.build import build
     from harness.plan.execute import execute
-    from harness.plan.machine import visible_gpus
     from harness.plan.runs import judge_epoch, run_folder, write_plan
     from harness.plan.teacher_tables import write_teachers
     from harness.recipe.load import load

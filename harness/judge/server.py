@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib.util
-import os
 import secrets
 import socket
 import subprocess
@@ -15,10 +14,10 @@ from pathlib import Path
 import httpx
 
 from harness.core.errors import HarnessError
+from harness.core.guarded import guarded, tail
 from harness.judge.settings import ServeSettings
 
 SERVED_NAME = "judge"
-_TAIL_LINES = 15
 
 
 @dataclass(frozen=True)
@@ -60,44 +59,18 @@ def serve(folder: Path, settings: ServeSettings, log: Path, gpus: Sequence[str] 
         yield Server(f"{base}/v1", key, log)
 
 
-@contextlib.contextmanager
-def guarded(command: Sequence[str], environment: dict[str, str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a command under the guard; its output goes to `log`. On exit, or on our death, its process group ends."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "harness.judge._guard", "--", *command],
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=output,
-            env={**os.environ, **environment},
-            start_new_session=True,
-        )
-    assert process.stdin is not None, "opened as a pipe"
-    try:
-        yield process
-    finally:
-        process.stdin.close()
-        process.wait()
-
-
 def _wait_healthy(process: "subprocess.Popen[bytes]", url: str, limit_s: float, log: Path) -> None:
     deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise HarnessError(
-                f"the judge server ended at once (exit code {process.returncode})", where=str(log), fix=_tail(log)
+                f"the judge server ended at once (exit code {process.returncode})", where=str(log), fix=tail(log)
             )
         with contextlib.suppress(httpx.TransportError):
             if httpx.get(url, timeout=5, trust_env=False).status_code == httpx.codes.OK:
                 return
         time.sleep(0.5)
-    raise HarnessError(f"the judge server was not ready within {limit_s:.0f} s", where=str(log), fix=_tail(log))
-
-
-def _tail(log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
-    return "The end of its log:\n    " + "\n    ".join(lines)
+    raise HarnessError(f"the judge server was not ready within {limit_s:.0f} s", where=str(log), fix=tail(log))
 
 
 def _free_port() -> int:

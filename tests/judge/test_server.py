@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from harness.core.errors import HarnessError
+from harness.core.guarded import guarded
 from harness.judge import server
 from harness.judge.settings import ServeSettings
 
@@ -23,7 +24,7 @@ time.sleep(600)
 OWNER = """
 import sys, time
 from pathlib import Path
-from harness.judge.server import guarded
+from harness.core.guarded import guarded
 with guarded([sys.executable, "-c", sys.argv[1]], {"GUARD_TEST": sys.argv[3]}, Path(sys.argv[2])):
     print("up", flush=True)
     time.sleep(600)
@@ -65,7 +66,7 @@ def test_nothing_is_left_when_the_owner_dies(tmp_path: Path, how: signal.Signals
 
 def test_nothing_is_left_on_exit(tmp_path: Path) -> None:
     mark = f"{os.getpid()}-exit"
-    with server.guarded([sys.executable, "-c", SLEEPER], {"GUARD_TEST": mark}, tmp_path / "log"):
+    with guarded([sys.executable, "-c", SLEEPER], {"GUARD_TEST": mark}, tmp_path / "log"):
         assert len(wait_for(3, mark)) == 3
     assert marked(mark) == []
 
@@ -73,7 +74,7 @@ def test_nothing_is_left_on_exit(tmp_path: Path) -> None:
 def test_a_server_that_dies_shows_its_log(tmp_path: Path) -> None:
     words = [sys.executable, "-c", "print('no such architecture'); raise SystemExit(3)"]
     log = tmp_path / "log"
-    with server.guarded(words, {}, log) as process, pytest.raises(HarnessError, match="exit code 3") as caught:
+    with guarded(words, {}, log) as process, pytest.raises(HarnessError, match="exit code 3") as caught:
         server._wait_healthy(process, "http://127.0.0.1:9/health", 30, log)
     assert "no such architecture" in str(caught.value)
 
@@ -81,7 +82,7 @@ def test_a_server_that_dies_shows_its_log(tmp_path: Path) -> None:
 def test_a_server_that_hangs_times_out(tmp_path: Path) -> None:
     words = [sys.executable, "-c", "import time; print('loading', flush=True); time.sleep(600)"]
     log = tmp_path / "log"
-    with server.guarded(words, {}, log) as process, pytest.raises(HarnessError, match="not ready within 2 s") as caught:
+    with guarded(words, {}, log) as process, pytest.raises(HarnessError, match="not ready within 2 s") as caught:
         server._wait_healthy(process, "http://127.0.0.1:9/health", 2, log)
     assert "loading" in str(caught.value)
 
