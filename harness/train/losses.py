@@ -2,19 +2,23 @@
 
 CE   sum of -log p_student(token)
 KD   (1 - lambda) CE + lambda T^2 sum of KL(p_teacher || p_student), p = softmax(logits / T)        arXiv 2406.19112
+DAE  as KD, the teacher of a domain's rows being the domain's expert, of all other rows the reference model
 
 The released code of that paper does not shift the response mask against the logits; here the logits at t are scored
 against the token at t + 1. The trainer divides by the number of response tokens of the whole effective batch.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from harness.models.load import output_head
-from harness.models.logprobs import DenseTarget, kl_divergence, response_positions, token_logprobs
-from harness.train.api import Batch, Loss, Objective, Teacher
+from harness.models.logprobs import DenseTarget, Target, kl_divergence, response_positions, token_logprobs
+from harness.train.api import Batch, Loss, Objective, Sum, Teacher
+from harness.train.settings import TargetSettings
+from harness.train.steps.dae import REFERENCE, DAESettings
 
 IGNORED = -100
 """The label of a token that is not trained on."""
@@ -67,6 +71,61 @@ def kd_loss(teacher: Teacher | None, lambda_: float, temperature: float, words: 
         return kl_divergence(states, mine, taught.hidden, theirs, temperature).sum()
 
     return loss
+
+
+def dae_loss(settings: DAESettings, teachers: Mapping[str, Teacher], words: int) -> Objective:
+    """Domain alignment from experts: the rows of the k-th domain learn from the k-th teacher after the reference.
+
+    Each teacher runs on its own rows only, the student once over the whole batch. The parts of the loss are, per
+    domain, `loss/NAME` in nats (`loss/general` for the reference's rows) and `agreement/NAME`, the tokens at which
+    student and teacher have the same likeliest word (`agreement/reference`).
+    """
+    roles = [REFERENCE, *(role for role in teachers if role != REFERENCE)]
+
+    def loss(student: Any, batch: Batch) -> Loss:
+        states, tokens = response_states(student, batch), _response_tokens(batch)
+        domains = batch["domain"][response_positions(batch["labels"] != IGNORED)[0]]
+        total = states.sum() * 0.0
+        parts: dict[str, Sum] = {}
+        for number, role in enumerate(roles):
+            rows, mine = batch["domain"] == number, domains == number
+            count = float(mine.sum())
+            added, agreeing = states.sum() * 0.0, 0.0
+            if count:
+                target = teachers[role].target(sub_batch(batch, rows))
+                added, agreeing = _distil(settings, student, states[mine], tokens[mine], target, words)
+            total = total + added
+            parts[f"loss/{'general' if role == REFERENCE else role}"] = (float(added.detach()), count)
+            parts[f"agreement/{role}"] = (agreeing, count)
+        return Loss(total, parts)
+
+    return loss
+
+
+def _distil(
+    settings: TargetSettings, student: Any, states: Tensor, tokens: Tensor, target: Target, words: int
+) -> tuple[Tensor, float]:
+    assert isinstance(target, DenseTarget)
+    mine, theirs = output_head(student), target.head
+    if len(mine) != len(theirs):
+        mine, theirs = mine[:words], theirs[:words]
+    total = states.new_zeros((), dtype=torch.float32)
+    if settings.lambda_ < 1:
+        total = total - (1 - settings.lambda_) * token_logprobs(states, output_head(student), tokens).sum()
+    divergence = kl_divergence(states, mine, target.hidden, theirs, settings.temperature).sum()
+    with torch.no_grad():
+        agreeing = sum(
+            float(((a @ mine.T).argmax(-1) == (b @ theirs.T).argmax(-1)).sum())
+            for a, b in zip(states.split(512), target.hidden.split(512), strict=True)
+        )
+    return total + settings.lambda_ * settings.temperature**2 * divergence, agreeing
+
+
+def sub_batch(batch: Batch, rows: Tensor) -> Batch:
+    """The rows of a batch where `rows` (B,) is true, without the columns that are padding at the end of all of them."""
+    picked = {name: values[rows] for name, values in batch.items()}
+    length = int(picked["attention_mask"].any(dim=0).nonzero().max()) + 1
+    return {name: values[:, :length] if values.dim() == 2 else values for name, values in picked.items()}
 
 
 def live_teacher(model: Any) -> Teacher:
