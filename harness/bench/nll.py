@@ -1,0 +1,261 @@
+"""Held-out negative log-likelihood: how well a model predicts responses (or plain texts) that it was not trained on.
+
+Each named set has two metrics, both lower is better: `SET_nll`, nats per token, and `SET_bits_per_byte`, the same
+likelihood per UTF-8 byte of the text, which models with different tokenizers share. An item's value is its own mean; a
+set's score is the mean over items, so that one long item weighs no more than a short one and two models are compared
+item by item.
+
+    nll: {sets: {maths: {path: gsm8k_test.jsonl, columns: {prompt: question, response: answer}, role: domain}}}
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+from pydantic import Field, field_validator
+
+from harness.bench.api import SCORE_COLUMNS, Measured, Metric, Sample
+from harness.core.errors import HarnessError
+from harness.core.lines import write_lines
+from harness.core.settings import Settings
+from harness.data.settings import DatasetSettings
+from harness.stats.clustered import clustered_mean
+
+if TYPE_CHECKING:
+    from harness.models.chat import Encoded
+
+_PROMPTS = ":prompts"
+_TOKENS_PER_BATCH = 4096
+
+
+class SetSettings(DatasetSettings):
+    """One held-out set: instruction data in a usual schema (its responses are scored), or plain texts."""
+
+    text: str | None = None
+    """Column of plain texts: all their tokens but the first are scored, without a chat template."""
+    role: Literal["general", "domain"] = "general"
+
+
+class NLLSettings(Settings):
+    """Which sets."""
+
+    sets: dict[str, SetSettings] = Field(min_length=1)
+    """Name -> set; the name is part of the metrics' names."""
+    max_length: int = Field(1024, ge=2)
+    """Tokens, prompt included; what lies beyond is not scored, and the file `truncated.json` counts such items."""
+
+    @field_validator("sets")
+    @classmethod
+    def _named(cls, sets: dict[str, SetSettings]) -> dict[str, SetSettings]:
+        for name, one in sets.items():
+            if not name.isidentifier():
+                raise ValueError(f"the name of a set is letters, digits and _, not '{name}'")
+            if (one.path is None) == (one.pocket is None):
+                raise ValueError(f"the set '{name}' has exactly one of 'path' and 'pocket'")
+        return sets
+
+
+@dataclass(frozen=True)
+class _Item:
+    """One text to score."""
+
+    id: str
+    question: str
+    answer: str
+    ids: list[int]
+    scored: list[bool]
+    """Which tokens count."""
+    scored_bytes: int
+    truncated: bool
+
+
+@dataclass(eq=False)
+class NLLBenchmark:
+    """A `MeasuredBenchmark`."""
+
+    name: str = "nll"
+    version: int = 1
+    settings: type[Settings] = NLLSettings
+
+    def metrics(self, settings: Settings) -> tuple[Metric, ...]:
+        """Two for each set; bits per byte is no headline."""
+        assert isinstance(settings, NLLSettings)
+        made = []
+        for name, one in settings.sets.items():
+            made.append(Metric(f"{name}_nll", "nats/token", "lower", one.role))
+            made.append(Metric(f"{name}_bits_per_byte", "bits/byte", "lower", one.role, headline=False))
+        return tuple(made)
+
+    def files(self, settings: Settings) -> dict[str, Path]:
+        """The sets' files, and those that hold their prompts."""
+        assert isinstance(settings, NLLSettings)
+        found = {name: one.path for name, one in settings.sets.items() if one.path is not None}
+        joined = {name + _PROMPTS: one.prompts.path for name, one in settings.sets.items() if one.prompts is not None}
+        return found | joined
+
+    def measure(self, settings: Settings, files: Mapping[str, Path], model: Measured) -> list[Sample]:
+        """Two rows per item; an item without a token to score is `missing`.
+
+        Raises:
+            HarnessError: a set cannot be read, or nothing of it can be scored.
+        """
+        from harness.models.load import load_model, load_tokenizer
+
+        assert isinstance(settings, NLLSettings)
+        tokenizer = load_tokenizer(model.folder)
+        sets = {
+            name: _items(_placed(name, one, files), tokenizer, settings.max_length, model.seed)
+            for name, one in settings.sets.items()
+        }
+        loaded = load_model(model.folder, model.dtype, _device())
+        every = [item for items in sets.values() for item in items]
+        sums = dict(zip(map(id, every), _sums(loaded, every, model), strict=True))
+        write_lines(model.out / "transcripts.jsonl", (row for s, items in sets.items() for row in _texts(s, items)))
+        truncated = {name: sum(item.truncated for item in items) for name, items in sets.items()}
+        (model.out / "truncated.json").write_text(json.dumps(truncated, indent=1) + "\n")
+        return [row for name, items in sets.items() for item in items for row in _rows(name, item, sums[id(item)])]
+
+    def aggregate(self, samples: pd.DataFrame, files: Mapping[str, Path] | None = None) -> pd.DataFrame:
+        """Each metric's mean over items."""
+        rows = []
+        for metric, own in samples.groupby("metric", sort=False):
+            scored = own[own["value"].notna()]
+            mean = (
+                clustered_mean(scored["value"].to_numpy(dtype=float), scored["cluster"].tolist())
+                if len(scored)
+                else (None, None)
+            )
+            rows.append((self.name, metric, "overall", *mean, len(scored), len(own)))
+        return pd.DataFrame(rows, columns=list(SCORE_COLUMNS)).astype({"value": "Float64", "stderr": "Float64"})
+
+    def export(self, folder: Path, model: str, measured: Path) -> None:
+        """Nothing: no other tool has a format for this."""
+
+
+def _placed(name: str, one: SetSettings, files: Mapping[str, Path]) -> SetSettings:
+    """The set with its pinned files."""
+    update: dict[str, Any] = {"path": files.get(name)}
+    if one.prompts is not None:
+        update["prompts"] = one.prompts.model_copy(update={"path": files[name + _PROMPTS]})
+    return one.model_copy(update=update)
+
+
+def _items(one: SetSettings, tokenizer: Any, max_length: int, seed: int) -> list[_Item]:
+    items = list(_plain_texts(one, tokenizer, max_length) if one.text else _responses(one, tokenizer, max_length, seed))
+    if not any(any(item.scored) for item in items):
+        raise HarnessError("nothing of this held-out set can be scored", where=str(one.path or "pocket"))
+    return items
+
+
+def _responses(one: SetSettings, tokenizer: Any, max_length: int, seed: int) -> Iterator[_Item]:
+    from harness.data.readers import read_dataset
+    from harness.models.chat import encode
+
+    for conversation in read_dataset(one, data_seed=seed).conversations:
+        encoded = encode(tokenizer, conversation.messages, max_length)
+        scored = [False, *encoded.response_mask[1:]]
+        told = [m["content"] for m in conversation.messages if m["role"] == "assistant"]
+        asked = "\n\n".join(m["content"] for m in conversation.messages if m["role"] != "assistant")
+        size = _bytes(encoded, scored)
+        yield _Item(conversation.id, asked, "\n\n".join(told), encoded.input_ids, scored, size, encoded.truncated)
+
+
+def _bytes(encoded: "Encoded", scored: Sequence[bool]) -> int:
+    """UTF-8 bytes of the scored text, end-of-turn tokens with it; a byte-level token may hold part of a character."""
+    inside = [offset for offset, mine in zip(encoded.offsets, scored, strict=True) if mine]
+    covered = {c for start, end in inside for c in range(start, end)}
+    return len("".join(encoded.text[c] for c in sorted(covered)).encode())
+
+
+def _plain_texts(one: SetSettings, tokenizer: Any, max_length: int) -> Iterator[_Item]:
+    from harness.data.readers import read_rows
+
+    if one.path is None or one.text is None:
+        raise HarnessError("plain texts need a file", fix="Give the set a `path`.")
+    rows = read_rows(one.path)[: one.limit]
+    for number, row in enumerate(rows):
+        text = row.get(one.text)
+        if not isinstance(text, str):
+            there = ", ".join(sorted(row))
+            raise HarnessError(
+                f"row {number} has no text in '{one.text}'", where=str(one.path), fix=f"Columns: {there}."
+            )
+        tokens = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        ids, offsets = tokens["input_ids"][:max_length], tokens["offset_mapping"][:max_length]
+        size = len(text[offsets[0][1] : offsets[-1][1]].encode()) if ids else 0
+        scored = [False] * bool(ids) + [True] * (len(ids) - 1)
+        yield _Item(str(number), "", text, ids, scored, size, len(tokens["input_ids"]) > max_length)
+
+
+def _sums(model: Any, items: Sequence[_Item], given: Measured) -> list[float]:
+    """Nats of each item's scored tokens together, longest items first so that a batch that does not fit fails early."""
+    out = [0.0] * len(items)
+    order = sorted((i for i, item in enumerate(items) if any(item.scored)), key=lambda i: -len(items[i].ids))
+    done = 0
+    for batch in _batches(order, [len(item.ids) for item in items], given.batch_size):
+        for index, nats in zip(batch, _forward(model, [items[i] for i in batch]), strict=True):
+            out[index] = nats
+        done += len(batch)
+        given.progress(done, len(order), "items")
+    return out
+
+
+def _batches(order: Sequence[int], lengths: Sequence[int], most: int) -> Iterator[list[int]]:
+    batch: list[int] = []
+    for index in order:
+        if batch and (len(batch) == most or (len(batch) + 1) * lengths[batch[0]] > _TOKENS_PER_BATCH):
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def _forward(model: Any, items: Sequence[_Item]) -> list[float]:
+    import torch
+
+    from harness.models.load import output_head
+    from harness.models.logprobs import response_positions, token_logprobs
+
+    length = max(len(item.ids) for item in items)
+    ids = torch.tensor([item.ids + [0] * (length - len(item.ids)) for item in items], device=model.device)
+    attention = torch.tensor([[1] * len(i.ids) + [0] * (length - len(i.ids)) for i in items], device=model.device)
+    mask = torch.tensor([i.scored + [False] * (length - len(i.ids)) for i in items], device=model.device)
+    with torch.inference_mode():
+        hidden = model.base_model(input_ids=ids, attention_mask=attention, use_cache=False).last_hidden_state
+        rows, columns = response_positions(mask)
+        logprobs = token_logprobs(hidden[rows, columns], output_head(model), ids[rows, columns + 1])
+        sums = torch.zeros(len(items), dtype=torch.float64).index_add_(0, rows.cpu(), -logprobs.double().cpu())
+    return [float(nats) for nats in sums]
+
+
+def _rows(name: str, item: _Item, nats: float) -> list[Sample]:
+    tokens, unit = sum(item.scored), f"{name}:{item.id}"
+
+    def row(metric: str, value: float | None) -> Sample:
+        status: Literal["ok", "missing"] = "ok" if value is not None else "missing"
+        return Sample(NLLBenchmark.name, metric, unit, unit, name, 1, 0, value, status, len(item.answer))
+
+    bits = nats / math.log(2) / item.scored_bytes if tokens and item.scored_bytes else None
+    return [
+        row(f"{name}_nll", nats / tokens if tokens else None),
+        row(f"{name}_bits_per_byte", bits if tokens else None),
+    ]
+
+
+def _texts(name: str, items: Sequence[_Item]) -> Iterator[dict[str, str]]:
+    for item in items:
+        yield {"item": f"{name}:{item.id}", "question": item.question, "reference": item.answer}
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+BENCHMARK = NLLBenchmark()
