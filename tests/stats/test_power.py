@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.stats.intervals import paired_difference
 from harness.stats.power import items_needed, minimum_detectable_effect, seeds_needed
-from harness.stats.spread import Rows, Spread, Term
+from harness.stats.spread import Rows, SeedTerm, Spread, Term, group_spread
 from harness.stats.verdict import verdict
 
 
@@ -54,6 +56,25 @@ def test_seeds_needed_grows_with_the_seed_noise_and_knows_when_no_number_helps()
     assert noisy is not None
     assert seeds_needed(0.01, noisy.spread) is None
     assert seeds_needed(0.1, Spread(Term(0.1, 10))) is None
+
+
+@given(
+    st.integers(3, 60), st.lists(st.integers(2, 5), min_size=1, max_size=2), st.floats(0.05, 0.95), st.integers(0, 99)
+)
+def test_a_smaller_effect_needs_no_less(clusters: int, seeds: list[int], share: float, draw: int) -> None:
+    rng = np.random.default_rng(draw)
+    spread = group_spread([rng.normal(size=(s, clusters)) + rng.normal(size=(s, 1)) for s in seeds])
+    detectable = minimum_detectable_effect(spread)
+    assert detectable is not None
+    for needed, have in ((items_needed, clusters), (seeds_needed, max(seeds))):
+        numbers = [needed(detectable * s, spread) or np.inf for s in (2.0, share, share / 2)]
+        assert numbers == sorted(numbers)
+        assert numbers[0] >= have
+
+
+def test_more_seeds_than_can_be_asked_for_are_needed_by_none() -> None:
+    term = SeedTerm(Term(0.1, 200), Term(0.0, 1.0))
+    assert seeds_needed(10.0, Spread(Term(0.01, 50), (term,))) is None
 
 
 @pytest.mark.parametrize(
