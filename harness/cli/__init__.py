@@ -6,7 +6,21 @@ import sys
 import typer
 
 from harness import __version__
-from harness.cli import compare, data, judge, models, plan, report, run, score, scores, status, teachers, validate
+from harness.cli import (
+    compare,
+    data,
+    judge,
+    models,
+    paper,
+    plan,
+    report,
+    run,
+    score,
+    scores,
+    status,
+    teachers,
+    validate,
+)
 from harness.cli.recipes import app as recipes_app
 from harness.core.errors import HarnessError
 
@@ -31,6 +45,7 @@ app.add_typer(score.app, name="score")
 app.add_typer(judge.app, name="judge")
 app.add_typer(recipes_app, name="recipes")
 app.add_typer(teachers.app, name="teachers")
+app.add_typer(paper.app, name="paper")
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
 

@@ -52,6 +52,15 @@ TABLES = {
     ),
 }
 
+RADAR_MODELS = {
+    "flip_2x7b_beta": "Flip-2x7B-Instruct-beta",
+    "gpt4": "GPT-4",
+    "gpt35_turbo": "GPT-3.5-turbo",
+    "claude_v1": "Claude 1",
+    "llama2_70b_chat": "Llama2-Chat",
+}
+"""Column of the radar's data -> the model as the main table names it."""
+
 
 def table(name: str) -> pd.DataFrame:
     """A published table as printed.

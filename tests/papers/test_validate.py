@@ -75,6 +75,24 @@ def test_table_4_is_exact_but_for_one_cell() -> None:
     averages = checks[checks["row"] == "Average"]
     assert len(averages) == 9
     assert averages["agrees"].all()
+    assert averages["exact"].all()
+
+
+def test_what_is_printed_twice_is_compared() -> None:
+    checks = published_checks()
+    twice = checks[checks["note"].str.startswith("printed again")]
+    assert len(twice) == 7
+    assert twice.loc[~twice["exact"], ["row", "quantity"]].to_numpy().tolist() == [
+        ["Llama-3.1-Minitron-4B / Greedy", "ae2_wr"],  # 14.51 and 14.5
+        ["DeepSeek-R1", "Qwen2.5-7B"],  # 47.3 and 47.8
+    ]
+
+
+def test_categories_read_by_eye_average_to_the_printed_score() -> None:
+    checks = published_checks()
+    radar = checks[checks["table"] == "teacher_million_radar_by_eye"]
+    assert len(radar) == 5
+    assert ((radar["printed"] - radar["derived"]).abs() < 0.03).all()
 
 
 def test_a_wrong_digit_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +108,7 @@ def test_a_wrong_digit_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(published, "table", slipped)
     checks = published_checks()
-    assert checks.loc[~checks["agrees"], "quantity"].tolist() == ["ap", "ifd_self", "car"]
+    assert checks.loc[~checks["agrees"], "quantity"].tolist() == ["ap", "ifd_self", "car", "Qwen2.5-7B"]
 
 
 def test_bigger_teachers_are_not_better_teachers() -> None:
