@@ -44,6 +44,7 @@ def run(
     from harness.plan.build import build
     from harness.plan.collect import collect
     from harness.plan.collect import judges as known_judges
+    from harness.plan.contamination import rows, warnings
     from harness.plan.estimate import budgets, estimate, in_words
     from harness.plan.execute import execute
     from harness.plan.runs import judge_epoch, run_folder, says_of_judges, write_plan, write_record
@@ -86,6 +87,8 @@ def run(
         write_teachers(folder, plan, store)
         _render(folder, pages)
     _say(f"executed {len(outcome.built)} of {len(plan.stages)} stages in {outcome.seconds:.1f} s")
+    for line in warnings(rows(plan, store)):
+        _say(f"warning: {line}")
     for page in pages:
         _say(f"report: {page}")
     if outcome.failed:

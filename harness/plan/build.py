@@ -9,6 +9,7 @@ from functools import cached_property
 from harness.core.errors import HarnessError
 from harness.core.settings import Settings
 from harness.models.settings import ModelSettings
+from harness.plan.contamination import checks
 from harness.plan.teachers import ScoredTeacher, TeacherBuilder
 from harness.plan.training import Pipeline, TrainingBuilder
 from harness.recipe.load import Cell, Recipe
@@ -47,6 +48,8 @@ class PlannedCell:
     evaluated: tuple[Evaluated, ...]
     teacher: ScoredTeacher | None = None
     """Its teacher's scores for its student base, where the recipe asks for them."""
+    checks: tuple[Stage, ...] = ()
+    """Looks for its benchmarks' prompts in the data it learned from; first, so that they are done before training."""
 
     @property
     def name(self) -> str:
@@ -56,7 +59,7 @@ class PlannedCell:
     @property
     def ends(self) -> list[Stage]:
         """The stages that nothing else of the cell stands on."""
-        return [e.score for e in self.evaluated] + ([self.teacher.stage] if self.teacher else [])
+        return [*self.checks, *(e.score for e in self.evaluated), *([self.teacher.stage] if self.teacher else [])]
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,8 @@ class _Builder:
             self._evaluate(name, settings, model) for e in self.settings.evaluate for name, settings in e.items()
         ]
         scored = self._scored() if cell.baseline is None and self.settings.teachers is not None else None
-        return PlannedCell(cell, model, tuple(trained), tuple(evaluated), scored)
+        searched = tuple(map(self._share, checks(e.score for e in evaluated)))
+        return PlannedCell(cell, model, tuple(trained), tuple(evaluated), scored, searched)
 
     def _scored(self) -> ScoredTeacher:
         return self._teachers.scored(self._training.teacher_data(self.settings.data))

@@ -13,6 +13,7 @@ from harness.bench.api import APPROXIMATE, SAMPLE_COLUMNS, SCORE_COLUMNS, is_jud
 from harness.core.canonical import Json, digest
 from harness.core.lines import read_lines
 from harness.judge.api import Verdict
+from harness.plan import contamination
 from harness.plan.build import Evaluated, Judged, Plan, PlannedCell
 from harness.plan.judging import judging, warnings
 from harness.plan.runs import RunFolder
@@ -60,6 +61,7 @@ def collect(folder: RunFolder, plan: Plan, store: Store) -> dict[str, Json]:
         "judging": asked,
         "metrics": _metrics(plan),
         "training": training,
+        "contamination": contamination.rows(plan, store),
         "warnings": [*warnings(asked), *_approximations(scores)],
     }
 

@@ -2,6 +2,7 @@
 
 from harness.stages import (
     answer,
+    contamination,
     dataset,
     judge,
     measure,
@@ -30,6 +31,7 @@ KINDS: dict[str, Kind] = {
         judge.KIND,
         measure.KIND,
         score.KIND,
+        contamination.KIND,
         reward.KIND,
         pick.KIND,
         reward_model.KIND,
