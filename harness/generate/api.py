@@ -12,14 +12,23 @@ from harness.core.settings import Settings, execution
 class GenerateSettings(Settings):
     """How answers are generated."""
 
-    engine: Literal["transformers"] = "transformers"
-    """What runs the model; part of every answer's identity."""
+    engine: Literal["transformers", "vllm", "auto"] = "transformers"
+    """What runs the model; part of every answer's identity. auto is settled when a plan is made: vllm where vLLM is
+    installed and the stage has a GPU, else transformers."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """float32 gives the same answers whatever the batch; bfloat16 is faster, and only repeats with an equal batch."""
     batch_size: int = execution(32, ge=1)
-    """Conversations per batch. With bfloat16 it can change answers, so the answers' provenance records it."""
+    """transformers: conversations per batch, halved until they fit where memory runs out. With bfloat16 it can change
+    answers, so the answers' provenance records it. vLLM makes its own batches."""
     max_length: int = 4096
     """Prompt plus answer, in tokens; an answer is cut when the model's own limit is lower."""
+    tensor_parallel: int = execution(1, ge=1)
+    """vllm: GPUs that hold one copy of the model; `resources.gpus` must be as many."""
+    memory_fraction: float | None = execution(None, gt=0, le=1)
+    """vllm: share of each GPU's memory for weights and cache (0.9 by default); without a GPU, share of the machine's
+    memory for the cache alone (2 GiB by default)."""
+    startup_timeout_s: float = execution(900.0, gt=0)
+    """vllm: how long it may take to load a model."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ Each row samples from its own generator, so that neither the batch nor the order
 leaves the batch, and its part of the cache with it.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +12,10 @@ from typing import Any
 
 import torch
 
-from harness.core.errors import HarnessError
+from harness.core.errors import Incomplete
 from harness.generate import attention
 from harness.generate.api import Completion, GenerateSettings, Request
-from harness.models.chat import encode_prompt, end_of_turn_ids
+from harness.generate.prompts import Prompt, completion, prepare, room, stop_ids
 from harness.models.load import load_model, load_tokenizer
 
 
@@ -34,73 +35,81 @@ PROMPT_TOKENS = 512
 class _Row:
     """One request in progress."""
 
-    request: Request
-    prompt: list[int]
-    limit: int
-    """How many tokens it may still generate, from the start."""
+    prompt: Prompt
     generator: torch.Generator
     tokens: list[int] = field(default_factory=list)
     finish: str = ""
 
 
-def batches(rows: Sequence[_Row], size: int) -> Iterator[list[_Row]]:
-    """At most `size` rows each, fewer where their prompts are long: one very long prompt does not pad all others.
+def batch_length(prompts: Sequence[Prompt], size: int) -> int:
+    """How many of these prompts, longest first, make the next batch of at most `size`.
 
-    A batch may hold PROMPT_TOKENS padded prompt tokens for each of its `size` rows, and always holds one row. Rows are
-    in order of falling length.
+    Fewer where they are long, so that one very long prompt does not pad all others: a batch may hold PROMPT_TOKENS
+    padded prompt tokens for each of its `size` rows, and always holds one row.
     """
-    batch: list[_Row] = []
-    for row in rows:
-        if batch and (len(batch) == size or (len(batch) + 1) * len(batch[0].prompt) > size * PROMPT_TOKENS):
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
+    return max(1, min(size, len(prompts), size * PROMPT_TOKENS // len(prompts[0].ids)))
 
 
 class TransformersEngine:
     """A model and its tokenizer. Implements `harness.generate.api.Engine`."""
 
     def __init__(self, tokenizer: Any, model: Any, settings: GenerateSettings) -> None:
-        self._tokenizer, self._model, self._settings = tokenizer, model, settings
-        self._stops = _stop_ids(tokenizer, model)
-        own_limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-        self._max_length = min(settings.max_length, own_limit or settings.max_length)
+        self._tokenizer, self._model, self._batch_size = tokenizer, model, settings.batch_size
+        self._stops = stop_ids(tokenizer, model.generation_config)
+        self._max_length = room(model.config, settings.max_length)
 
     def complete(self, requests: Sequence[Request], on_done: Callable[[list[Completion]], None]) -> None:
         """Complete all requests, longest prompts first; `on_done` gets each batch as soon as it is finished.
 
         A request that does not fit the model fails alone: its text is None and `finish` says why.
+
+        Raises:
+            Incomplete: memory is too short for a single request.
         """
-        rows, failed = [], []
-        for request in requests:
-            prompt = encode_prompt(self._tokenizer, request.messages)
-            room = self._max_length - len(prompt)
-            if room < 1:
-                finish = f"error: the prompt has {len(prompt)} tokens, the limit is {self._max_length}"
-                failed.append(Completion(request.key, None, finish, len(prompt), 0))
-                continue
-            generator = torch.Generator().manual_seed(request.seed)
-            rows.append(_Row(request, prompt, min(request.max_new_tokens, room), generator))
+        prompts, failed = prepare(self._tokenizer, requests, self._max_length)
         if failed:
             on_done(failed)
-        rows.sort(key=lambda row: (-len(row.prompt), row.request.key))
-        for batch in batches(rows, self._settings.batch_size):
-            with torch.inference_mode():
-                self._decode(batch)
-            on_done([self._completion(row) for row in batch])
+        while prompts:
+            batch = prompts[: batch_length(prompts, self._batch_size)]
+            rows = self._decoded(batch)
+            if rows is None:
+                self._halve(batch)
+                continue
+            prompts = prompts[len(batch) :]
+            on_done([completion(self._tokenizer, row.prompt, row.tokens, row.finish) for row in rows])
 
-    def _completion(self, row: _Row) -> Completion:
-        text = self._tokenizer.decode(row.tokens, skip_special_tokens=True)
-        return Completion(row.request.key, text, row.finish, len(row.prompt), len(row.tokens))
+    def _halve(self, batch: Sequence[Prompt]) -> None:
+        """Smaller batches from now on."""
+        if len(batch) == 1:
+            what = f"one conversation of {len(batch[0].ids)} + {batch[0].limit} tokens does not fit in memory"
+            raise Incomplete(what, where="generate", fix="Free some memory or use another device, and run again.")
+        self._batch_size //= 2
+        warnings.warn(
+            f"out of memory with {len(batch)} conversations at once: going on with batches of {self._batch_size}",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+    def _decoded(self, batch: Sequence[Prompt]) -> list[_Row] | None:
+        """The finished rows; None where memory ran out."""
+        rows = [_Row(prompt, torch.Generator().manual_seed(prompt.request.seed)) for prompt in batch]
+        try:
+            with torch.inference_mode():
+                self._decode(rows)
+            return rows
+        except RuntimeError as error:  # torch.OutOfMemoryError is one; the CPU's allocator raises a plain one
+            if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+                raise
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return None
 
     def _decode(self, batch: Sequence[_Row]) -> None:
         """Generate until every row has finished; fills `tokens` and `finish`."""
         from transformers import DynamicCache
 
         device = self._model.device
-        ids, mask = _left_padded([row.prompt for row in batch], device)
+        ids, mask = _left_padded([row.prompt.ids for row in batch], device)
         cache = DynamicCache(config=self._model.config)
         rows = list(batch)
         while True:
@@ -130,19 +139,9 @@ class TransformersEngine:
             row.tokens.append(token)
             if token in self._stops:
                 row.finish = "stop"
-            elif len(row.tokens) >= row.limit:
+            elif len(row.tokens) >= row.prompt.limit:
                 row.finish = "length"
             yield not row.finish
-
-
-def _stop_ids(tokenizer: Any, model: Any) -> frozenset[int]:
-    """What ends an answer: the generation config's end tokens and the chat template's end of turn."""
-    configured = model.generation_config.eos_token_id if model.generation_config else None
-    listed = configured if isinstance(configured, list) else [configured] if configured is not None else []
-    stops = frozenset([*listed, *end_of_turn_ids(tokenizer)])
-    if not stops:
-        raise HarnessError("the model names no end token", where=str(tokenizer.name_or_path))
-    return stops
 
 
 def _left_padded(prompts: Sequence[list[int]], device: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -157,8 +156,8 @@ def _choose(logits: torch.Tensor, rows: Sequence[_Row]) -> torch.Tensor:
     """The next token of each row, (B,): the likeliest at temperature 0, else drawn by the row's own generator."""
     chosen = logits.argmax(dim=-1)
     for i, row in enumerate(rows):
-        if row.request.temperature > 0:
-            chosen[i] = _draw(logits[i], row.request, row.generator)
+        if row.prompt.request.temperature > 0:
+            chosen[i] = _draw(logits[i], row.prompt.request, row.generator)
     return chosen
 
 

@@ -7,20 +7,22 @@ from harness.core.lines import read_lines, write_lines
 from harness.core.seeds import derive_seed
 from harness.core.settings import identity
 from harness.generate.api import GenerateSettings
+from harness.generate.engines import settled
 from harness.stages import benchmark as glue
 from harness.stages.api import Context, Kind, Stage
-from harness.stages.conversing import Script, converse, generation, session_key
+from harness.stages.conversing import Script, converse, execution_of, generation, session_key
 from harness.stages.model import Weights
 
 
 def stage(bench: glue.Asked, model: Weights, settings: GenerateSettings, eval_seed: int, gpus: int) -> Stage:
     """The stage in which `model` answers one benchmark."""
+    settings = settled(settings, gpus)
     return Stage(
         kind=KIND.name,
         version=KIND.version,
         params={**bench.params, "generate": identity(settings), "eval_seed": eval_seed, "part": model.part},
         inputs={"model": model.stage, **bench.files},
-        execution={**bench.execution, "generate": {"batch_size": settings.batch_size}},
+        execution={**bench.execution, "generate": execution_of(settings)},
         session=session_key(model.stage.id, model.part, settings),
         gpus=gpus,
         title=f"{bench.name}: answers of {model.name}",

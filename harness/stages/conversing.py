@@ -1,15 +1,16 @@
 """Conversations held with a model, turn by turn, all at once: what `answer` and `respond` have in common."""
 
-import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core.canonical import Json
 from harness.core.lines import Journal
 from harness.core.seeds import derive_seed
+from harness.core.settings import identity
 from harness.generate.api import Completion, Engine, GenerateSettings, Request
+from harness.generate.engines import loaded
 from harness.stages.api import Context
 
 Message = Mapping[str, str]
@@ -91,13 +92,9 @@ def _turn(script: Script, turn: int, done: Done) -> Record:
 
 
 def _engine(ctx: Context, folder: Path, settings: GenerateSettings) -> Engine:
-    @contextlib.contextmanager
-    def loaded() -> Iterator[Engine]:
-        from harness.generate.transformers_engine import load
-
-        yield load(folder, settings)
-
-    return ctx.session.get(f"{folder}/{settings.engine}/{settings.dtype}", loaded)
+    """The engine, loaded once for all stages of the session."""
+    log = ctx.store.root / "logs" / f"engine-{ctx.id[:12]}.log"
+    return ctx.session.get(f"{folder}/{settings.model_dump_json()}", lambda: loaded(folder, settings, log))
 
 
 def generation(ctx: Context) -> GenerateSettings:
@@ -105,6 +102,12 @@ def generation(ctx: Context) -> GenerateSettings:
     return GenerateSettings.model_validate_json(json.dumps({**ctx.params["generate"], **ctx.execution["generate"]}))
 
 
+def execution_of(settings: GenerateSettings) -> dict[str, Json]:
+    """The generation settings that change no answer."""
+    kept = identity(settings)
+    return {name: value for name, value in settings.model_dump(mode="json").items() if name not in kept}
+
+
 def session_key(model_id: str, part: str, settings: GenerateSettings) -> str:
     """Stages with the same key load the same model in the same way."""
-    return f"{model_id}/{part}/{settings.engine}/{settings.dtype}"
+    return f"{model_id}/{part}/{settings.model_dump_json()}"

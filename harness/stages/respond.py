@@ -7,8 +7,9 @@ from harness.core.lines import read_lines, write_lines
 from harness.core.seeds import derive_seed
 from harness.core.settings import identity
 from harness.generate.api import GenerateSettings, ResponseSettings
+from harness.generate.engines import settled
 from harness.stages.api import Context, Kind, Stage
-from harness.stages.conversing import Record, Script, converse, generation, session_key
+from harness.stages.conversing import Record, Script, converse, execution_of, generation, session_key
 from harness.stages.model import Weights
 
 
@@ -21,6 +22,7 @@ def stage(
     gpus: int,
 ) -> Stage:
     """The stage in which `teacher` answers a dataset's user turns; its output is a dataset."""
+    settings = settled(settings, gpus)
     return Stage(
         kind=KIND.name,
         version=KIND.version,
@@ -31,7 +33,7 @@ def stage(
             "part": teacher.part,
         },
         inputs={"model": teacher.stage, "prompts": prompts},
-        execution={"generate": {"batch_size": settings.batch_size}},
+        execution={"generate": execution_of(settings)},
         session=session_key(teacher.stage.id, teacher.part, settings),
         gpus=gpus,
         title=f"responses of {teacher.name}",

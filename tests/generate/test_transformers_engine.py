@@ -1,11 +1,14 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from harness.core.errors import Incomplete
 from harness.generate.api import Completion, GenerateSettings, Request
-from harness.generate.transformers_engine import TransformersEngine, load
+from harness.generate.prompts import Prompt
+from harness.generate.transformers_engine import TransformersEngine, batch_length, load
 from harness.models.chat import encode_prompt
 from harness.models.load import load_model, load_tokenizer
 from harness.models.pocket import build, parse_spec
@@ -115,22 +118,80 @@ def test_batches_are_handed_over_as_they_finish(engine: Callable[..., Transforme
 
 def test_one_long_prompt_does_not_pad_all_others() -> None:
     """Four rows may hold 4 x 512 padded tokens: 2,000 stand alone, 600 go in threes, the short ones in fours."""
-    from harness.generate.transformers_engine import _Row, batches
-
-    rows = [_Row(_request("0", "red"), [1] * n, 8, torch.Generator()) for n in (2000, 600, 600, 600, 600, *[10] * 5)]
-    assert [[len(row.prompt) for row in batch] for batch in batches(rows, 4)] == [
-        [2000],
-        [600, 600, 600],
-        [600, 10, 10],
-        [10, 10, 10],
-    ]
-    assert [len(batch) for batch in batches([_Row(_request("0", "x"), [1] * 9999, 8, torch.Generator())], 1)] == [1]
+    rest = [Prompt(_request("0", "red"), [1] * n, 8) for n in (2000, 600, 600, 600, 600, *[10] * 5)]
+    found = []
+    while rest:
+        length = batch_length(rest, 4)
+        found.append([len(prompt.ids) for prompt in rest[:length]])
+        rest = rest[length:]
+    assert found == [[2000], [600, 600, 600], [600, 10, 10], [10, 10, 10]]
+    assert batch_length([Prompt(_request("0", "x"), [1] * 9999, 8)], 1) == 1
 
 
 def test_mixtral_answers_do_not_depend_on_the_batch(tmp_path: Path) -> None:
     build(parse_spec("mixtral?layers=2&width=32&heads=4"), tmp_path)
     one, six = (_complete(load(tmp_path, GenerateSettings(batch_size=size)), _requests()) for size in (1, 6))
     assert one == six
+
+
+class _Short:
+    """A model on a device with memory for `most` rows at once; what it raises beyond that is the allocator's own."""
+
+    def __init__(self, model: Any, most: int) -> None:
+        self.model, self.most = model, most
+        self.tried: list[int] = []
+        self.steps = 0
+
+    def __call__(self, input_ids: torch.Tensor, **rest: Any) -> Any:
+        """One step; the memory runs out in the third, when some tokens are already there."""
+        if rest["past_key_values"].get_seq_length() == 0:
+            self.tried.append(len(input_ids))
+            self.steps = 0
+        self.steps += 1
+        if self.steps == 3 and len(input_ids) > self.most:
+            torch.empty(1 << 60, dtype=torch.uint8)
+        return self.model(input_ids=input_ids, **rest)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.model, name)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_batches_that_do_not_fit_are_halved(
+    pocket_folder: Path, engine: Callable[..., TransformersEngine], temperature: float
+) -> None:
+    requests = [_request(str(i), "red blue two", temperature, 30) for i in range(12)]
+    short = _Short(load_model(pocket_folder, "float32"), 2)
+    slim = TransformersEngine(load_tokenizer(pocket_folder), short, GenerateSettings(batch_size=8))
+    with pytest.warns(RuntimeWarning, match="out of memory") as said:
+        done = _complete(slim, requests)
+    assert done == _complete(engine(batch_size=1), requests), "draws begin anew with the batch"
+    assert short.tried[:3] == [8, 4, 2], "halved until they fit"
+    assert set(short.tried[3:]) == {2}, "and so for the rest"
+    assert len(said) == 2
+    assert str(said[-1].message) == "out of memory with 4 conversations at once: going on with batches of 2"
+    assert Path(said[-1].filename).name == "test_transformers_engine.py"
+
+
+def test_a_conversation_that_never_fits_leaves_the_work_unfinished(pocket_folder: Path) -> None:
+    short = _Short(load_model(pocket_folder, "float32"), 0)
+    slim = TransformersEngine(load_tokenizer(pocket_folder), short, GenerateSettings(batch_size=1))
+    done: list[Completion] = []
+    with pytest.raises(Incomplete, match="does not fit in memory"):
+        slim.complete([_request("0", "red", 0.0, 30)], done.extend)
+    assert done == [], "no failed sample is made of it"
+
+
+def test_other_errors_of_the_model_are_not_taken_for_short_memory(pocket_folder: Path) -> None:
+    class Broken(_Short):
+        def __call__(self, input_ids: torch.Tensor, **rest: Any) -> Any:
+            raise RuntimeError("CUDA error: device-side assert triggered")
+
+    broken = TransformersEngine(
+        load_tokenizer(pocket_folder), Broken(load_model(pocket_folder, "float32"), 9), GenerateSettings()
+    )
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        broken.complete([_request("0", "red")], print)
 
 
 def test_no_requests(engine: Callable[..., TransformersEngine]) -> None:
