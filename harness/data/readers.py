@@ -39,6 +39,10 @@ class Conversation:
     id: str
     messages: list[Message]
     """[{role, content}], role one of system, user, assistant."""
+    domain: str | None = None
+    """In a mix: the domain it is from; None for a general one."""
+    source: str | None = None
+    """In a mix: its id in the dataset it is from."""
 
 
 @dataclass(frozen=True)
@@ -82,13 +86,21 @@ def read_dataset(settings: DatasetSettings, data_seed: int) -> Dataset:
 
 
 def write_conversations(path: Path, conversations: Iterable[Conversation]) -> None:
-    """Write the canonical form: one {"id", "messages"} a line."""
-    write_lines(path, ({"id": c.id, "messages": c.messages} for c in conversations))
+    """Write the canonical form: one {"id", "messages"} a line, in a mix with "domain" (or null) and "source"."""
+
+    def record(one: Conversation) -> dict[str, Any]:
+        mixed = {} if one.source is None else {"domain": one.domain, "source": one.source}
+        return {"id": one.id, "messages": one.messages, **mixed}
+
+    write_lines(path, map(record, conversations))
 
 
 def read_conversations(path: Path) -> list[Conversation]:
     """Read the canonical form."""
-    return [Conversation(str(record["id"]), record["messages"]) for record in read_lines(path)]
+    return [
+        Conversation(str(record["id"]), record["messages"], record.get("domain"), record.get("source"))
+        for record in read_lines(path)
+    ]
 
 
 def _drawn(kept: list[Conversation], counts: Counter[str], limit: int | None, data_seed: int) -> Dataset:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from harness.data.settings import DatasetSettings, DataSettings
 from harness.models.settings import ModelSettings
 from harness.recipe.schema import CellRecipe, TrainStep
-from harness.stages import dataset, train
+from harness.stages import dataset, mix, train
 from harness.stages.api import Stage
 from harness.stages.model import Weights
 from harness.train.api import steps
@@ -78,4 +78,11 @@ class TrainingBuilder:
             return self.dataset(data.train, "train")
         if settings.data == "domain":
             return self.dataset(data.domain, "domain")
+        if settings.data == "mix":
+            train, domains = self.dataset(data.train, "train"), self._domains(data)
+            return self.share(mix.stage(settings, train, domains, self.settings.data_seed))
         return self.teacher_data(data)
+
+    def _domains(self, data: DataSettings) -> dict[str, Stage]:
+        given = {"domain": data.domain} if data.domain else data.domains
+        return {name: self.dataset(given[name], name) for name in data.domain_names}

@@ -1,0 +1,61 @@
+"""General rows and rows of domains in one dataset, by ratio. Mixes of different ratios are nested.
+
+Every dataset has one seeded order, and a mix takes the first rows of it: what it takes of a domain at ratio 0.05 is
+part of what it takes at 0.1, and what it takes of the general part at 0.1 is part of that at 0.05.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from harness.core.errors import HarnessError
+from harness.core.seeds import derive_seed
+from harness.data.readers import Conversation
+
+GENERAL = "train"
+"""What the general part is called where a name is needed; no domain is called so."""
+
+
+def shares(ratio: float | Mapping[str, float], domains: Sequence[str]) -> dict[str, float]:
+    """Each domain's share of the examples: a number is shared evenly, a domain that a mapping leaves out has none."""
+    if isinstance(ratio, Mapping):
+        return {name: float(ratio.get(name, 0.0)) for name in domains}
+    return {name: ratio / len(domains) for name in domains}
+
+
+def mix(
+    general: Sequence[Conversation],
+    domains: Mapping[str, Sequence[Conversation]],
+    share: Mapping[str, float],
+    examples: int | None,
+    data_seed: int,
+) -> list[Conversation]:
+    """`examples` rows (as many as `general` holds by default) in a seeded order, `share` of them from each domain.
+
+    A domain's number of rows is rounded down; all others are general. Rows are called PART/ID, their domain and their
+    id in their own dataset are kept.
+
+    Raises:
+        HarnessError: a dataset holds fewer rows than its share.
+    """
+    total = len(general) if examples is None else examples
+    # The addend keeps 0.29 * 100 from being 28.
+    wanted = {name: math.floor(share[name] * total + 1e-9) for name in domains}
+    rows = _drawn(general, None, total - sum(wanted.values()), 1 - sum(share.values()), total, data_seed)
+    for name, number in wanted.items():
+        rows += _drawn(domains[name], name, number, share[name], total, data_seed)
+    return sorted(rows, key=lambda row: derive_seed(data_seed, "mixed", row.id))
+
+
+def _drawn(
+    rows: Sequence[Conversation], domain: str | None, number: int, share: float, total: int, data_seed: int
+) -> list[Conversation]:
+    part = domain or GENERAL
+    if len(rows) < number:
+        name = f"domain '{domain}'" if domain else f"data.{GENERAL}"
+        raise HarnessError(
+            f"{name} holds {len(rows):,} rows, ratio {share:.4g} of {total:,} examples needs {number:,}",
+            fix="Lower `examples`, or give more data: no row is taken twice.",
+        )
+    order = sorted(rows, key=lambda row: derive_seed(data_seed, "mix", part, row.id))
+    return [replace(row, id=f"{part}/{row.id}", domain=domain, source=row.id) for row in order[:number]]
