@@ -24,6 +24,8 @@ def plan(recipe: RecipeFile, set_: Sets = None, results: Results = RESULTS, form
     from harness.cli._output import emit
     from harness.plan.build import build
     from harness.plan.estimate import estimate, in_words
+    from harness.plan.generation import engines
+    from harness.plan.generation import in_words as engines_in_words
     from harness.recipe.load import load
     from harness.store.store import Store
 
@@ -40,7 +42,7 @@ def plan(recipe: RecipeFile, set_: Sets = None, results: Results = RESULTS, form
         rows.append(stages | {"to run": count - done[kind]} | _asked(own))
     total = {"stage": "total"} | {c: sum(r[c] for r in rows) for c in ("asked", "unique", "done", "to run")}  # type: ignore[misc]
     emit(pd.DataFrame([*rows, total | _asked(judges)]), format_)
-    for line in in_words(judges):
+    for line in [*engines_in_words(engines(built)), *in_words(judges)]:
         print(line, file=sys.stderr)
 
 

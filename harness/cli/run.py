@@ -47,6 +47,8 @@ def run(
     from harness.plan.contamination import rows, warnings
     from harness.plan.estimate import budgets, estimate, in_words
     from harness.plan.execute import execute
+    from harness.plan.generation import check, engines
+    from harness.plan.generation import in_words as engines_in_words
     from harness.plan.runs import judge_epoch, run_folder, says_of_judges, write_plan, write_record
     from harness.plan.teacher_tables import write_teachers
     from harness.recipe.load import load
@@ -59,10 +61,11 @@ def run(
     store = Store(results / "store")
     judges = estimate(plan, store)
     limits = budgets(judges, max_cost)
+    check(plan, store)
     write_plan(folder, plan, epoch)
     todo = sum(not store.has(i) for i in plan.stages)
     _say(f"{plan.recipe.name}: {len(plan.cells)} cells, {len(plan.stages)} stages, {todo} to run")
-    for line in in_words(judges):
+    for line in [*engines_in_words(engines(plan)), *in_words(judges)]:
         _say(line)
     try:
         with _progress.show(todo) as listen:

