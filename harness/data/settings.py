@@ -56,6 +56,11 @@ class DataSettings(Settings):
     prompts: DatasetSettings | None = None
     """What a teacher answers when its responses are generated."""
 
+    def role(self, name: str) -> DatasetSettings | None:
+        """The dataset that is called so: train, domain, prompts, or one of the domains."""
+        single = {"train": self.train, "domain": self.domain, "prompts": self.prompts}
+        return single.get(name) or self.domains.get(name)
+
     @property
     def domain_names(self) -> list[str]:
         """The domains in the order of the recipe; `data.domain` is called `domain`."""

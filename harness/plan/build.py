@@ -9,6 +9,7 @@ from functools import cached_property
 from harness.core.errors import HarnessError
 from harness.core.settings import Settings
 from harness.models.settings import ModelSettings
+from harness.plan import experts
 from harness.plan.contamination import checks
 from harness.plan.teachers import ScoredTeacher, TeacherBuilder
 from harness.plan.training import Pipeline, TrainingBuilder
@@ -127,12 +128,14 @@ class _Builder:
         cell = self.cell
         for name, made in self.settings.models.items():
             base = self._model(ModelSettings(model=made.base))
+            experts.check_router_loss(name, made.train, base)
             self.made[name] = self._training.trained(Pipeline(name, made.train, made.data, made.seed), base)[-1]
         trained: list[Weights] = []
         teacher = self._teacher() if cell.baseline == "teacher" else None
         model = teacher or self._model(self.settings.student)
         if cell.baseline is None and self.settings.train:
             own = self.settings
+            experts.check_router_loss(cell.name, own.train, model)
             trained = self._training.trained(Pipeline(cell.name, own.train, own.data, own.seed), model)
             model = trained[-1]
         model = Weights(model.stage, cell.name, model.part)
@@ -159,7 +162,12 @@ class _Builder:
 
     def _model(self, settings: ModelSettings) -> Weights:
         found = weights(settings, self.made)
+        if settings.architecture is not None:
+            found = experts.mixture(found, settings.architecture, self._model, self._dataset)
         return Weights(self._share(found.stage), found.name, found.part)
+
+    def _dataset(self, role: str) -> Stage:
+        return self._training.dataset(self.settings.data.role(role), role)
 
     def _teacher(self) -> Weights | None:
         teacher = self.settings.teacher

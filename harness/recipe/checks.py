@@ -26,6 +26,7 @@ def check(cell: CellRecipe, benchmarks: Registry) -> list[Finding]:
     """Every fault between the sections of one cell, with the key path it belongs to."""
     return [
         *_references(cell),
+        *_mixture(cell),
         *_datasets(cell),
         *_train(cell),
         *_made(cell),
@@ -40,6 +41,9 @@ def _references(cell: CellRecipe) -> Iterator[Finding]:
         named.append((("teacher", "model"), cell.teacher.model))
     if cell.judge and cell.judge.serve:
         named.append((("judge", "model"), cell.judge.model))
+    mixture = cell.student.architecture
+    for i, reference in enumerate(mixture.from_ or () if mixture else ()):
+        named.append((("student", "architecture", "from", i), reference))
     named += [(("models", name, "base"), made.base) for name, made in cell.models.items()]
     reward = cell.teachers.reward if cell.teachers else None
     if reward is not None and reward.model is not None:
@@ -58,6 +62,20 @@ def _references(cell: CellRecipe) -> Iterator[Finding]:
         if ref.scheme == "artifact" and ref.value not in cell.models:
             yield key, f"no model '{ref.value}' in models{nearest(ref.value, cell.models)}"
     yield from _circles(cell)
+
+
+def _mixture(cell: CellRecipe) -> Iterator[Finding]:
+    mixture, key = cell.student.architecture, ("student", "architecture")
+    if mixture is None:
+        return
+    if cell.student.model.startswith("endpoint:"):
+        yield key, "a model behind an endpoint gives text only and cannot be made a mixture of experts"
+    for i, reference in enumerate(mixture.from_ or ()):
+        if reference.startswith("endpoint:"):
+            yield (*key, "from", i), "a model behind an endpoint gives text only and cannot be an expert"
+    for i, name in enumerate(mixture.prompts):
+        if cell.data.role(name) is None:
+            yield (*key, "prompts", i), f"the recipe has no data.{name}"
 
 
 def _circles(cell: CellRecipe) -> Iterator[Finding]:

@@ -189,9 +189,7 @@ class _Sweep:
             yield Cell(name, labels, settings, kind)
 
     def _determining(self, cell: CellRecipe, kind: Baseline) -> list[int]:
-        sections = {kind, "evaluate", "generate", "judge", "sample_seed", "eval_seed"}
-        if cell.student.model.startswith("artifact:") if kind == "student" else _teacher(cell).startswith("artifact:"):
-            sections |= {"models", "data_seed"}
+        sections = {kind, "evaluate", "generate", "judge", "sample_seed", "eval_seed", *_made_from(cell, kind)}
         return sorted({i for name in sections for i in self.bound.get(name, [])})
 
     def _given(self) -> list[str]:
@@ -247,15 +245,24 @@ def _teacher(cell: CellRecipe) -> str:
     return (cell.teacher.model if cell.teacher else None) or ""
 
 
+def _made_from(cell: CellRecipe, kind: Baseline) -> set[str]:
+    """What an untrained model is made from, beside its own section."""
+    mixture = cell.student.architecture if kind == "student" else None
+    references = [
+        cell.student.model if kind == "student" else _teacher(cell),
+        *(mixture.from_ or () if mixture else ()),
+    ]
+    sections = {"models", "data_seed"} if any(r.startswith("artifact:") for r in references) else set()
+    return sections | ({"data", "data_seed"} if mixture and mixture.prompts else set())
+
+
 def _untrained(cell: CellRecipe, kind: Baseline) -> CellRecipe | None:
     """The cell without training: its student as it was, or its teacher in the student's place; None without one."""
     model = cell.student.model if kind == "student" else _teacher(cell)
     if not model:
         return None
     keep: Iterable[str] = ("evaluate", "generate", "judge", "sample_seed", "eval_seed", "resources", "report")
-    if model.startswith("artifact:"):
-        keep = (*keep, "models", "data_seed")
-    kept = {name: getattr(cell, name) for name in keep}
+    kept = {name: getattr(cell, name) for name in (*keep, *_made_from(cell, kind))}
     if kind == "teacher":
         return CellRecipe.model_construct(
             **_DEFAULTS | kept | {"student": ModelSettings(model=model), "teacher": cell.teacher}

@@ -16,6 +16,7 @@ from harness.stages import (
     score_teacher,
     tokens,
     train,
+    upcycle,
 )
 from harness.stages.api import Kind
 
@@ -25,6 +26,7 @@ KINDS: dict[str, Kind] = {
         model.IMPORT,
         model.POCKET,
         model.TEMPLATE,
+        upcycle.KIND,
         dataset.KIND,
         mix.KIND,
         respond.KIND,

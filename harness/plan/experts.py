@@ -1,0 +1,51 @@
+"""Mixtures of experts in a plan: a student made into one, and which models have routers."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.core.errors import HarnessError
+from harness.models.settings import ModelSettings, MoESettings
+from harness.recipe.schema import TrainStep
+from harness.stages import upcycle
+from harness.stages.api import Stage
+from harness.stages.model import POCKET, Weights
+
+
+def mixture(
+    model: Weights,
+    settings: MoESettings,
+    weights: Callable[[ModelSettings], Weights],
+    dataset: Callable[[str], Stage],
+) -> Weights:
+    """`model` as a mixture of experts; `dataset` gives the stage of one of the recipe's datasets by its role."""
+    experts = [weights(ModelSettings(model=reference)) for reference in settings.from_ or ()]
+    return upcycle.stage(model, experts, settings, [dataset(role) for role in settings.prompts])
+
+
+def routed(stage: Stage) -> bool | None:
+    """Whether the model that a stage puts out has routers we can read; None where only its weights can tell."""
+    if stage.kind == upcycle.KIND.name:
+        return True
+    if stage.kind == POCKET.name:
+        return bool(stage.params["spec"]["architecture"] == "mixtral")
+    if stage.path is not None:
+        return _configured(stage.path)
+    made_from = stage.inputs.get("student") or stage.inputs.get("model")
+    return routed(made_from) if made_from else None
+
+
+def _configured(path: Path) -> bool | None:
+    config = path / "config.json"
+    return bool(json.loads(config.read_text()).get("model_type") == "mixtral") if config.is_file() else None
+
+
+def check_router_loss(cell: str, steps: list[TrainStep], student: Weights) -> None:
+    """HarnessError where a step balances the routers of a student that is known to have none."""
+    for name, settings in (item for step in steps for item in step.items()):
+        if settings.router_loss > 0 and routed(student.stage) is False:
+            raise HarnessError(
+                f"{name} has a router_loss and its student {student.name} has no experts",
+                where=cell,
+                fix="Set router_loss to 0 for a dense student, or give it `architecture: {experts: 2, per_token: 1}`.",
+            )
