@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from harness.report.groups import Group
 from harness.report.load import SEED_AXIS, MetricInfo, RunData
@@ -61,6 +63,7 @@ class Measures:
     def __init__(self, run: RunData) -> None:
         self.run = run
         self._estimates: dict[tuple[tuple[str, ...], MetricInfo, str], Estimate | None] = {}
+        self._scored: dict[tuple[str, str, str], tuple[Rows, NDArray[Any], NDArray[Any]]] = {}
 
     @cached_property
     def _samples(self) -> dict[tuple[str, str, str], pd.DataFrame]:
@@ -96,18 +99,17 @@ class Measures:
 
     def rows(self, cell: str, metric: MetricInfo, category: str = OVERALL) -> Rows:
         """The scored samples of one cell, in the metric's unit."""
-        frame = self._samples.get((cell, metric.benchmark, metric.metric))
+        key = (cell, metric.benchmark, metric.metric)
         scale = self.scales[metric.benchmark, metric.metric]
-        if frame is None or scale is None:
+        if key not in self._samples or scale is None:
             return Rows(np.array([]), np.array([]), np.array([]))
-        if category.startswith("turn_"):
-            frame = frame[frame["turn"] == int(category.removeprefix("turn_"))]
-        elif category != OVERALL:
-            frame = frame[frame["category"] == category]
-        frame = frame[frame["value"].notna()]
-        units = np.empty(len(frame), dtype=object)
-        units[:] = list(zip(frame["item"], frame["turn"], strict=True))
-        return Rows(frame["value"].to_numpy(dtype=float) * scale, frame["cluster"].to_numpy(), units)
+        if key not in self._scored:
+            self._scored[key] = _scored(self._samples[key], scale)
+        rows, turns, categories = self._scored[key]
+        if category == OVERALL:
+            return rows
+        kept = turns == int(category[5:]) if category.startswith("turn_") else categories == category
+        return Rows(rows.values[kept], rows.clusters[kept], rows.units[kept])
 
     def estimate(self, group: Group, metric: MetricInfo, category: str = OVERALL) -> Estimate | None:
         """The row's score; None where the run has none at all for it."""
@@ -132,7 +134,7 @@ class Measures:
         value = float(np.mean([score["value"] for _, score in scored]))
         if scale is not None:
             replicates = [self.rows(cell, metric, category) for cell, _ in scored]
-            share = self._is_share(metric)
+            share = self._hits[metric.benchmark, metric.metric]
             if share:
                 replicates = [Rows(r.values / share, r.clusters, r.units) for r in replicates]
             interval = mean_interval(replicates, proportion=bool(share))
@@ -147,8 +149,12 @@ class Measures:
         stderr = float(np.sqrt(term.variance)) if term else None
         return Estimate(value, low, high, stderr, n, total, len(scored), marks)
 
-    def _is_share(self, metric: MetricInfo) -> float:
-        """The value of a hit (1 or 100) when every sample is hit or miss, else 0."""
+    @cached_property
+    def _hits(self) -> dict[tuple[str, str], float]:
+        """By (benchmark, metric): the value of a hit (1 or 100) when every sample is hit or miss, else 0."""
+        return {(m.benchmark, m.metric): self._hit(m) for m in self.run.metrics}
+
+    def _hit(self, metric: MetricInfo) -> float:
         scale = self.scales[metric.benchmark, metric.metric] or 0.0
         mine = (self.run.samples["benchmark"] == metric.benchmark) & (self.run.samples["metric"] == metric.metric)
         seen = {float(v) * scale for v in self.run.samples.loc[mine, "value"].dropna().unique()}
@@ -205,9 +211,19 @@ class Measures:
         for group in groups:
             rows = self.rows(group.cells[0].cell, metric)
             if len(rows.values):
-                means = pd.Series(rows.values).groupby(rows.clusters.astype(str)).mean()
+                _, cluster = np.unique(rows.clusters.astype(str), return_inverse=True)
+                means = np.bincount(cluster, rows.values) / np.bincount(cluster)
                 found.append(float(means.std(ddof=1)) if len(means) > 1 else np.nan)
         return float(np.nanmean(found)) if np.isfinite(found).any() else None
+
+
+def _scored(frame: pd.DataFrame, scale: float) -> tuple[Rows, NDArray[Any], NDArray[Any]]:
+    """The rows of a cell's samples that have a value, and the turn and category of each."""
+    frame = frame[frame["value"].notna()]
+    units = np.empty(len(frame), dtype=object)
+    units[:] = list(zip(frame["item"], frame["turn"], strict=True))
+    rows = Rows(frame["value"].to_numpy(dtype=float) * scale, frame["cluster"].to_numpy(), units)
+    return rows, frame["turn"].to_numpy(), frame["category"].to_numpy(dtype=object)
 
 
 def _score_spread(scores: Sequence["pd.Series[float]"]) -> Spread:

@@ -1,7 +1,8 @@
 """Writes run folders as the plan room does: pocket-like, with made-up scores, for tests and for looking at."""
 
+import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ TEACHERS = ("large", "small")
 METHODS = ("sft", "kd")
 CATEGORIES = ("writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities")
 EFFECTS = {"student": -1.6, "teacher": 1.0, "large": 0.4, "small": -0.2, "sft": 0.0, "kd": 0.35}
-AXES = ("teacher", "method", "seed")
 METRICS = (
     {"benchmark": "mt_bench", "metric": "score", "unit": "points (1-10)", "direction": "higher", "role": "general"},
     {"benchmark": "pocket", "metric": "general", "unit": "%", "direction": "higher", "role": "general"},
@@ -30,6 +30,8 @@ class Fake:
     questions: int = 40
     tasks: int = 60
     seeds: int = 3
+    axes: Mapping[str, Sequence[str | float]] = field(default_factory=lambda: {"teacher": TEACHERS, "method": METHODS})
+    """Swept beside the seed. Along one named `domain_ratio` the domain gains and general scores pay."""
     cells: list[dict[str, Any]] = field(default_factory=list)
     lost: Mapping[str, int] = field(default_factory=dict)
     """Cell -> how many MT-Bench samples the judge refused."""
@@ -40,23 +42,20 @@ class Fake:
 
     def __post_init__(self) -> None:
         self.cells = [{"cell": b, "labels": {}, "baseline": True, "failed": None} for b in ("student", "teacher")]
-        for teacher in TEACHERS:
-            for method in METHODS:
-                for seed in range(self.seeds):
-                    labels = {"teacher": teacher, "method": method, "seed": seed}
-                    name = ",".join(f"{k}={v}" for k, v in labels.items())
-                    self.cells.append(
-                        {"cell": name, "labels": labels, "baseline": False, "failed": self.failed.get(name)}
-                    )
+        for point in itertools.product(*self.axes.values(), range(self.seeds)):
+            labels = dict(zip((*self.axes, "seed"), point, strict=True))
+            name = ",".join(f"{k}={v}" for k, v in labels.items())
+            self.cells.append({"cell": name, "labels": labels, "baseline": False, "failed": self.failed.get(name)})
 
     def write(self, folder: Path) -> Path:
         """Write the run folder."""
         folder.mkdir(parents=True, exist_ok=True)
         samples = pd.DataFrame([s for c in self.cells if not c["failed"] for s in self._samples(c)])
         samples["value"] = samples["value"].astype("Float64")
-        lead = ["cell", "baseline", *AXES]
+        lead = ["cell", "baseline", *self.axes, "seed"]
+        samples = samples.astype({axis: "string" for axis in lead[2:]})
         samples[[*lead, *SAMPLE_COLUMNS]].to_parquet(folder / "samples.parquet", index=False)
-        scores = pd.DataFrame(list(_scores(samples)))
+        scores = pd.DataFrame(list(_scores(samples, lead)))
         scores[[*lead, "judge", *SCORE_COLUMNS]].to_parquet(folder / "scores.parquet", index=False)
         self._transcripts(samples).to_parquet(folder / "transcripts.parquet", index=False)
         self._curves().to_parquet(folder / "curves.parquet", index=False)
@@ -79,7 +78,7 @@ class Fake:
             "versions": {"python": "3.11.9", "torch": "2.13.0", "transformers": "5.19.0"},
             "hardware": {"machine": "x86_64", "cpu": "A Processor", "cores": 8, "memory_gb": 24.0, "gpus": 0},
             "git": {"commit": "0123456789abcdef0123456789abcdef01234567", "dirty": False},
-            "axes": {"teacher": list(TEACHERS), "method": list(METHODS), "seed": list(range(self.seeds))},
+            "axes": {axis: list(labels) for axis, labels in self.axes.items()} | {"seed": list(range(self.seeds))},
             "cells": self.cells,
             "stages": {"asked": 126, "unique": 71, "executed": 71, "seconds": 812.4},
             "judges": [
@@ -98,7 +97,7 @@ class Fake:
         items = np.random.default_rng(7)
         level = EFFECTS.get(cell["cell"], 0.0) + sum(EFFECTS.get(str(v), 0.0) for v in labels.values())
         level += 0.12 * rng.normal() * (not cell["baseline"])
-        lead = {"cell": cell["cell"], "baseline": cell["baseline"], **{a: labels.get(a) for a in AXES}}
+        lead = {"cell": cell["cell"], "baseline": cell["baseline"], **{a: labels.get(a) for a in (*self.axes, "seed")}}
         lead |= {"repeat": 0, "status": "ok"}
         lost = self.lost.get(cell["cell"], 0)
         for q in range(self.questions):
@@ -111,9 +110,10 @@ class Fake:
                     row |= {"value": None, "status": "refused"}
                     lost -= 1
                 yield row
-        for metric, gain in (("general", 1.0), ("domain", 1.6)):
+        ratio = float(labels.get("domain_ratio", 0.0))
+        for metric, gain, shift in (("general", 1.0, -0.8 * ratio), ("domain", 1.6, 2.4 * ratio**0.5)):
             for q in range(self.tasks):
-                chance = 1 / (1 + np.exp(-(gain * level + 1.2 * items.normal() + 0.4)))
+                chance = 1 / (1 + np.exp(-(gain * level + shift + 1.2 * items.normal() + 0.4)))
                 row = lead | {"benchmark": "pocket", "metric": metric, "item": f"{metric}-{q}", "turn": 1, "length": 12}
                 row |= {"cluster": f"{metric}-{q}", "category": f"{metric} {'ab'[q % 2]}"}
                 yield row | {"value": float(rng.random() < chance)}
@@ -145,9 +145,9 @@ class Fake:
         return pd.DataFrame(rows, columns=["cell", "step_name", "step", "tokens", "metric", "value"])
 
 
-def _scores(samples: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def _scores(samples: pd.DataFrame, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     for (cell, benchmark, metric), frame in samples.groupby(["cell", "benchmark", "metric"], sort=False):
-        lead = {c: frame[c].iloc[0] for c in ("baseline", *AXES)}
+        lead = {c: frame[c].iloc[0] for c in columns}
         lead |= {"cell": cell, "benchmark": benchmark, "metric": metric}
         lead["judge"] = "a-judge-model" if benchmark == "mt_bench" else "program"
         parts = {"overall": frame} | dict(list(frame.groupby("category", sort=False)))
