@@ -22,6 +22,7 @@ from harness.generate.api import Completion, GenerateSettings, Request
 from harness.generate.prompts import Prompt, completion, prepare, room, stop_ids
 from harness.models.load import load_tokenizer
 
+COMMAND = (sys.executable, "-m", "harness.generate._vllm_child")
 ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine in the process we hold, not in a child of it
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # it would keep a core for itself, and two engines would take the same ones
@@ -32,12 +33,8 @@ ENVIRONMENT = {
 
 
 @contextlib.contextmanager
-def running(
-    folder: Path, settings: GenerateSettings, log: Path, command: Sequence[str] | None = None
-) -> Iterator["VllmEngine"]:
+def running(folder: Path, settings: GenerateSettings, log: Path) -> Iterator["VllmEngine"]:
     """The engine with the model in `folder`, ready on entry; its process is gone on exit, however we end.
-
-    `command` is what to run instead of the engine's process: it gets the number of a socket and the settings.
 
     Raises:
         HarnessError: it could not load the model, or not in time; the message ends with its log.
@@ -57,8 +54,7 @@ def running(
         "memory_fraction": settings.memory_fraction,
     }
     ours, theirs = socket.socketpair()
-    words = [*(command or (sys.executable, "-m", "harness.generate._vllm_child"))]
-    words += [str(theirs.fileno()), json.dumps(given)]
+    words = [*COMMAND, str(theirs.fileno()), json.dumps(given)]
     with ours, guarded(words, ENVIRONMENT, log, (theirs.fileno(),)) as process:
         theirs.close()
         channel = _Channel(ours, log)
