@@ -14,8 +14,8 @@ from harness.report.style import COLOURS, INK, MARKERS, MUTED, Look, figure, leg
 from harness.report.tables import Entry
 
 _WIDTH = 6.4
-_RADAR = 8
-"""Categories of MT-Bench."""
+_NO_SERIES = ("Average", "mean", "the teacher's own")
+"""Columns that are no student's."""
 
 
 def models(blocks: Sequence[Block]) -> Figure:
@@ -59,42 +59,48 @@ def radar(blocks: Sequence[Block]) -> Figure:
     axes.set_xticks(angles, [blocks[0].columns[c].title for c in columns])
     axes.set_ylim(0, 10)
     axes.spines["polar"].set_visible(False)
+    axes.tick_params(axis="x", pad=9)
     axes.tick_params(axis="y", labelsize=7, labelcolor=MUTED)
-    axes.set_rlabel_position(180 / _RADAR)  # type: ignore[attr-defined]
+    axes.set_rlabel_position(180 / len(columns))  # type: ignore[attr-defined]
     legend_below(drawn)
     return drawn
 
 
-def dots(blocks: Sequence[Block], label: str, *, best_first: bool = True, leave_out: str = "") -> Figure:
-    """One row per row of the first block, one marker per column, its mean a bar; `leave_out` names a column."""
+def dots(blocks: Sequence[Block], label: str, outcome: str) -> Figure:
+    """One row per row of the first block, the best mean first; one marker per column, their mean a bar.
+
+    Args:
+        blocks: The first is drawn; its columns that are means themselves are left out.
+        label: Of the x axis, with `{}` for the outcome.
+        outcome: The paper's; a run's is its columns' group.
+    """
     block = blocks[0]
-    columns = {key: column.title for key, column in block.columns.items() if key != leave_out}
+    group = next(iter(block.columns.values())).group
+    named = {key: column.title.removesuffix(f", {group}") for key, column in block.columns.items()}
+    columns = {key: title for key, title in named.items() if title not in _NO_SERIES}
     rows = [r for r in block.rows if any(value(block.entries.get((r, c))) is not None for c in columns)]
-    if best_first:
-        rows.sort(key=lambda row: -_mean(block, row, columns))
-    drawn, axes = figure(_WIDTH, 1.5 + 0.24 * len(rows))
+    rows.sort(key=lambda row: -_mean(block, row, columns))
+    drawn, axes = figure(_WIDTH, 1.5 + 0.3 * len(rows))
+    shown = [e for row in rows for c in columns if (e := block.entries.get((row, c))) is not None]
     for place, row in enumerate(rows):
         mean = _mean(block, row, columns)
-        axes.plot([mean, mean], [place - 0.32, place + 0.32], color=MUTED, linewidth=2, zorder=1)
+        axes.plot([mean, mean], [place - 0.36, place + 0.36], color=MUTED, linewidth=2, zorder=1)
         for k, column in enumerate(columns):
             entry = block.entries.get((row, column))
-            if value(entry) is not None:
-                spread = 0.0 if isinstance(entry, Quoted) else 0.11 * (k - (len(columns) - 1) / 2)
-                _dot(axes, entry, place + spread, _series(k))
+            if value(entry) is not None:  # each column a little lower, so that equal values do not cover each other
+                _dot(axes, entry, place + 0.6 * (k - (len(columns) - 1) / 2) / len(columns), _series(k))
     for k, title in enumerate(columns.values()):
         look = _series(k)
-        axes.plot([], [], look.marker, color=look.colour, markerfacecolor=_face(_first(block), look), label=title)
+        faces = {_face(e, look) for e in shown}
+        face = faces.pop() if len(faces) == 1 else look.colour
+        axes.plot([], [], look.marker, color=look.colour, markerfacecolor=face, label=title)
     axes.plot([], [], "|", color=MUTED, markeredgewidth=2, markersize=9, label="mean")
-    axes.set_yticks(range(len(rows)), [" / ".join(block.rows[row]) for row in rows])
+    axes.set_yticks(range(len(rows)), [block.rows[row][0] for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel(label)
+    axes.set_xlabel(label.format(group or outcome))
     legend_below(drawn)
     return drawn
-
-
-def _first(block: Block) -> Entry:
-    return next(iter(block.entries.values()))
 
 
 def _series(k: int) -> Look:

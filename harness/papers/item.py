@@ -1,7 +1,7 @@
 """What a table or figure of a paper is."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from matplotlib.figure import Figure
@@ -58,14 +58,20 @@ class Item:
         return found
 
     def figures(self, own: Sequence[Block] = ()) -> list[tuple[str, str, "partial[Figure]"]]:
-        """(file's stem, caption, how to draw it) of the paper's figure and of a figure per run in its layout."""
+        """(stem, caption, how to draw it) of the paper's figure, and of one per run and outcome in its layout."""
         if self.draw is None:
             return []
         blocks = [self.block(), *own]
         if self.together:
             return [(self.name, self.caption, partial(self.draw, blocks))]
-        first = [(self.name, self.caption, partial(self.draw, blocks[:1]))]
-        rest = [
-            (f"{self.name}_{file_name(b.source)}", f"The same for {b.source}.", partial(self.draw, [b])) for b in own
-        ]
-        return first + rest
+        found = [(self.name, self.caption, partial(self.draw, blocks[:1]))]
+        for k, block in enumerate(part for b in own for part in _by_group(b)):
+            [group] = {c.group for c in block.columns.values()}
+            found.append((f"{self.name}_run_{k}", f"The same for {group}.", partial(self.draw, [block])))
+        return found
+
+
+def _by_group(block: Block) -> list[Block]:
+    """A block's outcomes one by one: those of other units do not belong in one figure."""
+    groups = dict.fromkeys(c.group for c in block.columns.values())
+    return [replace(block, columns={k: c for k, c in block.columns.items() if c.group == g}) for g in groups]

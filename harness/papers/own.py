@@ -1,5 +1,6 @@
 """A run beside the papers: what it has for their tables, and how its protocol differs from theirs."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -51,9 +52,17 @@ class OwnRun:
         return yaml.safe_load(self.data.recipe) or {}
 
 
-def load_own(folder: Path) -> OwnRun:
-    """Read a run folder; HarnessError where it is none."""
-    return OwnRun(folder, load_run(folder))
+def load_own(folders: Sequence[Path]) -> list[OwnRun]:
+    """Read run folders.
+
+    Raises:
+        HarnessError: one is none, or two have one name and could not be told apart.
+    """
+    runs = [OwnRun(folder, load_run(folder)) for folder in folders]
+    for name, count in Counter(run.name for run in runs).items():
+        if count > 1:
+            raise HarnessError(f"{count} runs are named {name}", where="--run", fix="Rename one, or build them apart.")
+    return runs
 
 
 def metrics_of(run: OwnRun, benchmarks: Sequence[str], for_what: str) -> list[MetricInfo]:
@@ -98,7 +107,7 @@ def protocol(run: OwnRun, paper: str, metrics: Sequence[MetricInfo], shown: Sequ
     """A run's caption: what differs from `paper` (its own protocol in words)."""
     names = list(dict.fromkeys(m.benchmark for m in metrics))
     facts = [
-        f"models {_named(run, 'student')}" + (f" taught by {_named(run, _TEACHER)}" if _TEACHER in run.recipe else ""),
+        f"models {_named(run, 'student')}" + (f" taught by {_named(run, _TEACHER)}" if _has_teacher(run) else ""),
         "; ".join(_judged(run, name) for name in names),
         "; ".join(_asked(run, name) for name in names),
         _coverage([e for e in shown if isinstance(e, Estimate)]),
@@ -110,7 +119,11 @@ def protocol(run: OwnRun, paper: str, metrics: Sequence[MetricInfo], shown: Sequ
             "benchmark `pocket`: small made-up tasks that a program checks, so only orders and patterns can be compared"
         )
     own = "; ".join(f for f in facts if f)
-    return (f"Run {run.name}: {own}.", f"The paper: {paper}. Its numbers and the run's are of different protocols.")
+    return (f"Run {run.name}: {own}.", f"The paper: {paper}. Where the two protocols differ, so may the numbers.")
+
+
+def _has_teacher(run: OwnRun) -> bool:
+    return _TEACHER in run.recipe or _TEACHER in run.data.axes
 
 
 def _named(run: OwnRun, what: str) -> str:

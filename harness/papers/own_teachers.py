@@ -1,6 +1,6 @@
 """A run's teachers beside the papers': outcomes by teacher and base, how scores predicted them, sizes in families."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
@@ -35,13 +35,15 @@ def by_generator(run: OwnRun, name: str, paper: str, *, averages_only: bool) -> 
     entries: dict[tuple[str, str], Entry] = {}
     for (teacher, base), group in pairs.items():
         for metric in metrics:
-            key = f"{base} {metric_title(metric, run.data)} ({run.source})"
-            columns[key] = Column(key, key, metric.unit, "number")
+            heading = f"{metric_title(metric, run.data)}, {metric.unit} ({run.source})"
+            key = f"{base}, {heading}"
+            columns[key] = Column(key, key, "", "number", heading)
             if (found := run.measures.estimate(group, metric)) is not None:
                 entries[teacher, key] = found
         if with_average:
-            key = f"{base} AP ({run.source})"
-            columns[key] = Column(key, key, "%", "number")
+            heading = f"AP, % ({run.source})"
+            key = f"{base}, {heading}"
+            columns[key] = Column(key, key, "", "number", heading)
             parts = [run.measures.estimate(group, known[k]) for k in (LC, HARD)]
             values = [e.value for e in parts if e is not None and e.value is not None]
             entries[teacher, key] = quoted(sum(values) / 2 if len(values) == 2 else None, 2, "derived")
@@ -54,7 +56,7 @@ def by_generator(run: OwnRun, name: str, paper: str, *, averages_only: bool) -> 
 def _by_base(columns: Mapping[str, Column], pairs: Mapping[tuple[str, str], object]) -> dict[str, Column]:
     """The columns of one base next to each other."""
     bases = list(dict.fromkeys(base for _, base in pairs))
-    place = {key: next(k for k, base in enumerate(bases) if key.startswith(f"{base} ")) for key in columns}
+    place = {key: next(k for k, base in enumerate(bases) if key.startswith(f"{base}, ")) for key in columns}
     return dict(sorted(columns.items(), key=lambda item: place[item[0]]))
 
 
@@ -74,27 +76,29 @@ def teachers_of(run: OwnRun, name: str) -> TeacherData:
     return data
 
 
-def by_score(run: OwnRun, name: str, paper: str, known: Mapping[str, str]) -> Block:
+def by_score(run: OwnRun, name: str, paper: str, wanted: Callable[[str], bool], known: Mapping[str, str]) -> Block:
     """Score x base: Spearman with the outcome, as `harness teachers validate` has it.
 
     Args:
         run: The run.
         name: The table it is for.
         paper: The paper's protocol in words.
+        wanted: Whether a score or baseline belongs in this table.
         known: The run's score -> the row it shares with the paper; other scores get rows of their own.
 
     Raises:
         HarnessError: the run has no teacher scores, or trained no students on them.
     """
     found = validation(teachers_of(run, name))
-    found = found[(found["statistic"] == "spearman") & (found["score"] != "random")]
+    found = found[(found["statistic"] == "spearman") & found["score"].map(wanted)]
     rows: dict[str, tuple[str, ...]] = {}
     columns: dict[str, Column] = {}
     entries: dict[tuple[str, str], Entry] = {}
     for (outcome, student), group in found.groupby(["outcome", "student"], sort=False):
         short = str(outcome).partition(".")[2].replace("_", " ")
-        key = f"{'mean' if student == MEAN else student}, {short} ({run.source})"
-        columns[key] = Column(key, key, "", "number")
+        heading = f"{short} ({run.source})"
+        key = f"{'mean' if student == MEAN else student}, {heading}"
+        columns[key] = Column(key, key, "", "number", heading)
         for score, entry in zip(group["score"], estimates(group, 2), strict=True):
             row = known.get(str(score), str(score))
             rows[row] = (score_title(str(score)),)

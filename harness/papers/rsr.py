@@ -24,7 +24,8 @@ def _table1() -> Block:
 
 
 def _scores_of(run: OwnRun) -> Block:
-    return by_score(run, _BASELINES, _PAPER, {})
+    wanted = {"rsr", "size", "strength", "leave_one_student_out"}
+    return by_score(run, _BASELINES, _PAPER, wanted.__contains__, {})
 
 
 ITEMS = (
@@ -36,7 +37,7 @@ ITEMS = (
         (Column("teacher", "teacher"), Column("params", "size")),
         _table1,
         note="Mean accuracy. DeepSeek-R1 on Qwen2.5-7B is 47.3 here and 47.8 elsewhere in the paper.",
-        draw=partial(drawing.dots, label="mean accuracy of the student, %", leave_out="teacher_score"),
+        draw=partial(drawing.dots, label="{}", outcome="mean accuracy of the student, %"),
         caption="Accuracy of each student by teacher, best mean first. Filled: published.",
     ),
     Item(
@@ -49,7 +50,7 @@ ITEMS = (
         note="RSR's .86 is the printed mean of absolute values; the scores per teacher are not published. Brackets: "
         "95 % over teachers.",
         own=_scores_of,
-        draw=partial(drawing.dots, label="Spearman correlation with mean accuracy", leave_out="mean"),
+        draw=partial(drawing.dots, label="Spearman correlation with {}", outcome="mean accuracy"),
         caption="Open: derived from table 1. RSR's own correlation is printed as a mean only: it has no markers.",
     ),
     Item(

@@ -10,6 +10,7 @@ from harness.papers.own_teachers import by_generator, by_score, by_size, paradox
 from harness.papers.validate import CAR, published_paradox, published_validation
 from harness.report.tables import Column, Entry
 from harness.report.teacher_tables import score_title
+from harness.teachers.parts import all_scores
 from harness.teachers.validation import MEAN
 
 _PAPER = (
@@ -127,12 +128,18 @@ def _generators_of(run: OwnRun, name: str, averages_only: bool) -> Block:
     return by_generator(run, name, _PAPER, averages_only=averages_only)
 
 
-def _scores_of(run: OwnRun, name: str) -> Block:
-    return by_score(run, name, _PAPER, _OWN_SCORES)
+def _metrics_of(run: OwnRun) -> Block:
+    return by_score(run, _T4, _PAPER, lambda score: score in all_scores(), _OWN_SCORES)
+
+
+def _baselines_of(run: OwnRun) -> Block:
+    wanted = {"car", "reward", "length", "size", "strength", "leave_one_student_out"}
+    return by_score(run, _BASELINES, _PAPER, wanted.__contains__, _OWN_SCORES)
 
 
 _T4, _T6, _F2 = "stronger_teachers_table4", "stronger_teachers_table6", "stronger_teachers_figure2"
 _SIZES, _BASELINES = "stronger_teachers_larger_models", "stronger_teachers_baselines"
+_SPEARMAN = "Spearman correlation with {}"
 _GENERATOR = (Column("generator", "generator"),)
 _METRIC = (Column("metric", "metric"),)
 
@@ -171,8 +178,8 @@ ITEMS = (
         _METRIC,
         _table4,
         note="Over 19 generators, without GPT-4. A run's scores are signed by their declared direction.",
-        own=partial(_scores_of, name=_T4),
-        draw=partial(drawing.dots, label="Spearman correlation with average performance", leave_out="Average"),
+        own=_metrics_of,
+        draw=partial(drawing.dots, label=_SPEARMAN, outcome="average performance"),
         caption="How well each metric orders the generators. Filled: published; with an interval: a run.",
     ),
     Item(
@@ -194,7 +201,7 @@ ITEMS = (
         _figure2,
         note="AP = (AlpacaEval 2 LC + Arena-Hard) / 2, in percent.",
         own=partial(_generators_of, name=_F2, averages_only=True),
-        draw=partial(drawing.dots, label="average performance, %"),
+        draw=partial(drawing.dots, label="{}", outcome="average performance, %"),
         caption="Average performance of each base by generator, best mean first. Open: derived from table 6.",
     ),
     Item(
@@ -206,8 +213,8 @@ ITEMS = (
         partial(predictors, CAR, ("car", "rm3", "length")),
         note="Its other students: the generators ranked by their mean AP on the other four bases. Brackets: 95 % over "
         "generators. Correlations as printed have no interval: the scores per generator are not published.",
-        own=partial(_scores_of, name=_BASELINES),
-        draw=partial(drawing.dots, label="Spearman correlation with average performance", leave_out="mean"),
+        own=_baselines_of,
+        draw=partial(drawing.dots, label=_SPEARMAN, outcome="average performance"),
         caption="Filled: published; open: derived from table 6.",
     ),
     Item(
