@@ -1,7 +1,7 @@
-"""The one kernel: log-probabilities and divergences at response positions, a chunk of positions at a time.
+"""Log-probabilities and ranks at response positions, a chunk of positions at a time; what a teacher predicts there.
 
 Logits of N positions over V words take N x V floats; here only `chunk` x V exist at once, in the forward pass and,
-since each chunk is computed again there, in the backward pass too.
+since each chunk is computed again there, in the backward pass too. (`models.token_losses` computes a loss in one pass.)
 """
 
 from dataclasses import dataclass
@@ -74,29 +74,18 @@ def token_logprobs_and_ranks(
     return torch.cat([logprobs for logprobs, _ in pieces]), torch.cat([ranks for _, ranks in pieces])
 
 
-def kl_divergence(
-    student_hidden: "Tensor",
-    student_head: "Tensor",
-    teacher_hidden: "Tensor",
-    teacher_head: "Tensor",
-    temperature: float = 1.0,
-    chunk: int = CHUNK,
-) -> "Tensor":
-    """KL(teacher || student) in nats per position, (N,) float32; p = softmax(logits / temperature).
+def top_logprobs(hidden: "Tensor", head: "Tensor", k: int, temperature: float = 1.0, chunk: int = CHUNK) -> TopTarget:
+    """The `k` likeliest words (all, where there are fewer) at N positions, likeliest first. Not differentiable."""
+    import torch
 
-    Hidden states are (N, Hs) and (N, Ht), head weights (V, Hs) and (V, Ht). Differentiable in the student's only; not
-    multiplied by temperature squared.
-    """
-
-    def divergence(student_weight: "Tensor", student: "Tensor", teacher: "Tensor") -> "Tensor":
-        import torch
-
-        log_q = torch.log_softmax((student @ student_weight.T).float() / temperature, dim=-1)
-        with torch.no_grad():
-            log_p = torch.log_softmax((teacher @ teacher_head.T).float() / temperature, dim=-1)
-        return (log_p.exp() * (log_p - log_q)).sum(dim=-1)
-
-    return _chunked(divergence, chunk, student_head, student_hidden, teacher_hidden)
+    k = min(k, len(head))
+    pieces = []
+    with torch.no_grad():
+        for piece in hidden.split(chunk):
+            logits = (piece @ head.T).float() / temperature
+            top = logits.topk(k, dim=-1)
+            pieces.append((top.indices, top.values - logits.logsumexp(dim=-1, keepdim=True)))
+    return TopTarget(torch.cat([ids for ids, _ in pieces]), torch.cat([logprobs for _, logprobs in pieces]))
 
 
 def _token_logprobs(head: "Tensor", hidden: "Tensor", targets: "Tensor") -> "Tensor":

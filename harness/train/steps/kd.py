@@ -17,7 +17,7 @@ def _teachers(settings: KDSettings) -> Mapping[str, str]:
 def _objective(settings: KDSettings, teachers: Mapping[str, Teacher], words: int) -> Objective:
     from harness.train.losses import kd_loss
 
-    return kd_loss(teachers.get("teacher"), settings.lambda_, settings.temperature, words)
+    return kd_loss(settings, teachers.get("teacher"), words)
 
 
 STEP = Step("kd", KDSettings, _objective, _teachers)
