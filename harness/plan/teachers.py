@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from harness.core.discover import discover
+from harness.core.errors import HarnessError
 from harness.models.settings import ModelSettings
 from harness.recipe.schema import CellRecipe
 from harness.stages import pick, respond, reward, reward_model, score_teacher, tokens
@@ -80,7 +81,7 @@ class TeacherBuilder:
         wanted = self.settings.teachers
         assert wanted is not None, "the schema checks that a pick has a reward"
         assert wanted.reward is not None, "the schema checks that a pick has a reward"
-        settings, about, gpus = wanted.reward, wanted.about.get(self._teacher), self.settings.resources.gpus
+        settings, gpus = wanted.reward, self.settings.resources.gpus
         title = f"rewards of {self._teacher}"
         if settings.judge:
             judge = self.settings.judge
@@ -98,11 +99,22 @@ class TeacherBuilder:
                 responses,
                 settings,
                 model=model,
-                strength=about.strength if about else None,
+                strength=self._strength() if settings.strength else None,
                 gpus=gpus,
                 title=title,
             )
         )
+
+    def _strength(self) -> float:
+        assert self.settings.teachers is not None, "asked for by the recipe"
+        about = self.settings.teachers.about.get(self._teacher)
+        if about is None or about.strength is None:
+            raise HarnessError(
+                f"the reward is each teacher's strength, and that of '{self._teacher}' is not given",
+                where="teachers.about",
+                fix=f"Write `{self._teacher}: {{strength: ...}}` there, or take another reward.",
+            )
+        return about.strength
 
     @property
     def _teacher(self) -> str:

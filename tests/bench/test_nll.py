@@ -64,7 +64,7 @@ def test_the_batch_changes_nothing_and_the_score_is_the_mean_over_items(
     scores = BENCH.aggregate(samples_frame(one)).set_index("metric")
     own = [s.value for s in one if s.metric == "chat_nll"]
     assert scores.loc["chat_nll", "value"] == pytest.approx(sum(v for v in own if v is not None) / 3)
-    assert scores.loc["chat_nll", ["n", "total"]].tolist() == [3, 3]
+    assert [scores.loc["chat_nll", name] for name in ("n", "total")] == [3, 3]
 
 
 def test_metrics_have_the_roles_of_their_sets() -> None:

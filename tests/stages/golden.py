@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from harness.bench.mt_bench import MTBenchSettings
+from harness.bench.nll import NLLSettings
 from harness.core.canonical import digest
 from harness.core.lines import read_lines, write_lines
 from harness.data.settings import DatasetSettings
@@ -25,6 +26,7 @@ from harness.stages import (
     benchmark,
     dataset,
     judge,
+    measure,
     pick,
     respond,
     reward,
@@ -74,8 +76,8 @@ def stages(folder: Path) -> dict[str, Stage]:
     generate = settings_of(GenerateSettings, dtype="float32", batch_size=4)
     responses = respond.stage(student, data, settings_of(ResponseSettings, max_new_tokens=4), generate, 3, 0)
     steps: dict[str, Any] = {"max_steps": 3, "batch_size": 4, "micro_batch_size": 2, "learning_rate": 1e-3}
-    sft = train.stage("sft", settings_of(SFTSettings, **steps), student, pocket, None, 7, 0, "sft")
-    kd = train.stage("kd", settings_of(KDSettings, **steps), student, pocket, teacher, 7, 0, "kd")
+    sft = train.stage("sft", settings_of(SFTSettings, **steps), student, pocket, {}, 7, 0, "sft")
+    kd = train.stage("kd", settings_of(KDSettings, **steps), student, pocket, {"teacher": teacher}, 7, 0, "kd")
     suite = benchmark.asked("pocket", benchmark.by_name("pocket").settings.model_validate_json('{"questions": 8}'))
     mt_bench = settings_of(MTBenchSettings, data=str(write_benchmark(folder / "mt_bench")), max_new_tokens=4)
     asked = benchmark.asked("mt_bench", mt_bench)
@@ -93,7 +95,12 @@ def stages(folder: Path) -> dict[str, Stage]:
     read = tokens.stage(student, pocket, PassSettings(), list(PASSES), 8, 1, 0, "tokens")
     right = reward.stage(pocket, settings_of(RewardSettings, program=True), title="rewards")
     scored = score_teacher.stage(read, pocket, right, settings_of(TeachersSettings, prompts=8), "scores")
+    held_out = {"shop": {"pocket": {"examples": 3, "domain_ratio": 1.0, "seed": 4}, "role": "domain"}}
+    nll = benchmark.asked("nll", settings_of(NLLSettings, sets=held_out))
+    measured = measure.stage(nll, student, generate, 11, 0)
     return {
+        "measure": measured,
+        "score, measured": score.measured_stage(nll, measured),
         "reward": rewards,
         "reward_model": reward_trained.stage,
         "pick": pick.stage(several, rewards, "best", "student"),
