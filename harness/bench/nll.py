@@ -172,7 +172,7 @@ def _bytes(encoded: "Encoded", scored: Sequence[bool]) -> int:
 
 
 def _plain_texts(one: SetSettings, tokenizer: Any, max_length: int) -> Iterator[_Item]:
-    from harness.data.readers import read_rows
+    from harness.data.files import read_rows
 
     if one.path is None or one.text is None:
         raise HarnessError("plain texts need a file", fix="Give the set a `path`.")

@@ -1,8 +1,5 @@
 """Instruction data from files: the usual schemas in, one canonical form out."""
 
-import gzip
-import json
-import lzma
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -11,17 +8,22 @@ from random import Random
 from typing import Any
 
 from harness.core.errors import HarnessError
-from harness.core.lines import read_lines, write_lines
+from harness.core.lines import numbered_lines, write_lines
 from harness.core.seeds import derive_seed
+from harness.data.files import Row, read_rows
 from harness.data.settings import DatasetSettings, JoinedPrompts
 
-Row = dict[str, Any]
 Message = dict[str, str]
 
 _NAME = "\0name"
 """The key under which a row carries its conversation's id; no column is called so."""
+_TURNS = ("messages", "conversations")
+"""Columns that hold a list of turns."""
 _PAIRS = (("instruction", "output"), ("prompt", "response"))
 """Columns of question and answer in the schemas of one turn."""
+_SCHEMAS = {*_TURNS, *(asked for asked, _ in _PAIRS)}
+_TOOL = "tool"
+"""The role of what a program said or was asked: such a conversation is no example here."""
 _ROLES = {
     "human": "user",
     "user": "user",
@@ -29,6 +31,7 @@ _ROLES = {
     "assistant": "assistant",
     "model": "assistant",
     "system": "system",
+    **dict.fromkeys(("tool", "function", "function_call", "observation", "ipython"), _TOOL),
 }
 
 
@@ -59,9 +62,10 @@ class Dataset:
 def read_dataset(settings: DatasetSettings, data_seed: int) -> Dataset:
     """Read, join, filter and draw a dataset.
 
-    Schemas: `messages`, `conversations` (ShareGPT), `instruction` [+ `input`] + `output`, `prompt` + `response`. Rows
-    without a user message and rows with an empty response are skipped and counted. Without a response column the rows
-    are prompts. Raises HarnessError for what cannot be read, naming the columns that are there.
+    Schemas: `messages`, `conversations` (ShareGPT), `instruction` [+ `input`] + `output`, `prompt` + `response`; the
+    rows of one file may differ. Rows without a user message, with an empty response or with messages of tools are
+    skipped and counted. Without a response column the rows are prompts. Raises HarnessError for what cannot be read,
+    naming the columns that are there.
     """
     if settings.pocket is not None:
         from harness.data.pocket import conversations
@@ -96,11 +100,28 @@ def write_conversations(path: Path, conversations: Iterable[Conversation]) -> No
 
 
 def read_conversations(path: Path) -> list[Conversation]:
-    """Read the canonical form."""
-    return [
-        Conversation(str(record["id"]), record["messages"], record.get("domain"), record.get("source"))
-        for record in read_lines(path)
-    ]
+    """Read the canonical form; HarnessError naming the line that is something else."""
+    return [conversation(record, f"{path}:{number}") for number, record in numbered_lines(path)]
+
+
+def conversation(record: Any, where: str) -> Conversation:
+    """A line of the canonical form; HarnessError naming `where` for anything else."""
+    match record:
+        case {"id": name, "messages": [*messages]} if all(map(_is_message, messages)):
+            return Conversation(str(name), messages, record.get("domain"), record.get("source"))
+    raise HarnessError(
+        "not a conversation in the harness's own form",
+        where=where,
+        fix='It is {"id", "messages": [{"role", "content"}]}, role one of system, user, assistant. Files in other '
+        "schemas are named as a dataset in a recipe.",
+    )
+
+
+def _is_message(turn: Any) -> bool:
+    match turn:
+        case {"role": "system" | "user" | "assistant", "content": str()}:
+            return True
+    return False
 
 
 def _drawn(kept: list[Conversation], counts: Counter[str], limit: int | None, data_seed: int) -> Dataset:
@@ -109,71 +130,6 @@ def _drawn(kept: list[Conversation], counts: Counter[str], limit: int | None, da
         kept = [kept[i] for i in sorted(chosen)]
     counts["kept"] = len(kept)
     return Dataset(kept, dict(counts))
-
-
-def read_rows(path: Path) -> list[Row]:
-    """Every record of a JSON, JSONL or Parquet file; HarnessError when there is none or one is no object."""
-    if not path.is_file():
-        raise HarnessError("no such data file", where=str(path))
-    match path.suffixes[-2:]:
-        case [*_, ".parquet"]:
-            rows = _read_parquet(path)
-        case [*_, ".jsonl"]:
-            rows = list(read_lines(path))
-        case [".jsonl", ".xz" | ".gz"]:
-            rows = _read_compressed(path)
-        case [*_, ".json"]:
-            rows = _read_json(path)
-        case _:
-            raise HarnessError(
-                f"cannot read {path.suffix or 'a file without an ending'}",
-                where=str(path),
-                fix="Use .json, .jsonl, .jsonl.gz, .jsonl.xz, .parquet.",
-            )
-    if not all(isinstance(row, dict) for row in rows):
-        raise HarnessError("every record must be an object with named fields", where=str(path))
-    if not rows:
-        raise HarnessError("the file holds no rows", where=str(path))
-    return rows
-
-
-def _read_parquet(path: Path) -> list[Row]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        rows: list[Row] = pq.read_table(path).to_pylist()
-    except (pa.ArrowException, OSError) as error:
-        raise HarnessError(f"not a readable Parquet file ({error})", where=str(path)) from None
-    return rows
-
-
-def _read_compressed(path: Path) -> list[Any]:
-    opener: Any = lzma.open if path.suffix == ".xz" else gzip.open
-    try:
-        with opener(path, "rt", encoding="utf-8") as file:
-            lines = [line for line in file if line.strip()]
-    except (OSError, EOFError, lzma.LZMAError, UnicodeDecodeError) as error:
-        raise HarnessError(f"not a readable compressed file ({error})", where=str(path)) from None
-    try:
-        return [json.loads(line) for line in lines]
-    except json.JSONDecodeError as error:
-        raise HarnessError(f"broken JSON ({error.msg})", where=str(path)) from None
-
-
-def _read_json(path: Path) -> list[Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError:
-        raise HarnessError("not UTF-8 text", where=str(path)) from None
-    except json.JSONDecodeError as error:
-        if error.msg == "Extra data":  # JSON lines by the wrong name
-            return list(read_lines(path))
-        where = f"{path}:{error.lineno}"
-        raise HarnessError(f"broken JSON ({error.msg} at column {error.colno})", where=where) from None
-    if not isinstance(data, list):
-        raise HarnessError("a JSON data file must be a list of records", where=str(path))
-    return data
 
 
 def _row_names(rows: list[Row], settings: DatasetSettings) -> list[str]:
@@ -234,8 +190,14 @@ def _renamed(rows: list[Row], columns: dict[str, str], where: str) -> list[Row]:
 
 def _conversations(rows: list[Row], where: str, skipped: dict[str, str]) -> Iterator[Conversation]:
     there = set(_columns(rows))
+    if not there & _SCHEMAS:
+        raise HarnessError(
+            "no known schema: needs messages, conversations, instruction or prompt",
+            where=where,
+            fix=f"Name the columns with `columns:`. Columns: {', '.join(sorted(there))}.",
+        )
     for row in rows:
-        messages = _messages(row, there, where)
+        messages = _messages(row, there, f"{where}, row {row[_NAME]}")
         if reason := _unusable(messages):
             skipped[row[_NAME]] = reason
         else:
@@ -243,25 +205,21 @@ def _conversations(rows: list[Row], where: str, skipped: dict[str, str]) -> Iter
 
 
 def _messages(row: Row, there: set[str], where: str) -> list[Message]:
-    where = f"{where}, row {row[_NAME]}"
-    for name in ("messages", "conversations"):
-        if name in there:
-            return [_message(turn, where) for turn in row.get(name) or ()]
-    schema = next((pair for pair in _PAIRS if pair[0] in there), None)
-    if schema is None:
-        raise HarnessError(
-            "no known schema: needs messages, conversations, instruction or prompt",
-            where=where,
-            fix=f"Name the columns with `columns:`. Columns: {', '.join(sorted(there))}.",
-        )
-    asked, answered = schema
+    """By the first schema that the row has a value for: rows of one file may differ."""
+    for name in _TURNS:
+        turns = row.get(name)
+        if isinstance(turns, list):
+            return [_message(turn, where) for turn in turns]
+        if turns is not None:
+            raise HarnessError(f"`{name}` is to be a list of turns, found {type(turns).__name__}", where=where)
+    asked, answered = next((pair for pair in _PAIRS if row.get(pair[0]) is not None), ("", ""))
     question = _text(row.get(asked), where)
     if extra := _text(row.get("input"), where).strip():
         question = f"{question}\n\n{extra}"
     messages = [{"role": "user", "content": question}]
     if system := _text(row.get("system"), where):
         messages.insert(0, {"role": "system", "content": system})
-    if answered in there:
+    if answered in there or row.get(answered) is not None:
         messages.append({"role": "assistant", "content": _text(row.get(answered), where)})
     return messages
 
@@ -282,6 +240,8 @@ def _text(value: Any, where: str) -> str:
 
 
 def _unusable(messages: list[Message]) -> str | None:
+    if any(m["role"] == _TOOL for m in messages):
+        return "tool message"
     if not any(m["role"] == "user" and m["content"].strip() for m in messages):
         return "no user message"
     if any(m["role"] == "assistant" and not m["content"].strip() for m in messages):

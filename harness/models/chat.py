@@ -39,9 +39,9 @@ def encode(tokenizer: "PreTrainedTokenizerFast", messages: Messages, max_length:
     text, spans = _render_with_spans(tokenizer, messages)
     tokens = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     ids: list[int] = tokens["input_ids"]
-    offsets: list[tuple[int, int]] = tokens["offset_mapping"]
+    offsets: list[tuple[int, int]] = tokens["offset_mapping"][:max_length]
     mask = [any(_inside(offset, span) for span in spans) for offset in offsets]
-    return Encoded(ids[:max_length], mask[:max_length], len(ids) > max_length, text, offsets[:max_length], spans)
+    return Encoded(ids[:max_length], mask, len(ids) > max_length, text, offsets, spans)
 
 
 def render_prompt(tokenizer: "PreTrainedTokenizerFast", messages: Messages) -> str:

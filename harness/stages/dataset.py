@@ -39,4 +39,4 @@ def _with_paths(ctx: Context) -> dict[str, object]:
     return settings
 
 
-KIND = Kind("dataset", 2, _run)
+KIND = Kind("dataset", 3, _run)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from harness.core.errors import HarnessError
+from harness.data.files import read_rows
 from harness.data.pocket import Item, check, named
-from harness.data.readers import read_rows
 from harness.models.chat import encode
 from harness.models.load import Dtype, check_finite, load_reward_model, load_tokenizer
 from harness.teachers.settings import RecordedReward, RewardSettings
