@@ -79,8 +79,8 @@ class TrainingBuilder:
         if settings.data == "domain":
             return self.dataset(data.domain, "domain")
         if settings.data == "mix":
-            train, domains = self.dataset(data.train, "train"), self._domains(data)
-            return self.share(mix.stage(settings, train, domains, self.settings.data_seed))
+            general, domains = self.dataset(data.train, "train"), self._domains(data)
+            return self.share(mix.stage(settings, general, domains, self.settings.data_seed))
         return self.teacher_data(data)
 
     def _domains(self, data: DataSettings) -> dict[str, Stage]:

@@ -1,0 +1,247 @@
+"""What a teacher predicts at response positions: stored in one pass, read back by every training that needs it.
+
+At each position the log-probabilities of the `top_k` likeliest tokens are kept, of softmax(logits / temperature); what
+is left of 1 is shared by all others. A pass is over a dataset as it is, not over a mix of it, so that every ratio,
+seed and student shares it.
+
+    ids.npy        (N, k) uint16 (uint32 for a vocabulary beyond 65,536), likeliest first
+    logprobs.npy   (N, k) float32, nats
+    index.jsonl    {"id", "offset", "positions"} of each conversation: its rows of both arrays
+    targets.json   the tokenizer's and the template's digest, top_k, temperature, the mean mass that is left
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.utils.rnn import pad_sequence
+
+from harness.core.canonical import Json, digest
+from harness.core.errors import HarnessError
+from harness.core.lines import Journal, read_lines, write_lines
+from harness.data.readers import read_conversations
+from harness.models.chat import encode, template_digest
+from harness.models.load import check_finite, load_model, load_tokenizer, output_head
+from harness.models.logprobs import TopTarget, top_logprobs
+from harness.train.api import Batch, Teacher
+from harness.train.losses import IGNORED, response_states
+
+BATCH_TOKENS = 2048
+"""Tokens per forward pass, padding included."""
+
+Progress = Callable[..., None]
+"""progress(done, total, unit)"""
+
+
+@dataclass(frozen=True)
+class TargetPass:
+    """What determines the stored targets, beside the teacher and the conversations."""
+
+    top_k: int
+    temperature: float
+    max_length: int
+    """Tokens of a conversation, as in the training that reads the targets."""
+    dtype: Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One conversation in the arrays."""
+
+    id: str
+    input_ids: list[int]
+    labels: list[int]
+    offset: int
+    positions: int
+
+
+def write_targets(
+    model_folder: Path, conversations_path: Path, settings: TargetPass, *, out: Path, work: Path, progress: Progress
+) -> dict[str, Json]:
+    """One pass of a teacher over conversations; a stopped one goes on from its last whole batch in `work`.
+
+    Returns:
+        What `targets.json` holds.
+
+    Raises:
+        HarnessError: a broken model, a chat template that cannot mark responses, predictions that are no numbers.
+    """
+    tokenizer = load_tokenizer(model_folder)
+    rows = _encoded(conversations_path, tokenizer, settings.max_length)
+    model = load_model(model_folder, settings.dtype, "cuda" if torch.cuda.is_available() else "cpu")
+    check_finite(model, str(model_folder))
+    positions, k = sum(row.positions for row in rows), min(settings.top_k, len(tokenizer))
+    if not positions:
+        raise HarnessError("no conversation has a response within max_length", where=str(conversations_path))
+    ids, logprobs = _arrays(work, (positions, k), len(tokenizer))
+    with Journal(work / "batches.jsonl") as journal:
+        finished, done = {record["first"] for record in journal.records}, 0
+        for batch in _batches([row for row in rows if row.positions]):
+            if batch[0].offset not in finished:
+                _predict(model, batch, settings, len(tokenizer), ids, logprobs)
+                ids.flush()
+                logprobs.flush()
+                journal.append({"first": batch[0].offset})
+            done += sum(row.positions for row in batch)
+            progress(done, positions, "positions")
+    left = sum(float((1 - np.exp(part).sum(axis=1)).sum()) for part in np.array_split(logprobs, 1 + positions // 8192))
+    journal.path.unlink()  # Before the arrays go: a start that finds a batch in it must find its numbers too.
+    for name in ("ids.npy", "logprobs.npy"):
+        os.replace(work / name, out / name)
+    write_lines(out / "index.jsonl", ({"id": r.id, "offset": r.offset, "positions": r.positions} for r in rows))
+    facts: dict[str, Json] = {
+        **vars(settings),
+        **_conventions(tokenizer),
+        "top_k": k,
+        "conversations": len(rows),
+        "positions": positions,
+        "mean_remaining_mass": max(left / positions, 0.0),
+    }
+    (out / "targets.json").write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
+    return facts
+
+
+def stored_teacher(folders: Mapping[str | None, Path], conversations_path: Path, student_folder: Path) -> Teacher:
+    """A teacher whose targets are read from `folders`: one per domain of the dataset, under None for all other rows.
+
+    Its `target` gives a TopTarget in the order of `response_positions`, for batches of rows it was given folders for.
+
+    Raises:
+        HarnessError: the targets were made with another tokenizer or chat template than the student's, or not for
+            these conversations.
+    """
+    mine = _conventions(load_tokenizer(student_folder))
+    stores = {domain: _Store.open(folder, mine) for domain, folder in folders.items()}
+    nothing = next((store.ids[:0].astype(np.int64), store.logprobs[:0]) for store in stores.values())
+    places: list[tuple[_Store, int, int] | None] = []
+    for row in read_conversations(conversations_path):
+        store = stores.get(row.domain)
+        places.append((store, *store.place(row.source or row.id)) if store else None)
+
+    def target(batch: Batch) -> TopTarget:
+        device, wanted = batch["labels"].device, (batch["labels"][:, 1:] != IGNORED).sum(dim=1).tolist()
+        found = [_read(places[row], n) for row, n in zip(batch["row"].tolist(), wanted, strict=True) if n]
+        ids, logprobs = (np.concatenate(arrays) for arrays in zip(nothing, *found, strict=True))
+        return TopTarget(torch.from_numpy(ids).to(device), torch.from_numpy(logprobs).to(device))
+
+    return Teacher(target)
+
+
+@dataclass(frozen=True)
+class _Store:
+    """A folder of targets, opened."""
+
+    folder: Path
+    ids: NDArray[Any]
+    logprobs: NDArray[Any]
+    index: Mapping[str, tuple[int, int]]
+
+    @staticmethod
+    def open(folder: Path, conventions: Mapping[str, str]) -> "_Store":
+        facts = json.loads((folder / "targets.json").read_text())
+        for name, said in conventions.items():
+            if facts[name] != said:
+                raise HarnessError(
+                    f"the stored targets were made with another {name.replace('_', ' ')} than the student's",
+                    where=str(folder),
+                    fix="Choose a teacher of the student's family; give both the same `chat_template`.",
+                )
+        ids, logprobs = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("ids", "logprobs"))
+        index = {row["id"]: (row["offset"], row["positions"]) for row in read_lines(folder / "index.jsonl")}
+        return _Store(folder, ids, logprobs, index)
+
+    def place(self, conversation: str) -> tuple[int, int]:
+        """Offset and number of positions."""
+        if conversation not in self.index:
+            raise HarnessError(f"no targets are stored for conversation '{conversation}'", where=str(self.folder))
+        return self.index[conversation]
+
+
+def _read(place: tuple[_Store, int, int] | None, wanted: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    if place is None:
+        raise HarnessError("a row of the batch is of a domain that this teacher has no targets for")
+    store, offset, positions = place
+    if positions != wanted:
+        what = f"targets are stored for {positions} positions of a conversation, its batch has {wanted}"
+        raise HarnessError(what, where=str(store.folder), fix="Store them with the `max_length` of the training.")
+    rows = slice(offset, offset + positions)
+    return store.ids[rows].astype(np.int64), store.logprobs[rows].astype(np.float32)
+
+
+def _conventions(tokenizer: Any) -> dict[str, str]:
+    """What two models must have in common for positions and tokens to mean the same."""
+    return {"tokenizer": digest(sorted(tokenizer.get_vocab().items())), "chat_template": template_digest(tokenizer)}
+
+
+def _encoded(path: Path, tokenizer: Any, max_length: int) -> list[_Row]:
+    rows, offset = [], 0
+    for one in read_conversations(path):
+        encoded = encode(tokenizer, one.messages, max_length)
+        labels = [i if r else IGNORED for i, r in zip(encoded.input_ids, encoded.response_mask, strict=True)]
+        labels[:1] = [IGNORED]  # Nothing precedes the first token, so nothing predicts it.
+        positions = sum(label != IGNORED for label in labels)
+        rows.append(_Row(one.id, encoded.input_ids, labels, offset, positions))
+        offset += positions
+    return rows
+
+
+def _batches(rows: Sequence[_Row]) -> Iterator[list[_Row]]:
+    """Longest first, at most BATCH_TOKENS a batch (a longer row is alone): always the same ones."""
+    batch: list[_Row] = []
+    for row in sorted(rows, key=lambda row: -len(row.input_ids)):
+        if batch and (len(batch) + 1) * len(batch[0].input_ids) > BATCH_TOKENS:
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
+
+
+def _predict(
+    model: Any, rows: Sequence[_Row], settings: TargetPass, words: int, ids: NDArray[Any], logprobs: NDArray[Any]
+) -> None:
+    """Run one batch and put what it predicts into the arrays."""
+
+    def padded(values: list[list[int]], filler: int) -> torch.Tensor:
+        return pad_sequence([torch.tensor(v) for v in values], batch_first=True, padding_value=filler).to(model.device)
+
+    batch = {
+        "input_ids": padded([row.input_ids for row in rows], 0),
+        "attention_mask": padded([[1] * len(row.input_ids) for row in rows], 0),
+        "labels": padded([row.labels for row in rows], IGNORED),
+    }
+    with torch.inference_mode():
+        hidden = response_states(model, batch)
+        top = top_logprobs(hidden, output_head(model)[:words], ids.shape[1], settings.temperature)
+    if not torch.isfinite(top.logprobs).all():
+        raise HarnessError(
+            "the teacher's probabilities are not finite", where=str(model.name_or_path), fix="Try `dtype: float32`."
+        )
+    begin = 0
+    for row in rows:
+        end = begin + row.positions
+        ids[row.offset : row.offset + row.positions] = top.ids[begin:end].cpu().numpy()
+        logprobs[row.offset : row.offset + row.positions] = top.logprobs[begin:end].cpu().numpy()
+        begin = end
+
+
+def _arrays(work: Path, shape: tuple[int, int], words: int) -> tuple[Any, Any]:
+    """Both arrays on disk, `ids` and `logprobs`, as an earlier start left them or new."""
+
+    create: Any = np.lib.format.open_memmap
+
+    def opened(name: str, dtype: Any) -> Any:
+        path = work / f"{name}.npy"
+        if not path.exists():
+            whole = work / f"{name}.new"
+            create(whole, mode="w+", dtype=dtype, shape=shape).flush()
+            os.replace(whole, path)
+        return create(path, mode="r+")
+
+    return opened("ids", np.uint16 if words <= 1 << 16 else np.uint32), opened("logprobs", np.float32)
