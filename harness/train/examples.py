@@ -2,19 +2,30 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 
 from harness.core.errors import HarnessError
-from harness.data.readers import read_conversations
+from harness.core.lines import numbered_lines
+from harness.core.seeds import derive_seed
 from harness.models.chat import encode
 from harness.train.losses import IGNORED
 
-Example = dict[str, list[int]]
-"""`input_ids` and `labels`, lists of the same length."""
+
+class Example(TypedDict):
+    """One conversation as tokens."""
+
+    input_ids: list[int]
+    labels: list[int]
+    """As long as `input_ids`: the ids at response tokens, else IGNORED."""
+    row: int
+    """Its number in the dataset, rows that are left out counted."""
+    domain: int
+    """0 for a general conversation, k for one of the k-th domain."""
+    id: str
 
 
 @dataclass(frozen=True)
@@ -27,43 +38,104 @@ class Examples:
     """Rows left out, by reason."""
     truncated: int
     """Rows that are trained on without their last tokens."""
-    response_tokens: int
+    domains: tuple[str, ...] = ()
+    """The domains that examples may be of, in the order that their numbers count."""
+
+    @property
+    def response_tokens(self) -> int:
+        """The tokens that one pass learns from."""
+        return sum(_learned(example) for example in self.examples)
+
+    @property
+    def by_domain(self) -> dict[str, dict[str, int]]:
+        """`rows` and `response_tokens` of `general` conversations and of each domain; empty without domains."""
+        counts: dict[str, dict[str, int]] = {}
+        for number, name in enumerate(("general", *self.domains) if self.domains else ()):
+            own = [example for example in self.examples if example["domain"] == number]
+            counts[name] = {"rows": len(own), "response_tokens": sum(map(_learned, own))}
+        return counts
 
 
-def encode_file(path: Path, tokenizer: Any, max_length: int) -> Examples:
+def _learned(example: Example) -> int:
+    return sum(label != IGNORED for label in example["labels"])
+
+
+def encode_file(path: Path, tokenizer: Any, max_length: int, domains: Sequence[str] = ()) -> Examples:
     """Encode a conversations file; a row without a response token is skipped and counted.
 
-    Raises HarnessError when no row is left.
+    A line is {id, messages} and, in a mix, `domain`: one of `domains`, or null for a general conversation.
+
+    Raises:
+        HarnessError: no row is left; a domain that is not in `domains`.
     """
-    conversations = read_conversations(path)
     examples: list[Example] = []
     skipped: Counter[str] = Counter()
-    truncated = 0
-    for conversation in conversations:
-        encoded = encode(tokenizer, conversation.messages, max_length)
+    rows = truncated = 0
+    for number, record in numbered_lines(path):
+        rows += 1
+        encoded = encode(tokenizer, record["messages"], max_length)
         if not any(encoded.response_mask[1:]):
             skipped["response beyond max_length" if encoded.truncated else "no response"] += 1
             continue
         truncated += encoded.truncated
         # Nothing precedes the first token, so nothing predicts it.
         labels = [i if r else IGNORED for i, r in zip(encoded.input_ids, encoded.response_mask, strict=True)]
-        examples.append({"input_ids": encoded.input_ids, "labels": [IGNORED, *labels[1:]]})
+        examples.append(
+            {
+                "input_ids": encoded.input_ids,
+                "labels": [IGNORED, *labels[1:]],
+                "row": rows - 1,
+                "domain": _domain(record.get("domain"), domains, f"{path}:{number}"),
+                "id": str(record["id"]),
+            }
+        )
     if not examples:
         reasons = ", ".join(f"{reason}: {n}" for reason, n in skipped.items()) or "the file is empty"
         raise HarnessError(f"there is nothing to train on ({reasons})", where=str(path))
-    tokens = sum(label != IGNORED for example in examples for label in example["labels"])
-    return Examples(examples, len(conversations), dict(sorted(skipped.items())), truncated, tokens)
+    return Examples(examples, rows, dict(sorted(skipped.items())), truncated, tuple(domains))
+
+
+def _domain(name: str | None, domains: Sequence[str], where: str) -> int:
+    if name is None or not domains:  # where nobody tells domains apart, every conversation is general
+        return 0
+    if name not in domains:
+        raise HarnessError(f"a conversation of the domain '{name}', known are: {', '.join(domains)}", where=where)
+    return 1 + domains.index(name)
+
+
+def hold_out(examples: Examples, share: float, seed: int) -> tuple[Examples, list[Example]]:
+    """What is left to train on, and the held-out share: the same conversations wherever their ids and the seed are.
+
+    Raises HarnessError where one of the two would be empty.
+    """
+    ordered = sorted(examples.examples, key=lambda example: derive_seed(seed, "held out", example["id"]))
+    held = ordered[: round(share * len(ordered))]
+    rows = {example["row"] for example in held}
+    rest = [example for example in examples.examples if example["row"] not in rows]
+    if not held or not rest:
+        raise HarnessError(
+            f"{share:g} of {len(ordered)} examples leaves {len(held)} to hold out and {len(rest)} to train on",
+            fix="Choose another `held_out`, or give more data.",
+        )
+    return replace(examples, examples=rest), held
+
+
+def filler() -> Example:
+    """An example without a response: it adds nothing to any loss."""
+    return {"input_ids": [0], "labels": [IGNORED], "row": 0, "domain": 0, "id": ""}
 
 
 def collate(examples: Sequence[Example]) -> dict[str, torch.Tensor]:
-    """Pad on the right to (B, L) tensors `input_ids`, `attention_mask`, `labels`."""
+    """Pad on the right to (B, L) `input_ids`, `attention_mask`, `labels`; `row` and `domain` are (B,)."""
     length = max(len(e["input_ids"]) for e in examples)
 
-    def padded(rows: list[list[int]], filler: int) -> torch.Tensor:
-        return torch.tensor([row + [filler] * (length - len(row)) for row in rows])
+    def padded(rows: list[list[int]], filling: int) -> torch.Tensor:
+        return torch.tensor([row + [filling] * (length - len(row)) for row in rows])
 
     return {
         "input_ids": padded([e["input_ids"] for e in examples], 0),
         "attention_mask": padded([[1] * len(e["input_ids"]) for e in examples], 0),
         "labels": padded([e["labels"] for e in examples], IGNORED),
+        "row": torch.tensor([e["row"] for e in examples]),
+        "domain": torch.tensor([e["domain"] for e in examples]),
     }

@@ -18,7 +18,9 @@ from harness.core.lines import numbered_lines, write_lines
 from harness.core.seeds import derive_seed
 from harness.models.chat import encode
 from harness.models.load import check_finite, load_reward_model, load_tokenizer, quiet
-from harness.train.run import random_state_kept, write_model
+from harness.train.api import Loss
+from harness.train.run import random_state_kept
+from harness.train.saving import full_state, write_model
 from harness.train.settings import OptimSettings
 from harness.train.trainer import DistillTrainer, Progress, Report, arguments, last_checkpoint
 
@@ -56,7 +58,7 @@ def train_reward(
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         model.config.get_text_config().pad_token_id = pad
         trainer = DistillTrainer(
-            objective=reward_loss,
+            objective=lambda model, batch: Loss(reward_loss(model, batch)),
             dtype=settings.dtype,
             model=model,
             args=arguments(settings, work, seed % 2**32),
@@ -66,7 +68,7 @@ def train_reward(
         )
         with quiet():
             trainer.train(resume_from_checkpoint=last_checkpoint(work))
-    write_model(trainer.model, base_folder, out / "model")
+    write_model(trainer.model.config, full_state(trainer), None, base_folder, out / "model")
     write_lines(out / "log.jsonl", (_log_line(entry) for entry in trainer.state.log_history if "loss" in entry))
     summary: dict[str, Json] = {
         "rows": len(pairs) + sum(skipped.values()),

@@ -3,8 +3,8 @@
 import contextlib
 import json
 import random
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,16 +14,50 @@ import torch
 
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
+from harness.core.files import link_tree
 from harness.core.lines import write_lines
+from harness.core.seeds import derive_seed
 from harness.models.load import check_finite, load_model, load_tokenizer, output_head, quiet
-from harness.models.refs import model_files
-from harness.train.api import Step
-from harness.train.examples import Examples, collate, encode_file
-from harness.train.losses import live_teacher
-from harness.train.settings import StepSettings
-from harness.train.trainer import DistillTrainer, Progress, Report, arguments, last_checkpoint
+from harness.train.api import Batch, Step, Teacher
+from harness.train.examples import Example, Examples, collate, encode_file, filler, hold_out
+from harness.train.flops import Meter
+from harness.train.lora import add_adapters
+from harness.train.losses import IGNORED, live_teacher
+from harness.train.saving import KeepCheckpoints, full_state, write_model
+from harness.train.settings import HeldOut, Sharding, StepSettings
+from harness.train.trainer import (
+    FLOPS,
+    SECONDS,
+    DistillTrainer,
+    Padded,
+    Progress,
+    Report,
+    arguments,
+    last_checkpoint,
+)
 
 _CURVE = ("step", "loss", "learning_rate", "grad_norm", "tokens")
+_KEPT = "kept"
+"""Where models of earlier steps wait in the work folder."""
+
+Stored = Mapping[str | None, Path]
+"""Folders of a teacher's stored targets, by domain (None: general conversations); `train.targets` makes them."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is trained on what, where; `train` says more."""
+
+    student: Path
+    data: Path
+    step: Step
+    settings: StepSettings
+    work: Path
+    seed: int
+    teachers: Mapping[str, Path] = field(default_factory=dict)
+    stored: Mapping[str, Stored] = field(default_factory=dict)
+    domains: Sequence[str] = ()
+    sharding: Sharding = "none"
 
 
 def train(
@@ -37,73 +71,147 @@ def train(
     seed: int,
     progress: Progress,
     teachers: Mapping[str, Path] = MappingProxyType({}),
+    stored: Mapping[str, Stored] = MappingProxyType({}),
+    domains: Sequence[str] = (),
+    checkpoints: Sequence[float] = (1.0,),
+    held_out: HeldOut | None = None,
+    sharding: Sharding = "none",
 ) -> dict[str, Json]:
     """Train by `step` and write `model/`, `log.jsonl` and `training.json` to `out`.
 
-    The log has a line per step: loss (nats per response token), learning rate, gradient norm, response tokens.
-    Continues from the newest whole checkpoint in `work`, to the same weights as an undisturbed run on that machine.
+    `teachers` are model folders by role, `stored` folders of stored targets by role. `domains` are the domains that
+    conversations may be of, in the order that a batch's `domain` counts. `checkpoints` are fractions of the training at
+    which the model is kept, in `checkpoint-FRACTION/` (at 1 it is `model/`).
+
+    The log has a line per step: loss (nats per response token), learning rate, gradient norm, response tokens, parts
+    of the loss. Continues from the newest whole checkpoint in `work`, to the same weights as an undisturbed run on that
+    machine. Started by torchrun it is one of several processes; the first writes.
 
     Returns:
-        What `training.json` holds: rows, skipped by reason, truncated, response tokens, steps.
+        What `training.json` holds: rows, skipped by reason, truncated, response tokens, steps, per-domain rows and
+        tokens, seconds in the loop, `train_flops` (`train.flops`), `held_out_loss` (nats per response token).
 
     Raises:
         HarnessError: nothing to train on, a teacher with another tokenizer, a loss that is not a number.
     """
+    run = Run(model_folder, conversations_path, step, settings, work, seed, teachers, stored, domains, sharding)
     tokenizer = load_tokenizer(model_folder)
     for folder in teachers.values():
         _same_vocabulary(tokenizer, load_tokenizer(folder), model_folder, folder)
-    examples = encode_file(conversations_path, tokenizer, settings.max_length)
+    examples, held = encode_file(conversations_path, tokenizer, settings.max_length, domains), list[Example]()
+    if held_out is not None:
+        examples, held = hold_out(examples, held_out.share, held_out.seed)
     with random_state_kept():
-        trainer = _trainer(model_folder, teachers, step, settings, examples, len(tokenizer), work, seed, progress)
+        trainer = _trainer(run, examples, len(tokenizer), checkpoints, progress)
         with quiet():
             trainer.train(resume_from_checkpoint=last_checkpoint(work))
-    write_model(trainer.model, model_folder, out / "model")
-    curve = [entry for entry in trainer.state.log_history if "loss" in entry]
-    write_lines(out / "log.jsonl", ({name: entry.get(name) for name in _CURVE} for entry in curve))
-    summary: dict[str, Json] = {
+        summary = _summary(examples, trainer)
+        if held_out is not None:
+            summary |= {"held_out_rows": len(held), "held_out_loss": _mean_loss(trainer, held)}
+        state = full_state(trainer)
+    if trainer.is_world_process_zero():
+        write_model(trainer.model.config, state, settings.lora, model_folder, out / "model")
+        for kept in sorted((work / _KEPT).glob("*")):
+            link_tree(kept, out / kept.name)
+        write_lines(out / "log.jsonl", map(_line, _steps(trainer)))
+        (out / "training.json").write_text(json.dumps(summary, indent=1, sort_keys=True) + "\n")
+    return summary
+
+
+def _trainer(
+    run: Run, examples: Examples, words: int, checkpoints: Sequence[float], progress: Progress
+) -> DistillTrainer:
+    settings = run.settings
+    args = arguments(settings, run.work, run.seed % 2**32, run.sharding)  # numpy's generator takes 32 bits.
+    student = load_model(run.student, "float32", str(args.device))
+    check_finite(student, str(run.student))
+    output_head(student)
+    if settings.lora is not None:
+        torch.manual_seed(derive_seed(run.seed, "adapters"))
+        add_adapters(student, settings.lora)
+    meter = Meter()
+    guides = _guides(run, str(args.device), meter)
+    trainer = DistillTrainer(
+        objective=meter.student(run.step.objective(settings, guides, words), student),
+        dtype=settings.dtype,
+        flops=meter.read,
+        model=student,
+        args=args,
+        train_dataset=Padded(examples.examples, filler(), settings.micro_batch_size * args.world_size),
+        data_collator=collate,
+        callbacks=[Report(progress)],
+    )
+
+    def keep(folder: Path) -> None:
+        state = full_state(trainer)
+        if trainer.is_world_process_zero():
+            write_model(trainer.model.config, state, settings.lora, run.student, folder)
+
+    trainer.add_callback(KeepCheckpoints(checkpoints, run.work / _KEPT, keep))
+    return trainer
+
+
+def _guides(run: Run, device: str, meter: Meter) -> dict[str, Teacher]:
+    """The teachers by role."""
+    live = {
+        role: meter.teacher(live_teacher(_frozen(folder, run.settings, device, run.sharding)))
+        for role, folder in run.teachers.items()
+    }
+    if not run.stored:
+        return live
+    from harness.train.targets import stored_teacher
+
+    return live | {role: stored_teacher(folders, run.data, run.student) for role, folders in run.stored.items()}
+
+
+def _frozen(folder: Path, settings: StepSettings, device: str, sharding: Sharding) -> Any:
+    model = load_model(folder, settings.dtype, device).requires_grad_(False)
+    check_finite(model, str(folder))
+    if sharding == "fsdp":
+        from torch.distributed.fsdp import fully_shard
+
+        # Layers gather their weights one after the other; the embeddings are read without a forward pass: not sharded.
+        for layer in model.base_model.layers:
+            fully_shard(layer, reshard_after_forward=True)
+    return model
+
+
+def _mean_loss(trainer: DistillTrainer, examples: Sequence[Example]) -> float:
+    """The objective per response token, in nats."""
+    size, total, tokens = trainer.args.per_device_train_batch_size, 0.0, 0
+    model = trainer.model_wrapped.eval()
+    for begin in range(0, len(examples), size):
+        batch: Batch = {k: v.to(trainer.args.device) for k, v in collate(examples[begin : begin + size]).items()}
+        with torch.no_grad():
+            total += float(trainer.loss(model, batch).total)
+        tokens += int((batch["labels"] != IGNORED).sum())
+    return total / tokens
+
+
+def _steps(trainer: DistillTrainer) -> list[dict[str, float]]:
+    return [entry for entry in trainer.state.log_history if "loss" in entry]
+
+
+def _line(entry: Mapping[str, float]) -> dict[str, Json]:
+    """A line of the curve: what every step has, then the parts of its loss."""
+    parts = {name: value for name, value in entry.items() if name not in (*_CURVE, "epoch", SECONDS, FLOPS)}
+    return {name: entry.get(name) for name in _CURVE} | parts
+
+
+def _summary(examples: Examples, trainer: DistillTrainer) -> dict[str, Json]:
+    steps = _steps(trainer)
+    return {
         "rows": examples.rows,
         "trained_rows": len(examples.examples),
         "skipped": examples.skipped,
         "truncated": examples.truncated,
         "response_tokens": examples.response_tokens,
+        "domains": examples.by_domain,
         "steps": trainer.state.global_step,
+        "processes": trainer.args.world_size,
+        "seconds": round(sum(entry[SECONDS] for entry in steps), 3),
+        "train_flops": sum(entry[FLOPS] for entry in steps),
     }
-    (out / "training.json").write_text(json.dumps(summary, indent=1, sort_keys=True) + "\n")
-    return summary
-
-
-def _trainer(
-    model_folder: Path,
-    teachers: Mapping[str, Path],
-    step: Step,
-    settings: StepSettings,
-    examples: Examples,
-    words: int,
-    work: Path,
-    seed: int,
-    progress: Progress,
-) -> DistillTrainer:
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    args = arguments(settings, work, seed % 2**32)  # numpy's generator takes 32 bits.
-    student = load_model(model_folder, "float32", device)
-    check_finite(student, str(model_folder))
-    output_head(student)
-    guides = {role: live_teacher(_frozen(folder, settings, device)) for role, folder in teachers.items()}
-    return DistillTrainer(
-        objective=step.objective(settings, guides, words),
-        dtype=settings.dtype,
-        model=student,
-        args=args,
-        train_dataset=examples.examples,
-        data_collator=collate,
-        callbacks=[Report(progress)],
-    )
-
-
-def _frozen(folder: Path, settings: StepSettings, device: str) -> Any:
-    model = load_model(folder, settings.dtype, device).requires_grad_(False)
-    check_finite(model, str(folder))
-    return model
 
 
 def _same_vocabulary(student: Any, teacher: Any, student_folder: Path, teacher_folder: Path) -> None:
@@ -117,20 +225,6 @@ def _same_vocabulary(student: Any, teacher: Any, student_folder: Path, teacher_f
         fix="Distillation on logits needs one vocabulary: choose a teacher of the student's family, or train on the "
         "teacher's responses with `sft: {data: teacher}`.",
     )
-
-
-def write_model(model: Any, source: Path, out: Path) -> None:
-    """Weights from `model`; tokenizer, chat template and generation config as they are in `source`."""
-    with quiet():
-        model.to("cpu", torch.float32).save_pretrained(out)
-    config = json.loads((out / "config.json").read_text())
-    described = json.loads((source / "config.json").read_text())
-    if "use_cache" in described:  # The Trainer switches it off.
-        config["use_cache"] = described["use_cache"]
-    (out / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
-    for file in model_files(source):
-        if "safetensors" not in file.name and file.name != "config.json":
-            shutil.copyfile(file, out / file.name)
 
 
 @contextlib.contextmanager

@@ -1,10 +1,27 @@
 """How a student is trained: what all training steps share. Each adds its own in `train/steps`."""
 
+from dataclasses import dataclass
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from harness.core.settings import Settings, execution
+
+Sharding = Literal["none", "fsdp"]
+"""How several processes hold a model: each whole, or each a share of it (FSDP)."""
+
+
+def checkpoint_part(fraction: float) -> str:
+    """The folder, in what a training puts out, of the model at that fraction of its steps."""
+    return "model" if fraction == 1 else f"checkpoint-{fraction:g}"
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Examples that are not trained on: the loss on them is measured at the end."""
+
+    share: float
+    seed: int
 
 
 class LoraSettings(Settings):

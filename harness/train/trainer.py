@@ -3,7 +3,9 @@
 import contextlib
 import json
 import math
-from collections.abc import Callable
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,37 +13,58 @@ import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from harness.core.errors import HarnessError
-from harness.train.api import Objective
-from harness.train.settings import OptimSettings
+from harness.train.api import Loss, Objective
+from harness.train.settings import OptimSettings, Sharding
 
 Progress = Callable[..., None]
 """progress(done, total, unit, **values)"""
 
+SECONDS, FLOPS = "_seconds", "_flops"
+"""What a log entry holds beside the curve: the step's time, and its floating-point operations in all processes."""
+
 
 class DistillTrainer(Trainer):  # type: ignore[misc]
-    """Minimises an objective, divided by the response tokens of the whole accumulated batch."""
+    """Minimises an objective, divided by the response tokens of the whole accumulated batch of all processes."""
 
-    def __init__(self, *, objective: Objective, dtype: str, **parts: Any) -> None:
+    def __init__(
+        self, *, objective: Objective, dtype: str, flops: Callable[[], float] = lambda: 0.0, **parts: Any
+    ) -> None:
         super().__init__(**parts)
         self._objective = objective
         self._bfloat16 = dtype == "bfloat16"
+        self._flops = flops
         self._tokens = 0
+        self._parts: list[Loss] = []
+        self._clock = 0.0
         # Makes the Trainer count the labels of the accumulated batch, and not divide by the number of its parts again.
         self.model_accepts_loss_kwargs = True
         self.remove_callback(PrinterCallback)
+        if self.args.world_size > 1:
+            # Gradients are reduced, and sharded weights gathered, by what wraps the student's own forward.
+            student = self.model
+            student.forward = lambda batch: _plain(objective(student, batch))
+
+    def _run_epoch(self, *given: Any, **named: Any) -> Any:
+        self._clock = self._clock or time.monotonic()
+        return super()._run_epoch(*given, **named)
+
+    def loss(self, model: Any, batch: Any) -> Loss:
+        """The objective of a batch, on this process alone."""
+        with torch.autocast(batch["input_ids"].device.type, torch.bfloat16, enabled=self._bfloat16):
+            return Loss(*model(batch)) if self.args.world_size > 1 else self._objective(model, batch)
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
         """The part of the effective batch's mean loss that this micro-batch contributes, a scalar in nats."""
         self._tokens = int(num_items_in_batch)
-        autocast = torch.autocast(inputs["input_ids"].device.type, torch.bfloat16, enabled=self._bfloat16)
-        with autocast:
-            loss = self._objective(model, inputs)
-        return loss.total.float() / max(self._tokens, 1)
+        loss = self.loss(model, inputs)
+        self._parts.append(Loss(loss.total.detach(), loss.parts))
+        # The processes' gradients are averaged; ours are to be added.
+        return loss.total.float() * self.args.world_size / max(self._tokens, 1)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Record a step with its number of response tokens; HarnessError when the loss is not a number."""
+        """Record a step with its response tokens and the loss's parts; HarnessError when the loss is not a number."""
         if "loss" in logs:
             if not math.isfinite(logs["loss"]) or not math.isfinite(logs.get("grad_norm", 0.0)):
                 raise HarnessError(
@@ -49,8 +72,70 @@ class DistillTrainer(Trainer):  # type: ignore[misc]
                     f"{self.state.global_step}",
                     fix="Lower the learning rate, add warm-up steps, or check the data and the starting weights.",
                 )
-            logs = {**logs, "tokens": self._tokens}
+            now = time.monotonic()
+            used = sum(self._everywhere([self._flops()]))
+            logs = {**logs, "tokens": self._tokens, **self._quotients(), SECONDS: now - self._clock, FLOPS: used}
+            self._clock = now
         super().log(logs, start_time)
+
+    def _quotients(self) -> dict[str, float]:
+        """The parts of the loss over the effective batch; one that is over nothing is left out."""
+        sums, counts = Counter[str](), Counter[str]()
+        for parts in self._everywhere([loss.parts for loss in self._parts]):
+            for name, (value, count) in parts.items():
+                sums[name] += value
+                counts[name] += count
+        self._parts.clear()
+        return {name: sums[name] / count for name, count in sorted(counts.items()) if count}
+
+    def _everywhere(self, values: list[Any]) -> list[Any]:
+        """The values of all processes."""
+        if self.args.world_size == 1:
+            return values
+        from accelerate.utils import gather_object
+
+        gathered: list[Any] = gather_object(values)
+        return gathered
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        if self.args.world_size == 1:
+            return super()._get_train_sampler(train_dataset)
+        return _Even(self.train_dataset, self.args.data_seed)
+
+
+def _plain(loss: Loss) -> tuple[torch.Tensor, dict[str, tuple[float, float]]]:
+    """In a form in which wrappers of a model find the tensor."""
+    return loss.total, dict(loss.parts)
+
+
+class Padded(list[Any]):
+    """Examples, and behind them as many that teach nothing as let every process take equally many batches."""
+
+    def __init__(self, examples: Sequence[Any], filler: Any, multiple: int) -> None:
+        super().__init__(examples)
+        self.real = len(examples)
+        self.extend([filler] * (-len(examples) % multiple))
+
+
+class _Even(torch.utils.data.Sampler[int]):  # type: ignore[misc]
+    """The order in which one process would take the examples, then the padding."""
+
+    def __init__(self, data: Padded, seed: int) -> None:
+        from accelerate.data_loader import SeedableRandomSampler
+
+        self._data = data
+        self._order = SeedableRandomSampler(range(data.real), data_seed=seed)
+
+    def __iter__(self) -> Iterator[int]:
+        yield from self._order
+        yield from range(self._data.real, len(self._data))
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def set_epoch(self, epoch: int) -> None:
+        """The next order is that of this epoch."""
+        self._order.set_epoch(epoch)
 
 
 class Report(TrainerCallback):  # type: ignore[misc]
@@ -61,21 +146,19 @@ class Report(TrainerCallback):  # type: ignore[misc]
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         """A step was logged."""
-        if logs and "loss" in logs:
+        if logs and "loss" in logs and state.is_world_process_zero:
             self._progress(state.global_step, state.max_steps, "steps", loss=logs["loss"])
 
 
-def arguments(settings: OptimSettings, work: Path, seed: int) -> TrainingArguments:
-    """The Trainer's arguments: one device, no reporters, a line of log per step, step checkpoints under `work`."""
-    if settings.batch_size % settings.micro_batch_size:
-        raise HarnessError(
-            f"batch_size {settings.batch_size} is not a multiple of micro_batch_size {settings.micro_batch_size}"
-        )
+def arguments(settings: OptimSettings, work: Path, seed: int, sharding: Sharding = "none") -> TrainingArguments:
+    """The Trainer's arguments: no reporters, a line of log per step, step checkpoints under `work`.
+
+    In one of several processes (torchrun's environment says so) each takes its share of the effective batch.
+    """
     warm = settings.schedule == "constant" and settings.warmup_steps > 0
     made = TrainingArguments(
         output_dir=str(work),
         per_device_train_batch_size=settings.micro_batch_size,
-        gradient_accumulation_steps=settings.batch_size // settings.micro_batch_size,
         num_train_epochs=settings.epochs,
         max_steps=settings.max_steps or -1,
         learning_rate=settings.learning_rate,
@@ -88,6 +171,8 @@ def arguments(settings: OptimSettings, work: Path, seed: int) -> TrainingArgumen
         seed=seed,
         data_seed=seed,
         use_cpu=not torch.cuda.is_available(),
+        gradient_checkpointing=settings.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False},
         save_strategy="steps",
         save_steps=settings.save_every,
         save_total_limit=1,
@@ -98,11 +183,21 @@ def arguments(settings: OptimSettings, work: Path, seed: int) -> TrainingArgumen
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
+        ddp_find_unused_parameters=False,
+        **({"fsdp": True, "fsdp_config": _FSDP} if sharding == "fsdp" else {}),
     )
-    if made.world_size > 1:
-        raise HarnessError("training runs on one device; it was started on several", fix="Start one process.")
     made._n_gpu = min(made.n_gpu, 1)  # With more, the Trainer would split each batch over all of them.
+    together = settings.micro_batch_size * made.world_size
+    if settings.batch_size % together:
+        parts = f"micro_batch_size {settings.micro_batch_size}" + (
+            f" times {made.world_size} processes" if made.world_size > 1 else ""
+        )
+        raise HarnessError(f"batch_size {settings.batch_size} is not a multiple of {parts}")
+    made.gradient_accumulation_steps = settings.batch_size // together
     return made
+
+
+_FSDP = {"version": 2, "auto_wrap_policy": "TRANSFORMER_BASED_WRAP", "state_dict_type": "FULL_STATE_DICT"}
 
 
 def last_checkpoint(work: Path) -> str | None:

@@ -11,6 +11,7 @@ from harness.data.settings import DatasetSettings, PocketData
 from harness.models.pocket import build, parse_spec
 from harness.train.api import steps
 from harness.train.run import train
+from harness.train.settings import HeldOut
 
 torch.set_num_threads(1)
 Run = Callable[..., Path]
@@ -45,6 +46,8 @@ def run(pocket_folder: Path, teacher_folder: Path, conversations: Path, tmp_path
         student: Path = pocket_folder,
         teacher: Path | None = teacher_folder,
         data: Path = conversations,
+        checkpoints: tuple[float, ...] = (1.0,),
+        held_out: HeldOut | None = None,
         **optim: Any,
     ) -> Path:
         values = {"batch_size": 8, "micro_batch_size": 4, "learning_rate": 5e-3, "save_every": 2, **optim}
@@ -61,7 +64,9 @@ def run(pocket_folder: Path, teacher_folder: Path, conversations: Path, tmp_path
             work=tmp_path / f"{name}-work",
             seed=seed,
             progress=progress,
-            teacher_folder=teacher,
+            teachers={"teacher": teacher} if kd is not None and teacher else {},
+            checkpoints=checkpoints,
+            held_out=held_out,
         )
         return out
 

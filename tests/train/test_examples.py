@@ -5,7 +5,7 @@ import pytest
 from harness.core.errors import HarnessError
 from harness.core.lines import write_lines
 from harness.models.load import load_tokenizer
-from harness.train.examples import collate, encode_file
+from harness.train.examples import Example, Examples, collate, encode_file, filler, hold_out
 from harness.train.losses import IGNORED
 
 
@@ -39,7 +39,48 @@ def test_counts_say_what_was_left_out(pocket_folder: Path, tmp_path: Path) -> No
 
 
 def test_padding_is_masked_and_not_trained_on() -> None:
-    batch = collate([{"input_ids": [5, 6, 7], "labels": [IGNORED, 6, 7]}, {"input_ids": [8], "labels": [IGNORED]}])
-    assert batch["input_ids"].tolist() == [[5, 6, 7], [8, 0, 0]]
+    long: Example = {"input_ids": [5, 6, 7], "labels": [IGNORED, 6, 7], "row": 4, "domain": 1, "id": "a"}
+    batch = collate([long, filler()])
+    assert batch["input_ids"].tolist() == [[5, 6, 7], [0, 0, 0]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
     assert batch["labels"].tolist() == [[IGNORED, 6, 7], [IGNORED] * 3]
+    assert (batch["row"].tolist(), batch["domain"].tolist()) == ([4, 0], [1, 0])
+
+
+def test_rows_keep_their_number_and_domains_theirs(pocket_folder: Path, tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "red"}, {"role": "assistant", "content": "blue red"}]
+    rows = [
+        {"id": "a", "messages": turns, "domain": "maths"},
+        {"id": "b", "messages": turns[:1], "domain": None},
+        {"id": "c", "messages": turns},
+        {"id": "d", "messages": turns, "domain": "law"},
+    ]
+    write_lines(tmp_path / "mix.jsonl", rows)
+    tokenizer = load_tokenizer(pocket_folder)
+    made = encode_file(tmp_path / "mix.jsonl", tokenizer, 64, ["law", "maths"])
+    assert [(e["row"], e["domain"]) for e in made.examples] == [(0, 2), (2, 0), (3, 1)]
+    assert made.by_domain == {name: {"rows": 1, "response_tokens": 3} for name in ("general", "law", "maths")}
+    assert encode_file(tmp_path / "mix.jsonl", tokenizer, 64).by_domain == {}
+    with pytest.raises(HarnessError, match="of the domain 'maths', known are: law"):
+        encode_file(tmp_path / "mix.jsonl", tokenizer, 64, ["law"])
+
+
+@pytest.fixture
+def examples(pocket_folder: Path, conversations: Path) -> Examples:
+    return encode_file(conversations, load_tokenizer(pocket_folder), 512)
+
+
+def test_what_is_held_out_is_not_trained_on(examples: Examples) -> None:
+    rest, held = hold_out(examples, 0.25, 3)
+    assert (len(held), len(rest.examples)) == (12, 36)
+    assert {e["id"] for e in held}.isdisjoint(e["id"] for e in rest.examples)
+    again = Examples(examples.examples[::-1], 48, {}, 0)
+    assert {e["id"] for e in hold_out(again, 0.25, 3)[1]} == {e["id"] for e in held}
+    assert {e["id"] for e in hold_out(examples, 0.25, 4)[1]} != {e["id"] for e in held}
+
+
+@pytest.mark.parametrize("share", [0.001, 0.999])
+def test_a_share_that_leaves_nothing_is_refused(examples: Examples, share: float) -> None:
+    with pytest.raises(HarnessError, match="to hold out") as caught:
+        hold_out(examples, share, 0)
+    assert "held_out" in caught.value.fix

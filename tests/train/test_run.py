@@ -20,7 +20,10 @@ Curve = Callable[[Path], list[dict[str, float]]]
 
 
 def _bytes(out: Path) -> dict[str, bytes]:
-    return {p.relative_to(out).as_posix(): p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
+    """Every file by name; of training.json all but the time it took."""
+    files = {p.relative_to(out).as_posix(): p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
+    summary = {k: v for k, v in json.loads(files["training.json"]).items() if k != "seconds"}
+    return files | {"training.json": json.dumps(summary).encode()}
 
 
 def test_writes_a_model_that_loads_a_curve_and_counts(run: Run, curve: Curve, pocket_folder: Path) -> None:
@@ -142,8 +145,6 @@ def test_other_tokenizer_is_refused_before_weights_are_read(run: Run, teacher_fo
         run(kd={}, teacher=other)
     assert str(other) in caught.value.what
     assert "sft" in caught.value.fix
-    with pytest.raises(HarnessError, match="needs a teacher"):
-        run(kd={}, teacher=None)
 
 
 def test_loss_that_is_no_number_stops_the_run(run: Run) -> None:
