@@ -37,6 +37,8 @@ class Evaluated:
     score: Stage
     judged: Judged | None
     """None for a benchmark that is measured on the model itself: then `score` has it as its input `measured`."""
+    routing: Stage | None = None
+    """Which experts its questions are routed to, for a model that is known to have routers."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,9 @@ class PlannedCell:
     @property
     def ends(self) -> list[Stage]:
         """The stages that nothing else of the cell stands on."""
-        return [*self.checks, *(e.score for e in self.evaluated), *([self.teacher.stage] if self.teacher else [])]
+        routing = (e.routing for e in self.evaluated if e.routing is not None)
+        scores = (e.score for e in self.evaluated)
+        return [*self.checks, *scores, *routing, *([self.teacher.stage] if self.teacher else [])]
 
 
 @dataclass(frozen=True)
@@ -181,7 +185,13 @@ class _Builder:
             return Evaluated(name, self._share(score.measured_stage(asked, measured)), None)
         answers = self._share(answer.stage(asked, model, own.generate, own.eval_seed, gpus))
         verdicts = self._share(self._judge(asked, answers))
-        return Evaluated(name, self._share(score.stage(asked, answers, verdicts)), Judged(answers, verdicts))
+        routing = experts.utilisation_of(asked, model, own.generate, gpus)
+        return Evaluated(
+            name,
+            self._share(score.stage(asked, answers, verdicts)),
+            Judged(answers, verdicts),
+            self._share(routing) if routing is not None else None,
+        )
 
     def _judge(self, asked: glue.Asked, answers: Stage) -> Stage:
         settings = self.settings.judge

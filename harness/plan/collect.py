@@ -13,7 +13,7 @@ from harness.bench.api import APPROXIMATE, SAMPLE_COLUMNS, SCORE_COLUMNS, is_jud
 from harness.core.canonical import Json, digest
 from harness.core.lines import read_lines
 from harness.judge.api import Verdict
-from harness.plan import contamination
+from harness.plan import contamination, experts
 from harness.plan.build import Evaluated, Judged, Plan, PlannedCell
 from harness.plan.generation import engines
 from harness.plan.judging import judging, warnings
@@ -56,6 +56,7 @@ def collect(folder: RunFolder, plan: Plan, store: Store) -> dict[str, Json]:
     _table(folder, "transcripts", transcripts, ["cell", *_TRANSCRIPT], csv=False)
     training, curves = _training(plan, store)
     _table(folder, "curves", curves, ["cell", "step_name", "step", "tokens", "metric", "value"], csv=False)
+    _table(folder, "experts", experts.loads(plan, store), list(experts.COLUMNS))
     asked = judging(plan, store)
     return {
         "generation": engines(plan),

@@ -18,6 +18,7 @@ from harness.stages import (
     tokens,
     train,
     upcycle,
+    utilisation,
 )
 from harness.stages.api import Kind
 
@@ -28,6 +29,7 @@ KINDS: dict[str, Kind] = {
         model.POCKET,
         model.TEMPLATE,
         upcycle.KIND,
+        utilisation.KIND,
         dataset.KIND,
         mix.KIND,
         respond.KIND,

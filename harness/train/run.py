@@ -23,6 +23,7 @@ from harness.train.examples import Example, Examples, collate, encode_file, fill
 from harness.train.flops import Meter
 from harness.train.lora import add_adapters
 from harness.train.losses import IGNORED, live_teacher
+from harness.train.router import balanced
 from harness.train.saving import KeepCheckpoints, full_state, write_model
 from harness.train.settings import HeldOut, Sharding, StepSettings
 from harness.train.trainer import (
@@ -130,9 +131,9 @@ def _trainer(
         torch.manual_seed(derive_seed(run.seed, "adapters"))
         add_adapters(student, settings.lora)
     meter = Meter()
-    guides = _guides(run, str(args.device), meter)
+    objective = run.step.objective(settings, _guides(run, str(args.device), meter), words)
     trainer = DistillTrainer(
-        objective=meter.student(run.step.objective(settings, guides, words), student),
+        objective=meter.student(balanced(objective, settings.router_loss, student), student),
         dtype=settings.dtype,
         flops=meter.read,
         model=student,
