@@ -11,6 +11,7 @@ import torch
 from harness.core.errors import HarnessError
 from harness.core.lines import numbered_lines
 from harness.core.seeds import derive_seed
+from harness.data.readers import conversation
 from harness.models.chat import encode
 from harness.train.losses import IGNORED
 
@@ -61,19 +62,24 @@ def _learned(example: Example) -> int:
 
 
 def encode_file(path: Path, tokenizer: Any, max_length: int, domains: Sequence[str] = ()) -> Examples:
-    """Encode a conversations file; a row without a response token is skipped and counted.
+    """Encode a conversations file; a row with an empty response or without a response token is skipped and counted.
 
     A line is {id, messages} and, in a mix, `domain`: one of `domains`, or null for a general conversation.
 
     Raises:
-        HarnessError: no row is left; a domain that is not in `domains`.
+        HarnessError: no row is left; a line that is no conversation; a domain that is not in `domains`.
     """
     examples: list[Example] = []
     skipped: Counter[str] = Counter()
     rows = truncated = 0
     for number, record in numbered_lines(path):
         rows += 1
-        encoded = encode(tokenizer, record["messages"], max_length)
+        one = conversation(record, f"{path}:{number}")
+        said = [message["content"].strip() for message in one.messages if message["role"] == "assistant"]
+        if not said or not all(said):  # an empty one would teach to end at once
+            skipped["empty response" if said else "no response"] += 1
+            continue
+        encoded = encode(tokenizer, one.messages, max_length)
         if not any(encoded.response_mask[1:]):
             skipped["response beyond max_length" if encoded.truncated else "no response"] += 1
             continue
@@ -85,13 +91,14 @@ def encode_file(path: Path, tokenizer: Any, max_length: int, domains: Sequence[s
                 "input_ids": encoded.input_ids,
                 "labels": [IGNORED, *labels[1:]],
                 "row": rows - 1,
-                "domain": _domain(record.get("domain"), domains, f"{path}:{number}"),
-                "id": str(record["id"]),
+                "domain": _domain(one.domain, domains, f"{path}:{number}"),
+                "id": one.id,
             }
         )
     if not examples:
         reasons = ", ".join(f"{reason}: {n}" for reason, n in skipped.items()) or "the file is empty"
-        raise HarnessError(f"there is nothing to train on ({reasons})", where=str(path))
+        fix = "Raise `max_length`." if "response beyond max_length" in skipped else ""
+        raise HarnessError(f"there is nothing to train on ({reasons})", where=str(path), fix=fix)
     return Examples(examples, rows, dict(sorted(skipped.items())), truncated, tuple(domains))
 
 
