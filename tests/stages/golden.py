@@ -17,6 +17,7 @@ from harness.bench.mt_bench import MTBenchSettings
 from harness.bench.nll import NLLSettings
 from harness.core.canonical import digest
 from harness.core.lines import read_lines, write_lines
+from harness.data.pocket import questions
 from harness.data.settings import DatasetSettings
 from harness.generate.api import GenerateSettings, ResponseSettings
 from harness.judge.settings import JudgeSettings
@@ -24,6 +25,7 @@ from harness.models.settings import ModelSettings
 from harness.stages import (
     answer,
     benchmark,
+    contamination,
     dataset,
     judge,
     measure,
@@ -84,6 +86,10 @@ def stages(folder: Path) -> dict[str, Stage]:
     answers = answer.stage(suite, sft, generate, 11, 0)
     sampled = answer.stage(asked, student, generate, 11, 0)
     verdicts = judge.program_stage(suite, answers)
+    right_or_wrong = score.stage(suite, answers, verdicts)
+    leak = [{"instruction": item.turns[0].text, "output": "red"} for item in questions(8, 0)[::3]]
+    (folder / "leak.json").write_text(json.dumps(leak))
+    leaked = dataset.stage(settings_of(DatasetSettings, path=str(folder / "leak.json")), 0, "leak")
     model_judge = settings_of(JudgeSettings, model="gpt-4", base_url="http://127.0.0.1:9/v1")
     candidates = settings_of(ResponseSettings, max_new_tokens=4, temperature=1.0, candidates=2)
     several = respond.stage(student, pocket, candidates, generate, 3, 0)
@@ -118,7 +124,8 @@ def stages(folder: Path) -> dict[str, Stage]:
         "answer, two turns": sampled,
         "judge": verdicts,
         "judge, model": judge.model_stage(asked, sampled, model_judge, None, 0),
-        "score": score.stage(suite, answers, verdicts),
+        "score": right_or_wrong,
+        "contamination": contamination.stage(leaked, right_or_wrong),
     }
 
 
