@@ -3,7 +3,15 @@
 from harness.core.canonical import Json
 from harness.store.store import RECORD, Store
 
-_MAKE_MODELS = {"import_model": "", "pocket_model": "", "template": "", "upcycle": "", "train": "model"}
+_MAKE_MODELS = {
+    "import_model": "",
+    "pocket_model": "",
+    "template": "",
+    "upcycle": "",
+    "train": "model",
+    "select": "model",
+    "command": "model",
+}
 
 
 def stored(store: Store) -> list[dict[str, Json]]:

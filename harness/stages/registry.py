@@ -2,6 +2,7 @@
 
 from harness.stages import (
     answer,
+    command,
     contamination,
     dataset,
     judge,
@@ -14,6 +15,7 @@ from harness.stages import (
     reward_model,
     score,
     score_teacher,
+    select,
     targets,
     tokens,
     train,
@@ -35,6 +37,8 @@ KINDS: dict[str, Kind] = {
         respond.KIND,
         targets.KIND,
         train.KIND,
+        select.KIND,
+        command.KIND,
         answer.KIND,
         judge.KIND,
         measure.KIND,

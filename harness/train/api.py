@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from harness.core.discover import discover
-from harness.train.settings import StepSettings
+from harness.train.settings import StepData
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,9 +61,9 @@ class Step:
     """A way to train."""
 
     name: str
-    settings: type[StepSettings]
-    objective: Callable[[Any, Mapping[str, Teacher], int], Objective]
-    """(settings, teachers by role, entries of the tokenizer) -> what is minimised."""
+    settings: type[StepData]
+    objective: Callable[[Any, Mapping[str, Teacher], int], Objective] | None
+    """(settings, teachers by role, entries of the tokenizer) -> what is minimised; None for a program of its own."""
     teachers: Callable[[Any], Mapping[str, str]] = _none
     """With these settings: role -> whose logits it needs: `teacher` (the recipe's), `student` (the model the step
     starts from), or a model reference. Each has the student's vocabulary; that is checked before weights are loaded."""

@@ -130,6 +130,7 @@ def _trainer(
     if settings.lora is not None:
         torch.manual_seed(derive_seed(run.seed, "adapters"))
         add_adapters(student, settings.lora)
+    assert run.step.objective is not None, "a command is no step of ours"
     meter = Meter()
     objective = run.step.objective(settings, _guides(run, str(args.device), meter), words)
     trainer = DistillTrainer(

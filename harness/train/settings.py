@@ -24,8 +24,18 @@ class HeldOut:
     seed: int
 
 
+class Processes(Settings):
+    """How many processes one training runs in; each takes its share of the effective batch."""
+
+    processes: int = execution(1, ge=1)
+    sharding: Sharding = execution("none")
+
+
 class LoraSettings(Settings):
-    """Low-rank adapters on every linear layer (arXiv 2106.09685), merged into the weights at the end."""
+    """Low-rank adapters on every linear layer (arXiv 2106.09685), merged into the weights at the end.
+
+    Of a mixture of experts only the attention has linear layers: experts and routers stay as they are.
+    """
 
     rank: int = Field(16, ge=1)
     alpha: float = Field(32.0, gt=0)
@@ -61,13 +71,13 @@ class SelectSettings(Settings):
     """Settings chosen per cell by the loss on held-out examples of the step's own data, never by a benchmark."""
 
     learning_rate: list[float] = Field(min_length=2)
-    """Each is trained with; the one with the lowest held-out loss is kept."""
+    """Each is trained with; the one with the lowest held-out loss is kept, of equal ones the first."""
     held_out: float = Field(0.1, gt=0, lt=1)
     """Share of the step's examples that none of them trains on."""
 
 
-class StepSettings(OptimSettings):
-    """A training step of a recipe."""
+class StepData(Settings):
+    """What a step trains on."""
 
     data: Literal["train", "domain", "teacher", "mix"] = "train"
     """Which conversations: a dataset of the recipe, the teacher's responses, or `train` mixed with the domains."""
@@ -75,10 +85,6 @@ class StepSettings(OptimSettings):
     """For `data: mix`: the share of examples from the domain (several domains share it evenly), or from each."""
     examples: int | None = Field(None, ge=1)
     """For `data: mix`: how many in all, the same for every ratio; as many as `data.train` holds by default."""
-    lora: LoraSettings | None = None
-    router_loss: float = Field(0.0, ge=0)
-    """Weight of the load-balancing loss (arXiv 2101.03961, equations 4 to 6) of a student with experts."""
-    select: SelectSettings | None = None
 
     @model_validator(mode="after")
     def _shares(self) -> Self:
@@ -88,6 +94,15 @@ class StepSettings(OptimSettings):
         if self.data != "mix" and (self.ratio != 0.0 or self.examples is not None):
             raise ValueError("'ratio' and 'examples' are of 'data: mix'")
         return self
+
+
+class StepSettings(OptimSettings, StepData):
+    """A training step of a recipe."""
+
+    lora: LoraSettings | None = None
+    router_loss: float = Field(0.0, ge=0)
+    """Weight of the load-balancing loss (arXiv 2101.03961, equations 4 to 6) of a student with experts."""
+    select: SelectSettings | None = None
 
 
 class TargetSettings(StepSettings):

@@ -1,0 +1,75 @@
+"""One training in several processes: torchrun starts them, each runs the same stage and takes its share of a batch.
+
+`python -m harness.stages.processes STORE ID OUT WORK` is one of them.
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from harness.core.errors import HarnessError
+from harness.core.guarded import guarded, tail
+from harness.core.lines import append_lines
+from harness.stages.api import Context
+from harness.store.store import Store
+
+_POLL_S = 0.2
+_PROGRESS, _ERROR, _LOG = "progress.jsonl", "error.json", "processes.log"
+
+
+def train_in_processes(ctx: Context) -> None:
+    """Run a train stage in as many processes as its `execution` says; HarnessError when one of them fails."""
+    count: int = ctx.execution["processes"]
+    for name in (_PROGRESS, _ERROR, _LOG):
+        (ctx.work / name).unlink(missing_ok=True)
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+    places = [str(ctx.store.root), ctx.id, str(ctx.out), str(ctx.work)]
+    threads = max(1, int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)) // count)
+    command = [*run, "-m", "harness.stages.processes", *places]
+    told = 0
+    with guarded(command, {"OMP_NUM_THREADS": str(threads)}, ctx.work / _LOG) as process:
+        while process.poll() is None:
+            time.sleep(_POLL_S)
+            told = _relay(ctx, told)
+    _relay(ctx, told)
+    if process.returncode:
+        if (ctx.work / _ERROR).exists():
+            raise HarnessError(**json.loads((ctx.work / _ERROR).read_text()))
+        raise HarnessError(f"a training process ended with code {process.returncode}", fix=tail(ctx.work / _LOG))
+
+
+def _relay(ctx: Context, told: int) -> int:
+    """Pass on what the first process has reported since; the last line may be half written."""
+    path = ctx.work / _PROGRESS
+    lines = path.read_text().split("\n")[:-1] if path.exists() else []
+    for line in lines[told:]:
+        said = json.loads(line)
+        ctx.progress(said["done"], said["total"], said["unit"], **said["values"])
+    return len(lines)
+
+
+def main(words: list[str]) -> int:
+    """One of the processes."""
+    from harness.stages.runner import read_order
+    from harness.stages.train import train_here
+
+    store, stage_id, out, work = words
+    order = read_order(Store(Path(store)), stage_id)
+    inputs = {name: Path(place) for name, place in order.inputs.items()}
+
+    def progress(done: int, total: int, unit: str, **values: float | str) -> None:
+        append_lines(Path(work) / _PROGRESS, [{"done": done, "total": total, "unit": unit, "values": values}])
+
+    try:
+        train_here(order.identity["params"], order.execution, inputs, Path(out), Path(work), progress)
+    except HarnessError as error:
+        fault = {"what": error.what, "where": error.where, "fix": error.fix}
+        (Path(work) / _ERROR).write_text(json.dumps(fault))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
