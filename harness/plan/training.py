@@ -1,16 +1,17 @@
 """A training pipeline as stages: each step starts from what the one before made."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.data.settings import DatasetSettings, DataSettings
 from harness.models.settings import ModelSettings
 from harness.recipe.schema import CellRecipe, TrainStep
-from harness.stages import dataset, mix, train
+from harness.stages import dataset, mix, targets, train
 from harness.stages.api import Stage
 from harness.stages.model import Weights
 from harness.train.api import steps
-from harness.train.settings import StepSettings
+from harness.train.settings import StepSettings, TargetSettings
+from harness.train.steps.dae import REFERENCE
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,13 @@ class TrainingBuilder:
     def _step(self, pipeline: Pipeline, step: str, settings: StepSettings, start: Weights) -> Weights:
         data = self._data(settings, pipeline.data)
         teachers = {role: self._guide(of, start) for role, of in steps()[step].teachers(settings).items()}
-        gpus = self.settings.resources.gpus
-        made = train.stage(step, settings, start, data, teachers, pipeline.seed, gpus, pipeline.name)
+        stored: dict[tuple[str, str | None], Stage] = {}
+        if isinstance(settings, TargetSettings) and settings.targets == "cached":
+            stored, teachers = self._stored(step, settings, pipeline.data, teachers), {}
+        gpus, domains = self.settings.resources.gpus, pipeline.data.domain_names if settings.data == "mix" else []
+        made = train.stage(
+            step, settings, start, data, teachers, pipeline.seed, gpus, pipeline.name, stored, domains=domains
+        )
         return Weights(self.share(made.stage), made.name, made.part)
 
     def _guide(self, of: str, start: Weights) -> Weights:
@@ -72,6 +78,26 @@ class TrainingBuilder:
             assert teacher is not None, "the schema checks that the teacher has weights"
             return teacher
         return self.model(ModelSettings(model=of))
+
+    def _stored(
+        self, step: str, settings: TargetSettings, data: DataSettings, teachers: Mapping[str, Weights]
+    ) -> dict[tuple[str, str | None], Stage]:
+        """Targets of each role for what it is asked about, by role and domain (None: general conversations).
+
+        A pass is over a dataset of the recipe, not over a mix of it: every ratio, student and seed shares it.
+        """
+        parts: dict[str | None, Stage] = {}
+        if settings.data == "mix":
+            parts |= {None: self.dataset(data.train, "train")} | dict(self._domains(data))
+        else:
+            parts |= {None: self._data(settings, data)}
+        gpus = self.settings.resources.gpus
+        return {
+            (role, domain): self.share(targets.stage(teacher, part, settings, gpus))
+            for role, teacher in teachers.items()
+            for domain, part in parts.items()
+            if step != "dae" or domain == (None if role == REFERENCE else role)
+        }
 
     def _data(self, settings: StepSettings, data: DataSettings) -> Stage:
         if settings.data == "train":

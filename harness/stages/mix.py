@@ -27,14 +27,14 @@ def _run(ctx: Context) -> None:
 
     share: dict[str, float] = dict(ctx.params["shares"])
     read = {name: read_conversations(folder / "conversations.jsonl") for name, folder in ctx.inputs.items()}
-    domains = {name: read[_DOMAIN + name] for name in share}
-    rows = mix(read["general"], domains, share, ctx.params["examples"], ctx.params["data_seed"])
+    of_domains = {name: read[_DOMAIN + name] for name in share}
+    rows = mix(read["general"], of_domains, share, ctx.params["examples"], ctx.params["data_seed"])
     write_conversations(ctx.out / "conversations.jsonl", rows)
     (ctx.out / "skipped.jsonl").touch()
     number = Counter(row.domain for row in rows)
     parts = [
         {"domain": name, "rows": number[name], "share": number[name] / max(len(rows), 1), "available": len(there)}
-        for name, there in [(None, read["general"]), *domains.items()]
+        for name, there in [(None, read["general"]), *of_domains.items()]
     ]
     (ctx.out / "mix.json").write_text(json.dumps({"examples": len(rows), "parts": parts}, indent=1) + "\n")
 

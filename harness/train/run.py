@@ -154,16 +154,18 @@ def _trainer(
 
 
 def _guides(run: Run, device: str, meter: Meter) -> dict[str, Teacher]:
-    """The teachers by role."""
-    live = {
+    """The teachers by role, experts in the order of their domains."""
+    live: dict[str, Teacher] = {
         role: meter.teacher(live_teacher(_frozen(folder, run.settings, device, run.sharding)))
         for role, folder in run.teachers.items()
     }
-    if not run.stored:
-        return live
-    from harness.train.targets import stored_teacher
+    if run.stored:
+        from harness.train.targets import stored_teacher
 
-    return live | {role: stored_teacher(folders, run.data, run.student) for role, folders in run.stored.items()}
+        live |= {role: stored_teacher(folders, run.data, run.student) for role, folders in run.stored.items()}
+    # A batch counts the domains in the recipe's order, and a loss the experts that are called by them.
+    others = [role for role in live if role not in run.domains]
+    return {role: live[role] for role in [*others, *run.domains] if role in live}
 
 
 def _frozen(folder: Path, settings: StepSettings, device: str, sharding: Sharding) -> Any:
