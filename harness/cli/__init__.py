@@ -9,6 +9,7 @@ from harness import __version__
 from harness.cli import (
     compare,
     data,
+    doctor,
     judge,
     models,
     paper,
@@ -41,6 +42,7 @@ app.command()(scores.scores)
 app.command()(compare.compare)
 app.command()(report.report)
 app.command()(validate.validate)
+app.command()(doctor.doctor)
 app.add_typer(score.app, name="score")
 app.add_typer(judge.app, name="judge")
 app.add_typer(recipes_app, name="recipes")

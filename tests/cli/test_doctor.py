@@ -1,0 +1,63 @@
+"""`harness doctor`: a table of what was found, and an exit code."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from harness.cli import app
+from harness.core import probe
+from tests.core.test_diagnosis import HEALTHY
+
+
+def shown(*words: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["doctor", *words])
+    return result.exit_code, result.stdout
+
+
+@pytest.mark.parametrize(("free_gb", "code"), [(50.0, 0), (5.0, 0), (0.1, 1)])
+def test_exit_code_says_whether_something_is_broken(monkeypatch: pytest.MonkeyPatch, free_gb: float, code: int) -> None:
+    monkeypatch.setattr(probe, "probe", lambda results: replace(HEALTHY, free_gb=free_gb))
+    found, text = shown("--format", "json")
+    assert found == code
+    rows = {row["check"]: row for row in json.loads(text)}
+    assert set(rows["disk"]) == {"check", "status", "found", "fix"}
+    assert rows["disk"]["status"] == {50.0: "ok", 5.0: "warn", 0.1: "fail"}[free_gb]
+
+
+def test_a_table_for_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "probe", lambda results: HEALTHY)
+    code, text = shown()
+    assert code == 0
+    assert "CPU build" in text
+
+
+def test_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real probe: what it says is true of the environment that runs the tests."""
+    import torch
+
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    facts = probe.probe(tmp_path / "not" / "there")
+    assert facts.packages["torch"] == torch.__version__
+    assert (facts.torch_cuda, facts.torch_sees_gpu) == (torch.version.cuda, torch.cuda.is_available())
+    assert "torch" not in facts.broken
+    assert facts.cores >= 1
+    assert 0.1 < facts.memory_gb < 1e5
+    assert 0 < facts.free_gb < 1e7
+    assert facts.writable
+    assert "OPENAI_API_KEY" in facts.keys
+    assert "sk-secret" not in repr(facts)
+
+
+def test_an_import_that_fails_is_a_fact(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = probe._python("import json\nraise RuntimeError('operator torchvision::nms does not exist')")
+    assert done.returncode
+    assert probe._reason(done) == "RuntimeError: operator torchvision::nms does not exist"
+    assert probe._reason(probe._python("import os; os.abort()")).startswith("exit code -6")
+
+
+def test_no_such_format() -> None:
+    result = CliRunner().invoke(app, ["doctor", "--format", "xml"])
+    assert result.exit_code == 1
