@@ -1,15 +1,18 @@
 """What training minimises: sums over response tokens, in nats.
 
 CE   sum of -log p_student(token)
-KD   (1 - lambda) CE + lambda T^2 sum of D(p_teacher, p_student), p = softmax(logits / T)           arXiv 2406.19112
-DAE  as KD, the teacher of a domain's rows being the domain's expert, of all other rows the reference model
+KD   (1 - lambda) CE + lambda (w_pred T^2 sum of D(p_teacher, p_student) + w_attn L_attn), p = softmax(logits / T)
+DAE  (1 - lambda) CE + lambda T^2 sum of D(p_teacher, p_student), each row's teacher being that of its domain: the
+     domain's expert, or the reference model
 
-D is KL(p_teacher || p_student) in the paper; `models.divergences` has others. The paper's released code does not shift
-the response mask against the logits, and runs every teacher over every row; here the logits at t are scored against
-the token at t + 1, by one teacher. The trainer divides by the number of response tokens of the whole effective batch.
+D is KL(p_teacher || p_student) in the paper, arXiv 2406.19112; `models.divergences` has others, `train.attention` has
+L_attn. The paper's released code does not shift the response mask against the logits, and runs every teacher over every
+row; here the logits at t are scored against the token at t + 1, by one teacher. The trainer divides by the number of
+response tokens of the whole effective batch.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -21,6 +24,14 @@ from harness.models.load import output_head
 from harness.models.logprobs import DenseTarget, response_positions, token_logprobs
 from harness.models.token_losses import Guide, Terms, TokenLosses, token_losses
 from harness.train.api import Batch, Loss, Objective, Sum, Teacher
+from harness.train.attention import (
+    Attention,
+    attention_loss,
+    heads_differ,
+    layer_pairs,
+    layers_of,
+    recorded_attention,
+)
 from harness.train.settings import TargetSettings
 from harness.train.steps.dae import REFERENCE, DAESettings
 from harness.train.steps.kd import KDSettings
@@ -31,25 +42,34 @@ IGNORED = -100
 
 def sft_loss(student: Any, batch: Batch) -> Loss:
     """Cross-entropy summed over response tokens; 0 for a batch without any."""
-    tokens = response_tokens(batch)
-    everywhere = torch.arange(len(tokens), device=tokens.device)
-    return Loss(_token_losses(student, batch, [(everywhere, None)], Terms(1.0)).total)
+    return Loss(_token_losses(student, batch, [(_all(response_tokens(batch)), None)], Terms(1.0)).total)
 
 
 def kd_loss(settings: KDSettings, teacher: Teacher | None, words: int) -> Objective:
     """Distillation from `teacher`, a model with the student's tokenizer of `words` entries; None where lambda is 0.
 
-    The part `agreement/teacher` counts the tokens at which the student's likeliest word is the teacher's.
+    Parts: `agreement/teacher`, the tokens at which the student's likeliest word is the teacher's; with attention maps
+    `loss/attention` in nats, `loss/attention_of_mean_heads` where the maps had to be averaged over heads.
     """
-    terms = _terms(settings, words)
+    terms = _terms(settings, words, settings.w_pred)
+    with_maps = settings.lambda_ * settings.w_attn
 
     def loss(student: Any, batch: Batch) -> Loss:
         tokens = response_tokens(batch)
-        everywhere = torch.arange(len(tokens), device=tokens.device)
-        target = None if teacher is None else teacher.target(batch)
-        found = _token_losses(student, batch, [(everywhere, target)], terms)
-        parts = {} if teacher is None else {"agreement/teacher": (float(found.agrees.sum()), float(len(tokens)))}
-        return Loss(found.total, parts)
+        if teacher is None:
+            return Loss(_token_losses(student, batch, [(_all(tokens), None)], terms).total)
+        with _recorded(teacher.model, with_maps) as theirs:
+            target = teacher.target(batch)
+        with _recorded(student, with_maps) as mine:
+            found = _token_losses(student, batch, [(_all(tokens), target)], terms)
+        total, parts = found.total, {"agreement/teacher": (float(found.agrees.sum()), float(len(tokens)))}
+        if with_maps:
+            pairs = layer_pairs(settings.attention_layers, layers_of(student), layers_of(teacher.model))
+            maps = attention_loss(mine, theirs, pairs, batch["labels"] != IGNORED)
+            total = total + with_maps * maps
+            name = "attention_of_mean_heads" if heads_differ(mine, theirs) else "attention"
+            parts[f"loss/{name}"] = (float(maps.detach()), float(len(tokens)))
+        return Loss(total, parts)
 
     return loss
 
@@ -125,9 +145,17 @@ def live_teacher(model: Any) -> Teacher:
     return Teacher(target, model)
 
 
-def _terms(settings: TargetSettings, words: int) -> Terms:
+def _terms(settings: TargetSettings, words: int, w_pred: float = 1.0) -> Terms:
     divergence = Divergence(settings.divergence, settings.temperature, settings.beta)
-    return Terms(1 - settings.lambda_, settings.lambda_ * settings.temperature**2, divergence, words)
+    return Terms(1 - settings.lambda_, settings.lambda_ * w_pred * settings.temperature**2, divergence, words)
+
+
+def _all(tokens: Tensor) -> Tensor:
+    return torch.arange(len(tokens), device=tokens.device)
+
+
+def _recorded(model: Any, weight: float) -> AbstractContextManager[Mapping[int, Attention]]:
+    return recorded_attention(model) if weight else nullcontext({})
 
 
 def _token_losses(student: Any, batch: Batch, guides: Sequence[Guide], terms: Terms) -> TokenLosses:
