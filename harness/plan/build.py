@@ -19,6 +19,7 @@ from harness.stages import answer, judge, measure, score
 from harness.stages import benchmark as glue
 from harness.stages.api import Stage
 from harness.stages.model import Weights, weights
+from harness.train.settings import checkpoint_part
 
 
 @dataclass(frozen=True)
@@ -140,8 +141,9 @@ class _Builder:
         if cell.baseline is None and self.settings.train:
             own = self.settings
             experts.check_router_loss(cell.name, own.train, model)
-            trained = self._training.trained(Pipeline(cell.name, own.train, own.data, own.seed), model)
-            model = trained[-1]
+            pipeline = Pipeline(cell.trained_as, own.train, own.data, own.seed, own.checkpoints)
+            trained = self._training.trained(pipeline, model)
+            model = Weights(trained[-1].stage, cell.name, checkpoint_part(cell.checkpoint))
         model = Weights(model.stage, cell.name, model.part)
         evaluated = [
             self._evaluate(name, settings, model) for e in self.settings.evaluate for name, settings in e.items()

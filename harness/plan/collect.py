@@ -177,13 +177,15 @@ def _training(plan: Plan, store: Store) -> tuple[list[dict[str, Json]], list[pd.
             summary = json.loads((out / "training.json").read_text())
             skipped = sum(summary["skipped"].values())
             counts.append({"cell": cell.name, "step": step} | summary | {"skipped": skipped})
-            curves.append(_curve(out / "log.jsonl").assign(cell=cell.name, step_name=step))
+            if (out / "log.jsonl").exists():  # a command keeps none
+                curves.append(_curve(out / "log.jsonl").assign(cell=cell.name, step_name=step))
     return counts, curves
 
 
 def _curve(path: Path) -> pd.DataFrame:
     rows = pd.DataFrame(list(read_lines(path)))
-    return rows.melt(id_vars=["step", "tokens"], var_name="metric").astype({"value": "float64"})
+    melted = rows.melt(id_vars=["step", "tokens"], var_name="metric").astype({"value": "float64"})
+    return melted.dropna(subset="value")  # a part of the loss that a step has not
 
 
 def judges(plan: Plan, store: Store) -> list[dict[str, Json]]:

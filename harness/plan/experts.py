@@ -16,6 +16,7 @@ from harness.stages import upcycle, utilisation
 from harness.stages.api import Stage
 from harness.stages.model import POCKET, Weights
 from harness.store.store import Store
+from harness.train.settings import StepSettings
 
 if TYPE_CHECKING:
     from harness.plan.build import Plan
@@ -42,7 +43,7 @@ def routed(stage: Stage) -> bool | None:
         return bool(stage.params["spec"]["architecture"] == "mixtral")
     if stage.path is not None:
         return _configured(stage.path)
-    made_from = stage.inputs.get("student") or stage.inputs.get("model")
+    made_from = stage.inputs.get("student") or stage.inputs.get("model") or stage.inputs.get("candidate:0")
     return routed(made_from) if made_from else None
 
 
@@ -69,7 +70,7 @@ def loads(plan: "Plan", store: Store) -> list[pd.DataFrame]:
 def check_router_loss(cell: str, steps: list[TrainStep], student: Weights) -> None:
     """HarnessError where a step balances the routers of a student that is known to have none."""
     for name, settings in (item for step in steps for item in step.items()):
-        if settings.router_loss > 0 and routed(student.stage) is False:
+        if isinstance(settings, StepSettings) and settings.router_loss > 0 and routed(student.stage) is False:
             raise HarnessError(
                 f"{name} has a router_loss and its student {student.name} has no experts",
                 where=cell,

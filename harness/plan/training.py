@@ -1,16 +1,17 @@
 """A training pipeline as stages: each step starts from what the one before made."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.data.settings import DatasetSettings, DataSettings
 from harness.models.settings import ModelSettings
 from harness.recipe.schema import CellRecipe, TrainStep
-from harness.stages import dataset, mix, targets, train
+from harness.stages import command, dataset, mix, select, targets, train
 from harness.stages.api import Stage
 from harness.stages.model import Weights
 from harness.train.api import steps
-from harness.train.settings import StepSettings, TargetSettings
+from harness.train.settings import HeldOut, StepData, StepSettings, TargetSettings
+from harness.train.steps.command import CommandSettings
 from harness.train.steps.dae import REFERENCE
 
 
@@ -22,6 +23,8 @@ class Pipeline:
     steps: Sequence[TrainStep]
     data: DataSettings
     seed: int
+    checkpoints: Sequence[float] = (1.0,)
+    """Fractions of the last step at which the model is kept."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,9 @@ class TrainingBuilder:
     def trained(self, pipeline: Pipeline, start: Weights) -> list[Weights]:
         """What each step makes, in order."""
         made: list[Weights] = []
-        for step, settings in (item for one in pipeline.steps for item in one.items()):
-            start = self._step(pipeline, step, settings, start)
+        for number, (step, settings) in enumerate((item for one in pipeline.steps for item in one.items()), 1):
+            own = pipeline if number == len(pipeline.steps) else replace(pipeline, checkpoints=(1.0,))
+            start = self._step(own, step, settings, start)
             made.append(start)
         return made
 
@@ -57,16 +61,51 @@ class TrainingBuilder:
             return self.dataset(teacher.recorded, "recorded responses")
         return self.responses(self.dataset(data.prompts or data.train, "prompts"))
 
-    def _step(self, pipeline: Pipeline, step: str, settings: StepSettings, start: Weights) -> Weights:
+    def _step(self, pipeline: Pipeline, step: str, settings: StepData, start: Weights) -> Weights:
+        if isinstance(settings, StepSettings):
+            return self._selected(pipeline, step, settings, start)
+        assert isinstance(settings, CommandSettings), "all other steps are ours"
+        data, gpus = self._data(settings, pipeline.data), self.settings.resources.gpus
+        return self._shared(command.stage(settings, start, data, pipeline.seed, gpus, pipeline.name))
+
+    def _selected(self, pipeline: Pipeline, step: str, settings: StepSettings, start: Weights) -> Weights:
+        """One training, or one per candidate and the choice among them by the same held-out examples."""
+        if settings.select is None:
+            return self._trained(pipeline, step, settings, start, None)
+        held_out = HeldOut(settings.select.held_out, self.settings.data_seed)
+        candidates = []
+        for rate in settings.select.learning_rate:
+            own = settings.model_copy(update={"learning_rate": rate, "select": None})
+            named = replace(pipeline, name=f"{pipeline.name}, learning rate {rate:g}")
+            candidates.append(self._trained(named, step, own, start, held_out))
+        return self._shared(select.stage(step, settings.select, candidates, pipeline.name))
+
+    def _trained(
+        self, pipeline: Pipeline, step: str, settings: StepSettings, start: Weights, held_out: HeldOut | None
+    ) -> Weights:
         data = self._data(settings, pipeline.data)
         teachers = {role: self._guide(of, start) for role, of in steps()[step].teachers(settings).items()}
         stored: dict[tuple[str, str | None], Stage] = {}
         if isinstance(settings, TargetSettings) and settings.targets == "cached":
             stored, teachers = self._stored(step, settings, pipeline.data, teachers), {}
-        gpus, domains = self.settings.resources.gpus, pipeline.data.domain_names if settings.data == "mix" else []
         made = train.stage(
-            step, settings, start, data, teachers, pipeline.seed, gpus, pipeline.name, stored, domains=domains
+            step,
+            settings,
+            start,
+            data,
+            teachers,
+            pipeline.seed,
+            self.settings.resources.gpus,
+            pipeline.name,
+            stored,
+            domains=pipeline.data.domain_names if settings.data == "mix" else [],
+            checkpoints=pipeline.checkpoints,
+            held_out=held_out,
+            processes=self.settings.resources,
         )
+        return self._shared(made)
+
+    def _shared(self, made: Weights) -> Weights:
         return Weights(self.share(made.stage), made.name, made.part)
 
     def _guide(self, of: str, start: Weights) -> Weights:
@@ -99,7 +138,7 @@ class TrainingBuilder:
             if step != "dae" or domain == (None if role == REFERENCE else role)
         }
 
-    def _data(self, settings: StepSettings, data: DataSettings) -> Stage:
+    def _data(self, settings: StepData, data: DataSettings) -> Stage:
         if settings.data == "train":
             return self.dataset(data.train, "train")
         if settings.data == "domain":

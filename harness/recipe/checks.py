@@ -14,11 +14,22 @@ from harness.recipe.faults import Key, nearest, one_of
 from harness.recipe.schema import CellRecipe
 from harness.recipe.sections import Registry
 from harness.train.api import steps
-from harness.train.settings import StepSettings
+from harness.train.settings import StepData, StepSettings
 
 Finding = tuple[Key, str]
 
-CHECKED = ("student", "teacher", "models", "data", "train", "evaluate", "judge", "teachers")
+CHECKED = (
+    "student",
+    "teacher",
+    "models",
+    "data",
+    "train",
+    "checkpoints",
+    "resources",
+    "evaluate",
+    "judge",
+    "teachers",
+)
 """The sections that `check` reads."""
 
 
@@ -29,6 +40,7 @@ def check(cell: CellRecipe, benchmarks: Registry) -> list[Finding]:
         *_mixture(cell),
         *_datasets(cell),
         *_train(cell),
+        *_checkpoints(cell),
         *_made(cell),
         *_judged(cell, benchmarks),
         *_teachers(cell),
@@ -109,7 +121,7 @@ def _train(cell: CellRecipe) -> Iterator[Finding]:
         yield ("student", "model"), "a model behind an endpoint gives text only and cannot be trained"
     for i, (name, settings) in enumerate(next(iter(step.items())) for step in cell.train):
         key: Key = ("train", i, name)
-        yield from _batches(key, settings)
+        yield from _batches(key, settings, cell.resources.processes)
         if settings.data == "teacher":
             yield from _teacher_data(cell, key)
         else:
@@ -118,10 +130,23 @@ def _train(cell: CellRecipe) -> Iterator[Finding]:
             yield from _logits(cell, name, key, role, of)
 
 
-def _step_data(key: Key, settings: StepSettings, data: DataSettings) -> Iterator[Finding]:
+def _checkpoints(cell: CellRecipe) -> Iterator[Finding]:
+    labels = [f"{fraction:g}" for fraction in cell.checkpoints]
+    if sorted(set(cell.checkpoints)) != cell.checkpoints or len(set(labels)) < len(labels):
+        yield ("checkpoints",), "the fractions of the training are given in ascending order, each once"
+    if cell.checkpoints == [1.0]:
+        return
+    if not cell.train:
+        yield ("checkpoints",), "the recipe trains nothing, so that there is nothing to keep"
+    elif "command" in cell.train[-1]:
+        yield ("checkpoints",), "of a command's training only the end is known"
+
+
+def _step_data(key: Key, settings: StepData, data: DataSettings) -> Iterator[Finding]:
     if settings.data != "mix":
         if getattr(data, settings.data) is None:
-            yield (*key, "data"), f"this step trains on data.{settings.data}, which the recipe does not have"
+            whose = "this model" if key[0] == "models" else "the recipe"
+            yield (*key, "data"), f"this step trains on data.{settings.data}, which {whose} does not have"
         return
     if data.train is None:
         yield (*key, "data"), "a mix needs data.train, for its general part"
@@ -132,10 +157,12 @@ def _step_data(key: Key, settings: StepSettings, data: DataSettings) -> Iterator
             yield (*key, "ratio", name), f"no domain '{name}' in data{nearest(name, data.domain_names)}"
 
 
-def _batches(key: Key, settings: StepSettings) -> Iterator[Finding]:
-    if settings.batch_size % settings.micro_batch_size:
-        what = f"batch_size {settings.batch_size} is not a multiple of micro_batch_size {settings.micro_batch_size}"
-        yield (*key, "batch_size" if "batch_size" in settings.model_fields_set else "micro_batch_size"), what
+def _batches(key: Key, settings: StepData, processes: int) -> Iterator[Finding]:
+    if isinstance(settings, StepSettings) and settings.batch_size % (settings.micro_batch_size * processes):
+        parts = f"micro_batch_size {settings.micro_batch_size}"
+        parts += f" times {processes} processes" if processes > 1 else ""
+        named = "batch_size" if "batch_size" in settings.model_fields_set else "micro_batch_size"
+        yield (*key, named), f"batch_size {settings.batch_size} is not a multiple of {parts}"
 
 
 def _teacher_data(cell: CellRecipe, key: Key) -> Iterator[Finding]:
@@ -168,7 +195,7 @@ def _made(cell: CellRecipe) -> Iterator[Finding]:
             yield here, "a made model needs at least one training step"
         for i, (step, settings) in enumerate(next(iter(step.items())) for step in made.train):
             key: Key = (*here, i, step)
-            yield from _batches(key, settings)
+            yield from _batches(key, settings, cell.resources.processes)
             if settings.data == "teacher" or steps()[step].teachers(settings):
                 yield key, "a made model trains without a teacher: sft on data: train, domain or mix"
             else:

@@ -23,6 +23,9 @@ MAX_CELLS = 100_000
 _SECTIONS = tuple(CellRecipe.model_fields)
 _OUTSIDE = ("name", "description", "vars", "axes", "exclude", "baselines")
 
+CHECKPOINT = "checkpoint"
+"""The axis that a recipe with several `checkpoints` has beside those it declares."""
+
 Baseline = Literal["student", "teacher"]
 Point = tuple[int, ...]
 """A cell as the index of its value on each axis, in declared order."""
@@ -38,6 +41,13 @@ class Cell:
     """Axis -> label; for a baseline only the axes that determine it."""
     settings: CellRecipe
     baseline: Baseline | None = None
+    checkpoint: float = 1.0
+    """The fraction of the training at which its model was kept."""
+
+    @property
+    def trained_as(self) -> str:
+        """The name that it shares with the cells of the same training."""
+        return cell_name({axis: label for axis, label in self.labels.items() if axis != CHECKPOINT})
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +101,8 @@ def load(path: Path, sets: Sequence[str] = (), benchmarks: Registry | None = Non
     for kind in kinds:
         cells += sweep.baselines(kind, {cell.name for cell in cells})
     axes = {axis.name: list(axis.labels) for axis in sweep.axes}
+    if kept := list(dict.fromkeys(cell.labels[CHECKPOINT] for cell in cells if CHECKPOINT in cell.labels)):
+        axes[CHECKPOINT] = kept
     return Recipe(name, description, Path(path), text, axes, cells)
 
 
@@ -141,9 +153,11 @@ class _Sweep:
         names = [axis.name for axis in self.axes]
         bound = bindings(self.source, self.axes, declared, self.faults)
         self.bound = {s: [names.index(n) for n in bound.get(s, [])] for s in self.source.data}
-        for outside in ("name", "description", "baselines"):
+        for outside in ("name", "description", "baselines", "checkpoints"):
             if self.bound.get(outside):
                 self.faults.append(self.source.fault((outside,), "an axis binds inside cells only, not here"))
+        if CHECKPOINT in declared and "checkpoints" in self.source.data:
+            self.faults.append(self.source.fault(("axes", CHECKPOINT), "this axis comes from `checkpoints`"))
         self._validate = Validator(self.benchmarks)
         self._sections: dict[tuple[str, Point], tuple[Section, Any, bool]] = {}
         self._checked: set[tuple[Point, ...]] = set()
@@ -166,7 +180,7 @@ class _Sweep:
                 continue
             self.points.append(point)
             if (settings := self._settings(point)) is not None:
-                yield Cell(cell_name(labels), labels, settings)
+                yield from _at_checkpoints(labels, settings)
         if not self.points:
             self.faults.append(self.source.fault(("exclude",), "nothing is left of the sweep"))
 
@@ -230,6 +244,14 @@ class _Sweep:
             self.faults += faults
             self._sections[name, at] = section, value, not faults
         return self._sections[name, at]
+
+
+def _at_checkpoints(labels: dict[str, str], settings: CellRecipe) -> Iterator[Cell]:
+    """A cell for each kept model of one training."""
+    several = len(settings.checkpoints) > 1
+    for fraction in settings.checkpoints:
+        own = labels | ({CHECKPOINT: f"{fraction:g}"} if several else {})
+        yield Cell(cell_name(own), own, settings, checkpoint=fraction)
 
 
 def cell_name(labels: Mapping[str, str]) -> str:

@@ -1,6 +1,6 @@
 """What one cell of a recipe is, assembled from the rooms' own settings."""
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, SerializeAsAny, model_validator
 
@@ -11,9 +11,9 @@ from harness.judge.settings import JudgeSettings
 from harness.models.settings import ModelSettings
 from harness.report.settings import ReportSettings
 from harness.teachers.settings import TeachersSettings
-from harness.train.settings import StepSettings
+from harness.train.settings import Processes, StepData
 
-TrainStep = dict[str, SerializeAsAny[StepSettings]]
+TrainStep = dict[str, SerializeAsAny[StepData]]
 """One step of a training pipeline: its name -> its settings, and no other key."""
 
 
@@ -45,10 +45,18 @@ class MadeModel(Settings):
     """Its own, so that students of several seeds share one teacher."""
 
 
-class ResourceSettings(Settings):
+class ResourceSettings(Processes):
     """What one stage may use."""
 
     gpus: int = execution(0, ge=0)
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        if self.gpus and self.processes > self.gpus:
+            raise ValueError(f"each of {self.processes} processes has a GPU of its own, and 'gpus' is {self.gpus}")
+        if self.sharding != "none" and self.processes == 1:
+            raise ValueError("'sharding' needs several 'processes'")
+        return self
 
 
 class CellRecipe(Settings):
@@ -60,6 +68,9 @@ class CellRecipe(Settings):
     data: DataSettings = DataSettings()
     train: list[TrainStep] = Field(default_factory=list)
     """A pipeline of steps; empty for a cell that is only evaluated."""
+    checkpoints: list[Annotated[float, Field(gt=0, le=1)]] = Field(default_factory=lambda: [1.0], min_length=1)
+    """Fractions of the last step's training at which the model is kept and scored: an axis `checkpoint`, the last one,
+    where there are several."""
     evaluate: list[dict[str, SerializeAsAny[Settings]]] = Field(default_factory=list)
     """One-key mappings: benchmark -> its settings."""
     generate: GenerateSettings = GenerateSettings()

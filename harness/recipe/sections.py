@@ -179,6 +179,8 @@ def _what(detail: ErrorDetails, root: Any) -> str:
         return f"missing key '{loc[-1]}'"
     if kind == "literal_error":
         return f"expected {ctx['expected']}, not {show(given)}"
+    if kind == "too_short":
+        return f"expected at least {ctx['min_length']} item{'s'[: ctx['min_length'] > 1]}, not {ctx['actual_length']}"
     if kind in _BOUNDS:
         bound = next(iter(ctx.values()))
         return f"must be {_BOUNDS[kind]} {bound:g}, not {show(given)}"

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from harness.data.mixing import shares
 from harness.stages.api import Context, Kind, Stage
-from harness.train.settings import StepSettings
+from harness.train.settings import StepData
 
 _DOMAIN = "domain:"
 
 
-def stage(settings: StepSettings, general: Stage, domains: Mapping[str, Stage], data_seed: int) -> Stage:
+def stage(settings: StepData, general: Stage, domains: Mapping[str, Stage], data_seed: int) -> Stage:
     """The stage that mixes `general` and `domains` (in the recipe's order) for a step."""
     share = shares(settings.ratio, list(domains))
     params = {"shares": [[name, share[name]] for name in domains], "examples": settings.examples}
