@@ -44,10 +44,10 @@ def balanced(objective: Objective, weight: float, student: Any) -> Objective:
         logits = tuple(one.float() for one in found)
         real = batch["attention_mask"].flatten().bool()
         balance = load_balancing_loss_func(logits, experts, per_token, real)
-        spread = sum(float(entropy(one[real].softmax(dim=-1).mean(dim=0))) for one in logits) / layers
+        spread = sum(float(entropy(one.detach()[real].softmax(dim=-1).mean(dim=0))) for one in logits) / layers
         tokens = int(real.sum())
         parts = {
-            "router_loss": (float(balance) * responses, float(responses)),
+            "router_loss": (float(balance.detach()) * responses, float(responses)),
             "router_entropy": (spread * tokens, float(tokens)),
         }
         return Loss(own.total + weight * responses * balance, {**own.parts, **parts})

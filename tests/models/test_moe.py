@@ -66,11 +66,11 @@ def batch() -> dict[str, Tensor]:
     return {"input_ids": ids, "attention_mask": mask}
 
 
-@torch.inference_mode()
 def logits(folder: Path, inputs: dict[str, Tensor] | None = None) -> Tensor:
     """At the tokens that are no padding."""
     inputs = inputs or batch()
-    out: Tensor = load_model(folder, "float32")(**inputs).logits
+    with torch.inference_mode():
+        out: Tensor = load_model(folder, "float32")(**inputs).logits
     return out[inputs["attention_mask"].bool()]
 
 
