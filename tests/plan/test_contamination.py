@@ -99,11 +99,12 @@ def test_a_planted_leak_is_a_row_and_a_warning(tmp_path: Path) -> None:
     run_checks(plan, store)
     found: dict[str, dict[str, Any]] = {row["cells"][0]: row for row in rows(plan, store)}
     row = found["method=sft,seed=0"]
-    assert (row["dataset"], row["benchmark"], row["exact"]) == ("data train", "pocket", 16)
+    assert (row["dataset"], row["benchmark"], row["exact"]) == ("data train (leaky.jsonl)", "pocket", 16)
     example = row["examples"][0]
     assert example["row"] == "1"
     (line,) = warnings(list(found.values()))
-    assert line.startswith(f"pocket: of its 16 prompts 16 occur word for word in data train, {row['ngram']} by 70%")
+    where = "in data train (leaky.jsonl)"
+    assert line.startswith(f"pocket: of its 16 prompts 16 occur word for word {where}, {row['ngram']} by 70% or more")
     assert f"prompt {example['prompt']} in row 1" in line
 
 
