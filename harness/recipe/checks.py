@@ -1,5 +1,6 @@
 """What no section can see alone: references between sections, and numbers that must fit each other."""
 
+import re
 from collections.abc import Iterator
 
 from harness.bench.api import is_judged
@@ -15,8 +16,12 @@ from harness.recipe.schema import CellRecipe
 from harness.recipe.sections import Registry
 from harness.train.api import steps
 from harness.train.settings import StepData, StepSettings
+from harness.train.steps.dae import DAESettings
 
 Finding = tuple[Key, str]
+
+NOT_DOMAINS = ("general", "reference", "train")
+"""What a mix, and a loss over it, call parts that are no domain."""
 
 CHECKED = (
     "student",
@@ -103,17 +108,20 @@ def _circles(cell: CellRecipe) -> Iterator[Finding]:
 
 
 def _datasets(cell: CellRecipe) -> Iterator[Finding]:
-    given: dict[Key, DatasetSettings | None] = {("data", r): d for r, d in _roles(cell.data)}
+    given: dict[Key, DatasetSettings | None] = _roles(("data",), cell.data)
     given["teacher", "recorded"] = cell.teacher.recorded if cell.teacher else None
     for name, made in cell.models.items():
-        given |= {("models", name, "data", r): d for r, d in _roles(made.data)}
+        given |= _roles(("models", name, "data"), made.data)
     for key, dataset in given.items():
+        if key[-2] == "domains" and (not re.fullmatch(r"[\w.-]+", str(key[-1])) or key[-1] in NOT_DOMAINS):
+            yield key, f"a domain's name is letters, digits, '_', '.' and '-', and not {one_of(NOT_DOMAINS)}"
         if dataset and (dataset.path is None) == (dataset.pocket is None):
             yield key, "a dataset has exactly one of 'path' and 'pocket'"
 
 
-def _roles(data: DataSettings) -> list[tuple[str, DatasetSettings | None]]:
-    return [(role, getattr(data, role)) for role in type(data).model_fields]
+def _roles(key: Key, data: DataSettings) -> dict[Key, DatasetSettings | None]:
+    roles = {(*key, role): getattr(data, role) for role in type(data).model_fields if role != "domains"}
+    return roles | {(*key, "domains", name): dataset for name, dataset in data.domains.items()}
 
 
 def _train(cell: CellRecipe) -> Iterator[Finding]:
@@ -155,6 +163,22 @@ def _step_data(key: Key, settings: StepData, data: DataSettings) -> Iterator[Fin
     for name in settings.ratio if isinstance(settings.ratio, dict) else ():
         if name not in data.domain_names:
             yield (*key, "ratio", name), f"no domain '{name}' in data{nearest(name, data.domain_names)}"
+    if isinstance(settings, DAESettings):
+        yield from _experts(key, settings, data)
+
+
+def _experts(key: Key, settings: DAESettings, data: DataSettings) -> Iterator[Finding]:
+    if settings.expert is not None and data.domains:
+        yield (
+            (*key, "expert"),
+            f"'expert' is of data.domain; of data.domains: 'experts: {{{data.domain_names[0]}: ...}}'",
+        )
+        return
+    for name in settings.experts:
+        if name not in data.domain_names:
+            yield (*key, "experts", name), f"no domain '{name}' in data{nearest(name, data.domain_names)}"
+    if settings.experts and (missing := [name for name in data.domain_names if name not in settings.experts]):
+        yield (*key, "experts"), f"no expert for {', '.join(missing)}"
 
 
 def _batches(key: Key, settings: StepData, processes: int) -> Iterator[Finding]:

@@ -59,5 +59,5 @@ def test_identity() -> None:
 def test_order_of_domains_is_identity() -> None:
     """A batch counts domains in the recipe's order."""
     step = SFTSettings.model_validate_json('{"data": "mix", "ratio": 0.2}')
-    one, other = ({name: SHOP for name in names} for names in (["a", "b"], ["b", "a"]))
+    one, other = (dict.fromkeys(names, SHOP) for names in (["a", "b"], ["b", "a"]))
     assert mix.stage(step, GENERAL, one, 0).id != mix.stage(step, GENERAL, other, 0).id
