@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from harness.cli._options import RESULTS, Format, RecipeFile, Results, Sets
 
 if TYPE_CHECKING:
+    from harness.plan.build import Plan
     from harness.plan.estimate import Estimate
 
 
@@ -15,7 +16,7 @@ def plan(recipe: RecipeFile, set_: Sets = None, results: Results = RESULTS, form
     """Show what a run would do: stages (unique, shared, done already), judge calls and their price. Runs nothing.
 
     `usd at most` is what --max-cost must be to be enough for certain. What a judge would cost whose price is not known
-    is left empty.
+    is left empty. Nothing is downloaded: what is not here is planned by its name, and said.
 
     Example: harness plan recipes/quickstart.yaml
     """
@@ -27,9 +28,11 @@ def plan(recipe: RecipeFile, set_: Sets = None, results: Results = RESULTS, form
     from harness.plan.generation import engines
     from harness.plan.generation import in_words as engines_in_words
     from harness.recipe.load import load
+    from harness.stages.pinned import absent_allowed
     from harness.store.store import Store
 
-    built = build(load(recipe, set_ or []))
+    with absent_allowed() as absent:
+        built = build(load(recipe, set_ or []))
     store = Store(results / "store")
     unique = Counter(s.kind for s in built.stages.values())
     done = Counter(s.kind for i, s in built.stages.items() if store.has(i))
@@ -42,8 +45,20 @@ def plan(recipe: RecipeFile, set_: Sets = None, results: Results = RESULTS, form
         rows.append(stages | {"to run": count - done[kind]} | _asked(own))
     total = {"stage": "total"} | {c: sum(r[c] for r in rows) for c in ("asked", "unique", "done", "to run")}  # type: ignore[misc]
     emit(pd.DataFrame([*rows, total | _asked(judges)]), format_)
-    for line in [*engines_in_words(engines(built)), *in_words(judges)]:
+    for line in [*engines_in_words(engines(built)), *in_words(judges), *_missing(built, list(absent))]:
         print(line, file=sys.stderr)
+
+
+def _missing(built: "Plan", absent: list[str]) -> list[str]:
+    """What is not here, and what is not known for that."""
+    if not absent:
+        return []
+    from harness.plan.estimate import unknown
+
+    names = dict.fromkeys(e.benchmark for _, e, judged in built.judged if unknown(judged))
+    lines = ["not here, so planned by name and not pinned; what stands on it counts as to run, and a run needs it:"]
+    lines += [f"  {name}" for name in absent]
+    return [*lines, *(f"{name}: its questions are not here, so its judge calls are not counted" for name in names)]
 
 
 def _asked(judges: "Sequence[Estimate]") -> dict[str, float | None]:

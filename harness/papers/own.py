@@ -159,7 +159,7 @@ def _asked(run: OwnRun, benchmark: str) -> str:
     usual = field.default if field is not None else None
     tokens = settings.get("max_new_tokens", usual)
     words = [f"answers of at most {tokens} tokens" + (f" ({usual} in the benchmark)" if tokens != usual else "")]
-    part = {k: v for k, v in settings.items() if k in ("questions", "categories", "limit")}
+    part = {k: v for k, v in settings.items() if k in ("questions", "categories", "prompts", "limit")}
     words += [f"only {key}: {value}" for key, value in part.items()]
     return f"{benchmark_title(benchmark)}: {', '.join(words)}"
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.bench.api import Answer, Question
+from harness.core.canonical import digest
 from harness.judge.api import JudgeTask
 from harness.judge.budget import Budgets, Purse, check_priced
 from harness.judge.client import Key
@@ -13,6 +14,7 @@ from harness.judge.prices import Price, longest_reply, most_cost, price_of
 from harness.plan.build import Judged, Plan
 from harness.stages import answer, judge
 from harness.stages import benchmark as glue
+from harness.stages.pinned import is_absent
 from harness.store.ledger import Call, Ledger
 from harness.store.store import Store
 
@@ -54,21 +56,28 @@ class Estimate:
 
 
 def estimate(plan: Plan, store: Store) -> list[Estimate]:
-    """One row per model judge, in the order of the plan, those with nothing left to ask among them."""
+    """One row per model judge, in the order of the plan, those with nothing left to ask among them.
+
+    A benchmark whose files are not here (`stages.pinned.absent_allowed`) is left out.
+    """
     groups: dict[str, tuple[judge.AskedJudge, dict[str, Judged]]] = {}
     for _, _, judged in plan.judged:
-        if "program" not in judged.verdicts.params["judge"]:
+        if "program" not in judged.verdicts.params["judge"] and not unknown(judged):
             asked = judge.asked_of(judged.verdicts.params, judged.verdicts.execution)
             groups.setdefault(asked.digest, (asked, {}))[1][judged.verdicts.id] = judged
     return [_of_judge(asked, list(stages.values()), store) for asked, stages in groups.values()]
+
+
+def unknown(judged: Judged) -> bool:
+    """Whether a benchmark's questions are not here, so that nothing is known of what its judge will be asked."""
+    return any(is_absent(file) for role, file in judged.answers.inputs.items() if role != "model")
 
 
 def _of_judge(asked: judge.AskedJudge, stages: Sequence[Judged], store: Store) -> Estimate:
     """Equal requests are asked once; requests about answers that are not there yet are taken to differ."""
     done: dict[Key, JudgeTask] = {}
     known: dict[Key, JudgeTask] = {}
-    usual: list[JudgeTask] = []
-    longest: list[JudgeTask] = []
+    awaited: list[Judged] = []
     for judged in stages:
         if store.has(judged.verdicts.id):
             done |= _keyed(judge.read_tasks(store.path(judged.verdicts.id)))
@@ -76,24 +85,56 @@ def _of_judge(asked: judge.AskedJudge, stages: Sequence[Judged], store: Store) -
             answers = answer.read(store.path(judged.answers.id))
             known |= _keyed(_tasks(judged, asked, answers))
         else:
-            questions = _questions(judged)
-            usual += _tasks(judged, asked, [_made_up(q, min(_USUAL_ANSWER, q.max_new_tokens)) for q in questions])
-            longest += _tasks(judged, asked, [_made_up(q, q.max_new_tokens) for q in questions])
+            awaited.append(judged)
     recorded, reply = _recorded(store, asked, done | known)
     rest = [task for key, task in known.items() if key not in recorded and key not in done]
-    calls = (1 + len(asked.protocol.continuations)) * len([*rest, *usual])
-    price = price_of(asked.settings)
-    most = [most_cost(price, asked.settings, asked.protocol, t.messages) for t in [*rest, *longest]] if price else None
+    parts = [_sum_of(asked, rest, rest), *_awaited(asked, awaited)]
+    verdicts, most = sum(p.verdicts for p in parts), [p.most_usd for p in parts if p.most_usd is not None]
+    calls = (1 + len(asked.protocol.continuations)) * verdicts
     return Estimate(
         asked,
         frozenset(e.verdicts.id for e in stages),
-        len(rest) + len(usual),
+        verdicts,
         calls,
-        sum(_prompt_tokens(asked, task) for task in [*rest, *usual]),
+        sum(p.prompt_tokens for p in parts),
         math.ceil(reply * calls),
-        None if most is None else sum(most),
+        sum(most) if len(most) == len(parts) else None,
         sum(call.price_usd or 0.0 for call in recorded.values()),
     )
+
+
+@dataclass(frozen=True)
+class _Sum:
+    """What some verdicts ask for together."""
+
+    verdicts: int
+    prompt_tokens: int
+    most_usd: float | None
+
+    def times(self, n: int) -> "_Sum":
+        return _Sum(n * self.verdicts, n * self.prompt_tokens, None if self.most_usd is None else n * self.most_usd)
+
+
+def _sum_of(asked: judge.AskedJudge, usual: Sequence[JudgeTask], longest: Sequence[JudgeTask]) -> _Sum:
+    price = price_of(asked.settings)
+    most = sum(most_cost(price, asked.settings, asked.protocol, t.messages) for t in longest) if price else None
+    return _Sum(len(usual), sum(_prompt_tokens(asked, task) for task in usual), most)
+
+
+def _awaited(asked: judge.AskedJudge, stages: Sequence[Judged]) -> list[_Sum]:
+    """Of answers that are not there yet; one benchmark asks the same of every cell, so it is added up once."""
+    alike: dict[str, list[Judged]] = {}
+    for judged in stages:
+        files = {role: stage.id for role, stage in judged.answers.inputs.items() if role != "model"}
+        settings = {k: judged.answers.params[k] for k in ("benchmark", "benchmark_version", "settings")}
+        alike.setdefault(digest([settings, files]), []).append(judged)
+    found = []
+    for judged, *others in alike.values():
+        questions = _questions(judged)
+        usual = _tasks(judged, asked, [_made_up(q, min(_USUAL_ANSWER, q.max_new_tokens)) for q in questions])
+        longest = _tasks(judged, asked, [_made_up(q, q.max_new_tokens) for q in questions])
+        found.append(_sum_of(asked, usual, longest).times(1 + len(others)))
+    return found
 
 
 def _recorded(store: Store, asked: judge.AskedJudge, keys: Mapping[Key, JudgeTask]) -> tuple[dict[Key, Call], float]:

@@ -14,7 +14,7 @@ from harness.core.errors import HarnessError
 from harness.models import refs
 from harness.models.settings import ModelSettings
 from harness.stages.api import Context, Kind, Stage
-from harness.stages.pinned import leaf, pinned_file
+from harness.stages.pinned import absent, leaf, may_be_absent, pinned_file
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,10 @@ def _resolve(text: str, made: Mapping[str, Weights]) -> Weights:
         spec = parse_spec(ref.value)
         stage = Stage(POCKET.name, POCKET.version, {"spec": spec.identity()}, title=f"build {text}")
         return Weights(stage, text)
-    pin = refs.pin(ref)
+    pin = refs.pin(ref, download=not may_be_absent())
     if pin.path is None:
+        if may_be_absent():
+            return Weights(absent(text), text)
         raise HarnessError("cannot find the weights", where=text, fix=pin.note)
     source = leaf(pin.digest, pin.path, text)
     if not pin.needs_import:
