@@ -167,9 +167,12 @@ class _Builder:
         return self.shared.setdefault(stage.id, stage)
 
     def _model(self, settings: ModelSettings) -> Weights:
-        found = weights(settings, self.made)
-        if settings.architecture is not None:
-            found = experts.mixture(found, settings.architecture, self._model, self._dataset)
+        found = self._shared(weights(settings, self.made))
+        if settings.architecture is None:
+            return found
+        return self._shared(experts.mixture(found, settings.architecture, self._model, self._dataset))
+
+    def _shared(self, found: Weights) -> Weights:
         return Weights(self._share(found.stage), found.name, found.part)
 
     def _dataset(self, role: str) -> Stage:
