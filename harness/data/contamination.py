@@ -22,6 +22,8 @@ LEAKED = 0.7
 """From this share of its n-grams on, a prompt counts as leaked."""
 Gram = tuple[str, ...]
 _WORD = re.compile(r"\w+")
+_GAPS = {code: " " for code in range(128) if not _WORD.match(chr(code))}
+"""For ASCII texts, which are split several times as fast by it."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ def overlaps(
 
 def words(text: str) -> list[str]:
     """The words of a text without case and punctuation; a script without spaces has few of them."""
-    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    return plain.translate(_GAPS).split() if plain.isascii() else _WORD.findall(plain)
 
 
 def ngrams(said: Sequence[str], n: int) -> Iterable[Gram]:

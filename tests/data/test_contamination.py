@@ -103,6 +103,7 @@ def test_a_prompt_without_words_matches_nothing() -> None:
 @given(st.text(string.printable), st.integers(1, 4))
 def test_words_are_the_same_in_any_case_and_spacing(text: str, n: int) -> None:
     assert words(" , ".join(words(text)).upper()) == words(text)
+    assert words(f"{text} \u2014") == words(text), "an ASCII text is split as any other is"
     assert len(list(ngrams(words(text), n))) == max(0, len(words(text)) - n + 1)
 
 
