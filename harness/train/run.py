@@ -139,7 +139,7 @@ def _trainer(
         flops=meter.read,
         model=student,
         args=args,
-        train_dataset=Padded(examples.examples, filler(), settings.micro_batch_size * args.world_size),
+        train_dataset=Padded(examples.examples, filler(), _together(settings, args.world_size)),
         data_collator=collate,
         callbacks=[Report(progress)],
     )
@@ -151,6 +151,11 @@ def _trainer(
 
     trainer.add_callback(KeepCheckpoints(checkpoints, run.work / _KEPT, keep))
     return trainer
+
+
+def _together(settings: StepSettings, processes: int) -> int:
+    """Of how many examples each process takes equally many; one process takes a smaller last batch as it is."""
+    return settings.micro_batch_size * processes if processes > 1 else 1
 
 
 def _guides(run: Run, device: str, meter: Meter) -> dict[str, Teacher]:
