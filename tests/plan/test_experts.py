@@ -26,7 +26,7 @@ models:
     base: pocket:llama?layers=1&width=16&heads=2&seed=1
     data: {train: {pocket: {examples: 16, domain_ratio: 1.0}}}
     train: [{sft: {max_steps: 1, batch_size: 4, micro_batch_size: 4}}]
-data: {train: {pocket: {examples: 16}}, domain: {pocket: {examples: 16, domain_ratio: 1.0}}}
+data: {train: {pocket: {examples: 16}}, domain: {pocket: {examples: 12, domain_ratio: 1.0}}}
 train: [{sft: {max_steps: 1, batch_size: 4, micro_batch_size: 4, router_loss: $balance}}]
 axes:
   architecture:

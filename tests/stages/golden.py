@@ -21,7 +21,7 @@ from harness.data.pocket import questions
 from harness.data.settings import DatasetSettings
 from harness.generate.api import GenerateSettings, ResponseSettings
 from harness.judge.settings import JudgeSettings
-from harness.models.settings import ModelSettings
+from harness.models.settings import ModelSettings, MoESettings
 from harness.stages import (
     answer,
     benchmark,
@@ -37,6 +37,8 @@ from harness.stages import (
     score_teacher,
     tokens,
     train,
+    upcycle,
+    utilisation,
 )
 from harness.stages.api import Session, Stage
 from harness.stages.model import weights
@@ -104,7 +106,12 @@ def stages(folder: Path) -> dict[str, Stage]:
     held_out = {"shop": {"pocket": {"examples": 3, "domain_ratio": 1.0, "seed": 4}, "role": "domain"}}
     nll = benchmark.asked("nll", settings_of(NLLSettings, sets=held_out))
     measured = measure.stage(nll, student, generate, 11, 0)
+    by_prompts = settings_of(MoESettings, experts=2, per_token=1, router="hidden", prompts=["train", "prompts"])
+    hidden = upcycle.stage(student, [], by_prompts, [pocket, data])
     return {
+        "upcycle": upcycle.stage(student, [], settings_of(MoESettings, experts=3, router_seed=1)).stage,
+        "upcycle, hidden": hidden.stage,
+        "utilisation": utilisation.stage(suite, hidden, generate, 0),
         "measure": measured,
         "score, measured": score.measured_stage(nll, measured),
         "reward": rewards,
