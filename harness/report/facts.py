@@ -1,14 +1,14 @@
 """What a report says in words: warnings, findings, judges, provenance."""
 
-import math
 from collections.abc import Sequence
 
 from harness.core.canonical import Json
 from harness.report.comparisons import Comparison
+from harness.report.data_facts import contamination_warnings
 from harness.report.groups import group_cells
 from harness.report.load import SEED_AXIS, RunData
 from harness.report.measure import COVERAGE, Estimate, Measures
-from harness.report.numbers import digits, interval, number
+from harness.report.numbers import digits, duration, interval, number
 from harness.report.tables import Column, Table, benchmark_title, metric_title
 
 
@@ -16,6 +16,7 @@ def warnings(run: RunData, measures: Measures) -> list[str]:
     """What a reader must know before believing a number, the run's own warnings first."""
     found = list(run.warnings)
     found += [f"{c.cell} failed: {c.failed}" for c in run.cells if c.failed]
+    found += contamination_warnings(run)
     groups = group_cells(run)
     for metric in (m for m in run.metrics if m.headline):
         estimates = [(g, measures.estimate(g, metric)) for g in groups]
@@ -124,14 +125,6 @@ def cost(run: RunData) -> list[tuple[str, str]]:
             ("trained on", f"{sum(t.response_tokens for t in run.training):,} response tokens a pass, all cells")
         )
     return facts
-
-
-def duration(seconds: float) -> str:
-    """`13 min 32 s`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    parts = [f"{hours} h" if hours else "", f"{minutes} min" if minutes else "", "" if hours else f"{rest} s"]
-    return " ".join(p for p in parts if p) if math.isfinite(seconds) else "–"
 
 
 def provenance(run: RunData) -> list[tuple[str, str]]:

@@ -11,7 +11,12 @@ from markupsafe import Markup
 from harness.report import facts
 from harness.report.browser import browser_data, safe_json
 from harness.report.comparisons import comparison_table, comparisons
-from harness.report.figures import Drawing, drawings
+from harness.report.costs import cost_table
+from harness.report.data_facts import contamination_table, mix_table
+from harness.report.drawing import Drawing
+from harness.report.experts import router_table
+from harness.report.figures import drawings
+from harness.report.groups import group_cells
 from harness.report.load import SEED_AXIS, RunData, load_run
 from harness.report.measure import Estimate, Measures
 from harness.report.numbers import count, interval, p_text, value_text
@@ -55,6 +60,10 @@ def _content(run: RunData, measures: Measures) -> dict[str, Any]:
         "categories": [t for t in by_category if t is not None],
         "judges": facts.judge_table(run),
         "training": facts.training_table(run),
+        "mixes": mix_table(run),
+        "contamination": contamination_table(run),
+        "router": router_table(run, group_cells(run)),
+        "costs": cost_table(run),
         "cost": facts.cost(run),
         "provenance": facts.provenance(run),
     }
@@ -78,8 +87,11 @@ def _ablations(run: RunData, measures: Measures) -> list[Table]:
     return tables
 
 
+_SINGLE = ("scores", "compared", "judges", "training", "mixes", "contamination", "router", "costs")
+
+
 def _all_tables(content: dict[str, Any]) -> list[Table]:
-    single = [content[name] for name in ("scores", "compared", "judges", "training")]
+    single = [content[name] for name in _SINGLE]
     return [t for t in [*single, *content["ablations"], *content["categories"]] if t is not None]
 
 

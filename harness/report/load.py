@@ -21,6 +21,7 @@ SEED_AXIS = "seed"
 _RERUN = "Run the recipe again (finished stages are kept); a run folder is written when a run ends."
 _TRANSCRIPT = ("cell", "benchmark", "item", "category", "turn", "question", "answer", "reference", "verdict", "value")
 _CURVES = ("cell", "step_name", "step", "tokens", "metric", "value")
+_EXPERTS = ("cell", "benchmark", "category", "layer", "expert", "share", "entropy")
 T = TypeVar("T")
 
 
@@ -74,6 +75,54 @@ class TrainingInfo:
     truncated: int = 0
     response_tokens: int = 0
     steps: int = 0
+    train_flops: float | None = None
+    """None where it was not counted."""
+
+
+@dataclass(frozen=True)
+class ContaminationInfo:
+    """Benchmark prompts that one training dataset contains."""
+
+    dataset: str
+    benchmark: str
+    prompts: int = 0
+    exact: int = 0
+    """Prompts that occur word for word."""
+    ngram: int = 0
+    """Prompts with many of their n-grams in the data."""
+    n: int | None = None
+    """Words of an n-gram."""
+    examples: tuple[Mapping[str, Json], ...] = ()
+    """Some of the prompts (`prompt`) and the training rows (`row`) that hold them."""
+
+
+@dataclass(frozen=True)
+class MixInfo:
+    """One domain's part of the data of one training step."""
+
+    cell: str
+    step: str
+    domain: str | None = None
+    """None: the general part."""
+    rows: int = 0
+    response_tokens: int = 0
+    share: float | None = None
+    """Of the step's examples, 0 to 1."""
+    token_share: float | None = None
+    """Of their response tokens, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class CostInfo:
+    """What the stages that one cell stands on took; a stage that cells share counts for each."""
+
+    cell: str
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """By kind of stage."""
+    judge_calls: int = 0
+    judge_tokens: int = 0
+    price_usd: float | None = None
+    """None where no call's price is known."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +139,10 @@ class RunData:
     curves: pd.DataFrame
     judges: tuple[JudgeInfo, ...] = ()
     training: tuple[TrainingInfo, ...] = ()
+    contamination: tuple[ContaminationInfo, ...] = ()
+    mixes: tuple[MixInfo, ...] = ()
+    costs: tuple[CostInfo, ...] = ()
+    experts: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(_EXPERTS)))
     warnings: tuple[str, ...] = ()
     description: str = ""
     created: str = ""
@@ -120,6 +173,10 @@ def load_run(folder: Path) -> RunData:
         curves=_table(folder / "curves.parquet", _CURVES, optional=True),
         judges=_typed(JudgeInfo, record.get("judges", []), where),
         training=_typed(TrainingInfo, record.get("training", []), where),
+        contamination=_typed(ContaminationInfo, record.get("contamination") or [], where),
+        mixes=_typed(MixInfo, record.get("mixes") or [], where),
+        costs=_typed(CostInfo, record.get("costs") or [], where),
+        experts=_table(folder / "experts.parquet", _EXPERTS, optional=True),
         warnings=tuple(str(w) for w in record.get("warnings", [])),
         recipe=text,
         settings=_settings(text, str(recipe)),

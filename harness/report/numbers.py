@@ -60,3 +60,19 @@ def plain(estimate: Estimate, *, sign: bool = False) -> str:
     """`6.21† [5.90, 6.52] 79/80`, for tables of text."""
     parts = [value_text(estimate, sign=sign), interval(estimate, sign=sign), "" if sign else count(estimate)]
     return " ".join(p for p in parts if p)
+
+
+def duration(seconds: float) -> str:
+    """`13 min 32 s`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [f"{hours} h" if hours else "", f"{minutes} min" if minutes else "", "" if hours else f"{rest} s"]
+    return " ".join(p for p in parts if p) if math.isfinite(seconds) else "–"
+
+
+def si(value: float) -> str:
+    """Three digits and a prefix: `1.25 P`; from a thousand of the largest prefix on as a power of ten."""
+    if not math.isfinite(value) or value <= 0:
+        return "–"
+    power = min(math.floor(math.log10(value)) // 3, 8) if value >= 1 else 0
+    return f"{value / 1000**power:.3g} {' kMGTPEZY'[power]}".strip()

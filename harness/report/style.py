@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -12,8 +12,6 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-
-from harness.report.groups import Group
 
 # Okabe & Ito's colours, readable with every common colour blindness; the yellow is left out (lost on white).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -56,18 +54,6 @@ class Look:
     colour: str
     marker: str
     dash: str = "-"
-
-
-def looks(groups: Sequence[Group]) -> dict[str, Look]:
-    """By group name. Baselines are neutral and dashed; the sweep takes the colours in order."""
-    swept = [g.name for g in groups if not g.baseline]
-    found = {
-        name: Look(COLOURS[k % len(COLOURS)], MARKERS[(k + k // len(COLOURS)) % len(MARKERS)])
-        for k, name in enumerate(swept)
-    }
-    dashes = ("--", ":", "-.")
-    fixed = [g.name for g in groups if g.baseline]
-    return found | {n: Look(MUTED, MARKERS[-1 - k % 3], dashes[k % 3]) for k, n in enumerate(fixed)}
 
 
 def figure(width: float, height: float, *, polar: bool = False) -> tuple[Figure, Axes]:
@@ -128,10 +114,19 @@ def legend_below(drawn: Figure) -> None:
     drawn.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=8, labelcolor=INK)
 
 
+def settle(drawn: Figure) -> None:
+    """Lay the figure out once, for all the files it is saved to: this costs as much as drawing it."""
+    engine = drawn.get_layout_engine()
+    if engine is not None:
+        engine.execute(drawn)
+        drawn.set_layout_engine("none")
+
+
 def save(draw: Callable[[], Figure], name: str, folder: Path) -> str:
     """Draw, write NAME.svg, .png and .pdf; returns the SVG for a page, without its own dark style."""
     with mpl.rc_context(_RC):
         drawn = draw()
+        settle(drawn)
     svg = to_svg(drawn, name)
     end_of_tag = svg.index(">") + 1
     (folder / f"{name}.svg").write_text(

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from harness.report.figures import Drawing
+from harness.report.drawing import Drawing
 from harness.report.labels import name_points
 from harness.report.style import COLOURS, GRID, INK, MARKERS, MUTED, Look, figure
 from harness.report.teacher_tables import file_name, lead_score, score_title

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit
 
 Floats = NDArray[np.float64]
 
@@ -52,7 +52,7 @@ class Term:
 
     def half_width(self, level: float = 0.95) -> float:
         """Half of the t interval this term alone would give."""
-        return float(stats.t.ppf((1 + level) / 2, self.df) * np.sqrt(self.variance))
+        return float(stdtrit(self.df, (1 + level) / 2) * np.sqrt(self.variance))
 
 
 @dataclass(frozen=True)

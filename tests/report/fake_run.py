@@ -39,6 +39,9 @@ class Fake:
     hostile: str = ""
     """Put into questions, answers and verdicts."""
     record: dict[str, Any] = field(default_factory=dict)
+    curves: Sequence[str] = ("loss", "learning_rate")
+    experts: int = 0
+    """Of every swept cell's routers; 0 writes no such table."""
 
     def __post_init__(self) -> None:
         self.cells = [{"cell": b, "labels": {}, "baseline": True, "failed": None} for b in ("student", "teacher")]
@@ -53,12 +56,14 @@ class Fake:
         samples = pd.DataFrame([s for c in self.cells if not c["failed"] for s in self._samples(c)])
         samples["value"] = samples["value"].astype("Float64")
         lead = ["cell", "baseline", *self.axes, "seed"]
-        samples = samples.astype({axis: "string" for axis in lead[2:]})
+        samples = samples.astype(dict.fromkeys(lead[2:], "string"))
         samples[[*lead, *SAMPLE_COLUMNS]].to_parquet(folder / "samples.parquet", index=False)
         scores = pd.DataFrame(list(_scores(samples, lead)))
         scores[[*lead, "judge", *SCORE_COLUMNS]].to_parquet(folder / "scores.parquet", index=False)
         self._transcripts(samples).to_parquet(folder / "transcripts.parquet", index=False)
         self._curves().to_parquet(folder / "curves.parquet", index=False)
+        if self.experts:
+            self._experts().to_parquet(folder / "experts.parquet", index=False)
         (folder / "recipe.yaml").write_text(_RECIPE)
         (folder / "run.json").write_text(json.dumps(self._record(), indent=1))
         return folder
@@ -140,9 +145,19 @@ class Fake:
             for step in range(1, 101):
                 loss = 0.7 + start * np.exp(-step / 22) + 0.06 * rng.normal()
                 rate = 2e-4 * np.cos(step / 100 * np.pi / 2)
-                for metric, value in (("loss", loss), ("learning_rate", rate)):
+                for k, metric in enumerate(self.curves):
+                    value = rate if metric == "learning_rate" else loss * (1 - 0.1 * k)
                     rows.append((cell["cell"], "1 sft", step, step * 612, metric, float(value)))
         return pd.DataFrame(rows, columns=["cell", "step_name", "step", "tokens", "metric", "value"])
+
+    def _experts(self) -> pd.DataFrame:
+        rng, rows = np.random.default_rng(5), []
+        for cell in (c["cell"] for c in self.cells if not c["baseline"] and not c["failed"]):
+            for category, layer in itertools.product(CATEGORIES, range(2)):
+                shares = rng.dirichlet(np.full(self.experts, 4.0))
+                entropy = float(-(shares * np.log(shares)).sum())
+                rows += [(cell, "mt_bench", category, layer, k, float(s), entropy) for k, s in enumerate(shares)]
+        return pd.DataFrame(rows, columns=["cell", "benchmark", "category", "layer", "expert", "share", "entropy"])
 
 
 def _scores(samples: pd.DataFrame, columns: Sequence[str]) -> Iterator[dict[str, Any]]:

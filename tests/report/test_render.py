@@ -19,7 +19,8 @@ from harness.report.groups import group_cells
 from harness.report.html import render
 from harness.report.load import RunData, load_run
 from harness.report.measure import Measures
-from harness.report.style import looks, save
+from harness.report.palette import palette
+from harness.report.style import save
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def test_writes_page_markdown_tables_and_figures(out: Path) -> None:
     figures = {p.name for p in (out / "figures").iterdir()}
     assert {"scores_mt_bench_score.svg", "axis_method_pocket_domain.pdf", "radar_mt_bench_score.png"} <= figures
     assert "tradeoff_mt_bench_score_pocket_domain.svg" in figures
-    assert "training_1_sft_loss.svg" in figures
+    assert "training_1-sft_loss.svg" in figures
 
 
 def test_the_page_loads_nothing_and_runs_only_its_own_script(out: Path) -> None:
@@ -71,9 +72,9 @@ def test_the_same_run_gives_the_same_bytes(run_folder: Path, out: Path, tmp_path
 
 def test_figures_are_svg_with_text_and_one_colour_per_cell(out: Path, run_folder: Path) -> None:
     run = load_run(run_folder)
-    style = looks(group_cells(run))
+    style = palette(group_cells(run)).looks
     kd = style["teacher=large,method=kd"].colour.lower()
-    for name in ("scores_mt_bench_score", "axis_method_pocket_general", "radar_mt_bench_score", "training_1_sft_loss"):
+    for name in ("scores_mt_bench_score", "axis_method_pocket_general", "radar_mt_bench_score", "training_1-sft_loss"):
         text = (out / "figures" / f"{name}.svg").read_text()
         ElementTree.fromstring(text)
         assert "<text" in text
