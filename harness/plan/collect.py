@@ -15,6 +15,7 @@ from harness.core.lines import read_lines
 from harness.judge.api import Verdict
 from harness.plan import contamination, experts
 from harness.plan.build import Evaluated, Judged, Plan, PlannedCell
+from harness.plan.costs import costs
 from harness.plan.generation import engines
 from harness.plan.judging import judging, warnings
 from harness.plan.runs import RunFolder
@@ -65,6 +66,7 @@ def collect(folder: RunFolder, plan: Plan, store: Store) -> dict[str, Json]:
         "metrics": _metrics(plan),
         "training": training,
         "contamination": contamination.rows(plan, store),
+        "costs": costs(plan, store),
         "warnings": [*warnings(asked), *_approximations(scores)],
     }
 

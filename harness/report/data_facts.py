@@ -19,7 +19,10 @@ def mix_table(run: RunData) -> Table | None:
     for (cell, step), own in parts.items():
         found = [own.get(d) for d in domains]
         examples, tokens = sum(m.rows for m in own.values()), sum(m.response_tokens for m in own.values())
-        shares = [*(_percent(m and m.share) for m in found), *(_percent(m and m.token_share) for m in found)]
+        shares = [
+            *(_percent(m.share if m else None) for m in found),
+            *(_percent(m.token_share if m else None) for m in found),
+        ]
         rows.append((cell, step, *_counts(examples, tokens), *shares))
     columns = (
         Column("cell", "cell"),

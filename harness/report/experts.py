@@ -7,12 +7,13 @@ import pandas as pd
 
 from harness.report.groups import Group
 from harness.report.load import RunData
+from harness.report.measure import OVERALL
 from harness.report.numbers import number
 from harness.report.tables import Column, Entry, Shown, Table, benchmark_title
 
 
 def router_table(run: RunData, groups: Sequence[Group]) -> Table | None:
-    """Router entropy of each mixture on each benchmark, over layers, categories and seeds; None without mixtures."""
+    """Router entropy of each mixture on each benchmark, over layers and seeds; None without mixtures."""
     rows: list[tuple[Entry, ...]] = []
     for group in groups:
         mine = run.experts[run.experts["cell"].isin([c.cell for c in group.cells])]
@@ -31,13 +32,15 @@ def router_table(run: RunData, groups: Sequence[Group]) -> Table | None:
         Column("busiest", "busiest expert", "% of tokens", "number"),
     )
     notes = (
-        "Entropy of the mean router distribution, averaged over categories, layers and seeds; its most is that of an "
-        "even spread, 0 is one expert for all. The busiest expert is that of any one layer, over all categories.",
+        "Entropy of the mean router distribution over all categories, averaged over layers and seeds; its most is that "
+        "of an even spread, 0 is one expert for all. The busiest expert is that of any one layer.",
     )
     return Table("router", "Router entropy", columns, tuple(rows), notes) if rows else None
 
 
 def _measures(frame: pd.DataFrame) -> tuple[Shown, ...]:
+    whole = frame[frame["category"] == OVERALL]
+    frame = frame if whole.empty else whole
     entropy = frame.groupby(["cell", "category", "layer"])["entropy"].first()
     experts, layers = frame["expert"].nunique(), frame["layer"].nunique()
     lowest = float(entropy.groupby("layer").mean().min())
