@@ -36,10 +36,17 @@ def validation_table(found: pd.DataFrame, outcome: str, student: str, name: str)
         own = rows[rows["statistic"] == statistic].set_index("score").reindex(order)
         columns.append(Column(statistic, title, unit, "estimate"))
         entries.append(estimates(own, None if statistic == "regret_at_1" else 2))
+        if statistic == "spearman":
+            columns.append(Column("spearman_prompts", "Spearman, other prompts", "95 %"))
+            entries.append([_over_prompts(row) for row in own.to_dict("records")])
     over = "mean over student bases" if student == MEAN else f"student base {student}"
     first = len([s for s in order if s not in baselines])
     table = tuple(zip(*entries, strict=True))
     return Table(name, f"{outcome}: {over}", tuple(columns), table, _validation_notes(rows), (first,))
+
+
+def _over_prompts(row: Mapping[Hashable, Any]) -> str:
+    return "–" if pd.isna(row["prompt_low"]) else f"[{row['prompt_low']:.2f}, {row['prompt_high']:.2f}]"
 
 
 def validation_order(rows: pd.DataFrame) -> list[str]:

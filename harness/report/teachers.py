@@ -12,7 +12,7 @@ from harness.core.canonical import Json
 from harness.core.errors import HarnessError
 from harness.report.load import RunData, load_run
 from harness.teachers.car import CarSweep, car_sweep
-from harness.teachers.leaderboard import OVERALL, leaderboard
+from harness.teachers.leaderboard import OVERALL, leaderboard, resampled_scores
 from harness.teachers.paradox import paradox
 from harness.teachers.parts import counts
 from harness.teachers.settings import TeachersSettings
@@ -125,7 +125,8 @@ def validation(data: TeacherData) -> pd.DataFrame:
     if not metrics:
         fix = "Give the recipe `train` and `evaluate`, and run it with `harness run`."
         raise HarnessError("no student was trained on these teachers", where=data.name, fix=fix)
-    board = data.board[data.board["student"] != OVERALL]
+    resampled = resampled_scores(data.parts, data.settings, SEED)
+    board = data.board[data.board["student"] != OVERALL].merge(resampled, on=["student", "teacher", "score"])
     frames = [
         validate(board, outcomes(data, metric), _meta(data, metric), seed=SEED).assign(outcome=".".join(metric))
         for metric in metrics

@@ -80,6 +80,20 @@ def leaderboard(parts: pd.DataFrame, settings: TeachersSettings, seed: int = 0, 
     return board.sort_values(order, ignore_index=True)[list(COLUMNS)]
 
 
+def resampled_scores(
+    parts: pd.DataFrame, settings: TeachersSettings, seed: int = 0, resamples: int = 2000
+) -> pd.DataFrame:
+    """student, teacher, score, and `resamples`: the score's values (B,) on resampled prompts, the same for all teachers
+    (what `validation.validate` takes). `parts` as for `leaderboard`, which draws the same prompts by the same seed."""
+    panels = build_panels(parts, settings.common)
+    rows = [
+        (panel.student, teacher, panel.score.name, values[:, k])
+        for panel, values in zip(panels, _replicates(panels, settings, seed, resamples) if panels else [], strict=True)
+        for k, teacher in enumerate(panel.teachers)
+    ]
+    return pd.DataFrame(rows, columns=["student", "teacher", "score", "resamples"])
+
+
 def _replicates(panels: list[Panel], settings: TeachersSettings, seed: int, resamples: int) -> list[Floats]:
     """(B, T) resampled scores of each panel, with the same weights for all."""
     blocks: list[list[Floats]] = [[] for _ in panels]

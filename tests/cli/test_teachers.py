@@ -100,6 +100,7 @@ def test_validate_holds_scores_against_students(ranked: tuple[Path, Any]) -> Non
     assert set(table["student"]) == {"one", "two", "mean"}
     spearman = table[(table["statistic"] == "spearman") & (table["score"] == "car") & (table["student"] == "one")]
     assert (spearman["n"] == 3).all()
+    assert (spearman["prompt_low"] <= spearman["prompt_high"]).all(), "resampling the prompts reaches the validation"
     undefined = table["value"].isna()
     assert table.loc[undefined, "note"].notna().all(), "what is undefined says why"
 
