@@ -1,5 +1,8 @@
 """`harness models`."""
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
 from harness.cli._options import RESULTS, Format, Results
@@ -22,3 +25,20 @@ def ls(results: Results = RESULTS, format_: Format = "table") -> None:
 
     rows = [*installed(), *cached(), *stored(Store(results / "store"))]
     emit(pd.DataFrame(rows, columns=["reference", "where", "size_mb"]), format_)
+
+
+@app.command()
+def inspect(
+    folders: Annotated[list[Path], typer.Argument(help="Hugging Face folders, e.g. a run's artifacts.")],
+    format_: Format = "table",
+) -> None:
+    """Show the class, layers, experts and parameters (all, and those that one token meets) of model folders.
+
+    Example: harness models inspect results/store/artifacts/ID
+    """
+    import pandas as pd
+
+    from harness.cli._output import emit
+    from harness.models.inventory import inspected
+
+    emit(pd.DataFrame([{"folder": str(folder)} | inspected(folder) for folder in folders]).astype(object), format_)
