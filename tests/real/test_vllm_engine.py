@@ -1,0 +1,103 @@
+"""The real vLLM engine: the same answers as transformers in float32, mixtures of experts, and no process left."""
+
+import importlib.util
+import json
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from harness.core.errors import Incomplete
+from harness.generate.api import Completion, Engine, GenerateSettings, Request
+from harness.generate.engines import loaded
+from harness.models.pocket import build, parse_spec
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed"),
+]
+
+ASKED = (
+    "What is the capital of France?",
+    "Write one sentence about the sea.",
+    "Name three fruits.",
+    "What is 2 + 2?",
+    "Translate 'good morning' into Spanish, and then explain briefly when one would say it.",
+    "Who wrote Hamlet?",
+)
+
+
+def settings(engine: str, **others: object) -> GenerateSettings:
+    return GenerateSettings.model_validate_json(json.dumps({"engine": engine, "max_length": 512, **others}))
+
+
+def requests(temperature: float, words: tuple[str, ...] = ASKED, max_new_tokens: int = 32) -> list[Request]:
+    return [
+        Request(str(i), ({"role": "user", "content": text},), temperature, max_new_tokens, 7 + i, 0.95)
+        for i, text in enumerate(words)
+    ]
+
+
+def complete(engine: Engine, asked: list[Request]) -> dict[str, Completion]:
+    done: list[Completion] = []
+    engine.complete(asked, done.extend)
+    assert len(done) == len(asked)
+    return {completion.key: completion for completion in done}
+
+
+def test_a_real_model(smollm2_folder: Path, tmp_path: Path) -> None:
+    """Greedy answers equal those of transformers; draws follow seeds, whatever else is in the batch."""
+    before = {p.pid for p in psutil.Process().children(recursive=True)}
+    with loaded(smollm2_folder, settings("vllm"), tmp_path / "log") as engine:
+        started = [p for p in psutil.Process().children(recursive=True) if p.pid not in before]
+        greedy, drawn = complete(engine, requests(0.0)), complete(engine, requests(0.8))
+        alone = {key: complete(engine, [r])[key] for r in requests(0.8) for key in [r.key]}
+        (long,) = complete(engine, requests(0.0, ("word " * 600,))).values()
+        (cut,) = complete(engine, requests(0.0, ("word " * 400,), max_new_tokens=400)).values()
+    assert started
+    assert not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in started)
+    with loaded(smollm2_folder, settings("transformers"), tmp_path / "log") as engine:
+        assert complete(engine, requests(0.0)) == greedy
+    assert "Paris" in str(greedy["0"].text)
+    assert {c.finish for c in greedy.values()} == {"stop", "length"}
+    assert drawn == alone
+    assert drawn != greedy
+    assert (long.text, long.finish[:6]) == (None, "error:")
+    assert cut.prompt_tokens + cut.tokens <= 512
+
+
+def test_a_mixture_of_experts(tmp_path: Path) -> None:
+    folder = tmp_path / "moe"
+    build(parse_spec("mixtral?layers=2&width=64&heads=2&seed=3"), folder)
+    asked = requests(0.0, ("red", "the price of a red shop", "two"))
+    found = []
+    for name in ("vllm", "transformers"):
+        with loaded(folder, settings(name), tmp_path / "log") as engine:
+            found.append(complete(engine, asked))
+    assert [c.finish for c in found[0].values()] == [c.finish for c in found[1].values()]
+    same = sum(found[0][key] == found[1][key] for key in found[0])
+    assert same >= 2, "random weights: two logits may be equal to the last bits"
+
+
+def test_killed_while_it_answers(tmp_path: Path) -> None:
+    """A process of the engine is killed with -9 after the first answers: a clear error, and those answers are there."""
+    folder = tmp_path / "model"
+    build(parse_spec("llama?layers=2&width=64&heads=2&seed=0"), folder)
+    asked = [Request(str(i), ({"role": "user", "content": "red"},), 0.0, 1 if i < 3 else 500, i) for i in range(6)]
+    done: list[Completion] = []
+
+    def kill(batch: list[Completion]) -> None:
+        done.extend(batch)
+        for process in psutil.Process().children(recursive=True):
+            if process.cmdline()[1:3] == ["-m", "harness.generate._vllm_child"]:
+                os.kill(process.pid, signal.SIGKILL)
+
+    with (
+        loaded(folder, settings("vllm"), tmp_path / "log") as engine,
+        pytest.raises(Incomplete, match="process has ended"),
+    ):
+        engine.complete(asked, kill)
+    assert {c.key for c in done} == {"0", "1", "2"}
