@@ -65,6 +65,7 @@ def collect(folder: RunFolder, plan: Plan, store: Store) -> dict[str, Json]:
         "judging": asked,
         "metrics": _metrics(plan),
         "training": training,
+        "mixes": mixes(plan, store),
         "contamination": contamination.rows(plan, store),
         "costs": costs(plan, store),
         "warnings": [*warnings(asked), *_approximations(scores)],
@@ -182,6 +183,24 @@ def _training(plan: Plan, store: Store) -> tuple[list[dict[str, Json]], list[pd.
             if (out / "log.jsonl").exists():  # a command keeps none
                 curves.append(_curve(out / "log.jsonl").assign(cell=cell.name, step_name=step))
     return counts, curves
+
+
+def mixes(plan: Plan, store: Store) -> list[dict[str, Json]]:
+    """What each training on a mix learned from: a row per part, with its share of examples and of response tokens."""
+    rows: list[dict[str, Json]] = []
+    for cell in plan.cells:
+        for number, trained in enumerate(cell.trained, 1):
+            if not trained.stage.params.get("domains") or not store.has(trained.stage.id):
+                continue
+            parts = json.loads((store.path(trained.stage.id) / "training.json").read_text())["domains"]
+            total, tokens = (sum(part[name] for part in parts.values()) for name in ("rows", "response_tokens"))
+            lead = {"cell": cell.name, "step": f"{number} {trained.stage.params['step']}"}
+            rows += [
+                {**lead, "domain": name, **part, "share": part["rows"] / total}
+                | {"token_share": part["response_tokens"] / tokens}
+                for name, part in parts.items()
+            ]
+    return rows
 
 
 def _curve(path: Path) -> pd.DataFrame:
