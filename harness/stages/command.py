@@ -21,7 +21,7 @@ _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 
 def stage(settings: CommandSettings, student: Weights, data: Stage, seed: int, gpus: int, name: str) -> Weights:
     """The stage in which the command trains `student` on `data`."""
-    files = {f"{_FILE}{path}": pinned_file(path) for path in settings.files}
+    files = {f"{_FILE}{number}": pinned_file(path) for number, path in enumerate(settings.files)}
     params = {"step": "command", "run": settings.run, "part": student.part, "seed": seed}
     inputs = {"student": student.stage, "data": data, **files}
     made = Stage(KIND.name, KIND.version, params, inputs, gpus=gpus, title=f"command {name}")
