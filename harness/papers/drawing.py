@@ -122,7 +122,7 @@ def _dot(axes: Axes, entry: Entry, place: float, look: Look) -> None:
 
 
 def _face(entry: Entry, look: Look) -> str:
-    return "white" if isinstance(entry, Quoted) and entry.origin != "published" else look.colour
+    return "none" if isinstance(entry, Quoted) and entry.origin != "published" else look.colour
 
 
 def value(entry: Entry) -> float | None:
@@ -146,7 +146,7 @@ def ladders(outcomes: pd.DataFrame, meta: pd.DataFrame, label: str) -> Figure:
         mine = table[table["family"] == family].sort_values("size_b")
         axes.plot(
             mine["size_b"], mine["mean"], look.marker, linestyle="--" if len(mine) > 1 else "", color=look.colour,
-            linewidth=1.2, markersize=6, markerfacecolor="white",
+            linewidth=1.2, markersize=6, markerfacecolor="none",
         )  # fmt: skip
         points += list(zip(mine["size_b"], mine["mean"], mine["teacher"], strict=True))
     axes.set_xscale("log")

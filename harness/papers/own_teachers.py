@@ -17,6 +17,7 @@ from harness.teachers.validation import MEAN
 
 LC, WR = ("alpaca_eval", "length_controlled_win_rate"), ("alpaca_eval", "win_rate")
 HARD = ("arena_hard", "win_rate")
+_AP_NOTE = "A run's AP is the mean of its LC and Arena-Hard, without an interval; n/total counts both."
 
 
 def by_generator(run: OwnRun, name: str, paper: str, *, averages_only: bool) -> Block:
@@ -28,29 +29,42 @@ def by_generator(run: OwnRun, name: str, paper: str, *, averages_only: bool) -> 
     pairs = taught(run, name)
     metrics = metrics_of(run, ("alpaca_eval", "arena_hard", "pocket"), name)
     known = {(m.benchmark, m.metric): m for m in run.data.metrics}
-    with_average = LC in known and HARD in known
-    if with_average:
-        metrics = [] if averages_only else [known[k] for k in (WR, LC, HARD) if k in known]
+    averaged = [known[LC], known[HARD]] if LC in known and HARD in known else []
+    if averaged:
+        metrics = averaged if averages_only else [known[k] for k in (WR, LC, HARD) if k in known]
     columns: dict[str, Column] = {}
     entries: dict[tuple[str, str], Entry] = {}
+    shown: list[Entry] = []
     for (teacher, base), group in pairs.items():
-        for metric in metrics:
-            heading = f"{metric_title(metric, run.data)}, {metric.unit} ({run.source})"
+        found = {f"{metric_title(m, run.data)}, {m.unit}": run.measures.estimate(group, m) for m in metrics}
+        shown += found.values()
+        if averaged:
+            average = _average([run.measures.estimate(group, m) for m in averaged])
+            found = ({} if averages_only else found) | {"AP, %": average}
+        for title, entry in found.items():
+            heading = f"{title} ({run.source})"
             key = f"{base}, {heading}"
             columns[key] = Column(key, key, "", "number", heading)
-            if (found := run.measures.estimate(group, metric)) is not None:
-                entries[teacher, key] = found
-        if with_average:
-            heading = f"AP, % ({run.source})"
-            key = f"{base}, {heading}"
-            columns[key] = Column(key, key, "", "number", heading)
-            parts = [run.measures.estimate(group, known[k]) for k in (LC, HARD)]
-            values = [e.value for e in parts if e is not None and e.value is not None]
-            entries[teacher, key] = quoted(sum(values) / 2 if len(values) == 2 else None, 2, "derived")
+            entries[teacher, key] = entry
     rows = {teacher: (teacher,) for teacher, _ in pairs}
-    shown = [run.measures.estimate(g, m) for g in pairs.values() for m in metrics or [known[LC], known[HARD]]]
-    asked = metrics or [known[LC], known[HARD]]
-    return Block(run.source, rows, _by_base(columns, pairs), evened(entries), protocol(run, paper, asked, shown))
+    return Block(
+        run.source,
+        rows,
+        _by_base(columns, pairs),
+        evened(entries),
+        (*protocol(run, paper, metrics, shown), *([_AP_NOTE] if averaged else [])),
+    )
+
+
+def _average(parts: Sequence[Estimate | None]) -> Estimate | None:
+    """AP, with the samples and the marks of both its parts; None where one is missing."""
+    known = [e for e in parts if e is not None and e.value is not None]
+    if len(known) < len(parts):
+        return None
+    marks = tuple(dict.fromkeys(mark for e in known for mark in e.marks))
+    value = sum(e.value for e in known if e.value is not None) / len(known)
+    n, total = sum(e.n for e in known), sum(e.total for e in known)
+    return Estimate(value, None, None, None, n, total, min(e.seeds for e in known), marks)
 
 
 def _by_base(columns: Mapping[str, Column], pairs: Mapping[tuple[str, str], object]) -> dict[str, Column]:

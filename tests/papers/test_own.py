@@ -15,7 +15,7 @@ from harness.papers.catalogue import find
 from harness.papers.layout import Quoted
 from harness.papers.own import OwnRun, load_own
 from harness.report.load import MetricInfo, RunData
-from harness.report.measure import Estimate
+from harness.report.measure import COVERAGE, Estimate
 from harness.report.render_table import to_markdown
 from tests.report.fake_run import Fake
 from tests.report.fake_teachers import teachers
@@ -113,7 +113,7 @@ def with_alpaca_and_arena(run: OwnRun) -> OwnRun:
     return OwnRun(run.folder, data)
 
 
-def test_average_performance_of_a_run_is_derived(run: OwnRun) -> None:
+def test_average_performance_of_a_run_is_of_both_parts(run: OwnRun) -> None:
     mine = with_alpaca_and_arena(run)
     averages = find(FIGURE2).of_run(mine)
     parts = find(TABLE6).of_run(mine)
@@ -124,9 +124,18 @@ def test_average_performance_of_a_run_is_derived(run: OwnRun) -> None:
         entry = averages.entries["large", ap]
         mine_of_base = [e for (t, c), e in parts.entries.items() if t == "large" and c.startswith(base)]
         scores = [e.value for e in mine_of_base if isinstance(e, Estimate) and e.value is not None]
-        assert isinstance(entry, Quoted)
-        assert entry.origin == "derived"
-        assert entry.value == pytest.approx(sum(scores) / 2)
+        assert isinstance(entry, Estimate)
+        assert scores[-1] == entry.value == pytest.approx(sum(scores[:2]) / 2)
+        assert entry.low is None
+        assert entry.total == 2 * 60 * 2
+
+
+def test_an_average_of_refused_samples_is_marked_too(run: OwnRun) -> None:
+    mine = with_alpaca_and_arena(run)
+    scores = mine.data.scores.assign(n=mine.data.scores["n"] - 3)
+    short = OwnRun(run.folder, replace(mine.data, scores=scores))
+    entries = find(FIGURE2).of_run(short).entries.values()
+    assert {mark for e in entries if isinstance(e, Estimate) for mark in e.marks} >= {COVERAGE}
 
 
 @pytest.mark.parametrize("name", [FIGURE2, TABLE6])
