@@ -27,7 +27,8 @@ NOT_RECOMPUTABLE = (
 )
 """(where, what, why it cannot be recomputed)."""
 
-EXACT = "to the printed digits"
+_EXACT, _BY_EYE = "to the printed digits", "within the reading's 0.1"
+_NAMED = (_NEAR, _NOT) = ("to one unit of the last digit", "does not agree")
 _DECIMALS = {"arena_hard_wr": 1}
 _LEAD = (
     Column("table", "table"),
@@ -42,21 +43,23 @@ def verdicts() -> pd.DataFrame:
     """`published_checks` with a `verdict` in words."""
     frame = published_checks()
     by_eye = frame["table"].str.endswith("by_eye")
-    words = pd.Series("does not agree", index=frame.index)
-    words[frame["agrees"]] = "to one unit of the last digit"
-    words[frame["agrees"] & by_eye] = "within the reading's 0.1"
-    words[frame["exact"]] = EXACT
+    words = pd.Series(_NOT, index=frame.index)
+    words[frame["agrees"]] = _NEAR
+    words[frame["agrees"] & by_eye] = _BY_EYE
+    words[frame["exact"]] = _EXACT
     return frame.assign(verdict=words)
 
 
 def summary() -> list[str]:
-    """One line per kind of check: how many are reproduced, and by name those that are not."""
+    """One line per kind of check: how many have which verdict, and by name those that are not reproduced."""
     lines = []
     for how, rows in verdicts().groupby("note", sort=False):
-        exact = rows["verdict"] == EXACT
-        others = [f"{r.row}, {r.quantity}: {r.verdict}" for r in rows[~exact].itertuples()]
-        line = f"{'; '.join(dict.fromkeys(rows['table']))}: {how}: {exact.sum()} of {len(rows)} {EXACT}"
-        lines.append("; ".join([line, *others]))
+        counts = []
+        for verdict, found in rows.groupby("verdict", sort=False):
+            named = [f"{r.row}, {r.quantity}: {r.printed:g} and {r.derived:.5g}" for r in found.itertuples()]
+            which = f" ({'; '.join(named)})" if verdict in _NAMED else ""
+            counts.append(f"{len(found)} of {len(rows)} {verdict}{which}")
+        lines.append(f"{', '.join(dict.fromkeys(rows['table']))}: {how}: {', '.join(counts)}")
     return lines
 
 

@@ -72,9 +72,10 @@ def test_the_checks_page_names_what_disagrees(out: Path) -> None:
     page = (out / "checks.md").read_text()
     assert "15 of 15 to the printed digits" in page
     assert "mean of the five correlations: 9 of 9 to the printed digits" in page
-    assert "Llama-3.1-Minitron-4B, ifd_self: does not agree" in page
-    assert "Qwen2-1.5B, ppl_gpt2: to one unit of the last digit" in page
-    assert "DeepSeek-R1, Qwen2.5-7B: does not agree" in page
+    assert "1 of 45 does not agree (Llama-3.1-Minitron-4B, ifd_self: 0.8555 and 0.85614)" in page
+    assert "1 of 45 to one unit of the last digit (Qwen2-1.5B, ppl_gpt2: 0.1473 and 0.14737)" in page
+    assert "1 of 1 does not agree (DeepSeek-R1, Qwen2.5-7B: 47.3 and 47.8)" in page
+    assert "5 of 5 within the reading's 0.1" in page
     assert "mean |Spearman| of RSR, .86" in page.replace("\\", "")
 
 
