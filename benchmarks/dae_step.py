@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ SIDES = ("released", "live", "cached")
 ROWS, LENGTH, RESPONSE, DOMAIN_ROWS, TOP_K = 8, 256, 0.61, 1, 64
 PARTS = ("teachers", "student forward", "head and loss", "backward", "optimiser")
 
-Clock = Counter[str]
+Clock = defaultdict[str, float]
 """Seconds by part of a step."""
 
 
@@ -119,7 +119,7 @@ def measure(side: str, folder: Path, steps: int) -> dict[str, Any]:
     """Seconds of each measured step and of its parts, peak memory, the loss before the first step."""
     student = load_model(folder, "float32").train()
     words = student.config.vocab_size
-    given, clock = batch(words), Clock()
+    given, clock = batch(words), Clock(float)
     loss_of = objective(side, folder, given, words, clock)
     student.base_model.forward = timed(clock, "student forward", student.base_model.forward)
     optimiser = torch.optim.AdamW(student.parameters(), lr=1e-5)
