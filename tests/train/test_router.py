@@ -141,3 +141,14 @@ def test_bfloat16(run: Run, curve: Curve, sparse: Path) -> None:
     how: dict[str, Any] = {"student": sparse, "max_steps": 2, "router_loss": 0.1}
     want, got = (curve(run(dtype, **how, dtype=dtype))[0] for dtype in ("float32", "bfloat16"))
     assert got["router_loss"] == pytest.approx(want["router_loss"], rel=0.05)
+
+
+def test_a_mixture_of_copies_has_nothing_to_learn_from_its_source(
+    run: Run, curve: Curve, sparse: Path, pocket_folder: Path
+) -> None:
+    """Distillation with attention maps: both terms start at 0, and only the balance is left."""
+    kd = {"w_attn": 1.0}
+    how: dict[str, Any] = {"student": sparse, "teacher": pocket_folder, "max_steps": 2, "router_loss": 0.5}
+    first = curve(run("taught", kd, **how))[0]
+    assert first["loss/attention"] == pytest.approx(0, abs=1e-5)
+    assert first["loss"] == pytest.approx(0.5 * first["router_loss"], rel=1e-3)
