@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -85,6 +86,18 @@ def test_a_server_that_hangs_times_out(tmp_path: Path) -> None:
     with guarded(words, {}, log) as process, pytest.raises(HarnessError, match="not ready within 2 s") as caught:
         server._wait_healthy(process, "http://127.0.0.1:9/health", 2, log)
     assert "loading" in str(caught.value)
+
+
+def test_a_port_that_somebody_else_has_taken_is_told(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        words = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)]
+        with guarded(words, {}, log) as process, pytest.raises(HarnessError, match="ended at once") as caught:
+            server._wait_healthy(process, f"http://127.0.0.1:{port}/health", 60, log)
+    assert "Address already in use" in str(caught.value)
 
 
 def test_without_vllm_the_message_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
