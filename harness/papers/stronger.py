@@ -1,6 +1,6 @@
 """Stronger Models are NOT Stronger Teachers for Instruction Tuning, arXiv 2411.07133."""
 
-from functools import partial
+from functools import cache, partial
 
 from harness.papers import drawing, published
 from harness.papers.item import Item
@@ -98,9 +98,13 @@ def _figure2() -> Block:
     return Block("published", rows, columns, entries)
 
 
+_validated = cache(published_validation)
+"""Its bootstrap over teachers takes a second, and table and figure of two papers ask for it."""
+
+
 def predictors(paper: str, printed_first: tuple[str, ...]) -> Block:
     """Score x base: the paper's own score as printed, beside what one would otherwise go by, derived."""
-    found = published_validation()
+    found = _validated()
     found = found[(found["paper"] == paper) & (found["statistic"] == "spearman") & found["value"].notna()]
     found = found[~found["score"].isin(["random"])]
     found = found[(found["source"] == "derived") | found["score"].isin(printed_first)]
