@@ -198,7 +198,7 @@ def mixes(plan: Plan, store: Store) -> list[dict[str, Json]]:
             rows += [
                 {**lead, "domain": name, **part, "share": part["rows"] / total}
                 | {"token_share": part["response_tokens"] / tokens}
-                for name, part in parts.items()
+                for name, part in ((name, parts[name]) for name in ("general", *trained.stage.params["domains"]))
             ]
     return rows
 

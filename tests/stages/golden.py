@@ -29,12 +29,14 @@ from harness.stages import (
     dataset,
     judge,
     measure,
+    mix,
     pick,
     respond,
     reward,
     reward_model,
     score,
     score_teacher,
+    targets,
     tokens,
     train,
     upcycle,
@@ -103,6 +105,7 @@ def stages(folder: Path) -> dict[str, Stage]:
     read = tokens.stage(student, pocket, PassSettings(), list(PASSES), 8, 1, 0, "tokens")
     right = reward.stage(pocket, settings_of(RewardSettings, program=True), title="rewards")
     scored = score_teacher.stage(read, pocket, right, settings_of(TeachersSettings, prompts=8), "scores")
+    mixed = mix.stage(settings_of(SFTSettings, data="mix", ratio=0.25, examples=8), pocket, {"shop": leaked}, 0)
     held_out = {"shop": {"pocket": {"examples": 3, "domain_ratio": 1.0, "seed": 4}, "role": "domain"}}
     nll = benchmark.asked("nll", settings_of(NLLSettings, sets=held_out))
     measured = measure.stage(nll, student, generate, 11, 0)
@@ -125,6 +128,8 @@ def stages(folder: Path) -> dict[str, Stage]:
         "dataset": data,
         "dataset, pocket": pocket,
         "respond": responses,
+        "mix": mixed,
+        "targets": targets.stage(teacher, pocket, settings_of(KDSettings, top_k=5), 0),
         "train": sft.stage,
         "train, kd": kd.stage,
         "answer": answers,
@@ -164,7 +169,7 @@ def _file(path: Path) -> Any:
         return _table(pd.read_parquet(path))
     if path.suffix == ".npy":
         return _numbers([np.load(path)])
-    if path.name in ("log.jsonl", "training.json"):
+    if path.name in ("log.jsonl", "training.json", "targets.json"):
         return [json.loads(path.read_text())] if path.suffix == ".json" else list(read_lines(path))
     if path.suffix == ".json":
         return digest({k: v for k, v in json.loads(path.read_text()).items() if k not in _PASSING})
