@@ -4,6 +4,11 @@ At each position the log-probabilities of the `top_k` likeliest tokens are kept,
 is left of 1 is shared by all others. A pass is over a dataset as it is, not over a mix of it, so that every ratio,
 seed and student shares it.
 
+A divergence over k tokens and one bucket for the rest is a lower bound of the whole. `benchmarks/topk_bias.py TEACHER
+STUDENT CONVERSATIONS` measures how low: of a pocket generalist's KL to an undistilled student (0.93 nats a token, 122
+words) k = 1, 4, 16, 64 keep 94, 99.0, 99.6, 99.9 %. There float16 would add an error of 6e-5 nats a position, half a
+percent of the loss of a student that has come within 0.01 nats: float32 it is.
+
     ids.npy        (N, k) uint16 (uint32 for a vocabulary beyond 65,536), likeliest first
     logprobs.npy   (N, k) float32, nats
     index.jsonl    {"id", "offset", "positions"} of each conversation: its rows of both arrays
