@@ -2,7 +2,7 @@
 
 forward_kl  KL(p || q)                                                          the distillation of arXiv 2406.19112
 reverse_kl  KL(q || p)
-jsd         beta KL(p || m) + (1 - beta) KL(q || m), m = beta p + (1 - beta) q  arXiv 2306.13649, section 2
+jsd         beta KL(p || m) + (1 - beta) KL(q || m), m = beta p + (1 - beta) q  arXiv 2306.13649
 
 p and q are softmax(logits / temperature). jsd / beta tends to KL(p || q) as beta -> 0, jsd / (1 - beta) to KL(q || p)
 as beta -> 1. Everything here works in place where it can: over a large vocabulary each pass counts.

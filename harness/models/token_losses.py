@@ -138,7 +138,7 @@ def _rows(logits: Tensor, tokens: Tensor, taught: Taught, terms: Terms) -> tuple
         log_q = logits.log_softmax(-1)
         cross_entropy = -log_q.gather(-1, tokens[:, None]).squeeze(-1)
         gradient = log_q.exp_()
-        gradient[torch.arange(len(tokens)), tokens] -= 1
+        gradient[torch.arange(len(tokens), device=tokens.device), tokens] -= 1
         gradient *= terms.ce_weight
     if terms.weight and taught is not None:
         divergence, agrees, pull = _diverge(logits, taught, terms)
