@@ -48,14 +48,17 @@ def cp(
 
 
 def shipped() -> dict[str, Path]:
-    """Recipe name -> file: `recipes/` of a source checkout, else the files that the installed wheel brought."""
+    """Recipe name (`papers/NAME` for the papers' own) -> file: `recipes/` of a source checkout, else what the installed
+    wheel brought."""
     checkout = Path(__file__).parents[2]
     if (checkout / "pyproject.toml").is_file():
-        files = list((checkout / "recipes").glob("*.yaml"))
+        files = list((checkout / "recipes").rglob("*.yaml"))
     else:
         wheel = importlib.metadata.distribution("harness")
-        files = [Path(str(f.locate())) for f in wheel.files or () if f.match("share/harness/recipes/*.yaml")]
-    return {path.stem: path.resolve() for path in sorted(files, key=lambda p: p.stem) if path.is_file()}
+        every = (f for f in wheel.files or () if f.suffix == ".yaml" and "share/harness/recipes" in f.as_posix())
+        files = [Path(str(f.locate())) for f in every]
+    named = {"papers/" * (path.parent.name == "papers") + path.stem: path.resolve() for path in files if path.is_file()}
+    return dict(sorted(named.items(), key=lambda item: ("/" in item[0], item[0])))
 
 
 def about(path: Path) -> str:
