@@ -4,7 +4,7 @@ A line joins the rows that differ only along the axis. Up to six lines are drawn
 coloured by another axis, with the mean of each colour drawn over them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -73,7 +73,7 @@ def _draw_lines(axes: Axes, lines: Sequence[Group], traces: Mapping[str, Sequenc
             axes.plot(x, y, thin, color=look.colour, linewidth=0.8, markersize=3, alpha=faint, markeredgewidth=0)
         else:
             axes.plot(x, y, look.dash, color=look.colour, linewidth=1.2, zorder=1)
-            mark(axes, points, look)
+            mark(axes, points, look, faint=any(p[2] for p in points))
     for title, look in key.legend:
         if many and (mean := _mean([traces[g.name] for g in key.rows_of(look, lines)])) is not None:
             means.append(mean)
@@ -159,7 +159,7 @@ def tradeoff(
     for title, look in key.legend:
         mine = [found[g.name] for g in key.rows_of(look, groups) if g.name in found and (g.baseline or not axis)]
         if mine:
-            mark(axes, mine, look)
+            mark(axes, mine, look, faint=True)
             axes.plot([], [], look.marker, color=look.colour, markersize=5, label=title)
     axes.margins(0.12)
     axes.set_xlabel(f"{metric_title(metrics[0], run)}, {metrics[0].unit} (general)")
@@ -169,8 +169,7 @@ def tradeoff(
     names = [(*xy, text) for mean in means if len(mean) == len(labels) for xy, text in zip(mean, labels, strict=True)]
     names += [(*found[name][:2], text) for name, text in _names(groups, axis, found, metrics).items() if not means]
     if names:
-        few = len(found) <= _MOST_NAMED
-        name_points(axes, names, [bar for p in found.values() for bar in _bars(p)] if few else ())
+        name_points(axes, names)
     return drawn
 
 
@@ -198,12 +197,3 @@ def _names(
         g for g in shown if not any((s >= scores[g.name]).all() and (s > scores[g.name]).any() for s in scores.values())
     ]
     return {g.name: g.title for g in best[:_MOST_NAMED]}
-
-
-def _bars(point: Point) -> Iterator[tuple[float, float, float, float]]:
-    """The intervals of a point, from end to end."""
-    x, y, across, up = point
-    if across is not None and across.low is not None and across.high is not None:
-        yield across.low, y, across.high, y
-    if up is not None and up.low is not None and up.high is not None:
-        yield x, up.low, x, up.high

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -34,8 +35,8 @@ def unit_label(metric: MetricInfo) -> str:
     return f"{metric.metric.replace('_', ' ')}, {metric.unit}{arrow}"
 
 
-def mark(axes: Axes, points: Sequence[Point], look: Look) -> None:
-    """Markers with their intervals; hollow where a score is below the coverage floor."""
+def mark(axes: Axes, points: Sequence[Point], look: Look, *, faint: bool = False) -> None:
+    """Markers with their intervals, `faint` where these cross; hollow where a score is below the coverage floor."""
     for hollow in (False, True):
         mine = [p for p in points if hollow == any(e is not None and COVERAGE in e.marks for e in p[2:])]
         if mine:
@@ -48,7 +49,8 @@ def mark(axes: Axes, points: Sequence[Point], look: Look) -> None:
                 color=look.colour,
                 markersize=6,
                 markerfacecolor="none" if hollow else look.colour,
-                elinewidth=1.4,
+                ecolor=to_rgba(look.colour, 0.35 if faint else 1),
+                elinewidth=1.1 if faint else 1.4,
                 capsize=0,
             )
 

@@ -10,6 +10,7 @@ import matplotlib.image
 import pytest
 
 from harness.report.html import render
+from tests.report.full_run import full_run
 
 HOSTILE = (
     "</script><script>document.title='owned'</script>"
@@ -36,7 +37,13 @@ def hostile_page(fake_run: ModuleType, tmp_path_factory: pytest.TempPathFactory)
         "warnings": [HOSTILE],
     }
     record["judges"] = [{"benchmark": "mt_bench", "judge": HOSTILE, "protocol": HOSTILE, "calibrated": False}]
-    fake = fake_run.Fake(questions=8, tasks=4, seeds=1, hostile=HOSTILE, record=record)
+    cell = "teacher=large,method=sft,seed=0"
+    leak = {"prompt": HOSTILE, "row": HOSTILE}
+    record["contamination"] = [{"dataset": HOSTILE, "benchmark": HOSTILE, "prompts": 9, "exact": 1, "examples": [leak]}]
+    record["mixes"] = [{"cell": cell, "step": HOSTILE, "domain": HOSTILE, "rows": 5, "share": 1.0}]
+    record["costs"] = [{"cell": cell, "seconds": {"train": 3.0}, "judge_calls": 2}]
+    curves = ("loss", f"loss/{HOSTILE[:200]}")
+    fake = fake_run.Fake(questions=8, tasks=4, seeds=1, hostile=HOSTILE, record=record, curves=curves, experts=2)
     for cell in fake.cells:
         cell["failed"] = HOSTILE if cell["cell"] == "teacher" else None
     return render(fake.write(tmp_path_factory.mktemp("run")), tmp_path_factory.mktemp("page"))
@@ -146,7 +153,8 @@ def test_dark_is_dark_and_light_is_light(browser: Any, page: Path, tmp_path: Pat
     assert means[True] < 0.25
 
 
-def test_a_phone_needs_no_sideways_scrolling(browser: Any, page: Path, tmp_path: Path) -> None:
+def test_a_phone_needs_no_sideways_scrolling(browser: Any, tmp_path: Path) -> None:
+    page = render(full_run(tmp_path / "run"), tmp_path / "page")
     script = """
       const inside = document.querySelector('iframe').contentDocument;
       return [inside.documentElement.scrollWidth, inside.documentElement.clientWidth,
