@@ -18,8 +18,9 @@ class MoESettings(Settings):
     """References of the models whose MLPs become the experts; copies of `model` by default. Attention, norms and
     embeddings are those of `model`."""
     router: Literal["zero", "random", "hidden"] = "random"
-    """How routers start: all zero; drawn from a normal distribution; or each expert's row is the direction of the mean
-    hidden state over its `prompts` (mergekit's `hidden`)."""
+    """How routers start: all zero (copies that every token visits then never come apart); drawn from a normal
+    distribution; or each expert's row is the direction of the mean hidden state over its `prompts` (mergekit's
+    `hidden`)."""
     router_scale: float = Field(0.02, gt=0)
     """Standard deviation of a random router's weights."""
     router_seed: int = Field(0, ge=0)

@@ -10,7 +10,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import (
@@ -27,7 +26,6 @@ from harness.core.errors import HarnessError
 from harness.models.load import load_model, load_tokenizer
 from harness.models.moe import Router, hidden_router, random_router, upcycle, zero_router
 from harness.models.pocket import build, parse_spec, tokenizer
-from harness.models.settings import ModelSettings
 
 torch.set_num_threads(1)
 SIZE: dict[str, Any] = {
@@ -272,29 +270,6 @@ def test_experts_must_fit(pocket_folder: Path, tmp_path: Path) -> None:
     (foreign / "tokenizer.json").write_text(text.replace('"red"', '"scarlet"'))
     fault = refused(pocket_folder, [pocket_folder, foreign], tmp_path / "out")
     assert all(word in fault.what for word in ("different tokenizers", str(pocket_folder), str(foreign)))
-
-
-@pytest.mark.parametrize(
-    ("given", "fault"),
-    [
-        ({"experts": 2, "per_token": 3}, "per_token 3 is more than experts 2"),
-        ({"experts": 1, "per_token": 1}, "greater than or equal to 2"),
-        ({"from": ["path:a"]}, "'from' has 1 models for 2 experts"),
-        ({"router": "hidden"}, "a dataset for each of 2 experts, not 0"),
-        ({"prompts": ["train", "domain"]}, "a random router has no prompts"),
-        ({"router_scale": 0.0}, "greater than 0"),
-        ({"routers": "zero"}, "Extra inputs"),
-        ("sparse", "expected dense or a mapping with experts and per_token, not 'sparse'"),
-    ],
-)
-def test_settings_that_do_not_fit(given: Any, fault: str) -> None:
-    with pytest.raises(ValidationError, match=fault):
-        ModelSettings.model_validate_json(json.dumps({"model": "pocket:llama", "architecture": given}))
-
-
-@pytest.mark.parametrize("given", [{}, {"architecture": "dense"}, {"architecture": None}])
-def test_dense_is_the_default(given: dict[str, Any]) -> None:
-    assert ModelSettings.model_validate_json(json.dumps({"model": "m", **given})) == ModelSettings(model="m")
 
 
 @pytest.mark.slow
