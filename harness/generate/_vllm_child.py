@@ -33,6 +33,7 @@ def arguments(given: dict[str, Json]) -> dict[str, Any]:
     common = {
         **given,
         "skip_tokenizer_init": True,
+        "config_format": "hf",
         "load_format": "safetensors",
         "generation_config": "vllm",  # its own defaults: nothing of the model's folder changes what we ask for
         "disable_log_stats": True,
