@@ -3,10 +3,12 @@
 `python -m harness.stages.processes STORE ID OUT WORK` is one of them.
 """
 
+import contextlib
 import json
 import os
 import sys
 import time
+import traceback
 from pathlib import Path
 
 from harness.core.errors import HarnessError
@@ -23,7 +25,7 @@ def train_in_processes(ctx: Context) -> None:
     """Run a train stage in as many processes as its `execution` says; HarnessError when one of them fails."""
     count: int = ctx.execution["processes"]
     for name in (_PROGRESS, _ERROR, _LOG):
-        (ctx.work / name).unlink(missing_ok=True)
+        (ctx.work / name).unlink(missing_ok=True)  # of an earlier, stopped start
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
     places = [str(ctx.store.root), ctx.id, str(ctx.out), str(ctx.work)]
     threads = max(1, int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)) // count)
@@ -34,9 +36,10 @@ def train_in_processes(ctx: Context) -> None:
             time.sleep(_POLL_S)
             told = _relay(ctx, told)
     _relay(ctx, told)
+    if process.returncode and (ctx.work / _ERROR).exists():
+        fault = json.loads((ctx.work / _ERROR).read_text())
+        raise HarnessError(**fault) if "what" in fault else RuntimeError(fault["traceback"])
     if process.returncode:
-        if (ctx.work / _ERROR).exists():
-            raise HarnessError(**json.loads((ctx.work / _ERROR).read_text()))
         raise HarnessError(f"a training process ended with code {process.returncode}", fix=tail(ctx.work / _LOG))
 
 
@@ -65,10 +68,17 @@ def main(words: list[str]) -> int:
     try:
         train_here(order.identity["params"], order.execution, inputs, Path(out), Path(work), progress)
     except HarnessError as error:
-        fault = {"what": error.what, "where": error.where, "fix": error.fix}
-        (Path(work) / _ERROR).write_text(json.dumps(fault))
-        return 1
+        return _failed(Path(work), {"what": error.what, "where": error.where, "fix": error.fix})
+    except Exception:  # a defect of ours or of a library: a traceback where a single process would have shown one
+        return _failed(Path(work), {"traceback": traceback.format_exc()})
     return 0
+
+
+def _failed(work: Path, fault: dict[str, str]) -> int:
+    """Tell the parent, unless another process has: what fails later fails because the first is gone."""
+    with contextlib.suppress(FileExistsError), (work / _ERROR).open("x") as file:
+        json.dump(fault, file)
+    return 1
 
 
 if __name__ == "__main__":

@@ -77,7 +77,8 @@ class KeepCheckpoints(TrainerCallback):  # type: ignore[misc]
             if state.global_step == max(1, round(fraction * state.max_steps)):
                 kept = self._folder / checkpoint_part(fraction)
                 new = self._folder.with_name("new")
-                shutil.rmtree(new, ignore_errors=True)
+                if state.is_world_process_zero:
+                    shutil.rmtree(new, ignore_errors=True)
                 self._write(new)
                 if state.is_world_process_zero:
                     self._folder.mkdir(exist_ok=True)

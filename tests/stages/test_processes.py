@@ -71,10 +71,13 @@ class _Stopped(Exception):
     pass
 
 
+@pytest.mark.parametrize("stop", [5, 8])
 @pytest.mark.parametrize("sharding", ["none", "fsdp"])
-def test_stopped_processes_go_on(alone: Path, tmp_path: Path, sharding: str) -> None:
+def test_stopped_processes_go_on(alone: Path, tmp_path: Path, sharding: str, stop: int) -> None:
+    """Stopped half-way or at the last step."""
+
     def stopping(done: int, total: int, unit: str, **_: Any) -> None:
-        if unit == "steps" and done >= 5:
+        if unit == "steps" and done >= stop:
             raise _Stopped
 
     sets = f"resources={{processes: 2, sharding: {sharding}}}"
