@@ -105,8 +105,17 @@ def stored(teacher: Teacher, given: Batch) -> Teacher:
     return Teacher(target)
 
 
+def other(folder: Path, seed: int) -> Any:
+    """A teacher that is not quite the student."""
+    model = load_model(folder, "bfloat16").requires_grad_(False)
+    torch.manual_seed(seed)
+    for weight in model.parameters():
+        weight.add_(torch.randn_like(weight) * 0.1 * weight.float().std(correction=0))
+    return model
+
+
 def objective(side: str, folder: Path, given: Batch, words: int, clock: Clock) -> Objective:
-    models = {role: load_model(folder, "bfloat16").requires_grad_(False) for role in ("reference", "domain")}
+    models = {role: other(folder, seed) for seed, role in enumerate(("reference", "domain"))}
     if side == "released":
         return released(models, clock)
     live = {role: live_teacher(model) for role, model in models.items()}
@@ -208,6 +217,8 @@ def main() -> None:
                 machine = probe()
                 found[side].append(run(side, Path(name), arguments) | {"probe": machine})
                 print(f"{side}: {found[side][-1]}", file=sys.stderr, flush=True)
+    losses = [one["loss"] for side in ("released", "live") for one in found.get(side, [])]
+    assert not losses or max(losses) < 1.02 * min(losses), "both algorithms compute one loss"
     print("\n".join(table(found)))
     if arguments.out:
         arguments.out.write_text(json.dumps(vars(arguments) | {"out": None, "runs": found}, indent=1) + "\n")
