@@ -25,6 +25,7 @@ from harness.models.settings import ModelSettings, MoESettings
 from harness.stages import (
     answer,
     benchmark,
+    command,
     contamination,
     dataset,
     judge,
@@ -36,6 +37,7 @@ from harness.stages import (
     reward_model,
     score,
     score_teacher,
+    select,
     targets,
     tokens,
     train,
@@ -49,7 +51,8 @@ from harness.stages.runner import read_order, run_stage, write_orders
 from harness.store.store import RECORD, Store
 from harness.teachers.api import PASSES
 from harness.teachers.settings import PassSettings, RewardSettings, TeachersSettings
-from harness.train.settings import OptimSettings
+from harness.train.settings import HeldOut, OptimSettings, SelectSettings
+from harness.train.steps.command import CommandSettings
 from harness.train.steps.kd import KDSettings
 from harness.train.steps.sft import SFTSettings
 from tests.cli.judged import write_benchmark
@@ -60,8 +63,8 @@ STUDENT = "pocket:llama?layers=1&width=16&heads=2&seed=1"
 TEACHER = "pocket:llama?layers=1&width=32&heads=2&seed=2"
 TEMPLATE = "{% for m in messages %}{{ m['role'] }} {{ m['content'] }}\n{% endfor %}"
 ROWS = [{"instruction": f"Say {k}.", "output": f"{k}"} for k in ("one", "two", "three", "four")]
-_PASSING = {"transformers_version"}
-"""What a new release of a dependency writes into a file, and a stage does not."""
+_PASSING = {"transformers_version", "seconds"}
+"""What a new release of a dependency or a clock writes into a file, and a stage does not."""
 
 
 def settings_of(cls: Any, **values: Any) -> Any:
@@ -83,6 +86,12 @@ def stages(folder: Path) -> dict[str, Stage]:
     responses = respond.stage(student, data, settings_of(ResponseSettings, max_new_tokens=4), generate, 3, 0)
     steps: dict[str, Any] = {"max_steps": 3, "batch_size": 4, "micro_batch_size": 2, "learning_rate": 1e-3}
     sft = train.stage("sft", settings_of(SFTSettings, **steps), student, pocket, {}, 7, 0, "sft")
+    choice = settings_of(SelectSettings, learning_rate=[1e-5, 1e-3], held_out=0.25)
+    tried = [
+        train.stage("sft", own, student, pocket, {}, 7, 0, "sft", checkpoints=[0.5, 1.0], held_out=HeldOut(0.25, 1))
+        for own in (settings_of(SFTSettings, **steps | {"learning_rate": rate}) for rate in choice.learning_rate)
+    ]
+    copied = settings_of(CommandSettings, run="cp -r {student} {out}")
     kd = train.stage("kd", settings_of(KDSettings, **steps), student, pocket, {"teacher": teacher}, 7, 0, "kd")
     suite = benchmark.asked("pocket", benchmark.by_name("pocket").settings.model_validate_json('{"questions": 8}'))
     mt_bench = settings_of(MTBenchSettings, data=str(write_benchmark(folder / "mt_bench")), max_new_tokens=4)
@@ -132,6 +141,8 @@ def stages(folder: Path) -> dict[str, Stage]:
         "targets": targets.stage(teacher, pocket, settings_of(KDSettings, top_k=5), 0),
         "train": sft.stage,
         "train, kd": kd.stage,
+        "select": select.stage("sft", choice, tried, "sft").stage,
+        "command": command.stage(copied, student, pocket, 7, 0, "command").stage,
         "answer": answers,
         "answer, two turns": sampled,
         "judge": verdicts,
@@ -169,8 +180,9 @@ def _file(path: Path) -> Any:
         return _table(pd.read_parquet(path))
     if path.suffix == ".npy":
         return _numbers([np.load(path)])
-    if path.name in ("log.jsonl", "training.json", "targets.json"):
-        return [json.loads(path.read_text())] if path.suffix == ".json" else list(read_lines(path))
+    if path.name in ("log.jsonl", "training.json", "targets.json", "select.json"):
+        rows = [json.loads(path.read_text())] if path.suffix == ".json" else list(read_lines(path))
+        return [{k: v for k, v in row.items() if k not in _PASSING} for row in rows]
     if path.suffix == ".json":
         return digest({k: v for k, v in json.loads(path.read_text()).items() if k not in _PASSING})
     return digest(path.read_text())
