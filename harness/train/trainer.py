@@ -97,6 +97,11 @@ class DistillTrainer(Trainer):  # type: ignore[misc]
         gathered: list[Any] = gather_object(values)
         return gathered
 
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        if self.args.world_size > 1:  # what is written next says that the checkpoint is whole, of every process
+            torch.distributed.barrier()
+
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         if self.args.world_size == 1:
             return super()._get_train_sampler(train_dataset)
