@@ -16,7 +16,7 @@ from harness.report.groups import Group
 from harness.report.labels import name_points
 from harness.report.load import MetricInfo, RunData
 from harness.report.measure import Measures
-from harness.report.palette import lines_along, numbers, palette
+from harness.report.palette import MOST_BASELINES, lines_along, numbers, palette
 from harness.report.style import COLOURS, INK, MUTED, figure, legend_below
 from harness.report.tables import metric_title
 
@@ -132,8 +132,9 @@ def _apart(values: Sequence[float]) -> list[float]:
 
 
 def _baseline_lines(axes: Axes, measures: Measures, metric: MetricInfo, groups: Sequence[Group]) -> None:
-    looks = palette(groups).looks
-    for group in (g for g in groups if g.baseline):
+    """A line across for each baseline, where they are few."""
+    looks, fixed = palette(groups).looks, [g for g in groups if g.baseline]
+    for group in fixed if len(fixed) <= MOST_BASELINES else ():
         estimate = measures.estimate(group, metric)
         if estimate is not None and estimate.value is not None:
             axes.axhline(estimate.value, color=MUTED, linestyle=looks[group.name].dash, linewidth=1, zorder=0)

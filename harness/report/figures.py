@@ -136,8 +136,8 @@ def radar(
     ranked = sorted((p for p in scored if not p[1].baseline), key=lambda p: p[0], reverse=metric.direction == "higher")
     baselines = [g for g in groups if g.baseline][:2]
     kept = [*baselines, *(g for _, g in ranked[: _MOST_ON_A_RADAR - len(baselines)])]
-    key = palette(groups)
-    looks = palette(kept).looks if key.axis else key.looks
+    key, own = palette(groups), palette(kept).looks
+    looks = {g.name: own[g.name] if key.axis or g.baseline else key.looks[g.name] for g in kept}
     angles = np.linspace(0, 2 * np.pi, len(names), endpoint=False)
     drawn, axes = figure(WIDTH, 4.6, polar=True)
     for group in kept:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from harness.report.groups import Group
 from harness.report.style import COLOURS, MARKERS, MUTED, Look
 
+MOST_BASELINES = 3
+"""That are told apart; more are drawn alike."""
 _DASHES = ("--", ":", "-.")
 
 
@@ -31,8 +33,9 @@ class Palette:
 def palette(groups: Sequence[Group]) -> Palette:
     """Colours for rows: baselines are neutral and dashed, the sweep takes the colours in order."""
     swept, fixed = [g for g in groups if not g.baseline], [g for g in groups if g.baseline]
-    neutral = {g.name: Look(MUTED, MARKERS[-1 - k % 3], _DASHES[k % 3]) for k, g in enumerate(fixed)}
-    titles = [(g.title, neutral[g.name]) for g in fixed]
+    few = len(fixed) <= MOST_BASELINES
+    neutral = {g.name: Look(MUTED, MARKERS[-1 - k * few], _DASHES[k * few]) for k, g in enumerate(fixed)}
+    titles = [(g.title, neutral[g.name]) for g in fixed] if few else [("baselines", neutral[fixed[0].name])]
     axis = "" if len(swept) <= len(COLOURS) else telling_axis(swept)
     if not axis:
         own = {g.name: _look(k) for k, g in enumerate(swept)}

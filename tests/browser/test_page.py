@@ -42,7 +42,7 @@ def hostile_page(fake_run: ModuleType, tmp_path_factory: pytest.TempPathFactory)
     record["contamination"] = [{"dataset": HOSTILE, "benchmark": HOSTILE, "prompts": 9, "exact": 1, "examples": [leak]}]
     record["mixes"] = [{"cell": cell, "step": HOSTILE, "domain": HOSTILE, "rows": 5, "share": 1.0}]
     record["costs"] = [{"cell": cell, "seconds": {"train": 3.0}, "judge_calls": 2}]
-    curves = ("loss", f"loss/{HOSTILE[:200]}")
+    curves = ("loss", f"loss/{HOSTILE[:60]}")
     fake = fake_run.Fake(questions=8, tasks=4, seeds=1, hostile=HOSTILE, record=record, curves=curves, experts=2)
     for cell in fake.cells:
         cell["failed"] = HOSTILE if cell["cell"] == "teacher" else None

@@ -52,6 +52,14 @@ def test_many_rows_are_coloured_by_an_axis_of_names() -> None:
     assert telling_axis(rows(("one", ("a",)))) == ""
 
 
+def test_many_baselines_are_drawn_alike() -> None:
+    fixed = [Group(f"b{k}", (), (), baseline=True) for k in range(5)]
+    for few in (3, 5):
+        key = palette(fixed[:few])
+        assert len(set(key.looks.values())) == (3 if few == 3 else 1)
+        assert [title for title, _ in key.legend] == (["b0", "b1", "b2"] if few == 3 else ["baselines"])
+
+
 def test_labels_are_numbers_only_together() -> None:
     assert numbers(("0", "0.05", "1e-3")) == [0, 0.05, 0.001]
     assert numbers(("0", "none")) is None
