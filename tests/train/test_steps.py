@@ -11,7 +11,7 @@ import pytest
 from harness.plan.build import build
 from harness.recipe import RecipeError, load
 from harness.train.api import steps
-from harness.train.settings import StepSettings
+from harness.train.settings import StepData, StepSettings
 
 Run = Callable[..., Path]
 RECIPE = """\
@@ -29,8 +29,11 @@ evaluate: [{pocket: {}}]
 
 
 def test_every_step_has_settings_of_its_own_name() -> None:
-    assert {"sft", "kd"} <= steps().keys()
-    assert all(step.name == name and issubclass(step.settings, StepSettings) for name, step in steps().items())
+    assert {"sft", "kd", "dae", "command"} <= steps().keys()
+    assert all(step.name == name and issubclass(step.settings, StepData) for name, step in steps().items())
+    trained_here = {name for name, step in steps().items() if issubclass(step.settings, StepSettings)}
+    assert trained_here == steps().keys() - {"command"}
+    assert all((step.objective is None) == (name == "command") for name, step in steps().items())
 
 
 def test_recipes_are_read_without_torch(tmp_path: Path) -> None:
@@ -52,8 +55,8 @@ def test_weight_0_shares_one_training_whoever_the_teacher_is(tmp_path: Path) -> 
     trained = {cell.name: cell.trained[-1].stage for cell in build(load(path)).cells}
     assert len({stage.id for stage in trained.values()}) == 3
     assert trained["teacher=a,lambda=0"].id == trained["teacher=b,lambda=0"].id
-    assert "teacher" not in trained["teacher=a,lambda=0"].inputs
-    assert trained["teacher=a,lambda=0.5"].inputs["teacher"].title.endswith("seed=2")
+    assert "teacher:teacher" not in trained["teacher=a,lambda=0"].inputs
+    assert trained["teacher=a,lambda=0.5"].inputs["teacher:teacher"].title.endswith("seed=2")
 
 
 @pytest.mark.parametrize(("lambda_", "fault"), [(0, None), (0.5, "kd needs a teacher with a model, for its logits")])
