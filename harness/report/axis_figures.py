@@ -170,7 +170,7 @@ def tradeoff(
     names = [(*xy, text) for mean in means if len(mean) == len(labels) for xy, text in zip(mean, labels, strict=True)]
     names += [(*found[name][:2], text) for name, text in _names(groups, axis, found, metrics).items() if not means]
     if names:
-        name_points(axes, names)
+        name_points(axes, names, [(x, y, x, y) for x, y, *_ in found.values()])
     return drawn
 
 
