@@ -6,8 +6,9 @@ seed and student shares it.
 
 A divergence over k tokens and one bucket for the rest is a lower bound of the whole. `benchmarks/topk_bias.py TEACHER
 STUDENT CONVERSATIONS` measures how low: of a pocket generalist's KL to an undistilled student (0.93 nats a token, 122
-words) k = 1, 4, 16, 64 keep 94, 99.0, 99.6, 99.9 %. There float16 would add an error of 6e-5 nats a position, half a
-percent of the loss of a student that has come within 0.01 nats: float32 it is.
+words) k = 1, 4, 16, 64 keep 94, 99.0, 99.6, 99.9 %; of SmolLM2's KL to itself two steps of fine-tuning earlier (0.0013
+nats, 49,152 words) k = 1, 16, 64, 256 keep 44, 87, 94, 97 %. Storing float16 would add an error of 6e-5 and 6e-6 nats a
+position, half a percent of the loss of a student that has come near: float32 it is.
 
     ids.npy        (N, k) uint16 (uint32 for a vocabulary beyond 65,536), likeliest first
     logprobs.npy   (N, k) float32, nats
