@@ -1,0 +1,231 @@
+"""Tasks of the lm-eval harness: any task, tag or group by its name, run by the package itself.
+
+Numbers, few-shot draws and seeds are those of the command `lm_eval --model hf`, digit by digit: fractions, with its
+standard errors. Metrics are named TASK_METRIC, with the filter behind where the task has filters
+(`gsm8k_exact_match_strict_match`); a group's score is over its tasks, each of which is a category.
+
+    lm_eval: {tasks: [arc_easy, gsm8k], limit: 200, domain: [gsm8k], data_dir: data/lm_eval}
+"""
+
+import math
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import Field, model_validator
+
+from harness.bench._lm_eval_run import How, evaluate
+from harness.bench._lm_eval_tasks import MACRO, Chosen, Reported, choose
+from harness.bench.api import SCORE_COLUMNS, Measured, Metric, Sample
+from harness.core.lines import write_lines
+from harness.core.settings import Settings, execution
+
+_DATA, _TASK = "data", "task"
+
+
+class LmEvalSettings(Settings):
+    """What the command would be told."""
+
+    tasks: list[str] = Field(min_length=1)
+    """Tasks, tags and groups, e.g. arc_easy, ai2_arc, mmlu; `pocket_choice` comes with us."""
+    domain: list[str] = Field(default_factory=list)
+    """Those of `tasks` that measure the domain; the others are general."""
+    num_fewshot: int | None = Field(None, ge=0)
+    """Examples in the prompt; each task's own number by default."""
+    limit: int | None = Field(None, ge=1)
+    """Only the first items of each task."""
+    apply_chat_template: bool = False
+    """Put the prompts into the model's chat template, few-shot examples as turns."""
+    seed: int | None = Field(None, ge=0)
+    """For all of lm-eval's seeds; by default those of the command (0, 1234, 1234, 1234)."""
+    include_path: Path | None = execution(None)
+    """A folder of own task files; pinned by content."""
+    data_dir: Path | dict[str, dict[str, Path]] | None = execution(None)
+    """Local data in the hub's schema: {TASK: {SPLIT: FILE}}, or a folder of files TASK_SPLIT.jsonl (.parquet, .xz)."""
+
+    @model_validator(mode="after")
+    def _domain(self) -> "LmEvalSettings":
+        if strange := [name for name in self.domain if name not in self.tasks]:
+            raise ValueError(f"'{strange[0]}' of `domain` is not among `tasks`")
+        return self
+
+
+@dataclass(eq=False)
+class LmEvalBenchmark:
+    """A `MeasuredBenchmark`."""
+
+    name: str = "lm_eval"
+    version: int = 1
+    settings: type[Settings] = LmEvalSettings
+
+    def metrics(self, settings: Settings) -> tuple[Metric, ...]:
+        """What each task's YAML declares; the first of each task is its headline."""
+        assert isinstance(settings, LmEvalSettings)
+        made: dict[str, Metric] = {}
+        for name in settings.tasks:
+            seen = set()
+            for one in choose([name], settings.include_path).reported:
+                made.setdefault(
+                    one.name,
+                    Metric(
+                        one.name,
+                        "fraction",
+                        "higher" if one.higher else "lower",
+                        "domain" if name in settings.domain else "general",
+                        headline=one.asked not in seen,
+                    ),
+                )
+                seen.add(one.asked)
+        return tuple(made.values())
+
+    def files(self, settings: Settings) -> dict[str, Path]:
+        """Own task files and local data.
+
+        Raises:
+            HarnessError: a task that does not exist.
+        """
+        assert isinstance(settings, LmEvalSettings)
+        chosen = choose(settings.tasks, settings.include_path)
+        found = {f"{_DATA}:{t}:{s}": path for t, own in _data(settings, chosen).items() for s, path in own.items()}
+        if (folder := settings.include_path) is not None:
+            found |= {f"{_TASK}:{p.relative_to(folder)}": p for p in sorted(folder.rglob("*")) if _is_source(p)}
+        return found
+
+    def measure(self, settings: Settings, files: Mapping[str, Path], model: Measured) -> list[Sample]:
+        """One row per task, item and metric; a value that is not a number is `missing`.
+
+        Raises:
+            HarnessError: a task that does not exist or that runs code, data that is not here.
+        """
+        assert isinstance(settings, LmEvalSettings)
+        chosen = choose(settings.tasks, settings.include_path)
+        data: dict[str, dict[str, Path]] = {}
+        for role, path in files.items():
+            kind, _, rest = role.partition(":")
+            if kind == _DATA:
+                task, _, split = rest.rpartition(":")
+                data.setdefault(task, {})[split] = path
+        how = How(settings.num_fewshot, settings.limit, settings.apply_chat_template, settings.seed)
+        outcome = evaluate(chosen, data, how, model)
+        write_lines(
+            model.out / "transcripts.jsonl", (row for t, own in outcome.samples.items() for row in _texts(t, own))
+        )
+        return [row for one in chosen.reported for row in _rows(one, outcome.tasks[one.asked], outcome.samples)]
+
+    def aggregate(self, samples: pd.DataFrame, files: Mapping[str, Path] | None = None) -> pd.DataFrame:
+        """Each metric as lm-eval prints it; of a group, each task's too."""
+        rows: list[tuple[Any, ...]] = []
+        for metric, own in samples.groupby("metric", sort=False):
+            parts = [
+                (task, [float(v) for v in part["value"].dropna()], len(part))
+                for task, part in own.groupby("category", sort=False)
+            ]
+            scored, total = sum(len(values) for _, values, _ in parts), len(own)
+            together = _together([values for _, values, _ in parts if values], str(metric).endswith(MACRO))
+            rows.append((self.name, metric, "overall", *together, scored, total))
+            if len(parts) > 1:
+                rows += [(self.name, metric, task, *_mean(values), len(values), n) for task, values, n in parts]
+        return pd.DataFrame(rows, columns=list(SCORE_COLUMNS)).astype({"value": "Float64", "stderr": "Float64"})
+
+    def export(self, folder: Path, model: str, measured: Path) -> None:
+        """lm-eval's `results_*.json` and `samples_*.jsonl`, in a folder per model as the command has them."""
+        target = folder / model
+        target.mkdir(exist_ok=True)
+        for path in [*measured.glob("results_*.json"), *measured.glob("samples_*.jsonl")]:
+            shutil.copyfile(path, target / path.name)
+
+
+def _data(settings: LmEvalSettings, chosen: Chosen) -> Mapping[str, Mapping[str, Path]]:
+    given = settings.data_dir
+    if not isinstance(given, Path):
+        return given or {}
+    found: dict[str, dict[str, Path]] = {}
+    for path in sorted(given.iterdir()) if given.is_dir() else []:
+        task, _, split = path.name.split(".")[0].rpartition("_")
+        if task in chosen.leaves:
+            found.setdefault(task, {})[split] = path
+    return found
+
+
+def _is_source(path: Path) -> bool:
+    return path.is_file() and "__pycache__" not in path.parts
+
+
+def _rows(one: Reported, tasks: Sequence[str], samples: Mapping[str, list[dict[str, Any]]]) -> Iterator[Sample]:
+    for task in tasks:
+        for row in samples[task]:
+            if row["filter"] != one.filter or one.metric not in row:
+                continue
+            item, value = f"{task}:{row['doc_id']}", row[one.metric]
+            known = isinstance(value, int | float) and math.isfinite(value)
+            yield Sample(
+                benchmark=LmEvalBenchmark.name,
+                metric=one.name,
+                item=item,
+                cluster=item,
+                category=task,
+                turn=1,
+                repeat=0,
+                value=float(value) if known else None,
+                status="ok" if known else "missing",
+                length=len(_answer(row)),
+            )
+
+
+def _texts(task: str, samples: Sequence[dict[str, Any]]) -> Iterator[dict[str, str]]:
+    for row in {row["doc_id"]: row for row in samples}.values():
+        yield {
+            "item": f"{task}:{row['doc_id']}",
+            "question": str(row["arguments"]["gen_args_0"]["arg_0"]),
+            "answer": _answer(row),
+            "reference": _reference(row),
+        }
+
+
+def _answer(row: Mapping[str, Any]) -> str:
+    """What was generated, or the likeliest of the choices."""
+    replies = [reply[0] for reply in row["resps"]]
+    if not isinstance(replies[0], list | tuple):
+        return str(replies[0])
+    return _choice(row, max(range(len(replies)), key=lambda k: float(replies[k][0])))
+
+
+def _reference(row: Mapping[str, Any]) -> str:
+    target = str(row["target"])
+    return _choice(row, int(target)) if target.isdigit() and len(row["resps"]) > int(target) > -1 else target
+
+
+def _choice(row: Mapping[str, Any], number: int) -> str:
+    return str(row["arguments"][f"gen_args_{number}"]["arg_1"]).strip()
+
+
+def _mean(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """lm-eval's mean and its standard error (with n - 1); None where unknown."""
+    if not values:
+        return None, None
+    mean = sum(values) / len(values)
+    if len(values) == 1:
+        return mean, None
+    return mean, math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1)) / math.sqrt(len(values))
+
+
+def _together(parts: Sequence[Sequence[float]], macro: bool) -> tuple[float | None, float | None]:
+    """Over a group's tasks: the mean of items with the pooled error, or the mean of means with theirs."""
+    if len(parts) < 2:
+        return _mean(parts[0] if parts else [])
+    means, sizes = [_mean(values) for values in parts], [len(values) for values in parts]
+    errors = [e for _, e in means if e is not None]
+    weights = [1] * len(parts) if macro else sizes
+    value = sum((m or 0.0) * w for (m, _), w in zip(means, weights, strict=True)) / sum(weights)
+    if len(errors) < len(parts):
+        return value, None
+    if macro:
+        return value, math.sqrt(sum(e**2 for e in errors)) / len(parts)
+    pooled = sum((n - 1) * e**2 * n for n, e in zip(sizes, errors, strict=True)) / (sum(sizes) - len(sizes))
+    return value, math.sqrt(pooled / sum(sizes))
+
+
+BENCHMARK = LmEvalBenchmark()
