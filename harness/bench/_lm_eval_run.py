@@ -52,8 +52,9 @@ def evaluate(chosen: Chosen, data: Data, how: How, model: Measured) -> Outcome:
 
     with tempfile.TemporaryDirectory() as folder, _environment_kept(), random_state_kept():
         write_tasks(chosen, data, Path(folder))
-        loaded, tasks = _load(chosen, Path(folder))
-        return Outcome(_run(loaded, how, model), tasks)
+        manager = _manager(Path(folder))
+        loaded, tasks = _load(chosen, manager)
+        return Outcome(_run(loaded, manager, how, model), tasks)
 
 
 def write_tasks(chosen: Chosen, data: Data, folder: Path) -> None:
@@ -105,11 +106,14 @@ def _kind(path: Path) -> str:
     return found[-1]
 
 
-def _load(chosen: Chosen, folder: Path) -> tuple[list[Any], dict[str, list[str]]]:
-    """lm-eval's objects for everything asked, and the names of their tasks."""
+def _manager(folder: Path) -> Any:
     from lm_eval.tasks import TaskManager
 
-    manager = TaskManager(include_path=str(folder), include_defaults=False)
+    return TaskManager(include_path=str(folder), include_defaults=False)
+
+
+def _load(chosen: Chosen, manager: Any) -> tuple[list[Any], dict[str, list[str]]]:
+    """lm-eval's objects for everything asked, and the names of their tasks."""
     objects, tasks = [], {}
     for name in chosen.asked:
         try:
@@ -134,7 +138,7 @@ def _unreachable(name: str, error: Exception) -> HarnessError:
     )
 
 
-def _run(tasks: list[Any], how: How, model: Measured) -> dict[str, list[dict[str, Any]]]:
+def _run(tasks: list[Any], manager: Any, how: How, model: Measured) -> dict[str, list[dict[str, Any]]]:
     from lm_eval import simple_evaluate
     from lm_eval.loggers import EvaluationTracker
 
@@ -144,6 +148,7 @@ def _run(tasks: list[Any], how: How, model: Measured) -> dict[str, list[dict[str
         _model(model),
         model_args={"pretrained": str(model.folder), "dtype": model.dtype},
         tasks=tasks,
+        task_manager=manager,  # without one it reads all of its files
         batch_size=model.batch_size,
         num_fewshot=how.num_fewshot,
         limit=how.limit,

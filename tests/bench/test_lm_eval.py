@@ -1,0 +1,217 @@
+"""lm-eval in the pocket world: its own numbers from our samples, its files, no trace in the process, clear faults."""
+
+import json
+import logging
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from pydantic import ValidationError
+
+from harness.bench.api import Measured, MeasuredBenchmark, Sample, samples_frame
+from harness.bench.lm_eval import BENCHMARK, LmEvalSettings
+from harness.bench.pocket_formats import multiple_choice
+from harness.core.errors import HarnessError
+from harness.core.settings import identity
+
+BENCH: MeasuredBenchmark = BENCHMARK
+ROWS: list[dict[str, Any]] = multiple_choice(16, seed=0)
+CHOICE = """
+task: NAME
+dataset_path: nobody/has-this
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{query}}"
+doc_to_choice: choices
+doc_to_target: gold
+"""
+COPY = """
+task: copying
+dataset_path: nobody/has-this
+validation_split: validation
+output_type: generate_until
+doc_to_text: query
+doc_to_target: "{{choices[gold]}}"
+generation_kwargs: {until: ["\\n"], max_gen_toks: 4}
+metric_list: [{metric: exact_match, aggregation: mean, higher_is_better: true}]
+filter_list:
+  - {name: plain, filter: [{function: take_first}]}
+  - {name: first-word, filter: [{function: regex, regex_pattern: "(\\\\w+)"}, {function: take_first}]}
+"""
+
+
+def settings(**given: Any) -> LmEvalSettings:
+    return LmEvalSettings.model_validate_json(json.dumps(given, default=str))
+
+
+def measure(given: LmEvalSettings, folder: Path, out: Path, progress: Any = lambda *_: None) -> list[Sample]:
+    out.mkdir()
+    return BENCH.measure(given, BENCH.files(given), Measured(folder, "float32", 4, 0, out, progress))
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """lm-eval asks pip for every package, which takes seconds."""
+    monkeypatch.setattr("lm_eval.evaluator.add_env_info", lambda results: None)
+
+
+@pytest.fixture
+def tasks(tmp_path: Path) -> Path:
+    """Two tasks of different size, a group of each kind over them, and a generative task."""
+    folder = tmp_path / "tasks"
+    folder.mkdir()
+    for name in ("small", "large"):
+        (folder / f"{name}.yaml").write_text(CHOICE.replace("NAME", name))
+    (folder / "copying.yaml").write_text(COPY)
+    metrics = "[{metric: acc, weight_by_size: W}, {metric: acc_norm, weight_by_size: W}]"
+    for name, weighted in (("pooled", "true"), ("macro", "false")):
+        listed = metrics.replace("W", weighted)
+        (folder / f"{name}.yaml").write_text(f"group: {name}\ntask: [small, large]\naggregate_metric_list: {listed}\n")
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for number, name in ((5, "small_test"), (9, "large_test"), (3, "copying_validation")):
+        rows = ROWS[:number]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def printed(out: Path) -> dict[str, dict[str, Any]]:
+    """lm-eval's own results, a row per task or group."""
+    (path,) = out.glob("results_*.json")
+    found: dict[str, dict[str, Any]] = json.loads(path.read_text())["results"]
+    return found
+
+
+def scores(samples: list[Sample]) -> Any:
+    """By metric and category."""
+    return BENCH.aggregate(samples_frame(samples)).set_index(["metric", "category"])
+
+
+@pytest.mark.parametrize(("group", "suffix"), [("pooled", ""), ("macro", "_macro")])
+def test_scores_of_a_group_are_lm_evals_own(
+    group: str, suffix: str, tasks: Path, data: Path, pocket_folder: Path, tmp_path: Path
+) -> None:
+    samples = measure(settings(tasks=[group], include_path=tasks, data_dir=data), pocket_folder, tmp_path / "out")
+    theirs, ours = printed(tmp_path / "out"), scores(samples)
+    for metric in ("acc", "acc_norm"):
+        for category, name in (("overall", group), ("small", "small"), ("large", "large")):
+            row = ours.loc[(f"{group}_{metric}{suffix}", category)]
+            assert row["value"] == theirs[name][f"{metric},none"]
+            assert row["stderr"] == pytest.approx(theirs[name][f"{metric}_stderr,none"], rel=1e-12)
+            assert (row["n"], row["total"]) == ({"overall": 14, "small": 5, "large": 9}[category],) * 2
+
+
+def test_every_filter_is_a_metric_and_the_tools_files_are_kept(
+    tasks: Path, data: Path, pocket_folder: Path, tmp_path: Path
+) -> None:
+    told: list[tuple[int, int, str]] = []
+    files = {"copying": {"validation": data / "copying_validation.jsonl"}}
+    given = settings(tasks=["copying"], include_path=tasks, data_dir=files, limit=2, domain=["copying"])
+    samples = measure(given, pocket_folder, tmp_path / "out", lambda *now: told.append(now))
+    assert told[-1] == (2, 2, "requests")
+    assert [(m.name, m.role, m.headline) for m in BENCH.metrics(given)] == [
+        ("copying_exact_match_plain", "domain", True),
+        ("copying_exact_match_first_word", "domain", False),
+    ]
+    assert [s.item for s in samples] == ["copying:0", "copying:1"] * 2
+    theirs = printed(tmp_path / "out")["copying"]
+    assert scores(samples).loc[("copying_exact_match_plain", "overall"), "value"] == theirs["exact_match,plain"]
+    texts = [json.loads(line) for line in (tmp_path / "out" / "transcripts.jsonl").read_text().splitlines()]
+    first = ROWS[0]
+    assert texts[0]["question"] == first["query"]
+    assert texts[0]["reference"] == first["choices"][first["gold"]]
+    assert samples[0].length == len(texts[0]["answer"])
+    export = tmp_path / "export"
+    export.mkdir()
+    BENCH.export(export, "cell", tmp_path / "out")
+    assert sorted(path.name.split("_")[0] for path in (export / "cell").iterdir()) == ["results", "samples"]
+
+
+def test_pocket_choice_comes_with_us_and_the_chat_template_changes_it(pocket_folder: Path, tmp_path: Path) -> None:
+    plain, chat = (
+        measure(
+            settings(tasks=["pocket_choice"], limit=20, num_fewshot=1, apply_chat_template=on),
+            pocket_folder,
+            tmp_path / f"{on}",
+        )
+        for on in (False, True)
+    )
+    assert len(plain) == len(chat) == 40
+    texts = [(tmp_path / f"{on}" / "transcripts.jsonl").read_text() for on in (False, True)]
+    assert "<|im_start|>" not in texts[0]
+    assert "<|im_start|>" in texts[1]
+    answers = {json.loads(line)["answer"] for line in texts[0].splitlines()}
+    assert answers <= {str(c) for row in multiple_choice(200, 0) for c in list(row["choices"])}
+
+
+def test_the_process_is_left_as_it_was(pocket_folder: Path, tmp_path: Path) -> None:
+    import lm_eval  # noqa: F401 - what importing it does is not undone
+
+    def state() -> list[Any]:
+        numpy_state = np.random.get_state(legacy=True)
+        return [
+            dict(os.environ),
+            random.getstate(),
+            [str(part) for part in numpy_state],
+            torch.get_rng_state().tolist(),
+            torch.is_grad_enabled(),
+            torch.get_default_dtype(),
+            torch.get_num_threads(),
+            logging.getLogger().level,
+            list(logging.getLogger().handlers),
+        ]
+
+    before = state()
+    measure(settings(tasks=["pocket_choice"], limit=2), pocket_folder, tmp_path / "out")
+    assert state() == before
+
+
+def test_a_value_that_is_no_number_is_missing_and_the_others_are_scored() -> None:
+    rows = [Sample("lm_eval", "t_acc", f"t:{k}", f"t:{k}", "t", 1, 0, v, s, 0) for k, (v, s) in enumerate(  # type: ignore[arg-type]
+        [(1.0, "ok"), (None, "missing"), (0.0, "ok")]
+    )]  # fmt: skip
+    row = scores(rows).loc[("t_acc", "overall")]
+    assert (row["value"], row["n"], row["total"]) == (0.5, 2, 3)
+    none = scores(rows[1:2]).loc[("t_acc", "overall")]
+    assert pd.isna(none["value"])
+    assert (none["n"], none["total"]) == (0, 1)
+
+
+def test_paths_are_no_identity_but_the_files_are_pinned(tasks: Path, data: Path) -> None:
+    given = settings(tasks=["pooled"], include_path=tasks, data_dir=data)
+    assert not {"include_path", "data_dir"} & set(identity(given))
+    assert set(BENCH.files(given)) == {
+        "data:small:test",
+        "data:large:test",
+        *(f"task:{path.name}" for path in tasks.iterdir()),
+    }
+
+
+def test_faults(tasks: Path, data: Path, pocket_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValidationError, match="'b' of `domain` is not among `tasks`"):
+        settings(tasks=["a"], domain=["b"])
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(HarnessError, match=r"data of the task 'small' cannot be loaded(.|\n)*data_dir"):
+        measure(settings(tasks=["small"], include_path=tasks), pocket_folder, tmp_path / "a")
+    lacking = {"small": {"train": data / "small_test.jsonl"}}
+    with pytest.raises(HarnessError, match="lacks its split 'test'"):
+        measure(settings(tasks=["small"], include_path=tasks, data_dir=lacking), pocket_folder, tmp_path / "b")
+    strange = {"smal": {"test": data / "small_test.jsonl"}}
+    with pytest.raises(HarnessError, match="data for 'smal', which is no task that runs"):
+        measure(settings(tasks=["small"], include_path=tasks, data_dir=strange), pocket_folder, tmp_path / "c")
+    (tasks / "code.yaml").write_text(CHOICE.replace("NAME", "code") + "unsafe_code: true\n")
+    moved = tasks.rename(tasks.with_name("again"))
+    unsafe = {"code": {"test": data / "small_test.jsonl"}}
+    with pytest.raises(HarnessError, match="'code' runs code that a model wrote"):
+        measure(settings(tasks=["code"], include_path=moved, data_dir=unsafe), pocket_folder, tmp_path / "d")

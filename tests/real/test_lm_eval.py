@@ -1,0 +1,83 @@
+"""SmolLM2 on real tasks: every digit that the command `lm_eval` prints, and every item's result."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.bench._lm_eval_run import write_tasks
+from harness.bench._lm_eval_tasks import choose
+from harness.bench.api import Measured, samples_frame
+from harness.bench.lm_eval import BENCHMARK, LmEvalSettings
+
+DATA = Path(__file__).parents[2] / "../shared/data/lm_eval"
+TASKS = ("arc_easy", "arc_challenge", "gsm8k")
+BATCH = 8
+
+
+def command(tasks: tuple[str, ...], limit: int, model: Path, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The command's results and sample rows by task, on the same local data."""
+    (folder / "tasks").mkdir()
+    given = LmEvalSettings(tasks=list(tasks), data_dir=DATA)
+    data: dict[str, dict[str, Path]] = {}
+    for role, path in BENCHMARK.files(given).items():
+        _, task, split = role.split(":")
+        data.setdefault(task, {})[split] = path
+    write_tasks(choose(tasks, None), data, folder / "tasks")
+    told = [sys.executable, "-m", "lm_eval", "run", "--model", "hf"]
+    told += ["--model_args", f"pretrained={model},dtype=float32", "--device", "cpu", "--batch_size", str(BATCH)]
+    told += ["--tasks", ",".join(tasks), "--include_path", str(folder / "tasks"), "--limit", str(limit)]
+    told += ["--output_path", str(folder / "theirs"), "--log_samples"]
+    subprocess.run(told, check=True, capture_output=True, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+    return read(next((folder / "theirs").iterdir()))
+
+
+def read(out: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    (results,) = out.glob("results_*.json")
+    samples = {}
+    for path in out.glob("samples_*.jsonl"):
+        name = path.stem.removeprefix("samples_").rpartition("_")[0]
+        samples[name] = [json.loads(line) for line in path.read_text().splitlines()]
+    return json.loads(results.read_text())["results"], samples
+
+
+def check(tasks: tuple[str, ...], limit: int, model: Path, folder: Path) -> None:
+    if not DATA.is_dir():
+        pytest.skip("no lm-eval data beside the project")
+    theirs, their_samples = command(tasks, limit, model, folder)
+    out = folder / "ours"
+    out.mkdir()
+    given = LmEvalSettings(tasks=list(tasks), data_dir=DATA, limit=limit)
+    samples = BENCHMARK.measure(
+        given, BENCHMARK.files(given), Measured(model, "float32", BATCH, 0, out, lambda *_: None)
+    )
+    ours, our_samples = read(out)
+    assert ours == theirs
+    for task in tasks:
+        for one, other in zip(our_samples[task], their_samples[task], strict=True):
+            assert {k: one[k] for k in ("doc_hash", "prompt_hash", "filter")} == {
+                k: other[k] for k in ("doc_hash", "prompt_hash", "filter")
+            }
+            assert [one[k] for k in one["metrics"]] == [other[k] for k in one["metrics"]]
+    scores = BENCHMARK.aggregate(samples_frame(samples)).set_index("metric")
+    for reported in choose(tasks, None).reported:
+        told, key = theirs[reported.asked], f"{reported.metric}{{}},{reported.filter}"
+        row = scores.loc[reported.name]
+        assert f"{row['value']:.4f}" == f"{told[key.format('')]:.4f}"
+        assert f"{row['stderr']:.4f}" == f"{told[key.format('_stderr')]:.4f}"
+        assert row["value"] == pytest.approx(told[key.format("")], rel=1e-12)
+        assert row["n"] == row["total"] == limit
+
+
+def test_every_digit_of_the_command_on_arc(smollm2_folder: Path, tmp_path: Path) -> None:
+    check(("arc_easy",), 20, smollm2_folder, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_every_digit_of_the_command_on_three_tasks(smollm2_folder: Path, tmp_path: Path) -> None:
+    check(TASKS, 200, smollm2_folder, tmp_path)
