@@ -10,6 +10,9 @@ from harness.cli._options import RESULTS, Format, Results
 
 def compare(
     run: Annotated[str, typer.Argument(help="A run's name or folder.", show_default=False)],
+    other: Annotated[
+        str | None, typer.Argument(help="Another run: each cell is compared with its cell of that name.")
+    ] = None,
     results: Results = RESULTS,
     baseline: Annotated[
         str | None,
@@ -17,27 +20,38 @@ def compare(
     ] = None,
     require: Annotated[
         list[str] | None,
-        typer.Option(help="Fail unless it holds: '[METRIC:] better', 'not worse' or 'not worse than 0.5'."),
+        typer.Option(
+            help="Fail unless it holds: '[METRIC:] better', 'not worse', 'not worse than 0.5', or 'METRIC >= +2' (the "
+            "whole interval of the difference)."
+        ),
     ] = None,
     format_: Format = "table",
 ) -> None:
-    """Compare a run's cells with a baseline: paired differences, intervals, corrected p, what could have been seen.
+    """Compare a run's cells with a baseline, or with another run's: paired differences, intervals, corrected p, and
+    what could have been seen.
 
     Examples:
 
         harness compare quickstart
 
         harness compare quickstart --baseline method=sft --require 'mt_bench: not worse than 0.5'
+
+        harness compare after before --require 'domain_score >= +2'
     """
     from harness.cli._output import emit
     from harness.plan.runs import find_run
     from harness.report.comparisons import comparison_table, comparisons
     from harness.report.comparisons import require as broken_by
+    from harness.report.joined import join_runs
     from harness.report.load import load_run
     from harness.report.measure import Measures
     from harness.report.render_table import readable
 
     data = load_run(find_run(results, run).path)
+    if other is not None:
+        data = join_runs(data, load_run(find_run(results, other).path))
+        for warning in data.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
     found = comparisons(data, Measures(data), baseline)
     table = comparison_table(data, found)
     emit(readable(table) if format_ == "table" else table.frame(), format_)

@@ -1,5 +1,6 @@
 """Which cells differ: paired differences with corrected p, minimum detectable effect and a verdict in words."""
 
+import re
 from dataclasses import dataclass
 
 from harness.core.errors import HarnessError
@@ -140,26 +141,40 @@ def compare(run: RunData, baseline: str | None = None) -> Table:
     return comparison_table(run, comparisons(run, Measures(run), baseline))
 
 
+_BOUND = re.compile(r"(?P<scope>[\w.]+) *(?P<sign>>=|<=) *(?P<bound>[+-]?\d+(\.\d+)?)")
+
+
 def require(found: list[Comparison], requirement: str) -> list[str]:
     """What breaks a requirement; empty when it holds.
 
     `better`, `not worse`, or `not worse than 0.5` (the interval must exclude a loss of 0.5), optionally for one
-    benchmark or metric: `mt_bench: not worse`. What could not be tested breaks it, too.
+    benchmark or metric: `mt_bench: not worse`. `domain_score >= +2` (or `nll <= -0.1`): the whole interval of the
+    difference lies there. What could not be tested breaks it, too.
     """
-    scope, _, rule = requirement.rpartition(":")
+    bound = _BOUND.fullmatch(requirement.strip())
+    scope, _, rule = requirement.rpartition(":") if bound is None else (bound["scope"], "", "")
     scope, rule = scope.strip(), " ".join(rule.split())
     names = ("", *{n for c in found for n in (c.metric.benchmark, c.metric.metric)})
     margin = _margin(rule)
-    if margin is None or scope not in names:
+    if (bound is None and margin is None) or scope not in names:
         raise HarnessError(
             f"cannot read the requirement '{requirement}'",
-            fix="Say 'better', 'not worse' or 'not worse than 0.5', if need be after 'BENCHMARK:' or 'METRIC:'.",
+            fix="Say 'better', 'not worse' or 'not worse than 0.5', if need be after 'BENCHMARK:' or 'METRIC:'; or "
+            f"'METRIC >= +2'. There are {', '.join(sorted(names)[1:])}.",
         )
     asked = [c for c in found if scope in ("", c.metric.benchmark, c.metric.metric)]
-    broken = [c for c in asked if not _holds(c, rule, margin)]
+    broken = [c for c in asked if not (_holds(c, rule, margin or 0.0) if bound is None else _lies(c, bound))]
     return [
         f"{c.group.name} against {c.base.name}, {c.metric.benchmark} {c.metric.metric}: {c.verdict}" for c in broken
     ]
+
+
+def _lies(c: Comparison, bound: re.Match[str]) -> bool:
+    """Whether the interval of a difference lies beyond a bound."""
+    if c.verdict == "not tested" or c.difference is None:
+        return False
+    low, high, least = c.difference.low, c.difference.high, float(bound["bound"])
+    return low is not None and high is not None and (low >= least if bound["sign"] == ">=" else high <= least)
 
 
 def _margin(rule: str) -> float | None:

@@ -19,8 +19,8 @@ class Group:
 
     @property
     def title(self) -> str:
-        """The labels alone, for a reader."""
-        return " · ".join(label for _, label in self.labels) or self.name
+        """The labels alone, for a reader; a baseline's name, whose labels a swept row may have too."""
+        return self.name if self.baseline else " · ".join(label for _, label in self.labels) or self.name
 
     @property
     def failed(self) -> tuple[CellInfo, ...]:
@@ -54,8 +54,10 @@ def single(cell: CellInfo) -> Group:
 
 def _group(cells: Sequence[CellInfo]) -> Group:
     labels = _without_seed(cells[0])
+    if cells[0].baseline:
+        return Group(cells[0].cell, labels, tuple(cells), True)
     name = ",".join(f"{axis}={label}" for axis, label in labels)
-    return Group(name or (cells[0].cell if len(cells) == 1 else "all seeds"), labels, tuple(cells), cells[0].baseline)
+    return Group(name or (cells[0].cell if len(cells) == 1 else "all seeds"), labels, tuple(cells))
 
 
 def _without_seed(cell: CellInfo) -> tuple[tuple[str, str], ...]:
@@ -80,7 +82,7 @@ def against(run: RunData, baseline: str | None) -> Pairs:
     chosen = baseline or run.settings.baseline
     if chosen is None:
         return _all_against(groups, groups[0])
-    by_name = {g.name: g for g in groups} | {g.cells[0].cell: g for g in groups if g.baseline}
+    by_name = {g.name: g for g in groups}
     if chosen in by_name:
         return _all_against(groups, by_name[chosen])
     cell = next((c for c in run.cells if c.cell == chosen), None)

@@ -167,7 +167,11 @@ def test_requirements(run: RunData) -> None:
     assert require(worse, "score: better")
     assert require(worse, "score: not worse than 100") == []
     assert require(worse, "score: not worse than 0.01")
-    for bad in ("best", "elsewhere: better", "not worse than much"):
+    assert require(found, "score >= +0.01") == []
+    assert require(found, "mt_bench >= 5"), "the whole interval must lie there, not its middle"
+    assert require(worse, "score <= 0.5") == []
+    assert require(worse, "score >= -0.01")
+    for bad in ("best", "elsewhere: better", "not worse than much", "elsewhere >= 2", "score >= much", "score > 2"):
         with pytest.raises(HarnessError, match="cannot read the requirement"):
             require(found, bad)
 
