@@ -88,7 +88,7 @@ def package() -> Path:
     """The folder of the installed package."""
     spec = find_spec("lm_eval")  # finds it without importing it
     if spec is None or spec.origin is None:
-        raise HarnessError("the package lm-eval is not installed", where="lm_eval", fix="pip install lm-eval==0.4.13")
+        raise HarnessError("the package lm-eval is not installed", where="lm_eval", fix="pip install 'harness[lm-eval]'")
     return Path(spec.origin).parent
 
 

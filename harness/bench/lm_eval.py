@@ -133,7 +133,9 @@ class LmEvalBenchmark:
     def export(self, folder: Path, model: str, measured: Path) -> None:
         """lm-eval's `results_*.json` and `samples_*.jsonl`, in a folder per model as the command has them."""
         target = folder / model
-        target.mkdir(exist_ok=True)
+        if target.exists():
+            shutil.rmtree(target)  # the names carry a date: those of an earlier measure would stay
+        target.mkdir()
         for path in [*measured.glob("results_*.json"), *measured.glob("samples_*.jsonl")]:
             shutil.copyfile(path, target / path.name)
 

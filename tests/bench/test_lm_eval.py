@@ -133,6 +133,8 @@ def test_every_filter_is_a_metric_and_the_tools_files_are_kept(
     assert samples[0].length == len(texts[0]["answer"])
     export = tmp_path / "export"
     export.mkdir()
+    (export / "cell").mkdir()
+    (export / "cell" / "results_2001.json").write_text("{}")
     BENCH.export(export, "cell", tmp_path / "out")
     assert sorted(path.name.split("_")[0] for path in (export / "cell").iterdir()) == ["results", "samples"]
 
