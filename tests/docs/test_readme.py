@@ -138,6 +138,7 @@ def test_the_loss_is_its_formula_and_its_settings_are_checked(tmp_path: Path, po
     write_conversations(data, read_dataset(DatasetSettings(pocket=PocketData(examples=8)), 0).conversations)
     batch = collate(encode_file(data, load_tokenizer(pocket_folder), 64).examples)
     student, step = load_model(pocket_folder, "float32"), steps()["dft"]
+    assert step.objective is not None
     objectives = [step.objective(step.settings.model_validate({"power": p}), {}, 0) for p in (0.0, 1.0)]
     losses = [objective(student, batch).total for objective in objectives]
     torch.testing.assert_close(losses[0], sft_loss(student, batch).total)

@@ -35,7 +35,8 @@ def test_validate_says_every_fault_on_stderr() -> None:
 
 def test_ls_says_what_each_is_for() -> None:
     lines = cli.invoke(app, ["recipes", "ls"]).stdout.splitlines()
-    assert len(lines) == len(list(SHIPPED.glob("*.yaml")))
+    assert len(lines) == len(list(SHIPPED.rglob("*.yaml")))
+    assert sum(line.startswith("papers/") for line in lines) == 2
     assert any(line.startswith("smollm2-mtbench ") and "MT-Bench" in line for line in lines)
 
 

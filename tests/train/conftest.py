@@ -11,7 +11,7 @@ from harness.data.settings import DatasetSettings, PocketData
 from harness.models.pocket import build, parse_spec
 from harness.train.api import steps
 from harness.train.run import train
-from harness.train.settings import HeldOut
+from harness.train.settings import HeldOut, StepSettings
 
 torch.set_num_threads(1)
 Run = Callable[..., Path]
@@ -53,6 +53,7 @@ def run(pocket_folder: Path, teacher_folder: Path, conversations: Path, tmp_path
         values = {"batch_size": 8, "micro_batch_size": 4, "learning_rate": 5e-3, "save_every": 2, **optim}
         step = steps()["sft" if kd is None else "kd"]
         settings = step.settings.model_validate({**values, **(kd or {})})
+        assert isinstance(settings, StepSettings)
         out = tmp_path / name
         out.mkdir(exist_ok=True)
         train(
