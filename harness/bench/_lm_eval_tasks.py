@@ -65,8 +65,8 @@ def choose(names: Sequence[str], include: Path | None) -> Chosen:
     """Look the names up: in `include`, among ours, then in the package.
 
     Raises:
-        HarnessError: no such task (the nearest names are told), a task without a metric that is a mean over items, or
-            the package is needed and not installed.
+        HarnessError: no such task (the nearest names are told), one that is named twice, one without a metric that is a
+            mean over items; the package is needed and not installed.
     """
     return _choose(tuple(names), include)
 
@@ -88,7 +88,9 @@ def package() -> Path:
     """The folder of the installed package."""
     spec = find_spec("lm_eval")  # finds it without importing it
     if spec is None or spec.origin is None:
-        raise HarnessError("the package lm-eval is not installed", where="lm_eval", fix="pip install 'harness[lm-eval]'")
+        raise HarnessError(
+            "the package lm-eval is not installed", where="lm_eval", fix="pip install 'harness[lm-eval]'"
+        )
     return Path(spec.origin).parent
 
 
@@ -158,6 +160,12 @@ def _resolve(names: Sequence[str], known: Catalogue) -> Chosen:
     reported: list[Reported] = []
     for unit in asked:
         own = dict(_walk(unit, known, files))
+        if twice := sorted(set(own) & set(leaves)):
+            raise HarnessError(
+                f"the task '{twice[0]}' is asked for twice, by '{unit}' and by another",
+                where="lm_eval: tasks",
+                fix="Name it once: a group's scores show each of its tasks.",
+            )
         leaves |= own
         reported += _reported(unit, config(known.files[unit]), list(own.values()))
     return Chosen(asked, leaves, files, tuple(reported))

@@ -158,10 +158,11 @@ def _is_source(path: Path) -> bool:
 
 def _rows(one: Reported, tasks: Sequence[str], samples: Mapping[str, list[dict[str, Any]]]) -> Iterator[Sample]:
     for task in tasks:
-        for row in samples[task]:
-            if row["filter"] != one.filter or one.metric not in row:
-                continue
-            item, value = f"{task}:{row['doc_id']}", row[one.metric]
+        rows = [row for row in samples[task] if row["filter"] == one.filter]
+        if not any(one.metric in row for row in rows):
+            continue  # a group's metric need not be one of each of its tasks
+        for row in rows:
+            item, value = f"{task}:{row['doc_id']}", row.get(one.metric)
             known = isinstance(value, int | float) and math.isfinite(value)
             yield Sample(
                 benchmark=LmEvalBenchmark.name,
@@ -171,7 +172,7 @@ def _rows(one: Reported, tasks: Sequence[str], samples: Mapping[str, list[dict[s
                 category=task,
                 turn=1,
                 repeat=0,
-                value=float(value) if known else None,
+                value=float(value) if known and value is not None else None,
                 status="ok" if known else "missing",
                 length=len(_answer(row)),
             )

@@ -4,13 +4,16 @@ import json
 import logging
 import os
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from harness.bench.api import Measured, MeasuredBenchmark, Sample, samples_frame
@@ -54,10 +57,12 @@ def measure(given: LmEvalSettings, folder: Path, out: Path, progress: Any = lamb
     return BENCH.measure(given, BENCH.files(given), Measured(folder, "float32", 4, 0, out, progress))
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """lm-eval asks pip for every package, which takes seconds."""
-    monkeypatch.setattr("lm_eval.evaluator.add_env_info", lambda results: None)
+@pytest.fixture(autouse=True, scope="module")
+def quick() -> Iterator[None]:
+    """lm-eval asks pip for every package, which takes a while."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lm_eval.evaluator.add_env_info", lambda results: None)
+        yield
 
 
 @pytest.fixture
@@ -187,6 +192,26 @@ def test_a_value_that_is_no_number_is_missing_and_the_others_are_scored() -> Non
     none = scores(rows[1:2]).loc[("t_acc", "overall")]
     assert pd.isna(none["value"])
     assert (none["n"], none["total"]) == (0, 1)
+
+
+PARTS = st.lists(st.lists(st.floats(0, 1, width=16), min_size=2, max_size=8), min_size=2, max_size=4)
+
+
+@hypothesis.given(PARTS, st.booleans())
+def test_a_groups_error_is_what_the_package_computes(parts: list[list[float]], macro: bool) -> None:
+    from lm_eval.api import metrics as theirs
+
+    rows = [
+        Sample("lm_eval", "g_acc" + "_macro" * macro, f"{t}:{k}", f"{t}:{k}", f"t{t}", 1, 0, value, "ok", 0)
+        for t, values in enumerate(parts)
+        for k, value in enumerate(values)
+    ]
+    row = scores(rows).iloc[0]
+    means, errors = [sum(v) / len(v) for v in parts], [theirs.mean_stderr(v) for v in parts]
+    sizes = [len(values) for values in parts]
+    expected = theirs.unweighted_mean_stderr(errors) if macro else theirs.pooled_sample_stderr(errors, sizes)
+    assert row["value"] == pytest.approx(theirs.aggregate_subtask_metrics(means, sizes, not macro), rel=1e-12)
+    assert row["stderr"] == pytest.approx(float(expected), rel=1e-9, abs=1e-12)
 
 
 def test_paths_are_no_identity_but_the_files_are_pinned(tasks: Path, data: Path) -> None:

@@ -30,7 +30,8 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "reading.yaml").write_text("include: base\ntask: reading\nprocess_docs: !function utils.docs\n")
     (tmp_path / "spelling.yaml").write_text("include: base\n'task': spelling\nmetric_list: [{metric: acc}]\n")
     (tmp_path / "school.yaml").write_text(GROUP.replace("WEIGHTED", "true"))
-    (tmp_path / "wide.yaml").write_text("group: wide\ntask: [school, sums]\n")
+    (tmp_path / "poems.yaml").write_text("include: base\ntask: poems\ntag: art\n")
+    (tmp_path / "wide.yaml").write_text("group: wide\ntask: [school, poems]\n")
     return tmp_path
 
 
@@ -58,7 +59,12 @@ def test_a_group_has_a_score_of_its_own_over_every_task_under_it(folder: Path) -
 
 
 def test_a_group_without_a_score_is_what_it_holds(folder: Path) -> None:
-    assert choose(["wide"], folder).asked == ("school", "sums")
+    assert choose(["wide"], folder).asked == ("school", "poems")
+
+
+def test_a_task_is_not_run_for_two_scores(folder: Path) -> None:
+    with pytest.raises(HarnessError, match="'reading' is asked for twice, by 'school'"):
+        choose(["reading", "school"], folder)
 
 
 def test_functions_are_never_called(folder: Path) -> None:
