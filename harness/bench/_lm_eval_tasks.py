@@ -16,7 +16,7 @@ from harness.core.errors import HarnessError
 OWN = Path(__file__).parent / "data" / "lm_eval"
 """Tasks that come with us."""
 Config = Mapping[str, Any]
-_TOP = re.compile(r"^[\"']?(group|task|tag|include)[\"']?[ \t]*:[ \t]*(.*(?:\n[ \t]*-[^\n]*)*)", re.MULTILINE)
+_TOP = re.compile(r"^[\"']?(group|task|tag|include|class)[\"']?[ \t]*:[ \t]*(.*(?:\n[ \t]*-[^\n]*)*)", re.MULTILINE)
 _MEANS = ("acc", "acc_norm", "acc_mutual_info", "acc_bytes", "exact_match", "likelihood")
 """Metrics that lm-eval averages unless a task says otherwise."""
 _BY_OUTPUT = {
@@ -103,10 +103,11 @@ def catalogue(folders: tuple[Path, ...]) -> Catalogue:
         own: dict[str, Path] = {}
         for path in sorted(folder.rglob("*.yaml"), key=Path.as_posix):
             top = _top(path)
-            name = (top.get("group") or top.get("task") or [""])[0]
+            group = [] if "class" in top else top.get("group", [])  # a task in Python may name both
+            name = (group or top.get("task") or [""])[0]
             if name and name not in own:
                 own[name] = path
-                for tag in _tags(path) if "group" not in top else []:
+                for tag in [] if group else _tags(path):
                     tags.setdefault(tag, set()).add(name)
         files |= own
     return Catalogue(files, {tag: sorted(tasks) for tag, tasks in tags.items()})

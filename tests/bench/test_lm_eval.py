@@ -16,6 +16,7 @@ import torch
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from harness.bench._lm_eval_tasks import catalogue, package
 from harness.bench.api import Measured, MeasuredBenchmark, Sample, samples_frame
 from harness.bench.lm_eval import BENCHMARK, LmEvalSettings
 from harness.bench.pocket_formats import multiple_choice
@@ -100,6 +101,15 @@ def printed(out: Path) -> dict[str, dict[str, Any]]:
 def scores(samples: list[Sample]) -> Any:
     """By metric and category."""
     return BENCH.aggregate(samples_frame(samples)).set_index(["metric", "category"])
+
+
+def test_the_packages_tasks_groups_and_tags_are_read_as_it_reads_them() -> None:
+    from lm_eval.tasks import TaskManager
+    from lm_eval.tasks._index import Kind
+
+    theirs, ours = TaskManager().task_index, catalogue((package() / "tasks",))
+    assert ours.files == {name: entry.yaml_path for name, entry in theirs.items() if entry.kind is not Kind.TAG}
+    assert ours.tags == {name: sorted(entry.tags) for name, entry in theirs.items() if entry.kind is Kind.TAG}
 
 
 @pytest.mark.parametrize(("group", "suffix"), [("pooled", ""), ("macro", "_macro")])

@@ -32,7 +32,9 @@ def command(tasks: tuple[str, ...], limit: int, model: Path, folder: Path) -> tu
     told += ["--model_args", f"pretrained={model},dtype=float32", "--device", "cpu", "--batch_size", str(BATCH)]
     told += ["--tasks", ",".join(tasks), "--include_path", str(folder / "tasks"), "--limit", str(limit)]
     told += ["--output_path", str(folder / "theirs"), "--log_samples"]
-    subprocess.run(told, check=True, capture_output=True, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+    subprocess.run(
+        told, check=True, capture_output=True, env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    )
     return read(next((folder / "theirs").iterdir()))
 
 
