@@ -15,18 +15,24 @@ from harness.report.tables import benchmark_title
 from harness.report.teacher_tables import file_name
 
 MOST_MAPS = 12
+_EQUAL = 1e-9
 _MOST_NUMBERS = 10
 """Experts up to which each square says its share."""
 
 
 def expert_drawings(run: RunData, groups: Sequence[Group]) -> Iterator[Drawing]:
-    """A map per mixture and benchmark, seeds and layers averaged; the first MOST_MAPS of them."""
+    """A map per mixture and benchmark, seeds and layers averaged; the first MOST_MAPS of them.
+
+    None where every token visits every expert: all shares are equal then, and the router's weights are in its entropy.
+    """
     drawn = 0
     for group in groups:
         mine = run.experts[run.experts["cell"].isin([c.cell for c in group.cells])]
         for benchmark, frame in mine.groupby("benchmark", sort=False):
             if drawn == MOST_MAPS:
                 return
+            if frame["share"].max() - frame["share"].min() < _EQUAL:
+                continue
             drawn += 1
             name = file_name("experts", group.name, str(benchmark))
             caption = (

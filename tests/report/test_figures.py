@@ -1,5 +1,6 @@
 """Colours, lines and what is drawn where: what keeps a figure of many rows readable."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.report.axis_figures import along_axis, crowded, tradeoff
-from harness.report.expert_figures import MOST_MAPS, expert_map, shares
+from harness.report.expert_figures import MOST_MAPS, expert_drawings, expert_map, shares
 from harness.report.figures import drawings
 from harness.report.groups import Group, group_cells
 from harness.report.load import RunData, load_run
@@ -156,3 +157,10 @@ def test_an_experts_share_is_the_mean_over_layers_and_seeds(mixtures: RunData) -
     assert f"{100 * share:.0f}" in {t.get_text() for t in expert_map(table, "title").axes[0].texts}
     maps = [d for d in drawings(mixtures, Measures(mixtures)) if d.section == "experts"]
     assert len(maps) == 10 < MOST_MAPS
+
+
+def test_no_map_where_every_token_visits_every_expert(mixtures: RunData) -> None:
+    groups = group_cells(mixtures)
+    assert list(expert_drawings(mixtures, groups))
+    even = replace(mixtures, experts=mixtures.experts.assign(share=0.5))
+    assert list(expert_drawings(even, groups)) == []
