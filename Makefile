@@ -38,7 +38,7 @@ lint: $(VENV)/.dev  ## ruff and mypy --strict over source and tests
 	$(BIN)/mypy
 
 test: lint  ## everything not marked slow
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" --numprocesses logical --dist loadfile
 
 test-slow: $(VENV)/.vllm  ## the rest: real servers, long simulations
 	$(BIN)/pytest -m slow --timeout 3600

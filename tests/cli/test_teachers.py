@@ -100,9 +100,6 @@ def test_validate_holds_scores_against_students(ranked: tuple[Path, Any]) -> Non
     assert set(table["student"]) == {"one", "two", "mean"}
     spearman = table[(table["statistic"] == "spearman") & (table["score"] == "car") & (table["student"] == "one")]
     assert (spearman["n"] == 3).all()
-    moved = table.dropna(subset=["prompt_low"])
-    assert len(moved), "resampling the prompts reaches the validation, where it changes a ranking at all"
-    assert (moved["prompt_low"] <= moved["prompt_high"]).all()
     undefined = table["value"].isna()
     assert table.loc[undefined, "note"].notna().all(), "what is undefined says why"
 

@@ -75,11 +75,11 @@ def check(tasks: tuple[str, ...], limit: int, model: Path, folder: Path) -> None
         assert row["n"] == row["total"] == limit
 
 
-def test_every_digit_of_the_command_on_arc(smollm2_folder: Path, tmp_path: Path) -> None:
-    check(("arc_easy",), 20, smollm2_folder, tmp_path)
+def test_every_digit_of_the_command(smollm2_folder: Path, tmp_path: Path) -> None:
+    check(TASKS, 20, smollm2_folder, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
-def test_every_digit_of_the_command_on_three_tasks(smollm2_folder: Path, tmp_path: Path) -> None:
+def test_every_digit_of_the_command_on_more_items(smollm2_folder: Path, tmp_path: Path) -> None:
     check(TASKS, 200, smollm2_folder, tmp_path)

@@ -14,7 +14,7 @@ from harness.recipe.source import dump, read, scalar
 
 Load = Callable[..., Recipe]
 FUZZ = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 RECIPE = """\

@@ -76,6 +76,14 @@ def test_a_leaderboard_is_the_leaderboard(data: TeacherData) -> None:
         np.testing.assert_array_equal(shown["loss"], loss["value"].reindex(shown.index))
 
 
+def test_resampled_prompts_reach_the_validation(data: TeacherData) -> None:
+    found = validation(data)
+    loss = found[(found["score"] == "loss") & (found["statistic"] == "spearman") & (found["student"] != "mean")]
+    assert len(loss) == 2
+    assert (loss["prompt_low"] < loss["prompt_high"]).all()
+    assert loss["value"].between(loss["prompt_low"], loss["prompt_high"]).all()
+
+
 def test_the_first_leaderboard_as_text(tiny: TeacherData) -> None:
     text = to_markdown(board_tables(tiny)[0]).replace("\\", "").splitlines()[:4]
     assert text == [
