@@ -45,7 +45,7 @@ def plan(recipe: RecipeFile, set_: Sets = None, results: Results = RESULTS, form
         rows.append(stages | {"to run": count - done[kind]} | _asked(own))
     total = {"stage": "total"} | {c: sum(r[c] for r in rows) for c in ("asked", "unique", "done", "to run")}  # type: ignore[misc]
     emit(pd.DataFrame([*rows, total | _asked(judges)]), format_)
-    for line in [*engines_in_words(engines(built)), *in_words(judges), *_missing(built, list(absent))]:
+    for line in [*built.left_out, *engines_in_words(engines(built)), *in_words(judges), *_missing(built, list(absent))]:
         print(line, file=sys.stderr)
 
 

@@ -65,7 +65,7 @@ def run(
     write_plan(folder, plan, epoch)
     todo = sum(not store.has(i) for i in plan.stages)
     _say(f"{plan.recipe.name}: {len(plan.cells)} cells, {len(plan.stages)} stages, {todo} to run")
-    for line in [*engines_in_words(engines(plan)), *in_words(judges)]:
+    for line in [*plan.left_out, *engines_in_words(engines(plan)), *in_words(judges)]:
         _say(line)
     try:
         with _progress.show(todo) as listen:

@@ -55,6 +55,8 @@ def rank(
     write_plan(folder, plan, epoch)
     todo = sum(not store.has(i) for i in plan.teacher_stages)
     print(f"{loaded.name}: {len(plan.teacher_stages)} stages, {todo} to run", file=sys.stderr)
+    for line in plan.left_out:
+        print(line, file=sys.stderr)
     with _progress.show(todo) as listen:
         outcome = execute(plan.teacher_stages, store, run=loaded.name, jobs=jobs, gpus=visible_gpus(), listen=listen)
     write_teachers(folder, plan, store)

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from harness.core.settings import Settings
+from harness.core.settings import Settings, execution
 
 
 class MoESettings(Settings):
@@ -56,5 +56,7 @@ class ModelSettings(Settings):
     model: str
     chat_template: str | None = None
     """A file with a Jinja chat template, for a model that has none (or the wrong one)."""
+    optional: bool = execution(False)
+    """Of a student: where it cannot be had (a gated or absent repository), its cells are left out, which is said."""
     architecture: Annotated[MoESettings | None, BeforeValidator(_dense)] = None
     """`dense` (the default) leaves the model as it is; a mapping makes a mixture of experts of it."""

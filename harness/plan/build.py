@@ -1,7 +1,7 @@
 """Cells to stages. What two cells share is one stage; what a setting does not touch is not run again."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from functools import cached_property
@@ -18,7 +18,7 @@ from harness.recipe.schema import CellRecipe
 from harness.stages import answer, judge, measure, score
 from harness.stages import benchmark as glue
 from harness.stages.api import Stage
-from harness.stages.model import Weights, weights
+from harness.stages.model import Weights, unavailable, weights
 from harness.train.settings import checkpoint_part
 
 
@@ -74,6 +74,8 @@ class Plan:
 
     recipe: Recipe
     cells: tuple[PlannedCell, ...]
+    left_out: tuple[str, ...] = ()
+    """A sentence for each optional student that cannot be had."""
 
     @property
     def judged(self) -> Iterator[tuple[PlannedCell, Evaluated, Judged]]:
@@ -110,8 +112,20 @@ def build(recipe: Recipe, *, only: str = "*", judge_epoch: int = 0) -> Plan:
     cells = [cell for cell in recipe.cells if fnmatch(cell.name, only)]
     if not cells:
         raise HarnessError("no cell has a name like this", where=only, fix=f"The first is: {recipe.cells[0].name}")
+    optional = {s.model: s for s in (cell.settings.student for cell in cells) if s.optional}
+    reasons = {model: unavailable(settings) for model, settings in optional.items()}
+    absent = Counter(reason for cell in cells if (reason := _absent(cell, reasons)))
+    kept = [cell for cell in cells if not _absent(cell, reasons)]
+    if not kept:
+        raise HarnessError(f"no student is there: {next(iter(absent))}", where=str(recipe.path))
     shared: dict[str, Stage] = {}
-    return Plan(recipe, tuple(_Builder(cell, shared, judge_epoch).planned() for cell in cells))
+    planned = tuple(_Builder(cell, shared, judge_epoch).planned() for cell in kept)
+    said = (f"{count} cells of an optional student are left out: {reason}" for reason, count in absent.items())
+    return Plan(recipe, planned, tuple(said))
+
+
+def _absent(cell: Cell, reasons: Mapping[str, str]) -> str:
+    return reasons[cell.settings.student.model] if cell.settings.student.optional else ""
 
 
 @dataclass

@@ -68,7 +68,7 @@ def collect(folder: RunFolder, plan: Plan, store: Store) -> dict[str, Json]:
         "mixes": mixes(plan, store),
         "contamination": contamination.rows(plan, store),
         "costs": costs(plan, store),
-        "warnings": [*warnings(asked), *_approximations(scores)],
+        "warnings": [*plan.left_out, *warnings(asked), *_approximations(scores)],
     }
 
 

@@ -30,6 +30,7 @@ def write_teachers(folder: RunFolder, plan: Plan, store: Store) -> None:
         "settings": settings.model_dump(mode="json"),
         "pairs": [{"student": s, "teacher": t, "cells": [c.name for c in cells]} for (s, t), cells in pairs.items()],
         "about": _about(plan, pairs, settings, store),
+        "left_out": list(plan.left_out),
     }
     write_atomically(folder.path / "teachers.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 

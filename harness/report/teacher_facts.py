@@ -52,7 +52,9 @@ def reward(settings: RewardSettings | None) -> str:
 
 def warnings(data: TeacherData, trained: bool) -> list[str]:
     """What a reader must know before believing a rank."""
-    found = [_reward_warning()] if data.settings.reward is not None and data.settings.reward.strength else []
+    found = list(data.left_out)
+    if data.settings.reward is not None and data.settings.reward.strength:
+        found.append(_reward_warning())
     if not trained:
         found.append(
             "Nothing was trained on these responses, so nothing here says that a score is right: a rank is a score's "

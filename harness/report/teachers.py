@@ -38,6 +38,8 @@ class TeacherData:
     own score), response_seconds (what it took to have it answer)."""
     run: RunData | None
     """The run's scores, where its students were trained."""
+    left_out: tuple[str, ...] = ()
+    """What the recipe asks for and the run could not have."""
 
     @cached_property
     def board(self) -> pd.DataFrame:
@@ -71,7 +73,7 @@ def load_teachers(folder: Path) -> TeacherData:
     run = load_run(folder) if (folder / "run.json").exists() else None
     settings = TeachersSettings.model_validate_json(json.dumps(record["settings"]))
     about = pd.DataFrame(record["about"]).astype(dict.fromkeys(("size_b", "strength", "response_seconds"), "float64"))
-    return TeacherData(folder.name, settings, parts, tuple(record["pairs"]), about, run)
+    return TeacherData(folder.name, settings, parts, tuple(record["pairs"]), about, run, tuple(record["left_out"]))
 
 
 def strengths(data: TeacherData, metric: tuple[str, str]) -> "pd.Series[float]":

@@ -41,6 +41,17 @@ def weights(settings: ModelSettings, made: Mapping[str, Weights]) -> Weights:
     return Weights(Stage(TEMPLATE.name, TEMPLATE.version, {"part": found.part}, inputs, title=title), found.name)
 
 
+def unavailable(settings: ModelSettings) -> str:
+    """Why an optional model cannot be had; empty where it can, or where it must."""
+    if not settings.optional or refs.parse(settings.model).scheme == "artifact":
+        return ""
+    try:
+        weights(settings, {})
+    except HarnessError as error:
+        return str(error).splitlines()[0]
+    return ""
+
+
 def _resolve(text: str, made: Mapping[str, Weights]) -> Weights:
     ref = refs.parse(text)
     if ref.scheme == "artifact":
