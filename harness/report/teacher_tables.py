@@ -94,6 +94,9 @@ def _board_table(data: TeacherData, student: str, name: str) -> Table:
     if about["response_seconds"].notna().any():
         columns.append(Column("response_seconds", "answering", "seconds", "number"))
         entries.append([_short(finite(s)) for s in about["response_seconds"]])
+    if about["cost_usd"].notna().any():
+        columns.append(Column("cost_usd", "responses cost", "USD", "number"))
+        entries.append([_short(finite(c)) for c in about["cost_usd"]])
     rows = tuple(zip(*entries, strict=True))
     return Table(name, _board_title(student, title), tuple(columns), rows, _board_notes(student, title, data))
 

@@ -34,8 +34,8 @@ class TeacherData:
     pairs: tuple[dict[str, Any], ...]
     """student, teacher, and the cells in which the one learnt from the other."""
     about: pd.DataFrame
-    """teacher, family, size_b (billions of parameters), strength (where it is given), baseline (the cell that shows its
-    own score), response_seconds (what it took to have it answer)."""
+    """teacher, family, size_b (billions of parameters), strength and cost_usd (where they are given), baseline (the
+    cell that shows its own score), response_seconds (what it took to have it answer)."""
     run: RunData | None
     """The run's scores, where its students were trained."""
     left_out: tuple[str, ...] = ()
@@ -72,7 +72,9 @@ def load_teachers(folder: Path) -> TeacherData:
         raise HarnessError("no teacher is scored yet", where=str(folder), fix="`harness status` says how far it is.")
     run = load_run(folder) if (folder / "run.json").exists() else None
     settings = TeachersSettings.model_validate_json(json.dumps(record["settings"]))
-    about = pd.DataFrame(record["about"]).astype(dict.fromkeys(("size_b", "strength", "response_seconds"), "float64"))
+    about = pd.DataFrame(record["about"]).astype(
+        dict.fromkeys(("size_b", "strength", "cost_usd", "response_seconds"), "float64")
+    )
     return TeacherData(folder.name, settings, parts, tuple(record["pairs"]), about, run, tuple(record["left_out"]))
 
 

@@ -94,6 +94,8 @@ class About(Settings):
     """Billions of parameters."""
     strength: float | None = execution(None)
     """Its own published benchmark score, higher is better."""
+    cost_usd: float | None = execution(None, ge=0)
+    """What its responses cost, where they were bought."""
 
 
 class TeachersSettings(Settings):

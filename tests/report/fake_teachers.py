@@ -45,6 +45,7 @@ def teachers(
             "family": [families[k % len(families)] for k in range(len(names))],
             "size_b": [sizes[k % len(sizes)] for k in range(len(names))],
             "strength": [10.0 + 4 * k for k in range(len(names))],
+            "cost_usd": [None] + [0.5 * k for k in range(1, len(names))],
             "baseline": [None] * len(names),
             "response_seconds": [12.5 * (k + 1) for k in range(len(names))],
         }

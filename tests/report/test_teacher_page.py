@@ -43,7 +43,9 @@ def tiny() -> TeacherData:
             for k in range(3)
         ]
     )
-    about = pd.DataFrame({"teacher": ["a", "b"], "family": "", "size_b": np.nan, "strength": np.nan})
+    about = pd.DataFrame(
+        {"teacher": ["a", "b"], "family": "", "size_b": np.nan, "strength": np.nan, "cost_usd": np.nan}
+    )
     settings = TeachersSettings.model_validate(
         {"reward": {"program": True}, "car": {"beta": 3.0, "sweep": (0.0, 1.0, 3.0)}}
     )
@@ -82,6 +84,14 @@ def test_resampled_prompts_reach_the_validation(data: TeacherData) -> None:
     assert len(loss) == 2
     assert (loss["prompt_low"] < loss["prompt_high"]).all()
     assert loss["value"].between(loss["prompt_low"], loss["prompt_high"]).all()
+
+
+def test_the_board_says_what_a_teachers_responses_took_and_cost(data: TeacherData) -> None:
+    shown = board_tables(data)[0].frame().set_index("teacher")
+    about = data.about.set_index("teacher").loc[list(shown.index)]
+    np.testing.assert_allclose(shown["response_seconds"].astype(float), about["response_seconds"])
+    costs = shown["cost_usd"].replace("–", np.nan).astype(float)
+    np.testing.assert_allclose(costs, about["cost_usd"])
 
 
 def test_the_first_leaderboard_as_text(tiny: TeacherData) -> None:
@@ -241,7 +251,7 @@ def test_a_run_folder_becomes_the_same_page(data: TeacherData, tmp_path: Path) -
     about = data.about.assign(baseline=None).astype(object)
     about = about.where(about.notna(), None)
     record = {"settings": data.settings.model_dump(mode="json"), "pairs": data.pairs, "about": about.to_dict("records")}
-    (run / "teachers.json").write_text(json.dumps(record))
+    (run / "teachers.json").write_text(json.dumps(record | {"left_out": []}))
     direct = TeacherData(data.name, data.settings, data.parts, data.pairs, data.about, None)
     pages = [render(d, tmp_path / str(k)) for k, d in enumerate((direct, load_teachers(run)))]
     assert pages[0].read_bytes() == pages[1].read_bytes()
