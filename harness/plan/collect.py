@@ -190,15 +190,17 @@ def mixes(plan: Plan, store: Store) -> list[dict[str, Json]]:
     rows: list[dict[str, Json]] = []
     for cell in plan.cells:
         for number, trained in enumerate(cell.trained, 1):
-            if not trained.stage.params.get("domains") or not store.has(trained.stage.id):
+            if not store.has(trained.stage.id):
                 continue
-            parts = json.loads((store.path(trained.stage.id) / "training.json").read_text())["domains"]
+            parts = json.loads((store.path(trained.stage.id) / "training.json").read_text()).get("domains")
+            if not parts:
+                continue
             total, tokens = (sum(part[name] for part in parts.values()) for name in ("rows", "response_tokens"))
             lead = {"cell": cell.name, "step": f"{number} {trained.stage.params['step']}"}
             rows += [
                 {**lead, "domain": name, **part, "share": part["rows"] / total}
                 | {"token_share": part["response_tokens"] / tokens}
-                for name, part in ((name, parts[name]) for name in ("general", *trained.stage.params["domains"]))
+                for name, part in sorted(parts.items(), key=lambda named: named[0] != "general")
             ]
     return rows
 

@@ -6,7 +6,7 @@ from harness.core.canonical import Json
 from harness.report.comparisons import Comparison
 from harness.report.data_facts import contamination_warnings
 from harness.report.groups import group_cells
-from harness.report.load import SEED_AXIS, RunData
+from harness.report.load import SEED_AXIS, RunData, TrainingInfo
 from harness.report.measure import COVERAGE, Estimate, Measures
 from harness.report.numbers import digits, duration, interval, number
 from harness.report.tables import Column, Table, benchmark_title, metric_title
@@ -94,8 +94,12 @@ def judge_table(run: RunData) -> Table | None:
 
 def training_table(run: RunData) -> Table | None:
     """What each training step used: conversations, cuts, tokens, steps; None for a run without training."""
+    selected = any(t.chosen for t in run.training)
     rows = tuple(
-        (t.cell, t.step, *(f"{v:,}" for v in (t.rows, t.skipped, t.truncated, t.response_tokens, t.steps)))
+        (
+            *(t.cell, t.step, *(f"{v:,}" for v in (t.rows, t.skipped, t.truncated, t.response_tokens, t.steps))),
+            *([_selection(t)] if selected else []),
+        )
         for t in run.training
     )
     columns = (
@@ -106,8 +110,16 @@ def training_table(run: RunData) -> Table | None:
         Column("truncated", "cut short", kind="number"),
         Column("response_tokens", "response tokens", kind="number"),
         Column("steps", "optimiser steps", kind="number"),
+        *([Column("chosen", "chosen by held-out loss")] if selected else []),
     )
     return Table("training", "Training", columns, rows) if rows else None
+
+
+def _selection(training: TrainingInfo) -> str:
+    """What was chosen, and the losses it was chosen by: `learning_rate 3e-05 (1e-05: 0.95, 3e-05: 0.91)`."""
+    tried = [(", ".join(f"{c[name]:g}" for name in training.chosen), c["held_out_loss"]) for c in training.candidates]
+    chosen = ", ".join(f"{name} {value:g}" for name, value in training.chosen.items())
+    return f"{chosen} ({', '.join(f'{what}: {loss:.4g}' for what, loss in tried)})" if chosen else "–"
 
 
 def cost(run: RunData) -> list[tuple[str, str]]:

@@ -77,6 +77,10 @@ class TrainingInfo:
     steps: int = 0
     train_flops: float | None = None
     """None where it was not counted."""
+    chosen: Mapping[str, Json] = field(default_factory=dict)
+    """What `select:` chose, e.g. learning_rate."""
+    candidates: tuple[Mapping[str, Json], ...] = ()
+    """Among what: the settings of each training, and its `held_out_loss`."""
 
 
 @dataclass(frozen=True)

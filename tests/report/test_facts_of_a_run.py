@@ -11,6 +11,7 @@ import pytest
 from harness.report.costs import cost_table
 from harness.report.data_facts import contamination_table, contamination_warnings, mix_table
 from harness.report.experts import router_table
+from harness.report.facts import training_table
 from harness.report.groups import group_cells
 from harness.report.html import render
 from harness.report.load import load_run
@@ -42,6 +43,21 @@ def test_leaked_prompts_are_warned_of_and_clean_data_are_not(folder: Path) -> No
     assert [row[-1] for row in table.rows] == ["mt-81 in row train-7", ""]
     (warning,) = contamination_warnings(run)
     assert "data train contains prompts of MT-Bench: of 16, 1 word for word and 2 by n-grams" in warning
+
+
+def test_what_was_chosen_stands_beside_what_it_was_chosen_from(folder: Path, tmp_path: Path) -> None:
+    plain = training_table(load_run(folder))
+    assert plain is not None
+    assert "chosen" not in [c.key for c in plain.columns]
+    again = full_run(tmp_path)
+    record = json.loads((again / "run.json").read_text())
+    tried = [{"learning_rate": 1e-5, "held_out_loss": 0.95}, {"learning_rate": 3e-5, "held_out_loss": 0.9123}]
+    record["training"][0] |= {"chosen": {"learning_rate": 3e-5}, "candidates": tried}
+    (again / "run.json").write_text(json.dumps(record))
+    table = training_table(load_run(again))
+    assert table is not None
+    assert table.rows[0][-1] == "learning_rate 3e-05 (1e-05: 0.95, 3e-05: 0.9123)"
+    assert {row[-1] for row in table.rows[1:]} == {"–"}
 
 
 def test_costs_leave_out_what_nothing_is_known_of(folder: Path, tmp_path: Path) -> None:
