@@ -71,7 +71,9 @@ def _sentence(run: RunData, c: Comparison) -> str:
         return f"{who}: {size}{seen}."
     if c.verdict == "underpowered":
         need = f"; {c.more} would show a difference of this size" if c.more else ""
-        return f"{who}: {size}; only ±{number(c.mde, digits(None, c.mde))} or more could have been seen{need}."
+        beyond = "%" in c.metric.unit and c.mde is not None and c.mde >= 100
+        seen = "no difference of any size" if beyond else f"only ±{number(c.mde, digits(None, c.mde))} or more"
+        return f"{who}: {size}; {seen} could have been seen{need}."
     return f"{who}: {size}, without any spread to test it by."
 
 
