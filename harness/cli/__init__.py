@@ -19,6 +19,7 @@ from harness.cli import (
     score,
     scores,
     status,
+    store,
     teachers,
     validate,
 )
@@ -50,6 +51,7 @@ app.add_typer(teachers.app, name="teachers")
 app.add_typer(paper.app, name="paper")
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
+app.add_typer(store.app, name="store")
 
 
 def _version(wanted: bool) -> None:

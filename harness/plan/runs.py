@@ -106,6 +106,22 @@ def read_plan(folder: RunFolder) -> dict[str, Json]:
     return plan
 
 
+def needed(results: Path) -> set[str]:
+    """The stages that the runs of a results folder stand on.
+
+    Raises:
+        HarnessError: a run's plan cannot be read, so that what it needs is not known.
+    """
+    found: set[str] = set()
+    for path in sorted((results / "runs").glob("*/plan.json")):
+        try:
+            found |= read_plan(RunFolder(path.parent))["stages"].keys()
+        except (ValueError, KeyError, TypeError) as error:
+            what = f"what this run needs cannot be read ({type(error).__name__})"
+            raise HarnessError(what, where=str(path), fix="Run its recipe again, or remove its folder.") from None
+    return found
+
+
 def write_record(folder: RunFolder, plan: Plan, store: Store, outcome: Outcome, facts: Mapping[str, Json]) -> None:
     """Write run.json: the sweep, where and how it ran, what failed, what its stages took (whichever run did them)."""
     cells = [

@@ -33,8 +33,9 @@ class Store:
         self.root = root.absolute()
         self.artifacts = self.root / "artifacts"
         self.planned = self.root / "planned"
+        self.partial = self.root / "partial"
         try:
-            for folder in (self.artifacts, self.planned, self.root / "partial", self.root / "locks"):
+            for folder in (self.artifacts, self.planned, self.partial, self.root / "locks"):
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise store_fault(error, self.root) from error
@@ -59,20 +60,20 @@ class Store:
 
     def out(self, stage_id: str) -> Path:
         """The folder a stage fills. What an earlier, stopped try left there is removed."""
-        folder = self.root / "partial" / stage_id / "out"
+        folder = self.partial / stage_id / "out"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         return folder
 
     def work(self, stage_id: str) -> Path:
         """The folder whose contents survive a kill, until the artifact is committed."""
-        folder = self.root / "partial" / stage_id / "work"
+        folder = self.partial / stage_id / "work"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def has_work(self, stage_id: str) -> bool:
         """Whether a stopped try left something to resume from."""
-        return any((self.root / "partial" / stage_id / "work").glob("*"))
+        return any((self.partial / stage_id / "work").glob("*"))
 
     @contextlib.contextmanager
     def lock(self, stage_id: str) -> Iterator[None]:
@@ -93,7 +94,7 @@ class Store:
 
     def commit(self, stage_id: str, identity: Mapping[str, Json], provenance: Mapping[str, Json]) -> None:
         """Make the filled `out` folder the artifact: digest, sync, rename; then drop the work folder."""
-        out = self.root / "partial" / stage_id / "out"
+        out = self.partial / stage_id / "out"
         files = sorted(p for p in out.rglob("*") if p.is_file())
         digests = {p.relative_to(out).as_posix(): file_digest(p) for p in files}
         record = {"id": stage_id, "identity": dict(identity), "files": digests, "provenance": dict(provenance)}
@@ -104,7 +105,7 @@ class Store:
             _sync(folder)
         os.rename(out, self.path(stage_id))
         _sync(self.artifacts)
-        shutil.rmtree(self.root / "partial" / stage_id, ignore_errors=True)
+        shutil.rmtree(self.partial / stage_id, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:

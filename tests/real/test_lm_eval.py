@@ -75,6 +75,7 @@ def check(tasks: tuple[str, ...], limit: int, model: Path, folder: Path) -> None
         assert row["n"] == row["total"] == limit
 
 
+@pytest.mark.timeout(1200)
 def test_every_digit_of_the_command(smollm2_folder: Path, tmp_path: Path) -> None:
     check(TASKS, 20, smollm2_folder, tmp_path)
 

@@ -1,0 +1,105 @@
+"""Looking after a store: what it holds, whether it is still what was stored, what no run needs."""
+
+import os
+import shutil
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.core.canonical import file_digest
+from harness.store.store import RECORD, Busy, Store
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An artifact, or what a stopped stage left to resume from."""
+
+    stage: str
+    kind: str
+    """Of the stage; `partial` for what is not finished."""
+    title: str
+    bytes: int
+    """What removing it frees: files that other artifacts hold too (hard links) count for the first of them."""
+
+
+@dataclass(frozen=True)
+class Damage:
+    """An artifact that is no longer what was stored."""
+
+    stage: str
+    kind: str
+    title: str
+    what: str
+
+
+def entries(store: Store) -> Iterator[Entry]:
+    """Everything in the store, sorted by id; a file with several names is counted once."""
+    counted: set[tuple[int, int]] = set()
+    for folder in sorted(p for p in store.artifacts.iterdir() if p.is_dir()):
+        kind, title = _what(store, folder.name)
+        yield Entry(folder.name, kind, title, _size(folder, counted))
+    for folder in sorted(p for p in store.partial.iterdir() if p.is_dir()):
+        yield Entry(folder.name, "partial", "", _size(folder, counted))
+
+
+def damages(store: Store, stages: Iterable[str]) -> Iterator[Damage]:
+    """Those of the artifacts whose files are not, by digest, those that were stored."""
+    for stage in stages:
+        if what := _damage(store, store.path(stage)):
+            yield Damage(stage, *_what(store, stage), what)
+
+
+def discard(store: Store, stage: str) -> bool:
+    """Remove an artifact and what is left of its making; False where a process is making it just now.
+
+    A kill in between leaves a whole artifact or none.
+    """
+    try:
+        with store.lock(stage):
+            scrap = store.partial / stage / "out"
+            shutil.rmtree(scrap.parent, ignore_errors=True)
+            if store.path(stage).exists():
+                scrap.parent.mkdir(parents=True)
+                os.rename(store.path(stage), scrap)
+                shutil.rmtree(scrap.parent)
+            (store.planned / f"{stage}.json").unlink(missing_ok=True)
+    except Busy:
+        return False
+    return True
+
+
+def unneeded(store: Store, needed: Container[str]) -> Iterator[Entry]:
+    """What is in the store and not among the stages that are needed."""
+    return (entry for entry in entries(store) if entry.stage not in needed)
+
+
+def _damage(store: Store, folder: Path) -> str:
+    try:
+        files = store.record(folder.name)["files"]
+    except (OSError, ValueError, KeyError) as error:
+        return f"its record cannot be read ({type(error).__name__})"
+    there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} - {RECORD}
+    if missing := sorted(files.keys() - there):
+        return f"missing: {', '.join(missing)}"
+    if strange := sorted(there - files.keys()):
+        return f"not stored with it: {', '.join(strange)}"
+    changed = [name for name, digest in sorted(files.items()) if file_digest(folder / name) != digest]
+    return f"changed: {', '.join(changed)}" if changed else ""
+
+
+def _what(store: Store, stage: str) -> tuple[str, str]:
+    try:
+        record = store.record(stage)
+        return str(record["identity"]["kind"]), str(record["provenance"].get("title", ""))
+    except (OSError, ValueError, KeyError):
+        return "unknown", ""
+
+
+def _size(folder: Path, counted: set[tuple[int, int]]) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        found = path.lstat()
+        if (found.st_dev, found.st_ino) not in counted:
+            counted.add((found.st_dev, found.st_ino))
+            total += found.st_blocks * 512
+    return total
