@@ -22,6 +22,10 @@ def run(
     jobs: Annotated[int, typer.Option(min=1, help="Processes at the same time; each gets cores / jobs threads.")] = 1,
     only: Annotated[str, typer.Option(help="Run only cells whose name matches this glob.")] = "*",
     rejudge: Annotated[bool, typer.Option(help="Ask the judge again although its verdicts are recorded.")] = False,
+    fail_fast: Annotated[
+        bool,
+        typer.Option("--fail-fast", help="Stop at the first failure; without this, what does not need it goes on."),
+    ] = False,
     max_cost: Annotated[
         float | None,
         typer.Option(
@@ -77,6 +81,7 @@ def run(
                 gpus=visible_gpus(),
                 listen=listen,
                 budgets=limits,
+                fail_fast=fail_fast,
             )
     except KeyboardInterrupt:
         _say("\ninterrupted. What is finished is kept; run again to go on.")
@@ -95,7 +100,7 @@ def run(
     for page in pages:
         _say(f"report: {page}")
     if outcome.failed:
-        blocked = f", {len(outcome.blocked)} could not run for it" if outcome.blocked else ""
+        blocked = f", {len(outcome.blocked)} did not run for it" if outcome.blocked else ""
         raise HarnessError(f"{len(outcome.failed)} stage(s) failed{blocked}", fix="Mend the cause and run again.")
 
 

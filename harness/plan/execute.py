@@ -37,7 +37,7 @@ class Outcome:
     failed: dict[str, str] = field(default_factory=dict)
     """Stage id -> what went wrong."""
     blocked: list[str] = field(default_factory=list)
-    """Stages that could not run because something they stand on failed."""
+    """Stages that did not run because something they stand on failed, or anything did and that was to end it all."""
     seconds: float = 0.0
 
 
@@ -61,10 +61,12 @@ def execute(
     gpus: Sequence[str],
     listen: Listener,
     budgets: Budgets | None = None,
+    fail_fast: bool = False,
 ) -> Outcome:
     """Run what is not in the store. On Ctrl-C the workers are stopped and KeyboardInterrupt goes on.
 
-    `budgets` limits what all judges together may cost.
+    `budgets` limits what all judges together may cost. What does not stand on a failed stage goes on, unless
+    `fail_fast`: then the first failure stops the workers, as Ctrl-C does.
 
     Raises:
         HarnessError: a stage asks for more GPUs than there are.
@@ -75,7 +77,7 @@ def execute(
     if missing:
         _check_gpus(missing.values(), gpus)
         write_orders(store, missing.values())
-        _Scheduler(missing, store, run, jobs, list(gpus), listen, outcome, budgets or Budgets()).loop()
+        _Scheduler(missing, store, run, jobs, list(gpus), listen, outcome, budgets or Budgets()).loop(fail_fast)
     outcome.seconds = time.monotonic() - clock
     return outcome
 
@@ -136,10 +138,10 @@ class _Scheduler:
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(["harness.plan.preload"])
 
-    def loop(self) -> None:
-        """Run until every stage is built, failed or blocked."""
+    def loop(self, fail_fast: bool) -> None:
+        """Run until every stage is built, failed or blocked; or, to fail fast, until one has failed."""
         try:
-            while self.pending or self.groups:
+            while (self.pending or self.groups) and not (fail_fast and self.outcome.failed):
                 self._start_what_fits()
                 if not self.groups and not self.busy_until:
                     break

@@ -119,6 +119,18 @@ def test_a_failure_stops_only_what_stands_on_it(store: Store, fakes: Fakes) -> N
     assert failure.error == "x.jsonl:3: no such thing\n  Mend it."
 
 
+def test_the_first_failure_ends_it_all_where_that_is_asked(store: Store, fakes: Fakes) -> None:
+    bad, good = fake("bad", fail=True), fake("good")
+    stages = {s.id: s for s in (bad, good, fake("after", good))}
+    outcome = execute(stages, store, run="r", jobs=1, gpus=[], listen=lambda _: None, fail_fast=True)
+    assert fakes.order == ["bad"]
+    assert list(outcome.failed) == [bad.id]
+    assert len(outcome.blocked) == 2
+    again = execute(stages, store, run="r", jobs=1, gpus=[], listen=lambda _: None)
+    assert fakes.order == ["bad", "bad", "good", "after"]
+    assert not again.blocked
+
+
 @pytest.mark.parametrize(("jobs", "light", "most"), [(1, False, 1), (2, False, 2), (1, True, 4)])
 def test_job_slots(store: Store, fakes: Fakes, jobs: int, light: bool, most: int) -> None:
     fakes.meet = most
