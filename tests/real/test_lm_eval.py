@@ -19,18 +19,18 @@ TASKS = ("arc_easy", "arc_challenge", "gsm8k")
 BATCH = 8
 
 
-def command(tasks: tuple[str, ...], limit: int, model: Path, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def command(given: LmEvalSettings, model: Path, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """The command's results and sample rows by task, on the same local data."""
     (folder / "tasks").mkdir()
-    given = LmEvalSettings(tasks=list(tasks), data_dir=DATA)
     data: dict[str, dict[str, Path]] = {}
     for role, path in BENCHMARK.files(given).items():
-        _, task, split = role.split(":")
-        data.setdefault(task, {})[split] = path
-    write_tasks(choose(tasks, None), data, folder / "tasks")
+        if role.startswith("data:"):
+            _, task, split = role.split(":")
+            data.setdefault(task, {})[split] = path
+    write_tasks(choose(given.tasks, given.include_path), data, folder / "tasks")
     told = [sys.executable, "-m", "lm_eval", "run", "--model", "hf"]
     told += ["--model_args", f"pretrained={model},dtype=float32", "--device", "cpu", "--batch_size", str(BATCH)]
-    told += ["--tasks", ",".join(tasks), "--include_path", str(folder / "tasks"), "--limit", str(limit)]
+    told += ["--tasks", ",".join(given.tasks), "--include_path", str(folder / "tasks"), "--limit", str(given.limit)]
     told += ["--output_path", str(folder / "theirs"), "--log_samples"]
     subprocess.run(
         told, check=True, capture_output=True, env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
@@ -47,40 +47,59 @@ def read(out: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return json.loads(results.read_text())["results"], samples
 
 
-def check(tasks: tuple[str, ...], limit: int, model: Path, folder: Path) -> None:
+def check(given: LmEvalSettings, model: Path, folder: Path) -> None:
     if not DATA.is_dir():
         pytest.skip("no lm-eval data beside the project")
-    theirs, their_samples = command(tasks, limit, model, folder)
+    theirs, their_samples = command(given, model, folder)
     out = folder / "ours"
     out.mkdir()
-    given = LmEvalSettings(tasks=list(tasks), data_dir=DATA, limit=limit)
     samples = BENCHMARK.measure(
         given, BENCHMARK.files(given), Measured(model, "float32", BATCH, 0, out, lambda *_: None)
     )
     ours, our_samples = read(out)
     assert ours == theirs
-    for task in tasks:
+    for task in given.tasks:
         for one, other in zip(our_samples[task], their_samples[task], strict=True):
             assert {k: one[k] for k in ("doc_hash", "prompt_hash", "filter")} == {
                 k: other[k] for k in ("doc_hash", "prompt_hash", "filter")
             }
             assert [one[k] for k in one["metrics"]] == [other[k] for k in one["metrics"]]
     scores = BENCHMARK.aggregate(samples_frame(samples)).set_index("metric")
-    for reported in choose(tasks, None).reported:
+    for reported in choose(given.tasks, given.include_path).reported:
         told, key = theirs[reported.asked], f"{reported.metric}{{}},{reported.filter}"
         row = scores.loc[reported.name]
         assert f"{row['value']:.4f}" == f"{told[key.format('')]:.4f}"
         assert f"{row['stderr']:.4f}" == f"{told[key.format('_stderr')]:.4f}"
         assert row["value"] == pytest.approx(told[key.format("")], rel=1e-12)
-        assert row["n"] == row["total"] == limit
+        assert row["n"] == row["total"] == given.limit
 
 
-@pytest.mark.timeout(1200)
-def test_every_digit_of_the_command(smollm2_folder: Path, tmp_path: Path) -> None:
-    check(TASKS, 20, smollm2_folder, tmp_path)
+def test_every_digit_of_the_command_on_multiple_choice(smollm2_folder: Path, tmp_path: Path) -> None:
+    check(LmEvalSettings(tasks=["arc_easy", "arc_challenge"], data_dir=DATA, limit=20), smollm2_folder, tmp_path)
+
+
+SHORT = """\
+include: {gsm8k}
+task: gsm8k_short
+num_fewshot: 1
+generation_kwargs: {{until: ["Question:"], do_sample: false, temperature: 0.0, max_gen_toks: 32}}
+"""
+
+
+def test_every_digit_of_the_command_on_generated_answers(smollm2_folder: Path, tmp_path: Path) -> None:
+    """GSM8K's items, few-shot draws, filters and metrics; one example and 32 tokens, which a processor can afford."""
+    import lm_eval
+
+    own = tmp_path / "own"
+    own.mkdir()
+    gsm8k = Path(str(lm_eval.__file__)).parent / "tasks/gsm8k/gsm8k.yaml"
+    (own / "gsm8k_short.yaml").write_text(SHORT.format(gsm8k=gsm8k))
+    data = {"gsm8k_short": {"train": DATA / "gsm8k_train.jsonl.xz", "test": DATA / "gsm8k_test.jsonl"}}
+    given = LmEvalSettings(tasks=["gsm8k_short"], include_path=own, data_dir=data, limit=20)
+    check(given, smollm2_folder, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_every_digit_of_the_command_on_more_items(smollm2_folder: Path, tmp_path: Path) -> None:
-    check(TASKS, 200, smollm2_folder, tmp_path)
+    check(LmEvalSettings(tasks=list(TASKS), data_dir=DATA, limit=200), smollm2_folder, tmp_path)
