@@ -126,7 +126,7 @@ def _trainer(
     args = arguments(settings, run.work, run.seed % 2**32, run.sharding)  # numpy's generator takes 32 bits.
     student = load_model(run.student, "float32", str(args.device))
     if args.device.type == "cpu" and settings.dtype == "bfloat16":
-        student.set_experts_implementation("eager")  # a step of a mixture takes 0.6 of the time of the grouped products
+        student.set_experts_implementation("eager")  # grouped products are slow there in bfloat16
     check_finite(student, str(run.student))
     output_head(student)
     if settings.lora is not None:
