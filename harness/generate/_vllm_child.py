@@ -25,6 +25,10 @@ def main(words: list[str]) -> None:
             _complete(engine, json.loads(line), channel)
 
 
+_CPU_TOKENS = 4096
+"""Tokens of a step on a CPU; more where the longest prompt has more."""
+
+
 def arguments(given: dict[str, Json]) -> dict[str, Any]:
     """vLLM's engine arguments: what we were given and what depends on the device."""
     from vllm.platforms import current_platform
@@ -40,7 +44,9 @@ def arguments(given: dict[str, Json]) -> dict[str, Any]:
         "seed": 0,
     }
     if current_platform.is_cpu():
-        return {**common, "enforce_eager": True, "kv_cache_memory_bytes": _cpu_cache(fraction)}
+        # Prompts whole: where one is read in parts, vLLM winds its request's generator back, which a CPU's cannot.
+        whole = {"enable_chunked_prefill": False, "max_num_batched_tokens": max(given["max_model_len"], _CPU_TOKENS)}
+        return {**common, **whole, "enforce_eager": True, "kv_cache_memory_bytes": _cpu_cache(fraction)}
     return {**common, "gpu_memory_utilization": fraction or 0.9}
 
 

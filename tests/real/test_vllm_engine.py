@@ -82,6 +82,16 @@ def test_a_mixture_of_experts(tmp_path: Path) -> None:
     assert same >= 2, "random weights: two logits may be equal to the last bits"
 
 
+def test_sampled_answers_to_more_prompts_than_a_step_reads(tmp_path: Path) -> None:
+    """vLLM winds back the generator of a request whose prompt it reads in parts; on a CPU it dies of that."""
+    folder = tmp_path / "tiny"
+    build(parse_spec("llama?layers=1&width=64&heads=2&seed=3"), folder)
+    asked = requests(0.7, tuple(f"{number} " + "the price of a red shop " * 60 for number in range(40)), 4)
+    with loaded(folder, settings("vllm", max_length=2048), tmp_path / "log") as engine:
+        done = complete(engine, asked)
+    assert {completion.finish for completion in done.values()} <= {"stop", "length"}
+
+
 def test_killed_while_it_answers(tmp_path: Path) -> None:
     """A process of the engine is killed with -9 after the first answers: a clear error, and those answers are there."""
     folder = tmp_path / "model"
