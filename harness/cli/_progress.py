@@ -11,7 +11,13 @@ from rich.text import Text
 from harness.plan.events import Advanced, Ended, Event, Started
 
 _EVERY_S = 15.0
-_VERBS = {"built": "done", "found": "was there", "busy": "waits for another process", "failed": "FAILED"}
+_VERBS = {
+    "built": "done",
+    "found": "was there",
+    "busy": "waits for another process",
+    "damaged": "damage found, is made again:",
+    "failed": "FAILED",
+}
 
 
 def show(total: int) -> "Lines | Bars":
@@ -41,7 +47,8 @@ class Lines:
             self.titles[event.stage], self.said[event.stage] = event.title, now
             self._say(f"start {event.title}")
         elif isinstance(event, Ended):
-            self.over += event.status != "busy"
+            self.over += event.status not in ("busy", "damaged")
+            self.total += event.status == "damaged"
             self._say(f"[{self.over}/{self.total}] {_VERBS[event.status]} {event.title} ({event.seconds:.1f} s)")
             if event.error:
                 self._say(event.error)
@@ -70,6 +77,7 @@ class Bars:
             TextColumn("{task.fields[unit]}{task.fields[values]}", markup=False),
             TimeRemainingColumn(compact=True),
         )
+        self.total = total
         self.progress = Progress(*columns, console=Console(stderr=True))
         self.all = self.progress.add_task("stages", total=total, unit="", values="")
         self.tasks: dict[str, TaskID] = {}
@@ -91,10 +99,13 @@ class Bars:
                 self.tasks[event.stage], completed=event.done, total=event.total, unit=event.unit, values=values
             )
         else:
-            self.progress.remove_task(self.tasks.pop(event.stage))
-            self.progress.advance(self.all, event.status != "busy")
+            if event.stage in self.tasks:
+                self.progress.remove_task(self.tasks.pop(event.stage))
+            if event.status == "damaged":
+                self.total += 1
+            self.progress.update(self.all, total=self.total, advance=event.status not in ("busy", "damaged"))
             if event.error:
-                self.progress.console.print(Text.assemble(("failed", "red"), f" {event.title}"))
+                self.progress.console.print(Text.assemble((_VERBS[event.status], "red"), f" {event.title}"))
                 self.progress.console.print(event.error, markup=False, highlight=False)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,9 @@ from harness.core.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.plan.build import Plan
+    from harness.plan.cluster import Cluster
     from harness.plan.runs import RunFolder
+    from harness.store.store import Store
 
 
 def run(
@@ -26,6 +29,14 @@ def run(
         bool,
         typer.Option("--fail-fast", help="Stop at the first failure; without this, what does not need it goes on."),
     ] = False,
+    executor: Annotated[
+        str, typer.Option(help="local: this machine. ray: a Ray cluster, whose nodes share the results folder.")
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(help="Of the Ray cluster (`auto`: the one this machine is in); by default one is started here."),
+    ] = None,
+    cores: Annotated[int, typer.Option(min=1, help="With ray: cores, and so threads, of each session.")] = 1,
     max_cost: Annotated[
         float | None,
         typer.Option(
@@ -42,6 +53,8 @@ def run(
         harness run recipes/quickstart.yaml --set seed=1 --only 'teacher=a*'
 
         harness run recipes/smollm2-mtbench.yaml --max-cost 20
+
+        harness run recipes/quickstart.yaml --executor ray --address auto --cores 4
     """
     from harness.cli import _progress
     from harness.core.machine import visible_gpus
@@ -53,11 +66,13 @@ def run(
     from harness.plan.execute import execute
     from harness.plan.generation import check, engines
     from harness.plan.generation import in_words as engines_in_words
+    from harness.plan.progress import Recorder
     from harness.plan.runs import judge_epoch, run_folder, says_of_judges, write_plan, write_record
     from harness.plan.teacher_tables import write_teachers
     from harness.recipe.load import load
     from harness.store.store import Store
 
+    _check_executor(executor, address)
     loaded = load(recipe, set_ or [])
     folder = run_folder(results, loaded.name)
     epoch = judge_epoch(folder, again=rejudge)
@@ -72,7 +87,11 @@ def run(
     for line in [*plan.left_out, *engines_in_words(engines(plan)), *in_words(judges)]:
         _say(line)
     try:
-        with _progress.show(todo) as listen:
+        with (
+            _cluster(executor, address, store, cores, todo) as cluster,
+            _progress.show(todo) as shown,
+            Recorder(folder, store, {row.asked.digest: row.asked.settings.model for row in judges}, shown) as listen,
+        ):
             outcome = execute(
                 plan.stages,
                 store,
@@ -82,6 +101,7 @@ def run(
                 listen=listen,
                 budgets=limits,
                 fail_fast=fail_fast,
+                cluster=cluster,
             )
     except KeyboardInterrupt:
         _say("\ninterrupted. What is finished is kept; run again to go on.")
@@ -102,6 +122,21 @@ def run(
     if outcome.failed:
         blocked = f", {len(outcome.blocked)} did not run for it" if outcome.blocked else ""
         raise HarnessError(f"{len(outcome.failed)} stage(s) failed{blocked}", fix="Mend the cause and run again.")
+
+
+def _check_executor(executor: str, address: str | None) -> None:
+    if executor not in ("local", "ray"):
+        raise HarnessError(f"no such executor: {executor}", where="--executor", fix="Choose from local, ray.")
+    if address is not None and executor != "ray":
+        raise HarnessError("an address is of a Ray cluster", where="--address", fix="Add --executor ray.")
+
+
+def _cluster(
+    executor: str, address: str | None, store: "Store", cores: int, todo: int
+) -> "AbstractContextManager[Cluster | None]":
+    from harness.plan.cluster import connected
+
+    return connected(address, store.root, cores) if executor == "ray" and todo else nullcontext()
 
 
 def _pages(folder: "RunFolder", plan: "Plan") -> list[Path]:

@@ -25,13 +25,16 @@ class Advanced:
 
 @dataclass(frozen=True)
 class Ended:
-    """A stage is over: `built`, `found` (another process built it), `busy` (one is building it) or `failed`."""
+    """A stage is over: `built`, `found` (another process built it), `busy` (one is building it) or `failed`; or it is
+    `damaged`: it met an input that is no longer what was stored, and waits until that is made again."""
 
     stage: str
     title: str
     status: str
     seconds: float = 0.0
     error: str = ""
+    input: str = ""
+    """Of a damaged one: the input's id."""
 
 
 Event = Started | Advanced | Ended

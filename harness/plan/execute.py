@@ -1,29 +1,34 @@
-"""The local executor: ready stages in groups that share a load, on the cores and GPUs of this machine.
+"""The executor: ready stages in groups that share a load, on the cores and GPUs of this machine or of a cluster.
 
 The driver (this process) only schedules, asks judges and keeps the ledger. Stages run in worker processes started from
-a fork server. What fails stops only what stands on it.
+a fork server, or as tasks of a Ray cluster. What fails stops only what stands on it; an input that turns out damaged is
+made again.
 """
 
-import contextlib
-import multiprocessing
 import os
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import connection
+from typing import TypeAlias
 
 from harness.core.errors import HarnessError
 from harness.judge.budget import Budgets
 from harness.plan import worker
+from harness.plan.cluster import Cluster
 from harness.plan.events import Ended, Event, Listener, Started
 from harness.stages.api import Stage
 from harness.stages.runner import Order, read_order, write_orders
 from harness.store.ledger import Ledger
 from harness.store.store import Store
+from harness.store.upkeep import damages, discard
 
 _BUSY_WAIT_S = 1.0
+_MOST_QUEUED = 256
+"""Sessions that a cluster is handed at a time; it queues those that have no room yet."""
+
+Channel: TypeAlias = "connection.Connection[None, Event]"
 
 
 @dataclass
@@ -46,7 +51,7 @@ class _Group:
     """Stages under way in one process or thread."""
 
     stages: list[Stage]
-    channel: "connection.Connection[None, Event]"
+    channel: Channel
     gpus: tuple[str, ...]
     slots: int
     stop: Callable[[], None]
@@ -62,22 +67,28 @@ def execute(
     listen: Listener,
     budgets: Budgets | None = None,
     fail_fast: bool = False,
+    cluster: Cluster | None = None,
 ) -> Outcome:
     """Run what is not in the store. On Ctrl-C the workers are stopped and KeyboardInterrupt goes on.
 
     `budgets` limits what all judges together may cost. What does not stand on a failed stage goes on, unless
-    `fail_fast`: then the first failure stops the workers, as Ctrl-C does.
+    `fail_fast`: then the first failure stops the workers, as Ctrl-C does. With a `cluster`, `jobs` and `gpus` are for
+    what stays on this machine: judges that the harness serves.
 
     Raises:
         HarnessError: a stage asks for more GPUs than there are.
     """
     clock = time.monotonic()
-    outcome = Outcome(found=[i for i in stages if store.has(i)])
-    missing = _needed(stages, set(outcome.found))
+    found = {i for i in stages if store.has(i)}
+    if missing := _needed(stages, found):
+        found -= set(_drop_damaged(stages, found, store, listen))
+        missing = _needed(stages, found)
+    outcome = Outcome(found=[i for i in stages if i in found])
     if missing:
-        _check_gpus(missing.values(), gpus)
+        _check_gpus(missing.values(), gpus, cluster)
         write_orders(store, missing.values())
-        _Scheduler(missing, store, run, jobs, list(gpus), listen, outcome, budgets or Budgets()).loop(fail_fast)
+        budgets = budgets or Budgets()
+        _Scheduler(stages, missing, store, run, jobs, list(gpus), listen, outcome, budgets, cluster).loop(fail_fast)
     outcome.seconds = time.monotonic() - clock
     return outcome
 
@@ -97,11 +108,21 @@ def _needed(stages: Mapping[str, Stage], found: set[str]) -> dict[str, Stage]:
     return {i: s for i, s in stages.items() if i in wanted and i not in found}
 
 
-def _check_gpus(stages: Iterable[Stage], gpus: Sequence[str]) -> None:
+def _drop_damaged(stages: Mapping[str, Stage], found: set[str], store: Store, listen: Listener) -> Iterator[str]:
+    """What judges and scores left is read when the run is over, and no stage checks it before: it is checked here."""
+    for damage in damages(store, (i for i, stage in stages.items() if i in found and stage.place == "driver")):
+        if discard(store, damage.stage):
+            listen(Ended(damage.stage, stages[damage.stage].title, "damaged", error=damage.what, input=damage.stage))
+            yield damage.stage
+
+
+def _check_gpus(stages: Iterable[Stage], gpus: Sequence[str], cluster: Cluster | None) -> None:
     for stage in stages:
-        if stage.gpus > len(gpus):
+        away = cluster is not None and stage.place == "worker"
+        offered = cluster.gpus_of_a_node if cluster is not None and away else len(gpus)
+        if stage.gpus > offered:
             raise HarnessError(
-                f"asks for {stage.gpus} GPU(s), this machine offers {len(gpus)}",
+                f"asks for {stage.gpus} GPU(s), {'a node of the cluster' if away else 'this machine'} offers {offered}",
                 where=stage.title,
                 fix="Lower `resources.gpus` in the recipe (--set resources.gpus=0 runs on the CPU).",
             )
@@ -112,6 +133,7 @@ class _Scheduler:
 
     def __init__(
         self,
+        stages: Mapping[str, Stage],
         missing: dict[str, Stage],
         store: Store,
         run: str,
@@ -120,23 +142,19 @@ class _Scheduler:
         listen: Listener,
         outcome: Outcome,
         budgets: Budgets,
+        cluster: Cluster | None,
     ) -> None:
         self.pending, self.store, self.run, self.listen, self.outcome = missing, store, run, listen, outcome
+        self.stages, self.cluster = stages, cluster
         self.waiting_for = {i: {g.id for g in s.inputs.values() if g.id in missing} for i, s in missing.items()}
         self.slots, self.free_gpus, self.budgets = jobs, gpus, budgets
         self.threads = max(1, (os.cpu_count() or 1) // jobs)
         self.groups: list[_Group] = []
         self.busy_until: dict[str, float] = {}
         self.rows: dict[str, int] = {}
-        self.kinds = {i: s.kind for i, s in missing.items()}
+        self.damaged: set[tuple[str, str]] = set()
+        """(stage, input) that were reported: a disk that damages what it is given is not tried for ever."""
         self.ledger = Ledger(store.ledger)
-        # Threads that spin while they wait make two busy processes four times slower than threads that sleep, and with
-        # huge pages a training step spends less on fresh memory (`benchmarks/dae_step.py`). Both are read once, when
-        # the fork server imports torch.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-        self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(["harness.plan.preload"])
 
     def loop(self, fail_fast: bool) -> None:
         """Run until every stage is built, failed or blocked; or, to fail fast, until one has failed."""
@@ -165,12 +183,13 @@ class _Scheduler:
     def _start_what_fits(self) -> None:
         for stages in self._ready():
             first = stages[0]
-            slots = 0 if first.light else 1
-            if slots > self.slots or first.gpus > len(self.free_gpus):
+            away = self.cluster is not None and first.place == "worker"
+            slots, wanted = (0, 0) if away else (0 if first.light else 1, first.gpus)
+            if slots > self.slots or wanted > len(self.free_gpus) or (away and len(self.groups) >= _MOST_QUEUED):
                 continue
             if first.place == "driver" and not first.light and self._more_to_come(first.session):
                 continue
-            gpus = tuple(self.free_gpus.pop(0) for _ in range(first.gpus))
+            gpus = tuple(self.free_gpus.pop(0) for _ in range(wanted))
             self.slots -= slots
             for stage in stages:
                 del self.pending[stage.id]
@@ -184,34 +203,20 @@ class _Scheduler:
 
     def _start(self, stages: list[Stage], gpus: tuple[str, ...], slots: int) -> _Group:
         orders = tuple(read_order(self.store, stage.id) for stage in stages)
-        receiver, sender = connection.Pipe(duplex=False)
         if stages[0].place == "driver":
-            return _Group(stages, receiver, gpus, slots, self._thread(orders, sender, gpus))
-        return _Group(stages, receiver, gpus, slots, self._process(orders, sender, gpus))
+            channel, stop = self._thread(orders, gpus)
+        elif self.cluster is not None:
+            channel, stop = self.cluster.start(orders, stages[0].gpus)
+        else:
+            channel, stop = worker.start(worker.Assignment(self.store.root, orders, self.threads, gpus))
+        return _Group(stages, channel, gpus, slots, stop)
 
-    def _thread(
-        self, orders: tuple[Order, ...], sender: "connection.Connection[Event, None]", gpus: tuple[str, ...]
-    ) -> Callable[[], None]:
+    def _thread(self, orders: tuple[Order, ...], gpus: tuple[str, ...]) -> tuple[Channel, Callable[[], None]]:
         """Driver stages run in a daemon thread: stopping the driver stops it, and its servers die with the driver."""
+        receiver, sender = connection.Pipe(duplex=False)
         given = (self.store, orders, gpus, sender, self.budgets)
         threading.Thread(target=worker.run_orders, args=given, daemon=True).start()
-        return lambda: None
-
-    def _process(
-        self, orders: tuple[Order, ...], sender: "connection.Connection[Event, None]", gpus: tuple[str, ...]
-    ) -> Callable[[], None]:
-        assignment = worker.Assignment(self.store.root, orders, self.threads, gpus)
-        process = self.context.Process(target=worker.work, args=(assignment, sender))
-        process.start()
-        sender.close()  # the worker has its own end: when it dies, ours reads end of file
-
-        def stop() -> None:
-            if process.pid is not None and process.is_alive():
-                with contextlib.suppress(ProcessLookupError):  # it may end by itself at this very moment
-                    os.kill(process.pid, signal.SIGKILL)  # everything that matters is synced line by line
-            process.join()
-
-        return stop
+        return receiver, lambda: None
 
     def _hear(self) -> None:
         channels = {group.channel: group for group in self.groups}
@@ -234,15 +239,34 @@ class _Scheduler:
         if event.status == "busy":
             self.pending[stage.id] = stage
             self.busy_until[stage.id] = time.monotonic() + _BUSY_WAIT_S
-        elif event.status == "failed":
+        elif event.status == "damaged" and (stage.id, event.input) not in self.damaged:
+            self.damaged.add((stage.id, event.input))
+            self.pending[stage.id] = stage
+            self._make_again(event.input)
+        elif event.status in ("failed", "damaged"):
             self.outcome.failed[stage.id] = event.error
         else:
             (self.outcome.built if event.status == "built" else self.outcome.found).append(stage.id)
             for waiting in self.waiting_for.values():
                 waiting.discard(stage.id)
 
+    def _make_again(self, damaged: str) -> None:
+        """Plan a damaged artifact anew, with what it stands on and is not there; who needs it waits for it."""
+        under_way = {*self.pending, *(stage.id for group in self.groups for stage in group.stages)}
+        if damaged not in under_way and any(damages(self.store, [damaged])):  # no other has made it again meanwhile
+            discard(self.store, damaged)
+            graph = {s.id: s for s in self.stages[damaged].walk() if not s.is_leaf}
+            again = _needed(graph, {i for i in graph if self.store.has(i)})
+            write_orders(self.store, again.values())
+            self.pending |= again
+            under_way |= again.keys()
+            self.outcome.found = [i for i in self.outcome.found if i not in again]
+        not_there = under_way | self.outcome.failed.keys()
+        for stage_id, stage in self.pending.items():
+            self.waiting_for[stage_id] = {g.id for g in stage.inputs.values() if g.id in not_there}
+
     def _row(self, stage_id: str) -> int:
-        return self.ledger.stage_started(stage_id, self.run, self.kinds[stage_id])
+        return self.ledger.stage_started(stage_id, self.run, self.stages[stage_id].kind)
 
     def _over(self, group: _Group) -> None:
         """A process or thread has ended; what it did not report on died with it."""

@@ -1,11 +1,13 @@
 """The process in which stages of one session run, one after the other."""
 
+import contextlib
+import multiprocessing
 import os
 import signal
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing import connection, parent_process
 from pathlib import Path
@@ -14,7 +16,7 @@ from harness.core.errors import HarnessError
 from harness.judge.budget import Budgets
 from harness.plan.events import Advanced, Ended, Event, Started
 from harness.stages.api import Session
-from harness.stages.runner import Order, run_stage
+from harness.stages.runner import Damaged, Order, run_stage
 from harness.store.store import Busy, Store
 
 
@@ -26,6 +28,32 @@ class Assignment:
     orders: tuple[Order, ...]
     threads: int
     gpus: tuple[str, ...]
+
+
+def start(assignment: Assignment) -> tuple["connection.Connection[None, Event]", Callable[[], None]]:
+    """Start a worker process from the fork server; returns where its events come out, and what stops it.
+
+    The channel ends (EOFError) when the process does.
+    """
+    # Threads that spin while they wait make two busy processes four times slower than threads that sleep, and with
+    # huge pages a training step spends less on fresh memory (`benchmarks/dae_step.py`). Both are read once, when
+    # the fork server imports torch.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["harness.plan.preload"])
+    receiver, sender = connection.Pipe(duplex=False)
+    process = context.Process(target=work, args=(assignment, sender))
+    process.start()
+    sender.close()  # the worker has its own end: when it dies, ours reads end of file
+
+    def stop() -> None:
+        if process.pid is not None and process.is_alive():
+            with contextlib.suppress(ProcessLookupError):  # it may end by itself at this very moment
+                os.kill(process.pid, signal.SIGKILL)  # everything that matters is synced line by line
+        process.join()
+
+    return receiver, stop
 
 
 def work(assignment: Assignment, channel: "connection.Connection[Event, None]") -> None:
@@ -62,8 +90,8 @@ def run_orders(
         for order in orders:
             channel.send(Started(order.id, order.title))
             clock = time.monotonic()
-            status, error = _outcome(store, order, session, channel)
-            channel.send(Ended(order.id, order.title, status, time.monotonic() - clock, error))
+            status, error, damaged = _outcome(store, order, session, channel)
+            channel.send(Ended(order.id, order.title, status, time.monotonic() - clock, error, damaged))
     finally:
         session.close()
         channel.close()
@@ -71,7 +99,8 @@ def run_orders(
 
 def _outcome(
     store: Store, order: Order, session: Session, channel: "connection.Connection[Event, None]"
-) -> tuple[str, str]:
+) -> tuple[str, str, str]:
+    """Status, error, damaged input."""
     last = 0.0
 
     def progress(done: int, total: int, unit: str, **values: float | str) -> None:
@@ -82,10 +111,12 @@ def _outcome(
             channel.send(Advanced(order.id, done, total, unit, dict(values)))
 
     try:
-        return ("built" if run_stage(store, order, session, progress) else "found"), ""
+        return ("built" if run_stage(store, order, session, progress) else "found"), "", ""
     except Busy:
-        return "busy", ""
+        return "busy", "", ""
+    except Damaged as error:
+        return "damaged", error.what, error.stage
     except HarnessError as error:
-        return "failed", str(error)
+        return "failed", str(error), ""
     except Exception:  # a defect of ours or of a library: the run goes on without what depends on this stage
-        return "failed", traceback.format_exc()
+        return "failed", traceback.format_exc(), ""

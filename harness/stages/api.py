@@ -99,6 +99,8 @@ class Session:
         """The GPUs this session may use."""
         self.budgets = budgets or Budgets()
         """What judges may cost; shared by all sessions of a run."""
+        self.checked: set[str] = set()
+        """Artifacts that were read whole and found to be what was stored."""
         self._loaded: dict[str, Any] = {}
         self._stack = contextlib.ExitStack()
 

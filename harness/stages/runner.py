@@ -15,6 +15,16 @@ from harness.stages.api import Context, Progress, Session, Stage
 from harness.stages.registry import KINDS
 from harness.store.provenance import provenance
 from harness.store.store import Store, disk_full, is_full, store_fault
+from harness.store.upkeep import damages
+
+
+class Damaged(HarnessError):
+    """An input artifact is no longer what was stored."""
+
+    def __init__(self, stage: str, what: str) -> None:
+        fix = "`harness store verify --repair` removes it; the next run makes it again."
+        super().__init__(f"a stored input is damaged: {what}", where=stage[:12], fix=fix)
+        self.stage = stage
 
 
 @dataclass(frozen=True)
@@ -52,14 +62,17 @@ def run_stage(store: Store, order: Order, session: Session, progress: Progress) 
 
     Raises:
         Busy: another process is building it.
+        Damaged: an input is not, by digest, what was stored.
         HarnessError: a fault the user can mend; what was finished stays in the work folder.
     """
     if store.has(order.id):
         return False
+    _check_version(order)
     try:
         with store.lock(order.id):
             if store.has(order.id):  # built while we waited for the lock
                 return False
+            _check_inputs(store, order, session)
             _build(store, order, session, progress)
     except OSError as error:
         if error.filename is None or str(error.filename).startswith(str(store.root)):
@@ -72,6 +85,28 @@ def run_stage(store: Store, order: Order, session: Session, progress: Progress) 
             raise disk_full(str(store.root)) from error
         raise
     return True
+
+
+def _check_version(order: Order) -> None:
+    """A node of a cluster may have another harness installed than the machine that planned."""
+    asked, ours = order.identity["version"], KINDS[order.identity["kind"]].version
+    if asked != ours:
+        raise HarnessError(
+            f"planned as version {asked} of its kind, and the harness here makes version {ours}",
+            where=order.title,
+            fix="Install the same harness on every machine.",
+        )
+
+
+def _check_inputs(store: Store, order: Order, session: Session) -> None:
+    """Compare what this stage reads with the digests it was stored under, once per session."""
+    for place in order.inputs.values():
+        stage = Path(place).name
+        if Path(place) != store.path(stage) or stage in session.checked:
+            continue
+        for damage in damages(store, [stage]):
+            raise Damaged(stage, f"{damage.title}, {damage.what}")
+        session.checked.add(stage)
 
 
 def _threads() -> int | None:

@@ -103,6 +103,7 @@ class Store:
             _sync(file)
         for folder in [*sorted((p for p in out.rglob("*") if p.is_dir()), reverse=True), out]:
             _sync(folder)
+        shutil.rmtree(self.path(stage_id), ignore_errors=True)  # what lost its record is no artifact
         os.rename(out, self.path(stage_id))
         _sync(self.artifacts)
         shutil.rmtree(self.partial / stage_id, ignore_errors=True)

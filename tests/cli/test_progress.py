@@ -85,7 +85,7 @@ def test_bars_leave_markup_in_a_title_or_an_error_alone(capsys: pytest.CaptureFi
         listen(Advanced("a", 1, 2, "steps", {"note": "[bold]x[/x]"}))
         listen(Ended("a", "sft loss=[/red]", "failed", 1.0, "[/oops] broken"))
     said = ESCAPES.sub("", capsys.readouterr().err)
-    assert "failed sft loss=[/red]" in said
+    assert "FAILED sft loss=[/red]" in said
     assert "[/oops] broken" in said
 
 
@@ -126,7 +126,7 @@ def test_bars_draw_on_a_terminal() -> None:
     assert re.search(r"train one +[━╺╸]+ +24/50 steps loss=1.5 +00:0\d", text), text
     assert re.search(r"stages +[━╺╸]+ +1/2", text), text
     assert re.search(r"stages +━+ +2/2", text), text
-    assert "failed judge one" in text
+    assert "FAILED judge one" in text
     assert "http://host: the judge refuses the key (HTTP 401)" in text
     assert text.count("train one ") > 5, "it moves"
 
