@@ -56,17 +56,18 @@ def _relay(ctx: Context, told: int) -> int:
 def main(words: list[str]) -> int:
     """One of the processes."""
     from harness.stages.runner import read_order
-    from harness.stages.train import train_here
+    from harness.stages.train import event_folder, train_here
 
     store, stage_id, out, work = words
     order = read_order(Store(Path(store)), stage_id)
+    events = event_folder(Store(Path(store)), stage_id, order.execution)
     inputs = {name: Path(place) for name, place in order.inputs.items()}
 
     def progress(done: int, total: int, unit: str, **values: float | str) -> None:
         append_lines(Path(work) / _PROGRESS, [{"done": done, "total": total, "unit": unit, "values": values}])
 
     try:
-        train_here(order.identity["params"], order.execution, inputs, Path(out), Path(work), progress)
+        train_here(order.identity["params"], order.execution, inputs, Path(out), Path(work), events, progress)
     except HarnessError as error:
         return _failed(Path(work), {"what": error.what, "where": error.where, "fix": error.fix})
     except Exception:  # a defect of ours or of a library: a traceback where a single process would have shown one

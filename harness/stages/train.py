@@ -1,6 +1,7 @@
 """One training step: a model and conversations to a tuned Hugging Face folder (`model/`), its curve and its counts."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -10,11 +11,12 @@ from harness.core.seeds import derive_seed
 from harness.core.settings import identity
 from harness.stages.api import Context, Kind, Progress, Stage
 from harness.stages.model import Weights
+from harness.store.store import Store
 from harness.train.api import steps
 from harness.train.settings import HeldOut, Processes, StepSettings
 
 _TEACHER, _TARGETS = "teacher:", "targets:"
-_SETTINGS = ("save_every", "gradient_checkpointing")
+_SETTINGS = ("save_every", "gradient_checkpointing", "report_to")
 """Settings of the step that change no result."""
 
 _ALONE = Processes()
@@ -56,8 +58,9 @@ def stage(
         "held_out": vars(held_out) if held_out else None,
     }
     execution = {name: getattr(settings, name) for name in _SETTINGS}
-    placed = {"processes": processes.processes, "sharding": processes.sharding}
-    made = Stage(KIND.name, KIND.version, params, inputs, execution | placed, gpus=gpus, title=f"{step} {name}")
+    title = f"{step} {name}"
+    placed = {"processes": processes.processes, "sharding": processes.sharding, "run_name": title}
+    made = Stage(KIND.name, KIND.version, params, inputs, execution | placed, gpus=gpus, title=title)
     return Weights(made, name, "model")
 
 
@@ -67,7 +70,14 @@ def _run(ctx: Context) -> None:
 
         train_in_processes(ctx)
     else:
-        train_here(ctx.params, ctx.execution, ctx.inputs, ctx.out, ctx.work, ctx.progress)
+        events = event_folder(ctx.store, ctx.id, ctx.execution)
+        train_here(ctx.params, ctx.execution, ctx.inputs, ctx.out, ctx.work, events, ctx.progress)
+
+
+def event_folder(store: Store, stage_id: str, execution: Mapping[str, Json]) -> Path:
+    """Where TensorBoard looks for this training's curve."""
+    name = re.sub(r"[^\w.=,+-]+", "-", execution["run_name"])
+    return store.root / "logs" / "tensorboard" / f"{name}-{stage_id[:8]}"
 
 
 def train_here(
@@ -76,9 +86,11 @@ def train_here(
     inputs: Mapping[str, Path],
     out: Path,
     work: Path,
+    events: Path,
     progress: Progress,
 ) -> None:
     """Run a train stage in this process, which may be one of several."""
+    from harness.train.reporters import reporters
     from harness.train.run import train
 
     step = steps()[params["step"]]
@@ -101,6 +113,8 @@ def train_here(
         checkpoints=params["checkpoints"],
         held_out=HeldOut(**params["held_out"]) if params["held_out"] else None,
         sharding=execution["sharding"],
+        reporters=reporters(settings.report_to, events),
+        run_name=execution["run_name"],
     )
 
 

@@ -95,6 +95,7 @@ class Store:
     def commit(self, stage_id: str, identity: Mapping[str, Json], provenance: Mapping[str, Json]) -> None:
         """Make the filled `out` folder the artifact: digest, sync, rename; then drop the work folder."""
         out = self.partial / stage_id / "out"
+        (out / RECORD).unlink(missing_ok=True)  # came along with the files of an input, perhaps as a link to its own
         files = sorted(p for p in out.rglob("*") if p.is_file())
         digests = {p.relative_to(out).as_posix(): file_digest(p) for p in files}
         record = {"id": stage_id, "identity": dict(identity), "files": digests, "provenance": dict(provenance)}

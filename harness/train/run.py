@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers import TrainerCallback
 
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
@@ -59,6 +60,7 @@ class Run:
     stored: Mapping[str, Stored] = field(default_factory=dict)
     domains: Sequence[str] = ()
     sharding: Sharding = "none"
+    run_name: str = ""
 
 
 def train(
@@ -77,12 +79,15 @@ def train(
     checkpoints: Sequence[float] = (1.0,),
     held_out: HeldOut | None = None,
     sharding: Sharding = "none",
+    reporters: Sequence[TrainerCallback] = (),
+    run_name: str = "",
 ) -> dict[str, Json]:
     """Train by `step` and write `model/`, `log.jsonl` and `training.json` to `out`.
 
     `teachers` are model folders by role, `stored` folders of stored targets by role. `domains` are the domains that
     conversations may be of, in the order that a batch's `domain` counts. `checkpoints` are fractions of the training at
-    which the model is kept, in `checkpoint-FRACTION/` (at 1 it is `model/`).
+    which the model is kept, in `checkpoint-FRACTION/` (at 1 it is `model/`). `reporters` get the curve as it grows,
+    under `run_name`.
 
     The log has a line per step: loss (nats per response token), learning rate, gradient norm, response tokens, parts
     of the loss. Continues from the newest whole checkpoint in `work`, to the same weights as an undisturbed run on that
@@ -95,7 +100,9 @@ def train(
     Raises:
         HarnessError: nothing to train on, a teacher with another tokenizer, a loss that is not a number.
     """
-    run = Run(model_folder, conversations_path, step, settings, work, seed, teachers, stored, domains, sharding)
+    run = Run(
+        model_folder, conversations_path, step, settings, work, seed, teachers, stored, domains, sharding, run_name
+    )
     tokenizer = load_tokenizer(model_folder)
     for folder in teachers.values():
         _same_vocabulary(tokenizer, load_tokenizer(folder), model_folder, folder)
@@ -104,6 +111,8 @@ def train(
         examples, held = hold_out(examples, held_out.share, held_out.seed)
     with random_state_kept():
         trainer = _trainer(run, examples, len(tokenizer), checkpoints, progress)
+        for reporter in reporters:
+            trainer.add_callback(reporter)
         with quiet():
             trainer.train(resume_from_checkpoint=last_checkpoint(work))
         summary = _summary(examples, trainer)
@@ -123,7 +132,9 @@ def _trainer(
     run: Run, examples: Examples, words: int, checkpoints: Sequence[float], progress: Progress
 ) -> DistillTrainer:
     settings = run.settings
-    args = arguments(settings, run.work, run.seed % 2**32, run.sharding)  # numpy's generator takes 32 bits.
+    args = arguments(
+        settings, run.work, run.seed % 2**32, run.sharding, run.run_name
+    )  # numpy's generator takes 32 bits.
     student = load_model(run.student, "float32", str(args.device))
     if args.device.type == "cpu" and settings.dtype == "bfloat16":
         student.set_experts_implementation("eager")  # grouped products are slow there in bfloat16

@@ -10,6 +10,9 @@ from harness.core.settings import Settings, execution
 Sharding = Literal["none", "fsdp"]
 """How several processes hold a model: each whole, or each a share of it (FSDP)."""
 
+Reporter = Literal["tensorboard", "wandb", "trackio", "mlflow"]
+"""Those of transformers.Trainer, by its names."""
+
 
 def checkpoint_part(fraction: float) -> str:
     """The folder, in what a training puts out, of the model at that fraction of its steps."""
@@ -65,6 +68,8 @@ class OptimSettings(Settings):
     """Steps between the checkpoints that a stopped run resumes from."""
     gradient_checkpointing: bool = execution(False)
     """Compute each layer again in the backward pass: less memory, about a third more time, the same result."""
+    report_to: list[Reporter] = execution([])
+    """Who else gets the curve; TensorBoard's events are in the store's folder logs/tensorboard."""
 
 
 class SelectSettings(Settings):

@@ -155,8 +155,10 @@ class Report(TrainerCallback):  # type: ignore[misc]
             self._progress(state.global_step, state.max_steps, "steps", loss=logs["loss"])
 
 
-def arguments(settings: OptimSettings, work: Path, seed: int, sharding: Sharding = "none") -> TrainingArguments:
-    """The Trainer's arguments: no reporters, a line of log per step, step checkpoints under `work`.
+def arguments(
+    settings: OptimSettings, work: Path, seed: int, sharding: Sharding = "none", run_name: str = ""
+) -> TrainingArguments:
+    """The Trainer's arguments: no reporters of its own choice, a line of log per step, step checkpoints under `work`.
 
     In one of several processes (torchrun's environment says so) each takes its share of the effective batch.
     """
@@ -185,6 +187,7 @@ def arguments(settings: OptimSettings, work: Path, seed: int, sharding: Sharding
         logging_steps=1,
         logging_nan_inf_filter=False,
         report_to=[],
+        run_name=run_name or None,
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),

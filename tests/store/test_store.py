@@ -33,6 +33,18 @@ def test_commit_moves_the_whole_folder_and_drops_the_work(store: Store) -> None:
     assert record["files"] == {"sub/x.txt": "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"}
 
 
+def test_a_record_that_came_along_with_an_input_stays_the_inputs(store: Store) -> None:
+    """A stage that takes over a whole folder as hard links takes its record too: writing over that would reach both."""
+    (store.out("a1") / "x").write_text("x")
+    store.commit("a1", {"kind": "first"}, {})
+    out = store.out("b2")
+    for path in store.path("a1").iterdir():
+        os.link(path, out / path.name)
+    store.commit("b2", {"kind": "second"}, {})
+    assert [store.record(i)["identity"]["kind"] for i in ("a1", "b2")] == ["first", "second"]
+    assert store.record("b2")["files"].keys() == {"x"}
+
+
 def test_a_stopped_try_leaves_work_but_no_output(store: Store) -> None:
     (store.out("a1") / "half").write_text("x")
     (store.work("a1") / "journal.jsonl").write_text("{}\n")
