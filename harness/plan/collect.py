@@ -13,7 +13,7 @@ from harness.bench.api import APPROXIMATE, SAMPLE_COLUMNS, SCORE_COLUMNS, is_jud
 from harness.core.canonical import Json, digest
 from harness.core.lines import read_lines
 from harness.judge.api import Verdict
-from harness.plan import contamination, experts
+from harness.plan import contamination, determinism, experts
 from harness.plan.build import Evaluated, Judged, Plan, PlannedCell
 from harness.plan.costs import costs
 from harness.plan.generation import engines
@@ -68,7 +68,13 @@ def collect(folder: RunFolder, plan: Plan, store: Store) -> dict[str, Json]:
         "mixes": mixes(plan, store),
         "contamination": contamination.rows(plan, store),
         "costs": costs(plan, store),
-        "warnings": [*plan.left_out, *warnings(asked), *_approximations(scores)],
+        "not_repeatable": determinism.not_repeatable(plan, store),
+        "warnings": [
+            *plan.left_out,
+            *warnings(asked),
+            *_approximations(scores),
+            *determinism.mixtures(plan, store),
+        ],
     }
 
 

@@ -11,6 +11,8 @@ from harness.report.measure import COVERAGE, Estimate, Measures
 from harness.report.numbers import digits, duration, interval, number
 from harness.report.tables import Column, Table, benchmark_title, metric_title
 
+_REPEATABLE = "Nothing that is known: the same recipe on the same machine gives the same scores to the byte."
+
 
 def warnings(run: RunData, measures: Measures) -> list[str]:
     """What a reader must know before believing a number, the run's own warnings first."""
@@ -148,6 +150,7 @@ def provenance(run: RunData) -> list[tuple[str, str]]:
         facts.append(("code", f"{run.git['commit']}{' with uncommitted changes' if run.git.get('dirty') else ''}"))
     facts.append(("hardware", ", ".join(_fact(k, v) for k, v in run.hardware.items())))
     facts.append(("versions", ", ".join(f"{k} {v}" for k, v in run.versions.items())))
+    facts.append(("may differ when run again", " ".join(run.not_repeatable) or _REPEATABLE))
     return [(k, v) for k, v in facts if v]
 
 

@@ -148,6 +148,8 @@ class RunData:
     costs: tuple[CostInfo, ...] = ()
     experts: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(_EXPERTS)))
     warnings: tuple[str, ...] = ()
+    not_repeatable: tuple[str, ...] = ()
+    """What another run of the recipe may not give again."""
     description: str = ""
     created: str = ""
     command: str = ""
@@ -182,6 +184,7 @@ def load_run(folder: Path) -> RunData:
         costs=_typed(CostInfo, record.get("costs") or [], where),
         experts=_table(folder / "experts.parquet", _EXPERTS, optional=True),
         warnings=tuple(str(w) for w in record.get("warnings", [])),
+        not_repeatable=tuple(str(w) for w in record.get("not_repeatable", [])),
         recipe=text,
         settings=_settings(text, str(recipe)),
         description=str(record.get("description") or ""),
