@@ -12,18 +12,15 @@ Goals are for 10,000 cells: 10 s and 500 MB.
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
+
+from _process import HARNESS, Used, measured
 
 GOAL_SECONDS, GOAL_MB = 10.0, 500.0
 SHAPE = {"teacher": 10, "domain_ratio": 10, "architecture": 4}
 """Values on each axis beside `seed`."""
-HARNESS = "from harness.cli import main; main()"
 WRITE = """
 import sys
 from pathlib import Path
@@ -114,23 +111,9 @@ def _mt_bench(folder: Path) -> None:
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def measured(code: str, *words: str) -> tuple[float, float, float, str]:
-    """Wall seconds, processor seconds and peak megabytes of a fresh Python process, and what it printed."""
-    before = time.perf_counter()
-    with subprocess.Popen([sys.executable, "-c", code, *words], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        text = process.stdout.read()
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    wall = time.perf_counter() - before
-    if process.returncode:
-        raise SystemExit(f"exit code {process.returncode}: {' '.join(words)}")
-    return wall, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024 / 1e6, text
-
-
-def row(what: str, goal: str, runs: list[tuple[float, float, float, str]]) -> str:
+def row(what: str, goal: str, runs: list[Used]) -> str:
     """A line of the table: medians."""
-    wall, cpu, mb = (statistics.median(run[k] for run in runs) for k in range(3))
+    wall, cpu, mb = (statistics.median(one) for one in zip(*((u.wall, u.cpu, u.mb) for u in runs), strict=True))
     return f"| {what} | {wall:.1f} | {cpu:.1f} | {mb:,.0f} | {goal} |"
 
 
@@ -143,12 +126,12 @@ def main() -> None:
         recipe, results = str(write_recipe(Path(place), given.cells)), str(Path(place) / "results")
         plan = ["plan", recipe, "--results", results, "--format", "json"]
         empty = [measured(HARNESS, *plan) for _ in range(given.repeats)]
-        total = json.loads(empty[0][3])[-1]
+        total = json.loads(empty[0].text)[-1]
         written = [measured(WRITE, recipe, results) for _ in range(given.repeats)]
         status = [measured(HARNESS, "status", "planning", "--results", results) for _ in range(given.repeats)]
         measured(FILL, recipe, results)
         filled = [measured(HARNESS, *plan) for _ in range(given.repeats)]
-        assert json.loads(filled[0][3])[-1]["to run"] == 0, "the store was filled"
+        assert json.loads(filled[0].text)[-1]["to run"] == 0, "the store was filled"
         size = (Path(results) / "runs" / "planning" / "plan.json").stat().st_size / 1e6
     goal = f"{GOAL_SECONDS:g} s, {GOAL_MB:g} MB" if given.cells == 10_000 else ""
     print(f"{given.cells:,} cells, {total['asked']:,} stages asked, {total['unique']:,} unique\n")
@@ -157,7 +140,7 @@ def main() -> None:
     print(row("`harness plan` on a finished store", goal, filled))
     print(row("planning and writing plan.json", "", written))
     print(row("`harness status` of the run, nothing done", "", status))
-    alone = statistics.median(float(run[3]) for run in written)
+    alone = statistics.median(float(run.text) for run in written)
     print(f"\nplan.json: {size:.0f} MB, {alone:.1f} s to write it (of the third row).")
 
 
