@@ -3,50 +3,110 @@
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from harness.cli._options import RESULTS, Format, RecipeFile, Results, Sets
 
 if TYPE_CHECKING:
     from harness.plan.build import Plan
     from harness.plan.estimate import Estimate
+    from harness.plan.timing import Timing
+    from harness.stages.api import Stage
+
+_SHOWN = 3
+"""Stages of the critical path that are named at each of its ends."""
+_LONGEST = 60
+"""Characters of a stage's title in it."""
 
 
-def plan(recipe: RecipeFile, set_: Sets = None, results: Results = RESULTS, format_: Format = "table") -> None:
-    """Show what a run would do: stages (unique, shared, done already), judge calls and their price. Runs nothing.
+def plan(
+    recipe: RecipeFile,
+    set_: Sets = None,
+    results: Results = RESULTS,
+    jobs: Annotated[int, typer.Option(min=1, help="Expect the time of a run with so many processes.")] = 1,
+    only: Annotated[str, typer.Option(help="Plan only cells whose name matches this glob.")] = "*",
+    format_: Format = "table",
+) -> None:
+    """Show what a run would do: stages (unique, shared, done already), judge calls and their price, the time it takes.
+    Runs nothing.
 
     `usd at most` is what --max-cost must be to be enough for certain. What a judge would cost whose price is not known
     is left empty. Nothing is downloaded: what is not here is planned by its name, and said.
 
-    Example: harness plan recipes/quickstart.yaml
+    The expected time: a stage takes the median of the latest 200 finished ones of its kind in this store (of the same
+    training step or benchmark, where there are any); what has never run here is counted and not guessed. A run takes
+    as long as the longest chain of stages that wait for each other (the critical path), or as all work shared among
+    the jobs, whichever is more. Its start is not in it, nor waiting for GPUs and judges.
+
+    Examples:
+
+        harness plan recipes/quickstart.yaml --jobs 2
+
+        harness plan recipes/quickstart.yaml --set seed=1 --only 'teacher=strong*'
     """
     import pandas as pd
 
-    from harness.cli._output import emit
+    from harness.cli._output import check_format, emit
     from harness.plan.build import build
     from harness.plan.estimate import estimate, in_words
     from harness.plan.generation import engines
     from harness.plan.generation import in_words as engines_in_words
+    from harness.plan.timing import recorded, timing
     from harness.recipe.load import load
     from harness.stages.pinned import absent_allowed
     from harness.store.store import Store
 
+    check_format(format_)
     with absent_allowed() as absent:
-        built = build(load(recipe, set_ or []))
+        built = build(load(recipe, set_ or []), only=only)
     store = Store(results / "store")
-    unique = Counter(s.kind for s in built.stages.values())
-    done = Counter(s.kind for i, s in built.stages.items() if store.has(i))
+    to_run = {i: stage for i, stage in built.stages.items() if not store.has(i)}
+    unique, left = (Counter(s.kind for s in stages.values()) for stages in (built.stages, to_run))
     judges = estimate(built, store)
     kinds = {row.asked.digest: {built.stages[i].kind for i in row.stages}.pop() for row in judges}
     rows = []
     for kind, count in unique.items():
         own = [row for row in judges if kinds[row.asked.digest] == kind]
-        stages = {"stage": kind, "asked": built.asked[kind], "unique": count, "done": done[kind]}
-        rows.append(stages | {"to run": count - done[kind]} | _asked(own))
+        stages = {"stage": kind, "asked": built.asked[kind], "unique": count, "done": count - left[kind]}
+        rows.append(stages | {"to run": left[kind]} | _asked(own))
     total = {"stage": "total"} | {c: sum(r[c] for r in rows) for c in ("asked", "unique", "done", "to run")}  # type: ignore[misc]
     emit(pd.DataFrame([*rows, total | _asked(judges)]), format_)
-    for line in [*built.left_out, *engines_in_words(engines(built)), *in_words(judges), *_missing(built, list(absent))]:
+    shared = f"{total['asked']:,} stages asked, {total['unique']:,} unique, {total['done']:,} already done"
+    for line in [
+        shared,
+        *_time(timing(to_run.values(), recorded(built, store)), jobs),
+        *built.left_out,
+        *engines_in_words(engines(built)),
+        *in_words(judges),
+        *_missing(built, list(absent)),
+    ]:
         print(line, file=sys.stderr)
+
+
+def _time(expected: "Timing", jobs: int) -> list[str]:
+    """The critical path, what a run takes, and what is not known of it; nothing where nothing is to run."""
+    from harness.report.numbers import duration
+
+    if not expected.path:
+        return []
+    chain, least = _chain(expected.path), "at least " if expected.unknown else ""
+    lines = [f"critical path: {chain}"]
+    if expected.work_seconds or expected.path_seconds:
+        lines = [f"critical path, {least}{duration(expected.path_seconds)}: {chain}"]
+        seconds, work = duration(expected.seconds(jobs)), duration(expected.work_seconds)
+        lines += [f"expected with --jobs {jobs}: {least}{seconds} ({work} of work)"]
+    kinds = (f"{count:,} stages of kind {kind} have never run here" for kind, count in expected.unknown.items())
+    return [*lines, f"unknown: {', '.join(kinds)}"] if expected.unknown else lines
+
+
+def _chain(path: "Sequence[Stage]") -> str:
+    """Titles with the middle left out of a long chain, and the end of a long title."""
+    titles = [t if len(t) <= _LONGEST else f"{t[: _LONGEST - 3]}..." for t in (stage.title for stage in path)]
+    if len(titles) > 2 * _SHOWN + 1:
+        titles[_SHOWN:-_SHOWN] = [f"({len(titles) - 2 * _SHOWN} more)"]
+    return " > ".join(titles)
 
 
 def _missing(built: "Plan", absent: list[str]) -> list[str]:

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from harness.core.errors import HarnessError
-from harness.recipe.faults import nearest
 
 app = typer.Typer(help="The recipes that ship: list them, copy one.", no_args_is_help=True)
 
@@ -34,6 +33,8 @@ def cp(
 
     Example: harness recipes cp quickstart my-study.yaml
     """
+    from harness.recipe.faults import nearest
+
     found = shipped()
     path = found.get(name.removesuffix(".yaml"))
     if path is None:

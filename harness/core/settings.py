@@ -1,5 +1,6 @@
 """The base of every room's settings, and what of them is identity."""
 
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,21 +23,22 @@ def execution(default: Any = ..., **constraints: Any) -> Any:
 
 def identity(settings: BaseModel) -> dict[str, Json]:
     """The settings as JSON without their execution fields, at every depth."""
-    out: dict[str, Json] = {}
-    for name, field in type(settings).model_fields.items():
-        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("execution"):
-            continue
-        out[name] = _plain(getattr(settings, name))
-    return out
+    return {name: _plain(getattr(settings, name)) for name in _identity_fields(type(settings))}
+
+
+@cache
+def _identity_fields(settings: type[BaseModel]) -> tuple[str, ...]:
+    extras = {name: field.json_schema_extra for name, field in settings.model_fields.items()}
+    return tuple(name for name, extra in extras.items() if not (isinstance(extra, dict) and extra.get("execution")))
 
 
 def _plain(value: Any) -> Json:
+    if isinstance(value, str | int | float | bool) or value is None:
+        return value
     if isinstance(value, BaseModel):
         return identity(value)
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, str | int | float | bool) or value is None:
-        return value
     return str(value)

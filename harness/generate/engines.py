@@ -14,7 +14,7 @@ def settled(settings: GenerateSettings, gpus: int) -> GenerateSettings:
     """The settings with `auto` made an engine, by what is here (never by timings), for a stage that gets `gpus`."""
     if settings.engine != "auto":
         return settings
-    fits = has_vllm() and gpus > 0 and bool(visible_gpus())
+    fits = gpus > 0 and has_vllm() and bool(visible_gpus())
     return settings.model_copy(update={"engine": "vllm" if fits else "transformers"})
 
 

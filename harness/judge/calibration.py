@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from harness.core.seeds import derive_seed
 from harness.stats.bootstrap import bootstrap_ci
@@ -157,7 +156,9 @@ def failures(verdicts: Floats, questions: Labels) -> Measure:
 
 def spearman(x: Floats, y: Floats) -> float | None:
     """Spearman's rank correlation; None where either is constant."""
-    return pearson(stats.rankdata(x), stats.rankdata(y))
+    from scipy.stats import rankdata  # a second to import, and every command reads calibrations
+
+    return pearson(rankdata(x), rankdata(y))
 
 
 def pearson(x: Floats, y: Floats) -> float | None:

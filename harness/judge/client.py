@@ -15,15 +15,13 @@ from harness.judge._call import Caller, Reply
 from harness.judge._recorder import Recorder
 from harness.judge.api import JudgeTask, Status, Verdict
 from harness.judge.budget import Budgets, Purse, take
-from harness.judge.identity import endpoint, request_digest, request_messages
+from harness.judge.identity import Key, endpoint, request_digest, request_messages
 from harness.judge.prices import most_cost, price_of
 from harness.judge.profiles import check_profile
 from harness.judge.protocol import Protocol
 from harness.judge.settings import JudgeSettings
 from harness.store.ledger import Call, Ledger
 
-Key = tuple[str, int]
-"""(request digest, repeat)."""
 _BUDGET_WAIT_S = 0.05
 """Between looks at a budget that calls under way may leave room in."""
 

@@ -8,6 +8,9 @@ from harness.judge.profiles import profile_of
 from harness.judge.protocol import Protocol
 from harness.judge.settings import OPENAI_URL, JudgeSettings
 
+Key = tuple[str, int]
+"""(request digest, repeat)."""
+
 
 def judge_digest(settings: JudgeSettings, protocol: Protocol, *, prompts: str, weights: str | None = None) -> str:
     """The judge's part of the ledger's key.

@@ -1,16 +1,18 @@
 """Cells to stages. What two cells share is one stage; what a setting does not touch is not run again."""
 
+import gc
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from functools import cached_property
 
 from harness.core.errors import HarnessError
-from harness.core.settings import Settings
 from harness.models.settings import ModelSettings
 from harness.plan import experts
 from harness.plan.contamination import checks
+from harness.plan.memo import Memo
 from harness.plan.teachers import ScoredTeacher, TeacherBuilder
 from harness.plan.training import Pipeline, TrainingBuilder
 from harness.recipe.load import Cell, Recipe
@@ -18,7 +20,7 @@ from harness.recipe.schema import CellRecipe
 from harness.stages import answer, judge, measure, score
 from harness.stages import benchmark as glue
 from harness.stages.api import Stage
-from harness.stages.model import Weights, unavailable, weights
+from harness.stages.model import Weights, resolve, unavailable, weights
 from harness.train.settings import checkpoint_part
 
 
@@ -119,9 +121,23 @@ def build(recipe: Recipe, *, only: str = "*", judge_epoch: int = 0) -> Plan:
     if not kept:
         raise HarnessError(f"no student is there: {next(iter(absent))}", where=str(recipe.path))
     shared: dict[str, Stage] = {}
-    planned = tuple(_Builder(cell, shared, judge_epoch).planned() for cell in kept)
+    memo = Memo()
+    with _uncollected():
+        planned = tuple(_Builder(cell, shared, memo, judge_epoch).planned() for cell in kept)
     said = (f"{count} cells of an optional student are left out: {reason}" for reason, count in absent.items())
     return Plan(recipe, planned, tuple(said))
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the garbage collector, which takes a third of the time to find again and again that a plan is none."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _absent(cell: Cell, reasons: Mapping[str, str]) -> str:
@@ -134,6 +150,7 @@ class _Builder:
 
     cell: Cell
     shared: dict[str, Stage]
+    memo: Memo
     judge_epoch: int
     made: dict[str, Weights] = field(default_factory=dict)
 
@@ -159,19 +176,20 @@ class _Builder:
             trained = self._training.trained(pipeline, model)
             model = Weights(trained[-1].stage, cell.name, checkpoint_part(cell.checkpoint))
         model = Weights(model.stage, cell.name, model.part)
-        evaluated = [
-            self._evaluate(name, settings, model) for e in self.settings.evaluate for name, settings in e.items()
-        ]
+        asked = [self.memo(glue.asked, name, settings) for e in self.settings.evaluate for name, settings in e.items()]
+        evaluated = tuple(self._evaluate(bench, model) for bench in asked)
         scored = self._scored() if cell.baseline is None and self.settings.teachers is not None else None
-        searched = tuple(map(self._share, checks(e.score for e in evaluated)))
-        return PlannedCell(cell, model, tuple(trained), tuple(evaluated), scored, searched)
+        searched = tuple(map(self._share, checks(model.stage, asked, self.memo)))
+        return PlannedCell(cell, model, tuple(trained), evaluated, scored, searched)
 
     def _scored(self) -> ScoredTeacher:
         return self._teachers.scored(self._training.teacher_data(self.settings.data))
 
     @property
     def _training(self) -> TrainingBuilder:
-        return TrainingBuilder(self.settings, self._share, self._model, self._teacher, self._teachers.responses)
+        return TrainingBuilder(
+            self.settings, self._share, self.memo, self._model, self._teacher, self._teachers.responses
+        )
 
     @property
     def _teachers(self) -> TeacherBuilder:
@@ -181,7 +199,7 @@ class _Builder:
         return self.shared.setdefault(stage.id, stage)
 
     def _model(self, settings: ModelSettings) -> Weights:
-        found = self._shared(weights(settings, self.made))
+        found = self._shared(weights(settings, self.made, lambda text: self.memo(resolve, text)))
         if settings.architecture is None:
             return found
         return self._shared(experts.mixture(found, settings.architecture, self._model, self._dataset))
@@ -196,17 +214,16 @@ class _Builder:
         teacher = self.settings.teacher
         return None if teacher is None or teacher.model is None else self._model(ModelSettings(model=teacher.model))
 
-    def _evaluate(self, name: str, settings: Settings, model: Weights) -> Evaluated:
-        asked, gpus = glue.asked(name, settings), self.settings.resources.gpus
-        own = self.settings
+    def _evaluate(self, asked: glue.Asked, model: Weights) -> Evaluated:
+        own, gpus = self.settings, self.settings.resources.gpus
         if asked.form is None:
             measured = self._share(measure.stage(asked, model, own.generate, own.eval_seed, gpus))
-            return Evaluated(name, self._share(score.measured_stage(asked, measured)), None)
+            return Evaluated(asked.name, self._share(score.measured_stage(asked, measured)), None)
         answers = self._share(answer.stage(asked, model, own.generate, own.eval_seed, gpus))
         verdicts = self._share(self._judge(asked, answers))
         routing = experts.utilisation_of(asked, model, own.generate, gpus)
         return Evaluated(
-            name,
+            asked.name,
             self._share(score.stage(asked, answers, verdicts)),
             Judged(answers, verdicts),
             self._share(routing) if routing is not None else None,

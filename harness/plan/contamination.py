@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 from harness.core.canonical import Json
 from harness.data.contamination import LEAKED
+from harness.plan.memo import Memo
+from harness.stages import benchmark as glue
 from harness.stages import contamination
 from harness.stages.api import Stage
 from harness.store.store import Store
@@ -13,20 +15,15 @@ if TYPE_CHECKING:
     from harness.plan.build import Plan
 
 
-def checks(scores: Iterable[Stage]) -> tuple[Stage, ...]:
-    """One stage per (dataset, judged benchmark) of these score stages, each once.
+def checks(model: Stage, asked: Iterable[glue.Asked], memo: Memo) -> tuple[Stage, ...]:
+    """One stage per (dataset, judged benchmark), each once.
 
-    A dataset counts where the scored model was trained on it, or a model it was made from or taught by.
+    A dataset counts where `model` was trained on it, or a model it was made from or taught by. A benchmark that is
+    measured on the model itself has no prompts of ours to look for.
     """
-    found: dict[str, Stage] = {}
-    for scored in scores:
-        if "answers" not in scored.inputs:
-            continue  # measured on the model itself: there are no prompts of ours to look for
-        for given in scored.inputs["answers"].walk():
-            if given.kind == "train":
-                check = contamination.stage(given.inputs["data"], scored)
-                found.setdefault(check.id, check)
-    return tuple(found.values())
+    learned = [given.inputs["data"] for given in model.walk() if given.kind == "train"]
+    found = (memo(contamination.stage, data, bench) for bench in asked if bench.form is not None for data in learned)
+    return tuple({check.id: check for check in found}.values())
 
 
 def rows(plan: "Plan", store: Store) -> list[dict[str, Json]]:

@@ -8,8 +8,7 @@ from harness.bench.api import Answer, Question
 from harness.core.canonical import digest
 from harness.judge.api import JudgeTask
 from harness.judge.budget import Budgets, Purse, check_priced
-from harness.judge.client import Key
-from harness.judge.identity import request_digest
+from harness.judge.identity import Key, request_digest
 from harness.judge.prices import Price, longest_reply, most_cost, price_of
 from harness.plan.build import Judged, Plan
 from harness.stages import answer, judge

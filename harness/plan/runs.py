@@ -1,5 +1,6 @@
 """Runs: one execution of a recipe, in a folder of plain files."""
 
+import io
 import json
 import shutil
 import sys
@@ -13,7 +14,7 @@ import pandas as pd
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
 from harness.core.lines import write_atomically
-from harness.plan.build import Plan
+from harness.plan.build import Plan, PlannedCell
 from harness.plan.execute import Outcome
 from harness.store.provenance import provenance
 from harness.store.store import Store
@@ -129,7 +130,7 @@ def write_record(folder: RunFolder, plan: Plan, store: Store, outcome: Outcome, 
             "cell": cell.name,
             "labels": cell.cell.labels,
             "baseline": cell.cell.baseline is not None,
-            "failed": _failure(plan, cell.name, outcome),
+            "failed": _failure(cell, outcome),
         }
         for cell in plan.cells
     ]
@@ -149,9 +150,8 @@ def write_record(folder: RunFolder, plan: Plan, store: Store, outcome: Outcome, 
     write_atomically(folder.record, _text(record))
 
 
-def _failure(plan: Plan, name: str, outcome: Outcome) -> str | None:
+def _failure(cell: PlannedCell, outcome: Outcome) -> str | None:
     """The first failure among the stages a cell stands on."""
-    cell = next(c for c in plan.cells if c.name == name)
     for evaluated in cell.evaluated:
         for stage in evaluated.score.walk():
             if stage.id in outcome.failed:
@@ -165,7 +165,9 @@ def command() -> str:
 
 
 def _text(value: Json) -> str:
-    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    text = io.StringIO()  # a plan of 10,000 cells is millions of pieces, which json.dumps holds until it joins them
+    json.dump(value, text, indent=1, ensure_ascii=False)
+    return text.getvalue() + "\n"
 
 
 def says_of_judges(folder: RunFolder, judges: Json) -> bool:

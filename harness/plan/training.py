@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from harness.data.settings import DatasetSettings, DataSettings
 from harness.models.settings import ModelSettings
+from harness.plan.memo import Memo
 from harness.recipe.schema import CellRecipe, TrainStep
 from harness.stages import command, dataset, mix, select, targets, train
 from harness.stages.api import Stage
@@ -33,6 +34,7 @@ class TrainingBuilder:
 
     settings: CellRecipe
     share: Callable[[Stage], Stage]
+    memo: Memo
     model: Callable[[ModelSettings], Weights]
     teacher: Callable[[], Weights | None]
     """The recipe's teacher, where it has weights."""
@@ -51,7 +53,7 @@ class TrainingBuilder:
     def dataset(self, settings: DatasetSettings | None, title: str) -> Stage:
         """A dataset of the recipe."""
         assert settings is not None, "the schema checks that the data a step names is there"
-        return self.share(dataset.stage(settings, self.settings.data_seed, title))
+        return self.share(self.memo(dataset.stage, settings, self.settings.data_seed, title))
 
     def teacher_data(self, data: DataSettings) -> Stage:
         """The teacher's responses: recorded, or made from `data.prompts`."""
@@ -132,7 +134,7 @@ class TrainingBuilder:
             parts |= {None: self._data(settings, data)}
         gpus = self.settings.resources.gpus
         return {
-            (role, domain): self.share(targets.stage(teacher, part, settings, gpus))
+            (role, domain): self.share(self.memo(targets.stage, teacher, part, settings, gpus))
             for role, teacher in teachers.items()
             for domain, part in parts.items()
             if step != "dae" or domain == (None if role == REFERENCE else role)

@@ -37,7 +37,7 @@ class Stage:
     path: Path | None = None
     """Set for a leaf: a file or folder pinned by the digest in `params`. A leaf is never run; this is its place."""
 
-    @cached_property
+    @property
     def identity(self) -> dict[str, Json]:
         """What the id is the digest of."""
         inputs = {name: stage.id for name, stage in self.inputs.items()}
@@ -55,13 +55,17 @@ class Stage:
 
     def walk(self, seen: set[str] | None = None) -> Iterator["Stage"]:
         """This stage and all it stands on, inputs first, each id once."""
-        seen = set() if seen is None else seen
+        found: list[Stage] = []
+        self._gather(set() if seen is None else seen, found)
+        return iter(found)
+
+    def _gather(self, seen: set[str], found: list["Stage"]) -> None:
         if self.id in seen:
             return
         seen.add(self.id)
         for stage in self.inputs.values():
-            yield from stage.walk(seen)
-        yield self
+            stage._gather(seen, found)
+        found.append(self)
 
 
 class Progress(Protocol):

@@ -15,7 +15,7 @@ from harness.stages.pinned import pinned_file
 _FILE = "file:"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Asked:
     """One benchmark of a recipe."""
 

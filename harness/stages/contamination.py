@@ -12,16 +12,15 @@ from harness.stages.api import Context, Kind, Stage
 _EXAMPLES = 5
 
 
-def stage(dataset: Stage, scored: Stage, ngram: int = NGRAM) -> Stage:
-    """The stage that looks for the prompts of the judged benchmark that `scored` (a score stage) is about."""
-    files = {name: given for name, given in scored.inputs.items() if given.is_leaf}
-    title = f"{scored.params['benchmark']}: prompts in {dataset.title}"
+def stage(dataset: Stage, bench: glue.Asked, ngram: int = NGRAM) -> Stage:
+    """The stage that looks for the prompts of a judged benchmark."""
+    title = f"{bench.name}: prompts in {dataset.title}"
     return Stage(
         KIND.name,
         KIND.version,
-        {**scored.params, "ngram": ngram},
-        {"dataset": dataset, **files},
-        scored.execution,
+        {**bench.params, "ngram": ngram},
+        {"dataset": dataset, **bench.files},
+        bench.execution,
         place="driver",
         light=True,
         title=title,

@@ -3,19 +3,19 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.core.canonical import Json, digest
 from harness.core.lines import read_lines, write_lines
 from harness.core.settings import identity
 from harness.judge import calibration_record
 from harness.judge.api import JudgeTask, Verdict
-from harness.judge.client import ask_blocking, unrecorded
 from harness.judge.identity import judge_digest
 from harness.judge.profiles import check_profile, profile_of
 from harness.judge.program import run_program
 from harness.judge.protocol import Protocol, find_protocol
-from harness.judge.server import Server, serve
 from harness.judge.settings import JudgeSettings, ServeSettings
 from harness.stages import answer
 from harness.stages import benchmark as glue
@@ -23,6 +23,9 @@ from harness.stages.api import Context, Kind, Stage
 from harness.stages.model import Weights
 from harness.store.ledger import Ledger
 from harness.store.store import Store
+
+if TYPE_CHECKING:
+    from harness.judge.server import Server
 
 
 def program_stage(bench: glue.Asked, answers: Stage) -> Stage:
@@ -44,6 +47,7 @@ class Judging:
     """A judge that we serve takes a job slot (and GPUs); one at an endpoint only waits for the network."""
 
 
+@cache
 def judging(settings: JudgeSettings, form: str, prompts: str, served: Weights | None) -> Judging:
     """A model judge that is asked for a form of verdict with a set of prompts, at an endpoint or `served` here.
 
@@ -165,6 +169,8 @@ def repeated(tasks: Sequence[JudgeTask], settings: JudgeSettings) -> list[JudgeT
 
 def ask(ctx: Context, tasks: list[JudgeTask], asked: AskedJudge) -> list[Verdict]:
     """The model judge's verdicts on `tasks`; a judge that we serve is started when a verdict is not recorded yet."""
+    from harness.judge.client import ask_blocking, unrecorded  # the client's library takes a second to import
+
     with Ledger(ctx.store.ledger) as ledger:
         server = None
         if asked.settings.serve is not None and unrecorded(tasks, asked.digest, ledger):
@@ -182,8 +188,10 @@ def ask(ctx: Context, tasks: list[JudgeTask], asked: AskedJudge) -> list[Verdict
         )
 
 
-def _server(ctx: Context, settings: ServeSettings) -> Server:
+def _server(ctx: Context, settings: ServeSettings) -> "Server":
     """The judge's server: started when first needed, shared by the session, stopped at its end."""
+    from harness.judge.server import serve
+
     folder = ctx.inputs["judge"] / ctx.params["judge"]["part"]
     log = ctx.store.root / "logs" / f"judge-{ctx.id[:12]}.log"
     return ctx.session.get("server", lambda: serve(folder, settings, log, ctx.session.gpus))

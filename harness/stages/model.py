@@ -6,7 +6,7 @@ built from its config and seed. A chat template of the user's is laid over any o
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,36 +26,13 @@ class Weights:
     part: str = ""
 
 
-def weights(settings: ModelSettings, made: Mapping[str, Weights]) -> Weights:
-    """The folder a reference stands for; `made` are the recipe's own models by name.
+def resolve(text: str) -> Weights:
+    """The folder that a reference stands for, one that names no model of the recipe's own: pinned here.
 
     Raises:
         HarnessError: the model is not there, or is text only.
     """
-    found = _resolve(settings.model, made)
-    if settings.chat_template is None:
-        return found
-    template = pinned_file(Path(settings.chat_template))
-    inputs = {"model": found.stage, "template": template}
-    title = f"template over {found.name}"
-    return Weights(Stage(TEMPLATE.name, TEMPLATE.version, {"part": found.part}, inputs, title=title), found.name)
-
-
-def unavailable(settings: ModelSettings) -> str:
-    """Why an optional model cannot be had; empty where it can, or where it must."""
-    if not settings.optional or refs.parse(settings.model).scheme == "artifact":
-        return ""
-    try:
-        weights(settings, {})
-    except HarnessError as error:
-        return str(error).splitlines()[0]
-    return ""
-
-
-def _resolve(text: str, made: Mapping[str, Weights]) -> Weights:
     ref = refs.parse(text)
-    if ref.scheme == "artifact":
-        return made[ref.value]
     if ref.scheme == "endpoint":
         raise HarnessError(
             "an endpoint gives text only; its weights cannot be loaded",
@@ -77,6 +54,35 @@ def _resolve(text: str, made: Mapping[str, Weights]) -> Weights:
     if not pin.needs_import:
         return Weights(source, text)
     return Weights(Stage(IMPORT.name, IMPORT.version, {}, {"gguf": source}, title=f"import {text}"), text)
+
+
+def weights(
+    settings: ModelSettings, made: Mapping[str, Weights], resolve: Callable[[str], Weights] = resolve
+) -> Weights:
+    """The folder that settings stand for; `made` are the recipe's own models by name, `resolve` finds all others.
+
+    Raises:
+        HarnessError: the model is not there, or is text only.
+    """
+    ref = refs.parse(settings.model)
+    found = made[ref.value] if ref.scheme == "artifact" else resolve(settings.model)
+    if settings.chat_template is None:
+        return found
+    template = pinned_file(Path(settings.chat_template))
+    inputs = {"model": found.stage, "template": template}
+    title = f"template over {found.name}"
+    return Weights(Stage(TEMPLATE.name, TEMPLATE.version, {"part": found.part}, inputs, title=title), found.name)
+
+
+def unavailable(settings: ModelSettings) -> str:
+    """Why an optional model cannot be had; empty where it can, or where it must."""
+    if not settings.optional or refs.parse(settings.model).scheme == "artifact":
+        return ""
+    try:
+        weights(settings, {})
+    except HarnessError as error:
+        return str(error).splitlines()[0]
+    return ""
 
 
 def _import(ctx: Context) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtr, stdtrit
 
 from harness.stats.spread import Floats, Rows, Spread, Term, cluster_table, group_spread
 
@@ -86,7 +86,7 @@ def wilson(share: float, half_width: float, clusters: int, level: float = 0.95) 
     if spread > 0 and half_width > 0:
         k = half_width**2 / spread
     else:
-        k = float(stats.t.ppf((1 + level) / 2, max(1, clusters - 1))) ** 2 / clusters
+        k = float(stdtrit(max(1, clusters - 1), (1 + level) / 2)) ** 2 / clusters
     centre, reach = share + k / 2, np.sqrt(k * spread + k**2 / 4)
     return max(0.0, float((centre - reach) / (1 + k))), min(1.0, float((centre + reach) / (1 + k)))
 
@@ -130,7 +130,7 @@ def p_value(value: float, spread: Spread) -> float | None:
     terms = [t for t in spread.candidates() if t.variance > 0]
     if not terms:
         return 1.0 if abs(value) < 1e-12 and spread.items is not None else None
-    return max(float(2 * stats.t.sf(abs(value) / np.sqrt(t.variance), t.df)) for t in terms)
+    return max(float(2 * stdtr(t.df, -abs(value) / np.sqrt(t.variance))) for t in terms)
 
 
 def _per_unit(rows: Rows, shared: set[object]) -> Rows:

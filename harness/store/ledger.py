@@ -206,6 +206,16 @@ class Ledger:
             rows = [db.execute(query, (stage,)).fetchone() for stage in stages]
         return {row[0]: StageRun(*row) for row in rows if row is not None}
 
+    def stage_seconds(self, latest: int) -> list[tuple[str, str, float]]:
+        """(stage, kind, seconds) of the `latest` tries of each kind that built an artifact, the newest first."""
+        query = (
+            "SELECT stage, kind, (julianday(ended) - julianday(started)) * 86400 FROM ("
+            "SELECT *, row_number() OVER (PARTITION BY kind ORDER BY id DESC) AS place FROM stage_runs"
+            " WHERE status = 'built') WHERE place <= ? ORDER BY id DESC"
+        )
+        with self._transaction() as db:
+            return [(stage, kind, float(seconds)) for stage, kind, seconds in db.execute(query, (latest,))]
+
     def close(self) -> None:
         """Close the file."""
         with self._lock:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from harness.core.errors import HarnessError
 from harness.core.seeds import derive_seed
@@ -139,12 +138,14 @@ def rank_teachers(values: Floats, direction: str) -> Floats:
 
     Values that differ by less than 1e-10 of the largest are equal: equal responses may differ by rounding.
     """
+    from scipy.stats import rankdata  # a second to import, and not every command ranks
+
     signed = values if direction == "lower" else -values
     if not signed.shape[-1]:
         return np.zeros(signed.shape)
     scale = np.max(np.abs(signed), axis=-1, keepdims=True, initial=0.0, where=np.isfinite(signed))
     rounded = np.round(signed / np.where(scale > 0, scale, 1.0), 10)
-    ranks: Floats = stats.rankdata(rounded, axis=-1, nan_policy="omit")
+    ranks: Floats = rankdata(rounded, axis=-1, nan_policy="omit")
     return ranks
 
 

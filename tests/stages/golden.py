@@ -148,7 +148,7 @@ def stages(folder: Path) -> dict[str, Stage]:
         "judge": verdicts,
         "judge, model": judge.model_stage(asked, sampled, model_judge, None, 0),
         "score": right_or_wrong,
-        "contamination": contamination.stage(leaked, right_or_wrong),
+        "contamination": contamination.stage(leaked, suite),
     }
 
 
