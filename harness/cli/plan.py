@@ -27,6 +27,7 @@ def plan(recipe: RecipeFile, set_: Sets = None, results: Results = RESULTS, form
     from harness.plan.estimate import estimate, in_words
     from harness.plan.generation import engines
     from harness.plan.generation import in_words as engines_in_words
+    from harness.plan.needs import graph, to_build
     from harness.recipe.load import load
     from harness.stages.pinned import absent_allowed
     from harness.store.store import Store
@@ -35,7 +36,8 @@ def plan(recipe: RecipeFile, set_: Sets = None, results: Results = RESULTS, form
         built = build(load(recipe, set_ or []))
     store = Store(results / "store")
     unique = Counter(s.kind for s in built.stages.values())
-    done = Counter(s.kind for i, s in built.stages.items() if store.has(i))
+    missing = to_build(graph(built.stages), store)
+    done = Counter(s.kind for i, s in built.stages.items() if i not in missing)
     judges = estimate(built, store)
     kinds = {row.asked.digest: {built.stages[i].kind for i in row.stages}.pop() for row in judges}
     rows = []

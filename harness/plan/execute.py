@@ -18,6 +18,7 @@ from harness.core.errors import HarnessError
 from harness.judge.budget import Budgets
 from harness.plan import worker
 from harness.plan.events import Ended, Event, Listener, Started
+from harness.plan.needs import graph, to_build
 from harness.stages.api import Stage
 from harness.stages.runner import Order, read_order, write_orders
 from harness.store.ledger import Ledger
@@ -72,29 +73,15 @@ def execute(
         HarnessError: a stage asks for more GPUs than there are.
     """
     clock = time.monotonic()
-    outcome = Outcome(found=[i for i in stages if store.has(i)])
-    missing = _needed(stages, set(outcome.found))
+    wanted = to_build(graph(stages), store)
+    outcome = Outcome(found=[i for i in stages if i not in wanted and store.has(i)])
+    missing = {i: stage for i, stage in stages.items() if i in wanted}
     if missing:
         _check_gpus(missing.values(), gpus)
         write_orders(store, missing.values())
         _Scheduler(missing, store, run, jobs, list(gpus), listen, outcome, budgets or Budgets()).loop(fail_fast)
     outcome.seconds = time.monotonic() - clock
     return outcome
-
-
-def _needed(stages: Mapping[str, Stage], found: set[str]) -> dict[str, Stage]:
-    """What is not there and is asked for: an evicted input of a finished stage is not rebuilt."""
-    wanted: set[str] = set()
-    consumers = {given.id for stage in stages.values() for given in stage.inputs.values()}
-    for stage_id, stage in reversed(
-        list(stages.items())
-    ):  # inputs come before what stands on them, so ends come first here
-        if stage_id in found:
-            continue
-        if stage_id not in consumers or stage_id in wanted:
-            wanted.add(stage_id)
-            wanted.update(given.id for given in stage.inputs.values())
-    return {i: s for i, s in stages.items() if i in wanted and i not in found}
 
 
 def _check_gpus(stages: Iterable[Stage], gpus: Sequence[str]) -> None:

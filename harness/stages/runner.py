@@ -48,17 +48,17 @@ def read_order(store: Store, stage_id: str) -> Order:
 
 
 def run_stage(store: Store, order: Order, session: Session, progress: Progress) -> bool:
-    """Build one artifact; False when it was there already.
+    """Build one artifact, or what was evicted of it; False when it was there already.
 
     Raises:
         Busy: another process is building it.
         HarnessError: a fault the user can mend; what was finished stays in the work folder.
     """
-    if store.has(order.id):
+    if store.whole(order.id):
         return False
     try:
         with store.lock(order.id):
-            if store.has(order.id):  # built while we waited for the lock
+            if store.whole(order.id):  # built while we waited for the lock
                 return False
             _build(store, order, session, progress)
     except OSError as error:
