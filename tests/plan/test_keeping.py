@@ -3,11 +3,15 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from harness.core.errors import HarnessError
+from harness.plan import teacher_tables
 from harness.plan.build import build
 from harness.plan.events import Ended, Event
 from harness.plan.execute import Outcome, execute
@@ -16,6 +20,7 @@ from harness.plan.needs import graph, to_build
 from harness.plan.runs import RunFolder
 from harness.recipe.load import load
 from harness.stages.api import Context, Kind, Stage
+from harness.stages.model import Weights
 from harness.stages.registry import KINDS
 from harness.store.store import Store
 from harness.store.upkeep import damages
@@ -101,17 +106,12 @@ def test_all_keeps_all(house: House) -> None:
 
 def test_a_sweep_holds_one_student_at_a_time(house: House) -> None:
     base = weights("base")
-    cells = [score(f"s{i}", weights(f"student{i}", base)) for i in range(5)]
-    order = [s for cell in cells for s in (cell.inputs["0"], cell)]
-    folder = house.write("r", [base, *order], "scores")
-    keeper = Keeper(folder, house.store, lambda _: None)
-    for one in [base, *order]:  # one after the other, as a depth-first scheduler would
-        execute({s.id: s for s in one.walk()}, house.store, run="r", jobs=1, gpus=[], listen=keeper)
+    house.run("r", *(score(f"s{i}", weights(f"student{i}", base)) for i in range(5)), keep="scores")
     assert [len(house.at[f"s{i}"] - {"base/model"}) for i in range(5)] == [1] * 5
     assert "base/model" in house.at["student4"]
     assert "base/model" not in house.at["s4"], "the last student was its last use"
     assert house.models() == set()
-    assert keeper.says()[0].startswith("keep: scores: removed the weights of 6 stages, ")
+    assert house.said[0].startswith("keep: scores: removed the weights of 6 stages, ")
 
 
 def test_scores_stay_and_a_second_run_does_nothing(house: House) -> None:
@@ -224,10 +224,11 @@ def test_a_plan_that_comes_between_the_look_and_the_record_finds_it_evicted_or_k
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     student = weights("student")
-    late, real, planned = list(score("t", student).walk()), house.store.rewrite, []
+    late, real = list(score("t", student).walk()), Store.rewrite
+    planned: list[set[str]] = []
 
     def rewrite(self: Store, stage: str, record: Any) -> None:
-        real(stage, record)
+        real(self, stage, record)
         if not planned:
             house.write("late", late, "scores")
             planned.append(to_build(graph({s.id: s for s in late}), self))
@@ -280,6 +281,22 @@ def test_a_run_of_an_older_plan_keeps_all(house: House) -> None:
     plan.write_text(json.dumps({"stages": known["stages"]}))
     house.run("r", score("t", student), keep="scores")
     assert house.models() == {"student/model"}
+
+
+def test_tables_still_know_how_large_an_evicted_teacher_is(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(ctx: Context) -> None:
+        (ctx.out / "model").mkdir()
+        save_file({"w": np.zeros((3, 4), dtype=np.float32)}, ctx.out / "model/model.safetensors")
+
+    monkeypatch.setitem(KINDS, "weights", Kind("weights", 1, write, bulk=("model",)))
+    teacher = weights("teacher")
+    cell: Any = SimpleNamespace(teacher=SimpleNamespace(weights=Weights(teacher, "teacher", "model")))
+    assert teacher_tables._size(cell, house.store) is None
+    house.run("r", teacher, keep="all")
+    assert teacher_tables._size(cell, house.store) == 12 / 1e9
+    house.run("r", teacher, keep="scores")
+    assert not (house.store.path(teacher.id) / "model").exists()
+    assert teacher_tables._size(cell, house.store) == 12 / 1e9
 
 
 RECIPE = """\
