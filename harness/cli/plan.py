@@ -53,6 +53,7 @@ def plan(
     from harness.plan.estimate import estimate, in_words
     from harness.plan.generation import engines
     from harness.plan.generation import in_words as engines_in_words
+    from harness.plan.needs import graph, to_build
     from harness.plan.timing import recorded, timing
     from harness.recipe.load import load
     from harness.stages.pinned import absent_allowed
@@ -62,7 +63,8 @@ def plan(
     with absent_allowed() as absent:
         built = build(load(recipe, set_ or []), only=only)
     store = Store(results / "store")
-    to_run = {i: stage for i, stage in built.stages.items() if not store.has(i)}
+    missing = to_build(graph(built.stages), store)
+    to_run = {i: stage for i, stage in built.stages.items() if i in missing}
     unique, left = (Counter(s.kind for s in stages.values()) for stages in (built.stages, to_run))
     judges = estimate(built, store)
     kinds = {row.asked.digest: {built.stages[i].kind for i in row.stages}.pop() for row in judges}

@@ -66,6 +66,8 @@ def run(
     from harness.plan.execute import execute
     from harness.plan.generation import check, engines
     from harness.plan.generation import in_words as engines_in_words
+    from harness.plan.keeping import Keeper
+    from harness.plan.needs import graph, to_build
     from harness.plan.progress import Recorder
     from harness.plan.runs import judge_epoch, run_folder, says_of_judges, write_plan, write_record
     from harness.plan.teacher_tables import write_teachers
@@ -82,7 +84,7 @@ def run(
     limits = budgets(judges, max_cost)
     check(plan, store)
     write_plan(folder, plan, epoch)
-    todo = sum(not store.has(i) for i in plan.stages)
+    todo = len(to_build(graph(plan.stages), store))
     _say(f"{plan.recipe.name}: {len(plan.cells)} cells, {len(plan.stages)} stages, {todo} to run")
     for line in [*plan.left_out, *engines_in_words(engines(plan)), *in_words(judges)]:
         _say(line)
@@ -92,13 +94,15 @@ def run(
             _progress.show(todo) as shown,
             Recorder(folder, store, {row.asked.digest: row.asked.settings.model for row in judges}, shown) as listen,
         ):
+            keeper = Keeper(folder, store, listen)
+            keeper.sweep()
             outcome = execute(
                 plan.stages,
                 store,
                 run=plan.recipe.name,
                 jobs=jobs,
                 gpus=visible_gpus(),
-                listen=listen,
+                listen=keeper,
                 budgets=limits,
                 fail_fast=fail_fast,
                 cluster=cluster,
@@ -115,6 +119,8 @@ def run(
         write_teachers(folder, plan, store)
         _render(folder, pages)
     _say(f"executed {len(outcome.built)} of {len(plan.stages)} stages in {outcome.seconds:.1f} s")
+    for line in keeper.says():
+        _say(line)
     for line in warnings(rows(plan, store)):
         _say(f"warning: {line}")
     for page in pages:

@@ -16,7 +16,7 @@ from harness.plan.memo import Memo
 from harness.plan.teachers import ScoredTeacher, TeacherBuilder
 from harness.plan.training import Pipeline, TrainingBuilder
 from harness.recipe.load import Cell, Recipe
-from harness.recipe.schema import CellRecipe
+from harness.recipe.schema import CellRecipe, Keep
 from harness.stages import answer, judge, measure, score
 from harness.stages import benchmark as glue
 from harness.stages.api import Stage
@@ -88,6 +88,22 @@ class Plan:
     def stages(self) -> dict[str, Stage]:
         """Every stage once, by id, inputs before what stands on them; leaves left out."""
         return _walk(end for cell in self.cells for end in cell.ends)
+
+    @property
+    def keep(self) -> Keep:
+        """Which weights stay on disk."""
+        return self.cells[0].cell.settings.keep
+
+    @property
+    def finals(self) -> dict[str, list[str]]:
+        """The models that cells end in, as stage -> parts of its output; of several checkpoints the last."""
+        found: dict[str, dict[str, None]] = {}
+        for planned in self.cells:
+            model, cell = planned.model, planned.cell
+            at_the_end = not planned.trained or cell.checkpoint == cell.settings.checkpoints[-1]
+            if at_the_end and not model.stage.is_leaf:
+                found.setdefault(model.stage.id, {})[model.part] = None
+        return {stage: list(parts) for stage, parts in found.items()}
 
     @cached_property
     def teacher_stages(self) -> dict[str, Stage]:

@@ -18,6 +18,7 @@ from harness.judge.budget import Budgets
 from harness.plan import worker
 from harness.plan.cluster import Cluster
 from harness.plan.events import Ended, Event, Listener, Started
+from harness.plan.needs import graph, to_build
 from harness.stages.api import Stage
 from harness.stages.runner import Order, read_order, write_orders
 from harness.store.ledger import Ledger
@@ -79,12 +80,11 @@ def execute(
         HarnessError: a stage asks for more GPUs than there are.
     """
     clock = time.monotonic()
-    found = {i for i in stages if store.has(i)}
-    if missing := _needed(stages, found):
-        found -= set(_drop_damaged(stages, found, store, listen))
-        missing = _needed(stages, found)
-    outcome = Outcome(found=[i for i in stages if i in found])
-    if missing:
+    wanted = to_build(graph(stages), store)
+    if wanted and list(_drop_damaged(stages, wanted, store, listen)):
+        wanted = to_build(graph(stages), store)
+    outcome = Outcome(found=[i for i in stages if i not in wanted and store.has(i)])
+    if missing := {i: stage for i, stage in stages.items() if i in wanted}:
         _check_gpus(missing.values(), gpus, cluster)
         write_orders(store, missing.values())
         budgets = budgets or Budgets()
@@ -93,24 +93,10 @@ def execute(
     return outcome
 
 
-def _needed(stages: Mapping[str, Stage], found: set[str]) -> dict[str, Stage]:
-    """What is not there and is asked for: an evicted input of a finished stage is not rebuilt."""
-    wanted: set[str] = set()
-    consumers = {given.id for stage in stages.values() for given in stage.inputs.values()}
-    for stage_id, stage in reversed(
-        list(stages.items())
-    ):  # inputs come before what stands on them, so ends come first here
-        if stage_id in found:
-            continue
-        if stage_id not in consumers or stage_id in wanted:
-            wanted.add(stage_id)
-            wanted.update(given.id for given in stage.inputs.values())
-    return {i: s for i, s in stages.items() if i in wanted and i not in found}
-
-
-def _drop_damaged(stages: Mapping[str, Stage], found: set[str], store: Store, listen: Listener) -> Iterator[str]:
+def _drop_damaged(stages: Mapping[str, Stage], wanted: set[str], store: Store, listen: Listener) -> Iterator[str]:
     """What judges and scores left is read when the run is over, and no stage checks it before: it is checked here."""
-    for damage in damages(store, (i for i, stage in stages.items() if i in found and stage.place == "driver")):
+    there = (i for i, stage in stages.items() if i not in wanted and stage.place == "driver" and store.has(i))
+    for damage in damages(store, there):
         if discard(store, damage.stage):
             listen(Ended(damage.stage, stages[damage.stage].title, "damaged", error=damage.what, input=damage.stage))
             yield damage.stage
@@ -147,6 +133,10 @@ class _Scheduler:
         self.pending, self.store, self.run, self.listen, self.outcome = missing, store, run, listen, outcome
         self.stages, self.cluster = stages, cluster
         self.waiting_for = {i: {g.id for g in s.inputs.values() if g.id in missing} for i, s in missing.items()}
+        self.consumers: dict[str, list[str]] = {}
+        for stage_id, waiting in self.waiting_for.items():
+            for given in waiting:
+                self.consumers.setdefault(given, []).append(stage_id)
         self.slots, self.free_gpus, self.budgets = jobs, gpus, budgets
         self.threads = max(1, (os.cpu_count() or 1) // jobs)
         self.groups: list[_Group] = []
@@ -247,16 +237,17 @@ class _Scheduler:
             self.outcome.failed[stage.id] = event.error
         else:
             (self.outcome.built if event.status == "built" else self.outcome.found).append(stage.id)
-            for waiting in self.waiting_for.values():
-                waiting.discard(stage.id)
+            for consumer in self.consumers.get(stage.id, ()):
+                self.waiting_for[consumer].discard(stage.id)
 
     def _make_again(self, damaged: str) -> None:
         """Plan a damaged artifact anew, with what it stands on and is not there; who needs it waits for it."""
         under_way = {*self.pending, *(stage.id for group in self.groups for stage in group.stages)}
         if damaged not in under_way and any(damages(self.store, [damaged])):  # no other has made it again meanwhile
             discard(self.store, damaged)
-            graph = {s.id: s for s in self.stages[damaged].walk() if not s.is_leaf}
-            again = _needed(graph, {i for i in graph if self.store.has(i)})
+            below = {s.id: s for s in self.stages[damaged].walk() if not s.is_leaf}
+            wanted = to_build(graph(below), self.store)
+            again = {i: stage for i, stage in below.items() if i in wanted}
             write_orders(self.store, again.values())
             self.pending |= again
             under_way |= again.keys()
@@ -264,6 +255,8 @@ class _Scheduler:
         not_there = under_way | self.outcome.failed.keys()
         for stage_id, stage in self.pending.items():
             self.waiting_for[stage_id] = {g.id for g in stage.inputs.values() if g.id in not_there}
+            for given in self.waiting_for[stage_id]:
+                self.consumers.setdefault(given, []).append(stage_id)
 
     def _row(self, stage_id: str) -> int:
         return self.ledger.stage_started(stage_id, self.run, self.stages[stage_id].kind)

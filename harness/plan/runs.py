@@ -87,8 +87,8 @@ def _plan_text(plan: Plan, judge_epoch: int) -> str:
         }
         for cell in plan.cells
     ]
-    record = {"recipe": str(plan.recipe.path), "judge_epoch": judge_epoch, "cells": cells, "stages": stages}
-    return _text(record)
+    record = {"recipe": str(plan.recipe.path), "judge_epoch": judge_epoch, "keep": plan.keep, "finals": plan.finals}
+    return _text(record | {"cells": cells, "stages": stages})
 
 
 def _inputs(inputs: Mapping[str, object]) -> dict[str, str]:

@@ -51,6 +51,8 @@ def possibly_paid_twice(store: Store) -> str:
 def _state(store: Store, stage_id: str) -> str:
     if store.has(stage_id):
         return "done"
+    if not (store.partial / stage_id).exists():
+        return "waiting"
     try:
         with store.lock(stage_id):
             return "partial" if store.has_work(stage_id) else "waiting"

@@ -71,5 +71,9 @@ def _size(cell: PlannedCell, store: Store) -> float | None:
     weights = cell.teacher.weights if cell.teacher is not None else None
     if weights is None:
         return None
-    folder = (weights.stage.path or store.path(weights.stage.id)) / weights.part
+    stage = weights.stage
+    noted = {} if stage.is_leaf or not store.has(stage.id) else store.record(stage.id).get("parameters", {})
+    if weights.part in noted:  # its weights were evicted
+        return float(noted[weights.part]) / 1e9
+    folder = (stage.path or store.path(stage.id)) / weights.part
     return parameters(folder) / 1e9 if folder.exists() else None

@@ -41,7 +41,7 @@ def start(assignment: Assignment) -> tuple["connection.Connection[None, Event]",
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["harness.plan.preload"])
+    context.set_forkserver_preload(["harness.cli", "harness.plan.preload"])  # each worker imports the main module
     receiver, sender = connection.Pipe(duplex=False)
     process = context.Process(target=work, args=(assignment, sender))
     process.start()

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -153,7 +153,7 @@ class _Sweep:
         names = [axis.name for axis in self.axes]
         bound = bindings(self.source, self.axes, declared, self.faults)
         self.bound = {s: [names.index(n) for n in bound.get(s, [])] for s in self.source.data}
-        for outside in ("name", "description", "baselines", "checkpoints"):
+        for outside in ("name", "description", "baselines", "checkpoints", "keep"):
             if self.bound.get(outside):
                 self.faults.append(self.source.fault((outside,), "an axis binds inside cells only, not here"))
         if CHECKPOINT in declared and "checkpoints" in self.source.data:
@@ -283,8 +283,8 @@ def _untrained(cell: CellRecipe, kind: Baseline) -> CellRecipe | None:
     model = cell.student.model if kind == "student" else _teacher(cell)
     if not model:
         return None
-    keep: Iterable[str] = ("evaluate", "generate", "judge", "sample_seed", "eval_seed", "resources", "report")
-    kept = {name: getattr(cell, name) for name in (*keep, *_made_from(cell, kind))}
+    own = ("evaluate", "generate", "judge", "sample_seed", "eval_seed", "resources", "report", "keep")
+    kept = {name: getattr(cell, name) for name in (*own, *_made_from(cell, kind))}
     if kind == "teacher":
         return CellRecipe.model_construct(
             **_DEFAULTS | kept | {"student": ModelSettings(model=model), "teacher": cell.teacher}

@@ -1,6 +1,6 @@
 """What one cell of a recipe is, assembled from the rooms' own settings."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, SerializeAsAny, model_validator
 
@@ -15,6 +15,10 @@ from harness.train.settings import Processes, StepData
 
 TrainStep = dict[str, SerializeAsAny[StepData]]
 """One step of a training pipeline: its name -> its settings, and no other key."""
+
+Keep = Literal["all", "last", "scores"]
+"""`last`: of what trainings made, the model each cell ends in; base models that are imported or built stay too.
+`scores`: none."""
 
 
 class TeacherSettings(Settings):
@@ -84,3 +88,5 @@ class CellRecipe(Settings):
     sample_seed: int = 0
     eval_seed: int = 0
     report: ReportSettings = execution(ReportSettings())
+    keep: Keep = execution("all")
+    """Which weights stay on disk once nothing that is to be done stands on them."""

@@ -128,3 +128,5 @@ class Kind:
     name: str
     version: int
     run: Callable[[Context], None]
+    bulk: tuple[str, ...] = ()
+    """What of its output a recipe's `keep` may evict: names in its folder, `*` and all; never what a table reads."""

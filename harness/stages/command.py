@@ -60,4 +60,4 @@ def _check(folder: Path, log: Path, command: str) -> None:
         raise HarnessError(what, where=command, fix="\n".join(filter(None, (error.fix, tail(log))))) from error
 
 
-KIND = Kind("command", 1, _run)
+KIND = Kind("command", 1, _run, bulk=("model",))

@@ -22,6 +22,8 @@ def stored(store: Store) -> list[dict[str, Json]]:
         kind = record["identity"]["kind"]
         if kind in _MAKE_MODELS:
             folder = path.parent / _MAKE_MODELS[kind]
+            if not any(folder.glob("*.safetensors")):
+                continue  # evicted
             size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
             title = record["provenance"]["title"]
             rows.append({"reference": f"path:{folder}", "where": title, "size_mb": round(size / 2**20, 1)})

@@ -111,6 +111,8 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-IMPORT = Kind("import_model", 1, _import)
-POCKET = Kind("pocket_model", 1, _pocket)
-TEMPLATE = Kind("template", 1, _template)
+IMPORT = Kind("import_model", 1, _import, bulk=("*",))
+POCKET = Kind("pocket_model", 1, _pocket, bulk=("*",))
+TEMPLATE = Kind("template", 1, _template, bulk=("*",))
+BROUGHT = (IMPORT.name, POCKET.name, TEMPLATE.name)
+"""Kinds whose models trainings start from: made anew at little cost, and shared by many recipes."""

@@ -35,4 +35,4 @@ def _run(ctx: Context) -> None:
     )
 
 
-KIND = Kind("reward_model", 1, _run)
+KIND = Kind("reward_model", 1, _run, bulk=("model",))

@@ -50,7 +50,8 @@ def write_orders(store: Store, stages: Iterable[Stage]) -> None:
 
 def read_order(store: Store, stage_id: str) -> Order:
     """Read a stage back; an id may be shortened where that is unambiguous."""
-    found = sorted(store.planned.glob(f"{stage_id}*.json"))
+    whole = store.planned / f"{stage_id}.json"
+    found = [whole] if whole.exists() else sorted(store.planned.glob(f"{stage_id}*.json"))
     if len(found) != 1:
         what = f"{len(found)} planned stages match" if found else "no planned stage has this id"
         raise HarnessError(what, where=stage_id, fix="`harness status RUN` lists the stages of a run.")
@@ -58,19 +59,19 @@ def read_order(store: Store, stage_id: str) -> Order:
 
 
 def run_stage(store: Store, order: Order, session: Session, progress: Progress) -> bool:
-    """Build one artifact; False when it was there already.
+    """Build one artifact, or what was evicted of it; False when it was there already.
 
     Raises:
         Busy: another process is building it.
         Damaged: an input is not, by digest, what was stored.
         HarnessError: a fault the user can mend; what was finished stays in the work folder.
     """
-    if store.has(order.id):
+    if store.whole(order.id):
         return False
     _check_version(order)
     try:
         with store.lock(order.id):
-            if store.has(order.id):  # built while we waited for the lock
+            if store.whole(order.id):  # built while we waited for the lock
                 return False
             _check_inputs(store, order, session)
             _build(store, order, session, progress)

@@ -39,4 +39,4 @@ def _write(ctx: Context, name: str, value: Json) -> None:
     (ctx.out / name).write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
 
 
-KIND = Kind("select", 1, _run)
+KIND = Kind("select", 1, _run, bulk=("model", "checkpoint-*"))

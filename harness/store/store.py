@@ -1,7 +1,8 @@
 """The store: finished stage outputs, addressed by the digest of everything that determines them.
 
 An artifact appears whole or not at all. It is built in `partial/ID/out`, synced and renamed to `artifacts/ID`;
-`partial/ID/work` holds what a stopped stage resumes from and goes when the artifact is there.
+`partial/ID/work` holds what a stopped stage resumes from and goes when the artifact is there. Of a finished artifact
+the bulk may be evicted (`store/eviction.py`): it is still there, and its record says what is gone.
 """
 
 import contextlib
@@ -46,15 +47,27 @@ class Store:
         return self.root / "ledger.sqlite"
 
     def has(self, stage_id: str) -> bool:
-        """Whether the artifact is there."""
+        """Whether the artifact is there, be it without what was evicted of it."""
         return os.path.exists(f"{self.artifacts}/{stage_id}/{RECORD}")  # asked of every stage of a plan
+
+    def whole(self, stage_id: str) -> bool:
+        """Whether the artifact is there and nothing of it was evicted: what stands on it can be built."""
+        try:
+            return not self.record(stage_id).get("evicted")
+        except FileNotFoundError:
+            return False
+        except ValueError:
+            return True  # damaged: who reads it finds that out
 
     def path(self, stage_id: str) -> Path:
         """The artifact's folder, whether or not it is there yet."""
         return self.artifacts / stage_id
 
     def record(self, stage_id: str) -> dict[str, Json]:
-        """The artifact's identity, file digests, versions and times."""
+        """The artifact's identity, file digests, versions and times.
+
+        `files` are those that are there; `evicted` those that are gone, with the digests they had.
+        """
         record: dict[str, Json] = json.loads((self.path(stage_id) / RECORD).read_text())
         return record
 
@@ -93,21 +106,62 @@ class Store:
             lock.release()
 
     def commit(self, stage_id: str, identity: Mapping[str, Json], provenance: Mapping[str, Json]) -> None:
-        """Make the filled `out` folder the artifact: digest, sync, rename; then drop the work folder."""
+        """Make the filled `out` folder the artifact: digest, sync, rename; then drop the work folder.
+
+        Of one that is there already, the files that were evicted are put back.
+        """
         out = self.partial / stage_id / "out"
         (out / RECORD).unlink(missing_ok=True)  # came along with the files of an input, perhaps as a link to its own
         files = sorted(p for p in out.rglob("*") if p.is_file())
         digests = {p.relative_to(out).as_posix(): file_digest(p) for p in files}
         record = {"id": stage_id, "identity": dict(identity), "files": digests, "provenance": dict(provenance)}
-        (out / RECORD).write_text(json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+        (out / RECORD).write_text(_text(record))
         for file in [*files, out / RECORD]:
             _sync(file)
         for folder in [*sorted((p for p in out.rglob("*") if p.is_dir()), reverse=True), out]:
             _sync(folder)
-        shutil.rmtree(self.path(stage_id), ignore_errors=True)  # what lost its record is no artifact
-        os.rename(out, self.path(stage_id))
-        _sync(self.artifacts)
+        if self.has(stage_id):
+            self._put_back(stage_id, digests, provenance)
+        else:
+            shutil.rmtree(self.path(stage_id), ignore_errors=True)  # what lost its record is no artifact
+            os.rename(out, self.path(stage_id))
+            _sync(self.artifacts)
         shutil.rmtree(self.partial / stage_id, ignore_errors=True)
+
+    def _put_back(self, stage_id: str, digests: Mapping[str, str], provenance: Mapping[str, Json]) -> None:
+        """Move what was evicted from the `out` folder to the artifact; its other files stay those of its first making.
+
+        A kill in between leaves an evicted artifact: the record is replaced last. It says when and where the files were
+        made again, and which of them are not what they were.
+        """
+        record, out, folder = self.record(stage_id), self.partial / stage_id / "out", self.path(stage_id)
+        kept, evicted = record["files"], record.pop("evicted")
+        again = {name: made for name, made in digests.items() if name not in kept}
+        for name in evicted.keys() - again.keys():
+            (folder / name).unlink(missing_ok=True)  # left there by a kill
+        for name in again:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(out / name, folder / name)
+        for parent in {p for name in again for p in (folder / name).parents if p.is_relative_to(folder)}:
+            _sync(parent)
+        changed = sorted(name for name in evicted | again if evicted.get(name) != again.get(name))
+        rebuilt = [*record.get("rebuilt", []), {"provenance": dict(provenance), "changed": changed}]
+        self.rewrite(stage_id, record | {"files": kept | again, "rebuilt": rebuilt})
+
+    def rewrite(self, stage_id: str, record: Mapping[str, Json]) -> None:
+        """Replace the record of an artifact whose lock is held; a kill leaves the old one or the new one."""
+        new = self.partial / stage_id / RECORD
+        new.parent.mkdir(exist_ok=True)
+        new.write_text(_text(record))
+        _sync(new)
+        os.replace(new, self.path(stage_id) / RECORD)
+        _sync(self.path(stage_id))
+        with contextlib.suppress(OSError):  # a stopped try left something to resume from
+            new.parent.rmdir()
+
+
+def _text(record: Mapping[str, Json]) -> str:
+    return json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def _sync(path: Path) -> None:

@@ -75,13 +75,14 @@ def unneeded(store: Store, needed: Container[str]) -> Iterator[Entry]:
 
 def _damage(store: Store, folder: Path) -> str:
     try:
-        files = store.record(folder.name)["files"]
+        record = store.record(folder.name)
+        files, evicted = record["files"], record.get("evicted", {})
     except (OSError, ValueError, KeyError) as error:
         return f"its record cannot be read ({type(error).__name__})"
     there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} - {RECORD}
     if missing := sorted(files.keys() - there):
         return f"missing: {', '.join(missing)}"
-    if strange := sorted(there - files.keys()):
+    if strange := sorted(there - files.keys() - evicted.keys()):  # a kill may leave what was to be evicted
         return f"not stored with it: {', '.join(strange)}"
     changed = [name for name, digest in sorted(files.items()) if file_digest(folder / name) != digest]
     return f"changed: {', '.join(changed)}" if changed else ""

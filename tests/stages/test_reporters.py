@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from pytest import MonkeyPatch
 
 from harness.core.errors import HarnessError
 from harness.core.lines import read_lines
@@ -43,7 +42,7 @@ def test_it_is_no_part_of_what_a_training_is(tmp_path: Path) -> None:
     assert training(tmp_path, "[tensorboard, wandb]").id == training(tmp_path, "[]").id
 
 
-def test_one_that_is_not_installed(tmp_path: Path, monkeypatch: MonkeyPatch) -> None:
+def test_one_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("transformers.integrations.integration_utils.is_mlflow_available", lambda: False)
     with pytest.raises(HarnessError, match=r"report_to: mlflow is not installed\n  pip install mlflow"):
         run(training(tmp_path, "[mlflow]"), tmp_path)
