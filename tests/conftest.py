@@ -4,6 +4,10 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("ours", deadline=None)  # an example's time is the machine's, and says nothing of the code
+settings.load_profile("ours")
 
 
 @pytest.fixture(scope="session")

@@ -63,6 +63,16 @@ def test_run_folder_holds_what_a_reader_needs(results: Path) -> None:
     assert set(curves["metric"]) >= {"loss", "learning_rate", "grad_norm", "agreement/teacher"}
 
 
+def test_the_same_recipe_gives_the_same_scores_to_the_byte(results: Path, tmp_path: Path) -> None:
+    done = harness("run", results.parent / "tiny.yaml", "--results", tmp_path)
+    assert done.returncode == 0, done.stderr
+    for name in ("scores.csv", "samples.csv"):
+        assert (tmp_path / "runs/tiny" / name).read_bytes() == (results / "runs/tiny" / name).read_bytes()
+    assert "may differ when run again: Nothing that is known" in " ".join(
+        (results / "runs/tiny/report.md").read_text().replace("*", "").split()
+    )
+
+
 def test_second_run_executes_nothing_and_starts_no_torch(results: Path) -> None:
     before = (results / "runs/tiny/report.html").stat().st_mtime_ns
     clock = time.monotonic()
