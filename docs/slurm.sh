@@ -3,6 +3,7 @@
 #
 #   sbatch --nodes=4 --gpus-per-node=8 --time=12:00:00 docs/slurm.sh recipe.yaml --results /shared/results --cores 8
 #
+# Ray asks for a token, which it keeps in ~/.ray: nodes that do not share the home folder need a copy of it.
 # Everything after the script's name goes to `harness run`. The job ends with the run; submit it again to go on.
 #SBATCH --ntasks-per-node=1
 #SBATCH --exclusive
@@ -17,7 +18,7 @@ trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 
 srun --overlap --nodes=1 --ntasks=1 --nodelist="$head" \
   ray start --head --node-ip-address="$address" --port="$port" --num-cpus="$cores" --disable-usage-stats --block &
-for _ in $(seq 60); do ray health-check --address "$address:$port" 2>/dev/null && break; sleep 2; done
+for _ in $(seq 120); do (: > "/dev/tcp/$address/$port") 2>/dev/null && break; sleep 1; done
 
 others=$((SLURM_JOB_NUM_NODES - 1))
 if [ "$others" -gt 0 ]; then
