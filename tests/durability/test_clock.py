@@ -80,4 +80,3 @@ def test_a_clock_that_runs_backwards(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert all(store.record(i)["provenance"]["seconds"] >= 0 for i in stages)
     with Ledger(store.ledger) as opened:
         assert opened.last_stage_runs([second.id])[second.id].status == "built"
-
