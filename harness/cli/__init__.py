@@ -2,6 +2,7 @@
 
 import errno
 import sys
+from typing import NoReturn
 
 import typer
 
@@ -74,12 +75,14 @@ def main() -> None:
     except HarnessError as error:
         _fail(str(error))
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
         where = f"{error.filename}: " if error.filename else ""
-        _fail(f"{where}the disk is full\n  Free some space and run again: what is finished is kept.")
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _fail(f"{where}the disk is full\n  Free some space and run again: what is finished is kept.")
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            _fail(f"{where}{error.strerror}\n  Change the permissions, or name another place (--results, --out).")
+        raise
 
 
-def _fail(message: str) -> None:
+def _fail(message: str) -> NoReturn:
     print(f"harness: {message}", file=sys.stderr)
     sys.exit(1)

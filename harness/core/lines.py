@@ -3,6 +3,7 @@
 import json
 import lzma
 import os
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -75,7 +76,8 @@ def write_atomically(path: Path, text: str) -> None:
 class Journal:
     """An append-only JSON-lines file that survives kill -9: each append is synced, a torn last line is cut off.
 
-    Stages keep finished samples in one (in their work folder) and skip those on the next start::
+    Each line is {"record": ..., "crc32": ...}: from the first that is not what was written, all is cut off, to be made
+    again. Stages keep finished samples in one (in their work folder) and skip those on the next start::
 
         with Journal(ctx.work / "answers.jsonl") as journal:
             done = {record["id"] for record in journal.records}
@@ -89,16 +91,17 @@ class Journal:
         keep = 0
         if path.exists():
             for line in path.read_bytes().splitlines(keepends=True):
-                if not line.endswith(b"\n"):
+                try:
+                    self.records.append(_checked(line))
+                except ValueError:
                     break
-                self.records.append(_parse(line.decode(), str(path)))
                 keep += len(line)
         self._file = path.open("ab")
         self._file.truncate(keep)
 
     def append(self, *records: Json) -> None:
         """Append records and wait until the disk has them."""
-        self._file.write(b"".join(json.dumps(r, ensure_ascii=False).encode() + b"\n" for r in records))
+        self._file.write(b"".join(_with_check(record) for record in records))
         self._file.flush()
         os.fsync(self._file.fileno())
         self.records.extend(records)
@@ -112,3 +115,19 @@ class Journal:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
+
+
+def _with_check(record: Json) -> bytes:
+    return json.dumps({"record": record, "crc32": _check(record)}, ensure_ascii=False).encode() + b"\n"
+
+
+def _checked(line: bytes) -> Json:
+    """The record in a line; ValueError where it is not what was written."""
+    kept = json.loads(line)
+    if not line.endswith(b"\n") or not isinstance(kept, dict) or kept.get("crc32") != _check(kept.get("record")):
+        raise ValueError
+    return kept["record"]
+
+
+def _check(record: Json) -> int:
+    return zlib.crc32(json.dumps(record).encode())

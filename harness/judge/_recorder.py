@@ -32,7 +32,7 @@ class Recorder:
         self._writer: asyncio.Task[None] | None = None
 
     async def begin(self, key: Key) -> int:
-        """`Ledger.begin`."""
+        """`Ledger.begin`: 0 where there is nothing to ask any more."""
         return await self._put(_Entry(_future(), key=key))
 
     async def end(self, begun: int, call: Call | None) -> None:

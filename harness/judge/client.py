@@ -162,6 +162,9 @@ class _Batch:
     async def _once(self, caller: Caller, key: Key, body: dict[str, Json], most: float) -> float:
         """Ask and record; what it cost, or can have cost where nobody says."""
         begun = await self.recorder.begin((self.judge, *key))
+        if not begun:  # another stage or run had the same question, and its reply has come
+            self._tell(0.0)
+            return 0.0
         try:
             reply = await caller.ask(body)
         except Exception:  # not a kill or a cancellation: those leave the call listed as possibly paid
@@ -169,10 +172,14 @@ class _Batch:
             raise
         call = self._call(key, body, reply)
         await self.recorder.end(begun, call)
-        self.done += 1
-        self.spent += call.price_usd or 0.0
-        self.progress(self.done, self.total, "verdicts", usd=round(self.spent, 4))
+        self._tell(call.price_usd or 0.0)
         return most if call.price_usd is None else call.price_usd
+
+    def _tell(self, cost: float) -> None:
+        """One verdict more is there."""
+        self.done += 1
+        self.spent += cost
+        self.progress(self.done, self.total, "verdicts", usd=round(self.spent, 4))
 
     def _call(self, key: Key, body: Mapping[str, Json], reply: Reply) -> Call:
         counted = reply.prompt_tokens or reply.completion_tokens

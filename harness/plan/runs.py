@@ -70,10 +70,14 @@ def write_plan(folder: RunFolder, plan: Plan, judge_epoch: int) -> None:
     texts = {folder.path / "recipe.yaml": plan.recipe.text, folder.plan: _plan_text(plan, judge_epoch)}
     if all(path.exists() and path.read_text() == text for path, text in texts.items()):
         return
-    shutil.rmtree(folder.path, ignore_errors=True)
-    folder.path.mkdir(parents=True)
-    for path, text in texts.items():
-        write_atomically(path, text)
+    try:
+        if folder.path.exists():
+            shutil.rmtree(folder.path)
+        folder.path.mkdir(parents=True)
+        for path, text in texts.items():
+            write_atomically(path, text)
+    except OSError as error:  # names a file of the folder without saying of which
+        raise OSError(error.errno, error.strerror, str(folder.path)) from error
 
 
 def _plan_text(plan: Plan, judge_epoch: int) -> str:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from harness.plan.runs import RunFolder, find_run, read_plan
 from harness.store.ledger import Ledger
-from harness.store.store import Busy, Store
+from harness.store.store import Store
 
 
 def all_runs(results: Path) -> pd.DataFrame:
@@ -53,8 +53,6 @@ def _state(store: Store, stage_id: str) -> str:
         return "done"
     if not (store.partial / stage_id).exists():
         return "waiting"
-    try:
-        with store.lock(stage_id):
-            return "partial" if store.has_work(stage_id) else "waiting"
-    except Busy:
+    if store.building(stage_id):
         return "running"
+    return "partial" if store.has_work(stage_id) else "waiting"

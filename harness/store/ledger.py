@@ -110,7 +110,7 @@ class JudgeCost:
 
 
 class Ledger:
-    """A ledger file, made when it is not there.
+    """A ledger file, made when it is not there. One that may not be written can be read.
 
     Raises:
         HarnessError: (every method) the disk is full, the file cannot be written, is no database, or stays locked.
@@ -121,7 +121,11 @@ class Ledger:
         self._lock = threading.Lock()
         with self._faults():
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+            self._db = sqlite3.connect(
+                _address(path), uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
+            if _read_only(path):
+                return
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")  # a reply that was paid for survives a power cut
             self._db.executescript(_SCHEMA)
@@ -138,7 +142,10 @@ class Ledger:
         return found
 
     def begin(self, judge: str, request: str, repeat: int) -> int:
-        """Write down that a call is under way; the number names it in `record` and `forget`."""
+        """Write down that a call is under way; the number names it in `record` and `forget`.
+
+        0 where its reply has been recorded meanwhile.
+        """
         return self.write(begin=[(judge, request, repeat)])[0]
 
     def record(self, call: Call, begun: int) -> None:
@@ -152,16 +159,24 @@ class Ledger:
     def write(
         self, begin: Sequence[tuple[str, str, int]] = (), end: Sequence[tuple[Call | None, int]] = ()
     ) -> list[int]:
-        """`begin`, `record` and `forget` (a reply of None) for many calls with one wait for the disk."""
+        """`begin`, `record` and `forget` (a reply of None) for many calls with one wait for the disk.
+
+        Returns:
+            The number of each call that is begun; 0 where its reply has been recorded meanwhile: it is not to be asked.
+        """
         process = (os.getpid(), psutil.Process().create_time(), socket.gethostname())
         marks = ", ".join("?" * len(fields(Call)))
         record = f"INSERT OR IGNORE INTO judge_calls ({_columns(Call)}) VALUES ({marks})"  # noqa: S608
+        known = "SELECT 1 FROM judge_calls WHERE judge = ? AND request = ? AND repeat = ?"
         columns = "judge, request, repeat, pid, process_started, host, asked_at"
         started = f"INSERT INTO in_flight ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
-        with self._transaction() as db:
+        with self._transaction("BEGIN IMMEDIATE") as db:
             db.executemany(record, [(*astuple(call)[:-1], _now()) for call, _ in end if call is not None])
             db.executemany("DELETE FROM in_flight WHERE id = ?", [(begun,) for _, begun in end])
-            return [db.execute(started, (*key, *process, _now())).lastrowid or 0 for key in begin]
+            return [
+                0 if db.execute(known, key).fetchone() else db.execute(started, (*key, *process, _now())).lastrowid or 0
+                for key in begin
+            ]
 
     def interrupted(self) -> list[InFlight]:
         """Calls that were under way when their process died: possibly paid twice when they are asked again."""
@@ -228,10 +243,10 @@ class Ledger:
         self.close()
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing, one thread at a time."""
+    def _transaction(self, begin: str = "BEGIN") -> Iterator[sqlite3.Connection]:
+        """All or nothing, one thread at a time. One that reads before it writes is to begin as a writer."""
         with self._lock, self._faults():
-            self._db.execute("BEGIN")
+            self._db.execute(begin)
             try:
                 yield self._db
             except BaseException:
@@ -271,6 +286,19 @@ class Ledger:
             return HarnessError("another process holds the ledger", where=where, fix=fix)
         fix = "Keep a copy, then see `sqlite3 FILE .recover`; or start a new ledger in another --results folder."
         return HarnessError(f"the ledger cannot be used ({error})", where=where, fix=fix)
+
+
+def _read_only(path: Path) -> bool:
+    return path.is_file() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
+
+
+def _address(path: Path) -> str:
+    """As SQLite wants it. What nobody can write is read as it lies there, but for what a kill left beside it."""
+    address = path.absolute().as_uri()
+    if not _read_only(path):
+        return address
+    beside = path.with_name(f"{path.name}-wal").exists()
+    return f"{address}?mode=ro" if beside else f"{address}?immutable=1"
 
 
 def _columns(table: type) -> str:

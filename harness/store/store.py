@@ -7,6 +7,7 @@ the bulk may be evicted (`store/eviction.py`): it is still there, and its record
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import shutil
@@ -95,7 +96,7 @@ class Store:
         Raises:
             Busy: another process holds it.
         """
-        lock = FileLock(self.root / "locks" / f"{stage_id}.lock")
+        lock = FileLock(self._lock_file(stage_id))
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -104,6 +105,23 @@ class Store:
             yield
         finally:
             lock.release()
+
+    def building(self, stage_id: str) -> bool:
+        """Whether a process holds the lock now; looking takes no more than reading."""
+        try:
+            handle = os.open(self._lock_file(stage_id), os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(handle)
+        return False
+
+    def _lock_file(self, stage_id: str) -> Path:
+        return self.root / "locks" / f"{stage_id}.lock"
 
     def commit(self, stage_id: str, identity: Mapping[str, Json], provenance: Mapping[str, Json]) -> None:
         """Make the filled `out` folder the artifact: digest, sync, rename; then drop the work folder.

@@ -60,6 +60,24 @@ async def test_equal_questions_are_asked_once_and_repeats_each(judge: Judge) -> 
     assert [(v.item, v.repeat, v.value) for v in found] == [("a", 0, 7.0), ("b", 0, 7.0), ("a", 1, 7.0)]
 
 
+async def test_a_reply_that_came_meanwhile_is_not_asked_for(judge: Judge) -> None:
+    """Another stage has the second question too, and its reply comes while the first of ours is under way."""
+    answers: list[list[Verdict]] = []
+
+    async def meanwhile(_body: Any, n: int) -> web.Response:
+        if n == 0:
+            answers.append(await judge.ask(given=tasks(2)[1:]))
+        return reply("[[7]]" if n == 0 else "[[3]]")
+
+    judge.answer = meanwhile
+    found = await judge.ask(2, concurrency=1)
+    assert judge.prompts() == ["judge 0", "judge 1"]
+    assert [v.value for v in found] == [7.0, 3.0]
+    assert answers == [found[1:]]
+    assert judge.progress[-1] == (2, 2)
+    assert judge.ledger.interrupted() == []
+
+
 async def test_no_more_at_once_than_allowed(judge: Judge) -> None:
     running, most = 0, 0
 

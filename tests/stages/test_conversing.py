@@ -11,7 +11,7 @@ import pytest
 
 from harness.bench.mt_bench import MTBenchSettings
 from harness.core.errors import Incomplete
-from harness.core.lines import read_lines
+from harness.core.lines import Journal
 from harness.generate import engines, vllm_engine
 from harness.generate.api import Engine, GenerateSettings
 from harness.models.settings import ModelSettings
@@ -87,8 +87,8 @@ def test_a_killed_engine_leaves_what_was_finished_and_the_next_run_goes_on(
         with pytest.raises(Incomplete, match="process has ended"):
             run(store, unlucky, session)
     session.close()
-    kept = [(r["id"], r["turn"]) for r in read_lines(store.work(stage.id) / "turns.jsonl")]
-    assert len(kept) == 4
+    with Journal(store.work(stage.id) / "turns.jsonl") as journal:
+        assert len({(r["id"], r["turn"]) for r in journal.records}) == 4
 
     fake.setenv("FAKE_VLLM", "")
     log = store.root / "logs" / f"engine-{stage.id[:12]}.log"

@@ -1,6 +1,8 @@
 import json
+import os
 import random
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,6 +86,27 @@ def test_run_killed_after_its_last_step_only_writes(run: Run) -> None:
     first = _bytes(out)
     shutil.rmtree(out)
     assert _bytes(run()) == first
+
+
+def test_a_clock_set_back_loses_no_checkpoint(run: Run, tmp_path: Path) -> None:
+    """Those of before lie in the future; the next stop, too, goes on from the last one."""
+
+    def stopping(at: int) -> Callable[..., None]:
+        def stop(done: int, *_: Any, **__: Any) -> None:
+            if done == at:
+                raise _Stopped
+
+        return stop
+
+    with pytest.raises(_Stopped):
+        run("stopped", epochs=2.0, progress=stopping(5))
+    (checkpoint,) = tmp_path.rglob("checkpoint-4")
+    tomorrow = time.time() + 86400
+    os.utime(checkpoint, (tomorrow, tomorrow))
+    with pytest.raises(_Stopped):
+        run("stopped", epochs=2.0, progress=stopping(7))
+    assert [p.name for p in checkpoint.parent.glob("checkpoint-*")] == ["checkpoint-6"]
+    assert _bytes(run("stopped", epochs=2.0)) == _bytes(run("whole", epochs=2.0))
 
 
 def test_torn_checkpoint_is_passed_over(tmp_path: Path) -> None:
