@@ -3,7 +3,7 @@
 #
 #   sbatch --nodes=4 --gpus-per-node=8 --time=12:00:00 docs/slurm.sh recipe.yaml --results /shared/results --cores 8
 #
-# Ray asks for a token, which it keeps in ~/.ray: nodes that do not share the home folder need a copy of it.
+# Only who holds the token in ~/.ray/auth_token reaches the cluster; nodes that do not share the home folder need a copy.
 # Everything after the script's name goes to `harness run`. The job ends with the run; submit it again to go on.
 #SBATCH --ntasks-per-node=1
 #SBATCH --exclusive
@@ -13,7 +13,8 @@ head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 address=$(srun --nodes=1 --ntasks=1 --nodelist="$head" hostname --ip-address | awk '{print $1}')
 port=${RAY_PORT:-6379}
 cores=${SLURM_CPUS_ON_NODE:-$(nproc)}
-export RAY_USAGE_STATS_ENABLED=0
+export RAY_USAGE_STATS_ENABLED=0 RAY_AUTH_MODE=token
+ray get-auth-token --generate > /dev/null
 trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 
 srun --overlap --nodes=1 --ntasks=1 --nodelist="$head" \

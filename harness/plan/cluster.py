@@ -88,7 +88,7 @@ def _check_answers(address: str | None) -> None:
 def _no_cluster(address: str | None, error: Exception) -> HarnessError:
     fix = (
         "`ray start --head` starts a cluster on this machine, `ray start --address HOST:6379` adds another to it; "
-        "the run itself is started on one of them."
+        "the run itself is started on one of them. Has it a token? Then set RAY_AUTH_MODE=token here too."
     )
     return HarnessError(f"no Ray cluster answers ({_first(error)})", where=f"--address {address}", fix=fix)
 
