@@ -19,7 +19,7 @@ def scores(results: Path, run: str) -> pd.DataFrame:
     return pd.read_parquet(results / "runs" / run / "scores.parquet")
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_four_runs_share_one_store(tmp_path: Path) -> None:
     """All end well, every stage is built once, and the scores are those of a run that was alone."""
     recipe, results, alone = recipes.write(tmp_path), tmp_path / "results", tmp_path / "alone"
@@ -29,7 +29,7 @@ def test_four_runs_share_one_store(tmp_path: Path) -> None:
         for name, only in CELLS.items()
     ]
     try:
-        said = [process.communicate(timeout=280)[1] for process in running]
+        said = [process.communicate(timeout=500)[1] for process in running]
     finally:
         for process in running:
             process.kill()
