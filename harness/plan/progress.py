@@ -113,8 +113,8 @@ def snapshot(results: Path, run: str) -> Snapshot:
     """
     store, folder = Store(results / "store"), find_run(results, run)
     plan, told = read_plan(folder), _told(_path(folder))
-    running = {i: Running(**values) for i, values in told["running"].items()} if told else {}
     missing = [i for i in plan["stages"] if not store.has(i)]
+    running = {i: Running(**told["running"][i]) for i in missing if i in told["running"]} if told else {}
     with Ledger(store.ledger) as ledger:
         last = ledger.last_stage_runs([i for i in missing if i not in running])
         now = {cost.judge: cost for cost in ledger.costs()} if told else {}

@@ -67,6 +67,18 @@ def test_what_runs_and_how_far(results: Path, monkeypatch: pytest.MonkeyPatch) -
     assert after.running == {}
 
 
+def test_what_was_built_since_it_was_written_is_done(results: Path) -> None:
+    with recorder(results, []) as listen:
+        listen.written = 0.0
+        listen(Started("b", "train b"))
+        store = Store(results / "store")
+        store.out("b")
+        store.commit("b", {}, {})
+        now = snapshot(results, "mine")
+    assert now.kinds["train"] == {"done": 1, "waiting": 1}
+    assert now.running == {}
+
+
 def test_a_failed_stage_is_one(results: Path) -> None:
     with Ledger(Store(results / "store").ledger) as ledger:
         ledger.stage_ended(ledger.stage_started("b", "mine", "train"), "failed", "boom")
