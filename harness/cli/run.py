@@ -27,7 +27,9 @@ def run(
     rejudge: Annotated[bool, typer.Option(help="Ask the judge again although its verdicts are recorded.")] = False,
     fail_fast: Annotated[
         bool,
-        typer.Option("--fail-fast", help="Stop at the first failure; without this, what does not need it goes on."),
+        typer.Option(
+            "--fail-fast/--keep-going", help="Stop at the first failure, or go on with what does not need it."
+        ),
     ] = False,
     executor: Annotated[
         str, typer.Option(help="local: this machine. ray: a Ray cluster, whose nodes share the results folder.")
