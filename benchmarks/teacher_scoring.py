@@ -2,11 +2,11 @@
 
     python benchmarks/teacher_scoring.py --data ../shared/data --threads 2
 
-The loop is what one would write by hand: a conversation at a time, `model(input_ids, labels=...).loss`. The students are
-SmolLM2-135M, whose arithmetic alone keeps a processor busy, and one of the pocket world's size, for which it does not (as
-it does not keep a GPU busy). Both start from the same conversations with the same loaded model, tokenise, and run in
-turn; medians over repeats. The pass gives log-probability and rank of every token, the loop one mean per response. Also
-the peak memory of a process that scores more and more responses with a model of no size. Writes
+The loop is what one would write by hand: a conversation at a time, `model(input_ids, labels=...).loss`. The students
+are SmolLM2-135M, whose arithmetic alone keeps a processor busy, and one of the pocket world's size, for which it does
+not (as it does not keep a GPU busy). Both start from the same conversations with the same loaded model, tokenise, and
+run in turn; medians over repeats. The pass gives log-probability and rank of every token, the loop one mean per
+response. Also the peak memory of a process that scores more and more responses with a model of no size. Writes
 results/reference/teacher-scoring/.
 """
 
