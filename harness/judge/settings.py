@@ -54,7 +54,9 @@ class JudgeSettings(Settings):
     def _address(cls, url: str | None) -> str | None:
         try:
             parts = urlsplit(url or OPENAI_URL)
-            sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0  # a port that is none raises
+            sound = (
+                parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+            )  # a port that is none raises
         except ValueError:
             sound = False
         if not sound:

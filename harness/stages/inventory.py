@@ -23,6 +23,6 @@ def stored(store: Store) -> list[dict[str, Json]]:
         if kind in _MAKE_MODELS:
             folder = path.parent / _MAKE_MODELS[kind]
             size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
-            title = record["provenance"]["title"]
+            title = str(record["provenance"].get("title", ""))
             rows.append({"reference": f"path:{folder}", "where": title, "size_mb": round(size / 2**20, 1)})
     return rows

@@ -16,8 +16,10 @@ from filelock import FileLock, Timeout
 
 from harness.core.canonical import Json, file_digest
 from harness.core.errors import HarnessError
+from harness.core.lines import read_json
 
 RECORD = "artifact.json"
+_DAMAGED = "`harness store verify` lists what is damaged."
 _NO_ROOM = 2**18
 """Bytes. What failed to write a file may have left a little."""
 
@@ -54,9 +56,19 @@ class Store:
         return self.artifacts / stage_id
 
     def record(self, stage_id: str) -> dict[str, Json]:
-        """The artifact's identity, file digests, versions and times."""
-        record: dict[str, Json] = json.loads((self.path(stage_id) / RECORD).read_text())
-        return record
+        """The artifact's identity, file digests, versions and times.
+
+        Raises:
+            HarnessError: it is not there, or is not what `commit` wrote.
+        """
+        path = self.path(stage_id) / RECORD
+        record = read_json(path, _DAMAGED)
+        match record:
+            case {"identity": {"kind": str()}, "files": {**files}, "provenance": {**made}}:
+                digests = all(isinstance(digest, str) for digest in files.values())
+                if digests and isinstance(made.get("seconds", 0), int | float):
+                    return dict(record)
+        raise HarnessError("is no record of an artifact", where=str(path), fix=_DAMAGED)
 
     def out(self, stage_id: str) -> Path:
         """The folder a stage fills. What an earlier, stopped try left there is removed."""

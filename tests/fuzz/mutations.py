@@ -10,7 +10,7 @@ from harness.core.errors import HarnessError
 
 Json = Any
 
-strange = st.sampled_from(
+strange: st.SearchStrategy[Json] = st.sampled_from(
     [
         *("", "..", "../x", "/etc/passwd", "a/b", "\0", "\x1b[2J", "\ud800", "\u202e", "\ufeff", "x" * 5000),
         *(-1, 0, 1, 2**31, 2**63, 2**64, -(2**70), 10**400, 1e308, -0.0, True, None, [], {}, [[]], {"": None}),

@@ -47,7 +47,8 @@ def fuzz(
         run.__signature__ = inspect.Signature([cases, *fixtures])  # type: ignore[attr-defined]
         run.__name__, run.__module__, run.__doc__ = body.__name__, body.__module__, body.__doc__
         slow = pytest.param(many, id="many", marks=[pytest.mark.slow, pytest.mark.timeout(900)])
-        return pytest.mark.parametrize("cases", [pytest.param(few, id="few"), slow])(run)
+        depths: Property = pytest.mark.parametrize("cases", [pytest.param(few, id="few"), slow])(run)
+        return depths
 
     return decorate
 

@@ -1,4 +1,4 @@
-"""Whatever a judge replies: a verdict that the form has, or the one documented failure; in time that does not explode."""
+"""Whatever a judge replies: a verdict that the form has, or its one documented failure, in time."""
 
 import math
 from collections.abc import Mapping
@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion
 from pydantic import ValidationError
 
-from harness.bench.pocket import PocketSettings, judge
 from harness.bench.pocket import BENCHMARK as POCKET
-from harness.judge.api import JudgeTask
+from harness.bench.pocket import PocketSettings, judge
 from harness.judge._call import Caller, _AgainError
+from harness.judge.api import JudgeTask
 from harness.judge.forms.arena import battles, label
 from harness.judge.identity import endpoint
 from harness.judge.profiles import profile_of
@@ -28,11 +28,75 @@ PROTOCOLS = [(form, way) for form in forms().values() for way in form.ways.value
 
 fragments = st.sampled_from(
     [
-        *("[[7]]", "[[10]]", "[[1e999]]", "[[-5]]", "[[NaN]]", "[[inf]]", "[[11]]", "[[0]]", "[[٣]]", "[[１０]]", "[[²]]"),
-        *("[[7", "7]]", "[7]", "[[", "]]", "[", "]", "[[7.5.5]]", "[[7/10]]", "[[ 7 ]]", "[[" + "9" * 400 + "]]", "[[1_0]]"),
-        *("[[A]]", "[[B]]", "[[C]]", "[[A>>B]]", "[[A>B]]", "[[A=B]]", "[[B>>A]]", "[[A<B]]", "[[A>>>B]]", "[[>]]", "[[]]"),
-        *("Rating: [[", "My final verdict is: [[", "My final verdict is: [[A ", "Best model identifier:", "m", "M", "A", "1"),
-        *("nan", "inf", "-inf", "1e999", "-0", "0.5", "10", "4.87", "\0", "\ud800", "\u202e", "\n", " ", "{", "}", "'", '"'),
+        *(
+            "[[7]]",
+            "[[10]]",
+            "[[1e999]]",
+            "[[-5]]",
+            "[[NaN]]",
+            "[[inf]]",
+            "[[11]]",
+            "[[0]]",
+            "[[٣]]",
+            "[[１０]]",
+            "[[²]]",
+        ),
+        *(
+            "[[7",
+            "7]]",
+            "[7]",
+            "[[",
+            "]]",
+            "[",
+            "]",
+            "[[7.5.5]]",
+            "[[7/10]]",
+            "[[ 7 ]]",
+            "[[" + "9" * 400 + "]]",
+            "[[1_0]]",
+        ),
+        *(
+            "[[A]]",
+            "[[B]]",
+            "[[C]]",
+            "[[A>>B]]",
+            "[[A>B]]",
+            "[[A=B]]",
+            "[[B>>A]]",
+            "[[A<B]]",
+            "[[A>>>B]]",
+            "[[>]]",
+            "[[]]",
+        ),
+        *(
+            "Rating: [[",
+            "My final verdict is: [[",
+            "My final verdict is: [[A ",
+            "Best model identifier:",
+            "m",
+            "M",
+            "A",
+            "1",
+        ),
+        *(
+            "nan",
+            "inf",
+            "-inf",
+            "1e999",
+            "-0",
+            "0.5",
+            "10",
+            "4.87",
+            "\0",
+            "\ud800",
+            "\u202e",
+            "\n",
+            " ",
+            "{",
+            "}",
+            "'",
+            '"',
+        ),
         "[{'model': 'model_1', 'rank': 1}, {'model': 'model_2', 'rank': 2}]",
         "[{'rank': 1, 'model': 'model_",
         "[{'model': 'model_1', 'rank': True}]",
@@ -82,7 +146,28 @@ def test_any_reply(text: str) -> None:
                 assert label(value)
 
 
-BOMBS = ("[[", "]]", "[", "[[1", "[[9.", "[[A", "[[A>", ">", "(", "{", "-", "~", "'", '"', "\\", "[[7]] ", "[7] ", "[[A]]", "9", " ")
+BOMBS = (
+    "[[",
+    "]]",
+    "[",
+    "[[1",
+    "[[9.",
+    "[[A",
+    "[[A>",
+    ">",
+    "(",
+    "{",
+    "-",
+    "~",
+    "'",
+    '"',
+    "\\",
+    "[[7]] ",
+    "[7] ",
+    "[[A]]",
+    "9",
+    " ",
+)
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
@@ -102,7 +187,9 @@ likeliest = st.dictionaries(tokens | st.text(max_size=2), logprobs, max_size=6)
 @fuzz(
     100,
     3000,
-    examples=[{"found": [given] * 3} for given in ({"7": 1000.0}, {"7": -math.inf, "A": -math.inf, "m": 1e308, "1": math.nan})],
+    examples=[
+        {"found": [given] * 3} for given in ({"7": 1000.0}, {"7": -math.inf, "A": -math.inf, "m": 1e308, "1": math.nan})
+    ],
     found=st.lists(likeliest, min_size=3, max_size=3),
 )
 def test_any_probabilities(found: list[Mapping[str, float]]) -> None:
@@ -128,7 +215,9 @@ COMPLETION: dict[str, Any] = {
             "index": 0,
             "finish_reason": "stop",
             "message": {"role": "assistant", "content": "[[7]]", "refusal": None},
-            "logprobs": {"content": [{"token": "7", "logprob": -0.1, "top_logprobs": [{"token": "7", "logprob": -0.1}]}]},
+            "logprobs": {
+                "content": [{"token": "7", "logprob": -0.1, "top_logprobs": [{"token": "7", "logprob": -0.1}]}]
+            },
         }
     ],
     "usage": {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8},
@@ -185,7 +274,12 @@ def test_any_evidence_for_a_program(which: int, said: str, data: st.DataObject) 
         assert verdict.value is None or 0 <= verdict.value <= 100
 
 
-@fuzz(60, 800, model=st.text(max_size=20) | replies, url=st.none() | st.text(max_size=20) | replies.map("http://{}".format))
+@fuzz(
+    60,
+    800,
+    model=st.text(max_size=20) | replies,
+    url=st.none() | st.text(max_size=20) | replies.map("http://{}".format),
+)
 def test_any_judge_has_a_profile(model: str, url: str | None) -> None:
     """Some row of the table fits whatever a judge is called; an address that is none is refused."""
     try:

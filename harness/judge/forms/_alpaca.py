@@ -5,7 +5,6 @@ import math
 
 from harness.judge.protocol import Likeliest
 
-
 _LARGEST = 1e300
 """No log-probability is as far from 0: Python reads NaN, infinities and integers of any length as JSON."""
 
