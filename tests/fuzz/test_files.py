@@ -160,7 +160,8 @@ BENCH: list[tuple[Rows, str, Callable[[Path], Any]]] = [
     (UID, ".jsonl", arena.read_questions),
     (SAID, ".jsonl", arena.read_answers),
     (GAMES, ".jsonl", lambda path: arena.read_games([path])),
-    *((NOTES, ending, alpaca.read_annotations) for ending in (".json", ".jsonl", ".parquet")),
+    *((NOTES, ending, alpaca.read_annotations) for ending in (".json", ".jsonl")),
+    (NOTES[:1], ".parquet", alpaca.read_annotations),
     *(([{"instruction": "q", "dataset": "d"}], end, alpaca.read_instructions) for end in (".json", ".parquet")),
     ([{"index": 0, "output": "a", "generator": "m"}], ".json", lambda path: alpaca.read_outputs(path, "m", [])),
 ]

@@ -55,30 +55,36 @@ def test_names_stay_in_their_folder(tmp_path: Path, name: str) -> None:
     assert "evaluate[0]" in refused(tmp_path, f"student: pocket:llama\nevaluate: [{{{quoted}: {{}}}}]\n")
     if name not in ("..", ".hidden"):  # between `axis=` and `,` a dot is a letter like any other
         assert "axes.seed[0]" in refused(tmp_path, f"{RECIPE}seed: $seed\naxes: {{seed: [{{{quoted}: 1}}]}}\n")
-        made = f"{{{quoted}: {{base: 'pocket:llama', data: {{train: {{pocket: {{examples: 9}}}}}}, train: [{{sft: {{}}}}]}}}}"
-        assert "a model's name is" in refused(tmp_path, f"{RECIPE}models: {made}\n")
+        made = "{base: 'pocket:llama', data: {train: {pocket: {examples: 9}}}, train: [{sft: {}}]}"
+        assert "a model's name is" in refused(tmp_path, f"{RECIPE}models: {{{quoted}: {made}}}\n")
         domains = f"data: {{domains: {{{quoted}: {{pocket: {{examples: 9}}}}}}}}\n"
         assert "a domain's name is" in refused(tmp_path, RECIPE + domains)
 
 
+BAD_MODULES = {"tarfile", "zipfile", "pickle", "marshal", "shelve"}
+BAD_CALLS = {"eval", "exec", "compile", "shutil.unpack_archive", "torch.load", "yaml.unsafe_load", "yaml.full_load"}
+
+
+def bad(node: ast.AST) -> bool:
+    """Whether it could unpack an archive, unpickle, or run text as code."""
+    match node:
+        case ast.Import(names=names):
+            return any(alias.name in BAD_MODULES for alias in names)
+        case ast.ImportFrom(module=module):
+            return module in BAD_MODULES
+        case ast.keyword(arg="trust_remote_code" | "allow_pickle", value=ast.Constant(value=value)):
+            return value is not False
+        case ast.Call(func=func, args=args):
+            called = ast.unparse(func)
+            return called in BAD_CALLS or (called == "yaml.load" and ast.unparse(args[-1]) != "yaml.BaseLoader")
+    return False
+
+
 def test_nothing_unpacks_evaluates_or_unpickles() -> None:
-    """No archive is opened, no pickle, no text run as code; `torch.load`, `yaml.load` and `trust_remote_code` neither."""
-    bad = {"eval", "exec", "compile", "tarfile", "zipfile", "pickle", "unpack_archive", "extractall", "unsafe_load"}
+    assert bad(ast.parse("yaml.load(text, yaml.Loader)").body[0].value)  # type: ignore[attr-defined]
     for path in (ROOT / "harness").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            match node:
-                case ast.Import(names=names) | ast.ImportFrom(names=names):
-                    words = {alias.name for alias in names} | {getattr(node, "module", None)}
-                case ast.Call(func=ast.Name(id=name)):
-                    words = {name}
-                case ast.Call(func=ast.Attribute(value=ast.Name(id=owner), attr=name)):
-                    words = {name} - ({"compile", "eval"} if owner != "builtins" else set())  # re.compile, model.eval
-                    words |= {"eval"} if (owner, name) in (("torch", "load"), ("yaml", "load")) else set()
-                case ast.keyword(arg="trust_remote_code" | "allow_pickle", value=ast.Constant(value=value)):
-                    words = {"eval"} if value else set()
-                case _:
-                    continue
-            assert not words & bad, f"{path}:{getattr(node, 'lineno', 0)}: {words & bad}"
+        lines = [getattr(node, "lineno", 0) for node in ast.walk(ast.parse(path.read_text())) if bad(node)]
+        assert not lines, f"{path}: lines {lines}"
 
 
 DEEP, LONG, HALF = "[" * 100_000, "9" * 5000, '{"prompt": "\\ud800"}'
@@ -125,7 +131,7 @@ def test_a_header_longer_than_its_file(tmp_path: Path, length: int) -> None:
         inspected(tmp_path)
 
 
-@pytest.mark.parametrize("record", [{"axes": []}, {"cells": [1]}, {"axes": {"a": 1}}, {"metrics": [{"benchmark": 3}]}])
+@pytest.mark.parametrize("record", [{"axes": [1]}, {"cells": [1]}, {"axes": {"a": 1}}, {"metrics": [{"benchmark": 3}]}])
 def test_a_run_of_another_shape(tmp_path: Path, record: dict[str, Any]) -> None:
     sound = {"name": "r", "axes": {}, "cells": [], "metrics": []}
     (tmp_path / "run.json").write_text(json.dumps(sound | record | {"axes": record.get("axes", {"a": ["x"]})}))
