@@ -68,7 +68,7 @@ class Store:
                 digests = all(isinstance(digest, str) for digest in files.values())
                 if digests and isinstance(made.get("seconds", 0), int | float):
                     return dict(record)
-        raise HarnessError("is no record of an artifact", where=str(path), fix=_DAMAGED)
+        raise HarnessError("not an artifact's record", where=str(path), fix=_DAMAGED)
 
     def out(self, stage_id: str) -> Path:
         """The folder a stage fills. What an earlier, stopped try left there is removed."""

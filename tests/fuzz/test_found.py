@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from harness.bench import _lm_eval_tasks
 from harness.bench._alpaca_files import read_annotations
 from harness.core.errors import HarnessError
 from harness.core.lines import Journal
@@ -64,6 +66,9 @@ def test_names_stay_in_their_folder(tmp_path: Path, name: str) -> None:
 BAD_MODULES = {"tarfile", "zipfile", "pickle", "marshal", "shelve"}
 BAD_CALLS = {"eval", "exec", "compile", "shutil.unpack_archive", "torch.load", "yaml.unsafe_load", "yaml.full_load"}
 
+SAFE_LOADERS = ("yaml.BaseLoader", "_Loader")
+"""The second is lm-eval's task files', which it reads as plain values."""
+
 
 def bad(node: ast.AST) -> bool:
     """Whether it could unpack an archive, unpickle, or run text as code."""
@@ -74,13 +79,14 @@ def bad(node: ast.AST) -> bool:
             return module in BAD_MODULES
         case ast.keyword(arg="trust_remote_code" | "allow_pickle", value=ast.Constant(value=value)):
             return value is not False
-        case ast.Call(func=func, args=args):
-            called = ast.unparse(func)
-            return called in BAD_CALLS or (called == "yaml.load" and ast.unparse(args[-1]) != "yaml.BaseLoader")
+        case ast.Call(func=func, args=args, keywords=keywords):
+            called, last = ast.unparse(func), [*args, *(k.value for k in keywords)][-1:]
+            return called in BAD_CALLS or (called == "yaml.load" and ast.unparse(last[0]) not in SAFE_LOADERS)
     return False
 
 
 def test_nothing_unpacks_evaluates_or_unpickles() -> None:
+    assert issubclass(_lm_eval_tasks._Loader, yaml.SafeLoader)
     assert bad(ast.parse("yaml.load(text, yaml.Loader)").body[0].value)  # type: ignore[attr-defined]
     for path in (ROOT / "harness").rglob("*.py"):
         lines = [getattr(node, "lineno", 0) for node in ast.walk(ast.parse(path.read_text())) if bad(node)]
