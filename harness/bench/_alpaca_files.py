@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError, brief
@@ -72,7 +71,7 @@ def read_records(path: Path, generator: str = "") -> list[dict[str, Json]]:
             where=f"{where}:{error.lineno}",
             fix="Mend the file, or write it again.",
         ) from None
-    except (ValueError, OSError, lzma.LZMAError, pa.ArrowException) as error:
+    except (ValueError, OSError, lzma.LZMAError) as error:
         raise HarnessError(f"cannot be read ({brief(error)})", where=where) from None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise HarnessError("must be a list of objects", where=where)
@@ -82,8 +81,11 @@ def read_records(path: Path, generator: str = "") -> list[dict[str, Json]]:
 def _parquet(path: Path, generator: str) -> list[dict[str, Any]]:
     import pyarrow.parquet as pq
 
-    many = generator and "generator" in pq.read_schema(path).names
-    frame = pd.read_parquet(path, filters=[("generator", "==", generator)] if many else None)
+    try:
+        many = generator and "generator" in pq.read_schema(path).names
+        frame = pd.read_parquet(path, filters=[("generator", "==", generator)] if many else None)
+    except Exception as error:  # a broken file can fail in any way
+        raise HarnessError(f"cannot be read ({brief(error)})", where=str(path)) from None
     rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
     return [{str(key): value for key, value in row.items()} for row in rows]
 

@@ -78,7 +78,8 @@ def written(draw: st.DrawFn, rows: st.SearchStrategy[Rows], endings: tuple[str, 
     ending, given = draw(st.sampled_from(endings)), draw(rows)
     if ending == ".parquet" or draw(st.booleans()):
         return ending, draw(broken(WRITERS[ending](given)))
-    return ending, WRITERS[ending](draw(changed(given)))
+    now = draw(changed(given))
+    return ending, WRITERS[ending](now if isinstance(now, list) else [now])
 
 
 def put(path: Path, content: bytes) -> Path:
