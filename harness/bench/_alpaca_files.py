@@ -10,10 +10,12 @@ from typing import Any
 import pandas as pd
 
 from harness.core.canonical import Json
-from harness.core.errors import HarnessError
-from harness.core.lines import read_lines
+from harness.core.errors import HarnessError, brief
+from harness.core.lines import parse_json, read_lines
 
 Record = Mapping[str, Json]
+_MOST = 1e15
+"""No index or length is as large; NaN and infinities, which Python reads as JSON, are not below it."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def read_records(path: Path, generator: str = "") -> list[dict[str, Json]]:
             rows = list(read_lines(path))
         elif path.suffix == ".json" or path.name.endswith(".json.xz"):
             content = path.read_bytes()
-            rows = json.loads(lzma.decompress(content) if path.suffix == ".xz" else content)
+            rows = parse_json((lzma.decompress(content) if path.suffix == ".xz" else content).decode("utf-8-sig"))
         else:
             raise HarnessError(
                 f"cannot read '{path.suffix}' files", where=where, fix="Give .json, .json.xz, .jsonl or .parquet."
@@ -70,7 +72,7 @@ def read_records(path: Path, generator: str = "") -> list[dict[str, Json]]:
             fix="Mend the file, or write it again.",
         ) from None
     except (ValueError, OSError, lzma.LZMAError) as error:
-        raise HarnessError(f"cannot be read ({error})", where=where) from None
+        raise HarnessError(f"cannot be read ({brief(error)})", where=where) from None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise HarnessError("must be a list of objects", where=where)
     return [row for row in rows if not generator or row.get("generator", generator) == generator]
@@ -79,8 +81,11 @@ def read_records(path: Path, generator: str = "") -> list[dict[str, Json]]:
 def _parquet(path: Path, generator: str) -> list[dict[str, Any]]:
     import pyarrow.parquet as pq
 
-    many = generator and "generator" in pq.read_schema(path).names
-    frame = pd.read_parquet(path, filters=[("generator", "==", generator)] if many else None)
+    try:
+        many = generator and "generator" in pq.read_schema(path).names
+        frame = pd.read_parquet(path, filters=[("generator", "==", generator)] if many else None)
+    except Exception as error:  # a broken file can fail in any way
+        raise HarnessError(f"cannot be read ({brief(error)})", where=str(path)) from None
     rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
     return [{str(key): value for key, value in row.items()} for row in rows]
 
@@ -153,13 +158,14 @@ def read_annotations(path: Path) -> list[Annotation]:
         where = f"{path}, row {number + 1}"
         model = _text(row, "generator_2" if "generator_2" in row else "model", where)
         place = places.setdefault(model, {})
-        place.setdefault(row.get("instruction", number), len(place))
+        asked = _text(row, "instruction", where) if "instruction" in row else number
+        place.setdefault(asked, len(place))
         found.append(
             Annotation(
                 model,
                 str(row.get("generator_1") or ""),
                 str(row.get("annotator") or ""),
-                _index(row, place[row.get("instruction", number)], where),
+                _index(row, place[asked], where),
                 str(row.get("dataset") or ""),
                 _preference(row, where),
                 _length(row, 2, where),
@@ -186,7 +192,8 @@ def _preference(row: Record, where: str) -> float | None:
 def _length(row: Record, which: int, where: str) -> int | None:
     if f"len_{which}" in row:
         length = row[f"len_{which}"]
-        if length is not None and (isinstance(length, bool) or not isinstance(length, int | float) or length < 0):
+        sound = isinstance(length, int | float) and not isinstance(length, bool) and 0 <= length < _MOST
+        if length is not None and not sound:
             raise HarnessError(f"`len_{which}` must be a number of characters, not {length!r}", where=where)
         return None if length is None else int(length)
     text = row.get(f"output_{which}")
@@ -197,7 +204,8 @@ def _length(row: Record, which: int, where: str) -> int | None:
 
 def _index(row: Record, place: int, where: str) -> int:
     value = row.get("index", place)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value) or value < 0:
+    sound = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _MOST
+    if not sound or value != int(value):
         raise HarnessError(f"`index` must be a number from 0 on, not {value!r}", where=where)
     return int(value)
 

@@ -28,3 +28,9 @@ def _rebuild(cls: type[HarnessError], what: str, where: str, fix: str) -> Harnes
 
 class Incomplete(HarnessError):
     """Work stopped for an outside reason (server gone, budget spent): what is finished is kept, run again."""
+
+
+def brief(error: BaseException) -> str:
+    """Another library's error in one line of at most 200 characters."""
+    lines = str(error).split("\n", 1)[0].split()
+    return " ".join(lines)[:200] or type(error).__name__

@@ -1,8 +1,10 @@
 """JSON lines: read with errors that name the line; append so that a kill loses at most the line being written."""
 
+import gzip
 import json
 import lzma
 import os
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,6 +14,8 @@ from typing import TextIO
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
 
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
 
 def read_lines(path: Path) -> Iterator[Json]:
     """Every record of a JSON-lines file; a broken line is an error that names it."""
@@ -19,7 +23,7 @@ def read_lines(path: Path) -> Iterator[Json]:
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, Json]]:
-    """Every record of a JSON-lines file (`.xz` too) with its line number, for errors that must name the line."""
+    """Every record of a JSON-lines file (also .xz, .gz) with its line number, for errors that must name the line."""
     try:
         with _open(path) as file:
             for number, line in enumerate(file, 1):
@@ -29,25 +33,65 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, Json]]:
         raise HarnessError("no such file", where=str(path)) from None
     except UnicodeDecodeError as error:
         raise HarnessError(f"not UTF-8 text ({error.reason})", where=str(path)) from None
-    except (lzma.LZMAError, EOFError) as error:
-        raise HarnessError(f"not a whole .xz file ({error})", where=str(path)) from None
+    except (lzma.LZMAError, zlib.error, gzip.BadGzipFile, EOFError) as error:
+        raise HarnessError(f"not a whole {path.suffix} file ({error})", where=str(path)) from None
 
 
 def _open(path: Path) -> TextIO:
     if path.suffix == ".xz":
         return lzma.open(path, "rt", encoding="utf-8")
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8")
     return path.open(encoding="utf-8")
 
 
 def _parse(line: str, where: str) -> Json:
     try:
-        return json.loads(line)
+        return parse_json(line)
     except json.JSONDecodeError as error:
-        raise HarnessError(
-            f"broken JSON line ({error.msg} at column {error.colno})",
-            where=where,
-            fix="Mend or remove this line.",
-        ) from None
+        fault = f"{error.msg} at column {error.colno}"
+    except ValueError as error:
+        fault = str(error)
+    raise HarnessError(f"broken JSON line ({fault})", where=where, fix="Mend or remove this line.")
+
+
+def parse_json(text: str) -> Json:
+    """`json.loads`, whose every fault is a ValueError with a short reason.
+
+    Half of a surrogate pair (`"\\ud800"`) is one too: no file can hold it.
+    """
+    try:
+        value = json.loads(text)
+        if _SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except UnicodeEncodeError:
+        raise ValueError("text with half of a surrogate pair") from None
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # Python's own limit
+        raise ValueError("a number of thousands of digits") from None
+    return value
+
+
+def read_json(path: Path, fix: str = "") -> Json:
+    """The value in a JSON file.
+
+    Raises:
+        HarnessError: it is not there, or is no JSON; names the file, and the line where one is to blame.
+    """
+    try:
+        return parse_json(path.read_bytes().decode())
+    except json.JSONDecodeError as error:
+        where, fault = f"{path}:{error.lineno}", f"broken JSON ({error.msg} at column {error.colno})"
+    except UnicodeDecodeError:
+        where, fault = str(path), "not UTF-8 text"
+    except ValueError as error:
+        where, fault = str(path), f"broken JSON ({error})"
+    except OSError as error:
+        where, fault = str(path), f"cannot be read ({error.strerror})"
+    raise HarnessError(fault, where=where, fix=fix)
 
 
 def write_lines(path: Path, records: Iterable[Json]) -> None:

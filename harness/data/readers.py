@@ -160,6 +160,10 @@ def _join(rows: list[Row], joined: JoinedPrompts, where: str, counts: Counter[st
     prompts = read_rows(joined.path)
     _demand([joined.on], rows, where, "cannot join prompts")
     _demand([joined.on], prompts, str(joined.path), "cannot join prompts")
+    for record, place in ((rows, where), (prompts, str(joined.path))):
+        for number, row in enumerate(record, 1):
+            if not isinstance(row.get(joined.on), str | int | float):
+                raise HarnessError(f"{joined.on!r} is to be a text or a number", where=f"{place}, row {number}")
     by_key = {prompt[joined.on]: prompt for prompt in prompts}
     if len(by_key) < len(prompts):
         raise HarnessError(f"values of {joined.on!r} occur more than once", where=str(joined.path))
@@ -228,8 +232,8 @@ def _message(turn: Any, where: str) -> Message:
     if not isinstance(turn, dict):
         raise HarnessError("a turn must be an object", where=where)
     role = turn.get("role", turn.get("from"))
-    if role not in _ROLES:
-        raise HarnessError(f"unknown role {role!r}", where=where, fix=f"Known: {', '.join(_ROLES)}.")
+    if not isinstance(role, str) or role not in _ROLES:
+        raise HarnessError(f"unknown role {str(role)[:60]!r}", where=where, fix=f"Known: {', '.join(_ROLES)}.")
     return {"role": _ROLES[role], "content": _text(turn.get("content", turn.get("value")), where)}
 
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import openai
 import tenacity
 from openai.types.chat import ChatCompletion
+from pydantic import BaseModel, Field, ValidationError
 
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError, Incomplete
@@ -43,6 +44,43 @@ class Reply:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     latency_s: float = 0.0
+
+
+class _Message(BaseModel):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Alternative(BaseModel):
+    token: str
+    logprob: float
+
+
+class _Token(BaseModel):
+    top_logprobs: list[_Alternative] | None = None
+
+
+class _Logprobs(BaseModel):
+    content: list[_Token] | None = None
+
+
+class _Choice(BaseModel):
+    finish_reason: str | None = None
+    message: _Message | None = None
+    logprobs: _Logprobs | None = None
+
+
+class _Usage(BaseModel):
+    prompt_tokens: int | None = Field(None, ge=0)
+    completion_tokens: int | None = Field(None, ge=0)
+
+
+class _Completion(BaseModel):
+    """What we read of a chat completion: the client takes a reply of any shape for one."""
+
+    model: str | None = None
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
 
 
 class _AgainError(Exception):
@@ -180,17 +218,11 @@ class Caller:
         )
 
     def _read(self, completion: object, latency: float) -> Reply:
-        if not isinstance(completion, ChatCompletion):
-            raise _AgainError("the reply is broken (no chat completion)")
-        if not completion.choices or completion.choices[0].message is None:
+        shaped = _shaped(completion)
+        choice, usage = shaped.choices[0] if shaped.choices else _Choice(), shaped.usage or _Usage()
+        if choice.message is None:
             raise _AgainError("the reply is empty (no choices)")
-        choice, usage = completion.choices[0], completion.usage
-        facts = (
-            completion.model or "",
-            usage.prompt_tokens if usage else 0,
-            usage.completion_tokens if usage else 0,
-            latency,
-        )
+        facts = (_writable(shaped.model or ""), usage.prompt_tokens or 0, usage.completion_tokens or 0, latency)
         content = choice.message.content
         if choice.message.refusal or choice.finish_reason == "content_filter":
             reason = choice.message.refusal or content or "stopped by a content filter"
@@ -207,7 +239,22 @@ class Caller:
 
     def _clean(self, text: str) -> str:
         key = self.client.api_key
-        return text.replace(key, "[key]") if len(key) >= 8 else text
+        return _writable(text.replace(key, "[key]") if len(key) >= 8 else text)
+
+
+def _shaped(completion: object) -> _Completion:
+    if not isinstance(completion, ChatCompletion):
+        raise _AgainError("the reply is broken (no chat completion)")
+    try:
+        return _Completion.model_validate(completion, from_attributes=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise _AgainError(f"the reply is broken ({'.'.join(map(str, first['loc']))}: {first['msg']})") from None
+
+
+def _writable(text: str) -> str:
+    """Half of a surrogate pair, which JSON can write and no file can hold, as `?`."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _continued(body: dict[str, Json], text: str) -> dict[str, Json]:
@@ -221,10 +268,11 @@ def _likeliest(completion: object, begun: bool) -> dict[str, float]:
 
     Without the spaces around them where the reply was begun for the judge: what follows is then often written with one.
     """
-    assert isinstance(completion, ChatCompletion), "read before"
-    logprobs = completion.choices[0].logprobs
-    tokens = logprobs.content[0].top_logprobs if logprobs and logprobs.content else []
-    return {token.token.strip() if begun else token.token: token.logprob for token in reversed(tokens)}
+    choices = _shaped(completion).choices
+    assert choices, "read before"
+    logprobs = choices[0].logprobs
+    tokens = logprobs.content[0].top_logprobs if logprobs and logprobs.content else None
+    return {token.token.strip() if begun else token.token: token.logprob for token in reversed(tokens or [])}
 
 
 def _said(error: openai.APIStatusError) -> str:

@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
-from harness.core.lines import write_atomically
+from harness.core.lines import read_json, write_atomically
 from harness.judge.calibration import FIRST_WINS, KAPPA, LENGTH, SPEARMAN, Measure
 
 MIN_AGREEMENT = 0.3
@@ -46,8 +48,12 @@ class Calibration:
     @property
     def headline(self) -> Measure:
         """The measure that decides: Spearman for ratings, kappa for preferences."""
-        name = SPEARMAN if self.form == "rating" else KAPPA
-        return next(m for m in self.measures if m.name == name and m.part == "all")
+        return next(m for m in self.measures if m.name == self.deciding and m.part == "all")
+
+    @property
+    def deciding(self) -> str:
+        """The name of that measure."""
+        return SPEARMAN if self.form == "rating" else KAPPA
 
     @property
     def informative(self) -> bool:
@@ -106,11 +112,16 @@ def find(folder: Path, digest: str) -> Calibration | None:
     path = folder / f"{digest}.json"
     if not path.exists():
         return None
+    fix = "Remove the file and calibrate again: what the judge was asked is kept."
+    facts = read_json(path, fix)
+    if isinstance(facts, dict):
+        facts = {k: v for k, v in facts.items() if k not in ("informative", "note")}
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        measures = tuple(Measure(**m) for m in facts["measures"])
-        rest = {k: v for k, v in facts.items() if k not in ("measures", "informative", "note")}
-        return Calibration(measures=measures, **rest)
-    except (ValueError, KeyError, TypeError) as error:
-        fix = "Remove the file and calibrate again: what the judge was asked is kept."
-        raise HarnessError(f"is no calibration record ({error})", where=str(path), fix=fix) from None
+        found = TypeAdapter(Calibration).validate_python(facts)
+    except ValidationError as error:
+        first = error.errors()[0]
+        what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise HarnessError(f"is no calibration record ({what})", where=str(path), fix=fix) from None
+    if not any(m.name == found.deciding and m.part == "all" for m in found.measures):
+        raise HarnessError(f"is no calibration record (no measure {found.deciding})", where=str(path), fix=fix)
+    return found

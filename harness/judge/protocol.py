@@ -8,6 +8,7 @@ exports `FORM`; its *ways* are the protocols for judges of different ability:
 - `expected`: the verdict is the mean of the possible ones under the judge's own probabilities.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -24,6 +25,17 @@ CONTINUED: Mapping[str, Json] = {"add_generation_prompt": False, "continue_final
 """Sent where the judge's own turn is begun for it (`Protocol.prefix`) and continued."""
 SCORED: Mapping[str, Json] = {"logprobs": True, "top_logprobs": 20}
 """Sent where the likeliest next tokens are wanted."""
+
+
+def probability(logprob: float) -> float:
+    """The probability of a log-probability (nats); a server's rounding may put one above 0.
+
+    Raises:
+        ValueError: it is no number.
+    """
+    if math.isnan(logprob):
+        raise ValueError("a log-probability of the judge is NaN")
+    return math.exp(min(logprob, 0.0))
 
 
 def constrained(choices: Sequence[str]) -> Mapping[str, Json]:

@@ -1,8 +1,9 @@
 """Who judges, how it is asked, and what it may cost."""
 
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from harness.core.settings import Settings, execution
 from harness.judge.protocol import Way
@@ -31,7 +32,7 @@ class JudgeSettings(Settings):
     protocol: Way = "text"
     """text: the judge writes freely and its reply is parsed, as the benchmark's own tools do. choice: its reply is
     constrained to the possible verdicts. expected: the mean of them under the judge's own probabilities."""
-    temperature: float = 0.0
+    temperature: float = Field(0.0, ge=0)
     max_tokens: int = Field(2048, ge=1)
     repeats: int = Field(1, ge=1)
     """How many verdicts on each answer. Raising it asks only for the further ones."""
@@ -47,3 +48,17 @@ class JudgeSettings(Settings):
     retries: int = execution(6, ge=0)
     max_cost_usd: float | None = execution(None, gt=0)
     """The most this judge may cost, what the ledger holds of it included."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _address(cls, url: str | None) -> str | None:
+        try:
+            parts = urlsplit(url or OPENAI_URL)
+            sound = (
+                parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+            )  # a port that is none raises
+        except ValueError:
+            sound = False
+        if not sound:
+            raise ValueError("'base_url' is an address such as http://127.0.0.1:8000/v1")
+        return url

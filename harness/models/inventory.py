@@ -1,12 +1,13 @@
 """Which models this machine has, without loading any."""
 
 import importlib.metadata
-import json
 import math
+import operator
 from pathlib import Path
 
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
+from harness.core.lines import parse_json, read_json
 
 Row = dict[str, Json]
 
@@ -39,7 +40,7 @@ def cached() -> list[Row]:
 
 def parameters(folder: Path) -> int:
     """How many numbers the safetensors files of a Hugging Face folder hold; only their headers are read."""
-    return sum(_weights(folder).values())
+    return sum(weights(folder).values())
 
 
 def inspected(folder: Path) -> Row:
@@ -53,28 +54,38 @@ def inspected(folder: Path) -> Row:
     file = folder / "config.json"
     if not file.is_file():
         raise HarnessError("no Hugging Face model here (config.json is missing)", where=str(folder))
-    config, weights = json.loads(file.read_text()), _weights(folder)
-    experts, per_token = config.get("num_local_experts"), config.get("num_experts_per_tok")
-    total, of_experts = sum(weights.values()), sum(n for name, n in weights.items() if ".experts." in name)
+    config, sizes = read_json(file), weights(folder)
+    if not isinstance(config, dict):
+        raise HarnessError("is no model's config", where=str(file))
+    experts, per_token = (config.get(name) or 0 for name in ("num_local_experts", "num_experts_per_tok"))
+    classes = config.get("architectures") or [None]
+    if not isinstance(experts, int) or not isinstance(per_token, int) or not isinstance(classes, list):
+        raise HarnessError("is no model's config", where=str(file))
+    total, of_experts = sum(sizes.values()), sum(n for name, n in sizes.items() if ".experts." in name)
     active = total - of_experts + of_experts * per_token // experts if experts else total
     return {
-        "class": (config.get("architectures") or [None])[0],
+        "class": classes[0],
         "layers": config.get("num_hidden_layers"),
         "width": config.get("hidden_size"),
-        "experts": experts,
+        "experts": experts or None,
         "per_token": per_token if experts else None,
         "parameters": total,
         "active_parameters": active,
     }
 
 
-def _weights(folder: Path) -> dict[str, int]:
-    """Numbers per tensor, by name."""
+def weights(folder: Path) -> dict[str, int]:
+    """Numbers per tensor, by name; HarnessError for a file whose header is none."""
     sizes: dict[str, int] = {}
     for path in sorted(folder.glob("*.safetensors")):
         with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        sizes |= {name: math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__"}
+            length = int.from_bytes(file.read(8), "little")
+            header = file.read(length) if length <= path.stat().st_size else b""
+        try:
+            tensors = {name: tensor for name, tensor in parse_json(header.decode()).items() if name != "__metadata__"}
+            sizes |= {name: math.prod(map(operator.index, tensor["shape"])) for name, tensor in tensors.items()}
+        except (ValueError, AttributeError, KeyError, TypeError):
+            raise HarnessError("is no safetensors file: its header cannot be read", where=str(path)) from None
     return sizes
 
 

@@ -1,12 +1,13 @@
 """Load models and tokenizers from Hugging Face folders: safetensors only, never remote code."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.core.errors import HarnessError
+from harness.core.lines import read_json
+from harness.models.inventory import weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,7 +47,8 @@ def load_reward_model(folder: Path, dtype: Dtype, device: str = "cpu", *, new_he
     from transformers import AutoModelForSequenceClassification
 
     _check_folder(folder, "config.json")
-    if "AutoModelForSequenceClassification" in json.loads((folder / "config.json").read_text()).get("auto_map", {}):
+    config = read_json(folder / "config.json")
+    if isinstance(config, dict) and "AutoModelForSequenceClassification" in (config.get("auto_map") or ()):
         raise HarnessError(
             "this reward model needs code of its own, which is never run",
             where=str(folder),
@@ -76,6 +78,7 @@ def _load(auto: Any, folder: Path, dtype: Dtype, new: tuple[str, ...] = (), **op
             where=str(folder),
             fix="Convert the weights to safetensors: nothing else is read.",
         )
+    _check_claims(folder)
     with quiet():
         try:
             model, info = auto.from_pretrained(
@@ -101,6 +104,31 @@ def _check_folder(folder: Path, *files: str) -> None:
         raise HarnessError("no such model folder", where=str(folder))
     if absent := [name for name in files if not (folder / name).is_file()]:
         raise HarnessError(f"not a Hugging Face model folder: {', '.join(absent)} missing", where=str(folder))
+
+
+_LAYERS = ("num_hidden_layers", "n_layer")
+_WIDE = (
+    *("vocab_size", "intermediate_size", "head_dim", "num_attention_heads", "num_key_value_heads"),
+    *("num_labels", "num_local_experts", "num_experts"),
+)
+"""Settings each of which means matrices of so many rows (or more) as wide as the model."""
+
+
+def _check_claims(folder: Path) -> None:
+    """Refuse a config of far more than the weights hold, before transformers fills memory with what is missing."""
+    config, sizes = read_json(folder / "config.json"), weights(folder)
+    if not isinstance(config, dict):
+        raise HarnessError("is no model's config", where=str(folder / "config.json"))
+    for part in (config, *(v for v in config.values() if isinstance(v, dict))):
+        width = part.get("hidden_size")
+        wide = width if isinstance(width, int) else 1
+        most = {"hidden_size": sum(sizes.values()), **dict.fromkeys(_LAYERS, len(sizes))}
+        most |= dict.fromkeys(_WIDE, sum(sizes.values()) // max(wide, 1))
+        for name, limit in most.items():
+            if isinstance(part.get(name), int | float) and not part[name] <= limit:
+                raise HarnessError(
+                    f"{name} is {part[name]}, and the weights have room for {limit}", where=str(folder / "config.json")
+                )
 
 
 def _brief(error: Exception) -> str:

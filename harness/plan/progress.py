@@ -67,7 +67,7 @@ class Snapshot:
 
 
 class Recorder:
-    """A listener that passes events on, and keeps `progress.json` while it is entered."""
+    """A listener that passes events on, and keeps `progress.json` from the first one until it is left."""
 
     def __init__(self, folder: RunFolder, store: Store, judges: Mapping[str, str], listen: Listener) -> None:
         """`judges` are names by digest."""
@@ -98,11 +98,11 @@ class Recorder:
         )
 
     def __enter__(self) -> Self:
-        self._write()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.path.unlink(missing_ok=True)
+        if self.written:
+            self.path.unlink(missing_ok=True)
 
 
 def snapshot(results: Path, run: str) -> Snapshot:

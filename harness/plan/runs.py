@@ -13,11 +13,13 @@ import pandas as pd
 
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
-from harness.core.lines import write_atomically
+from harness.core.lines import read_json, write_atomically
 from harness.plan.build import Plan, PlannedCell
 from harness.plan.execute import Outcome
 from harness.store.provenance import provenance
 from harness.store.store import Store
+
+_MADE_AGAIN = "Run its recipe again (finished stages are kept), or remove its folder."
 
 
 @dataclass(frozen=True)
@@ -107,8 +109,11 @@ def judge_epoch(folder: RunFolder, *, again: bool) -> int:
 
 def read_plan(folder: RunFolder) -> dict[str, Json]:
     """What `write_plan` wrote."""
-    plan: dict[str, Json] = json.loads(folder.plan.read_text())
-    return plan
+    plan = read_json(folder.plan, _MADE_AGAIN)
+    match plan:
+        case {"stages": {}} if isinstance(plan.get("judge_epoch", 0), int):
+            return dict(plan)
+    raise HarnessError("is no plan of a run", where=str(folder.plan), fix=_MADE_AGAIN)
 
 
 def needed(results: Path) -> set[str]:
@@ -119,11 +124,7 @@ def needed(results: Path) -> set[str]:
     """
     found: set[str] = set()
     for path in sorted((results / "runs").glob("*/plan.json")):
-        try:
-            found |= read_plan(RunFolder(path.parent))["stages"].keys()
-        except (ValueError, KeyError, TypeError) as error:
-            what = f"what this run needs cannot be read ({type(error).__name__})"
-            raise HarnessError(what, where=str(path), fix="Run its recipe again, or remove its folder.") from None
+        found |= read_plan(RunFolder(path.parent))["stages"].keys()
     return found
 
 

@@ -1,6 +1,5 @@
 """What no section can see alone: references between sections, and numbers that must fit each other."""
 
-import re
 from collections.abc import Iterator
 
 from harness.bench.api import is_judged
@@ -11,6 +10,7 @@ from harness.generate.api import ResponseSettings
 from harness.judge.profiles import check_profile
 from harness.judge.protocol import find_protocol
 from harness.models.refs import SCHEMES, parse
+from harness.recipe.axes import SAFE
 from harness.recipe.faults import Key, nearest, one_of
 from harness.recipe.schema import CellRecipe
 from harness.recipe.sections import Registry
@@ -111,10 +111,12 @@ def _datasets(cell: CellRecipe) -> Iterator[Finding]:
     given: dict[Key, DatasetSettings | None] = _roles(("data",), cell.data)
     given["teacher", "recorded"] = cell.teacher.recorded if cell.teacher else None
     for name, made in cell.models.items():
+        if not SAFE.fullmatch(name):
+            yield ("models", name), "a model's name is letters, digits and _ . + -"
         given |= _roles(("models", name, "data"), made.data)
     for key, dataset in given.items():
-        if key[-2] == "domains" and (not re.fullmatch(r"[\w.-]+", str(key[-1])) or key[-1] in NOT_DOMAINS):
-            yield key, f"a domain's name is letters, digits, '_', '.' and '-', and not {one_of(NOT_DOMAINS)}"
+        if key[-2] == "domains" and (not SAFE.fullmatch(str(key[-1])) or key[-1] in NOT_DOMAINS):
+            yield key, f"a domain's name is letters, digits and _ . + -, and not {one_of(NOT_DOMAINS)}"
         if dataset and (dataset.path is None) == (dataset.pocket is None):
             yield key, "a dataset has exactly one of 'path' and 'pocket'"
 

@@ -27,8 +27,9 @@ class Fault(NamedTuple):
     what: str
 
     def __str__(self) -> str:
-        """`place: key: what`."""
-        return ": ".join(part for part in (self.place.text, self.key, self.what) if part)
+        """`place: key: what`, in one line: what a terminal would obey (escapes, line ends) is written out."""
+        text = ": ".join(part for part in (self.place.text, self.key, self.what) if part)
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class RecipeError(HarnessError):

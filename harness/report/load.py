@@ -1,6 +1,5 @@
 """A run folder as typed data: the only door through which a report learns anything."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -8,17 +7,22 @@ from typing import Any, Literal, TypeVar
 
 import pandas as pd
 import yaml
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from harness.bench.api import SAMPLE_COLUMNS, SCORE_COLUMNS
 from harness.core.canonical import Json
-from harness.core.errors import HarnessError
+from harness.core.errors import HarnessError, brief
+from harness.core.lines import read_json
 from harness.report.settings import ReportSettings
 
 SEED_AXIS = "seed"
 """The axis whose cells are replicates of each other."""
 
 _RERUN = "Run the recipe again (finished stages are kept); a run folder is written when a run ends."
+_SHAPES: Mapping[str, type] = {
+    **dict.fromkeys(("axes", "stages", "versions", "hardware", "git"), dict),
+    **dict.fromkeys(("cells", "metrics", "judges", "training", "contamination", "mixes", "costs", "warnings"), list),
+}
 _TRANSCRIPT = ("cell", "benchmark", "item", "category", "turn", "question", "answer", "reference", "verdict", "value")
 _CURVES = ("cell", "step_name", "step", "tokens", "metric", "value")
 _EXPERTS = ("cell", "benchmark", "category", "layer", "expert", "share", "entropy")
@@ -165,7 +169,7 @@ def load_run(folder: Path) -> RunData:
     """Read a run folder; HarnessError names the file that is missing or does not fit."""
     record = _record(folder / "run.json")
     recipe = folder / "recipe.yaml"
-    text = recipe.read_text(encoding="utf-8") if recipe.exists() else ""
+    text = recipe.read_text(encoding="utf-8", errors="replace") if recipe.exists() else ""
     where = str(folder / "run.json")
     axes = {str(axis): tuple(str(v) for v in labels) for axis, labels in record["axes"].items()}
     return RunData(
@@ -200,21 +204,29 @@ def load_run(folder: Path) -> RunData:
 def _record(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise HarnessError("not a run folder: it has no run.json", where=str(path.parent), fix=_RERUN)
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise HarnessError(f"broken JSON ({error})", where=str(path), fix=_RERUN) from None
+    record = read_json(path, _RERUN)
     missing = [k for k in ("name", "axes", "cells", "metrics") if not isinstance(record, dict) or k not in record]
     if missing:
         raise HarnessError(f"has no {', '.join(missing)}", where=str(path), fix=_RERUN)
-    return dict(record)
+    wrong = [k for k, kind in _SHAPES.items() if not isinstance(record.get(k) or kind(), kind)]
+    wrong += [
+        f"axes.{k}" for k, labels in ({} if wrong else record["axes"] or {}).items() if not isinstance(labels, list)
+    ]
+    if wrong:
+        raise HarnessError(f"has another shape than a run's record in {', '.join(wrong)}", where=str(path), fix=_RERUN)
+    return {k: v for k, v in record.items() if v is not None or k not in _SHAPES} | {"axes": record["axes"] or {}}
 
 
 def _score_stages(path: Path) -> dict[str, tuple[str, ...]]:
     """The score stages of each cell, where the plan is kept beside the run."""
     if not path.exists():
         return {}
-    return {c["cell"]: tuple(c.get("stages", [])) for c in json.loads(path.read_text(encoding="utf-8"))["cells"]}
+    match read_json(path, _RERUN):
+        case {"cells": [*cells]} if all(isinstance(cell, dict) and isinstance(cell.get("cell"), str) for cell in cells):
+            stages = {cell["cell"]: cell.get("stages", []) for cell in cells}
+            if all(isinstance(own, list) for own in stages.values()):
+                return {name: tuple(map(str, own)) for name, own in stages.items()}
+    raise HarnessError("is no plan of a run", where=str(path), fix=_RERUN)
 
 
 def _cells(
@@ -222,18 +234,26 @@ def _cells(
 ) -> tuple[CellInfo, ...]:
     found = []
     for row in rows:
-        labels = {str(k): str(v) for k, v in (row.get("labels") or {}).items()}
-        found.append({**row, "labels": labels, "stages": stages.get(row["cell"], ())})
+        match row:
+            case {"cell": str(name), **rest}:
+                labels = rest.get("labels") or {}
+                texts = {str(k): str(v) for k, v in labels.items()} if isinstance(labels, dict) else labels
+                found.append({**row, "labels": texts, "stages": stages.get(name, ())})
+            case _:
+                raise HarnessError("an entry of `cells` has no `cell` (a text)", where=where, fix=_RERUN)
     return _typed(CellInfo, found, where)
 
 
 def _typed(kind: type[T], rows: Sequence[Mapping[str, Json]], where: str) -> tuple[T, ...]:
     """Rows as dataclasses; keys that this version does not know are left out."""
     known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    known_of_rows = [{k: v for k, v in row.items() if k in known} if isinstance(row, dict) else row for row in rows]
     try:
-        return tuple(kind(**{k: v for k, v in row.items() if k in known}) for row in rows)
-    except TypeError as error:
-        raise HarnessError(f"an entry does not fit {kind.__name__} ({error})", where=where, fix=_RERUN) from None
+        return TypeAdapter(tuple[kind, ...]).validate_python(known_of_rows)  # type: ignore[valid-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise HarnessError(f"an entry does not fit {kind.__name__} ({what})", where=where, fix=_RERUN) from None
 
 
 def _table(path: Path, columns: Sequence[str], *, optional: bool = False) -> pd.DataFrame:
@@ -243,13 +263,16 @@ def _table(path: Path, columns: Sequence[str], *, optional: bool = False) -> pd.
         raise HarnessError("the run has no such table", where=str(path), fix=_RERUN)
     try:
         frame = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise HarnessError(f"cannot be read as Parquet ({error})", where=str(path), fix=_RERUN) from None
+    except Exception as error:  # a broken file can fail in any way
+        raise HarnessError(f"cannot be read as Parquet ({brief(error)})", where=str(path), fix=_RERUN) from None
     missing = [c for c in columns if c not in frame.columns]
     if missing:
         raise HarnessError(f"has no column {', '.join(missing)}", where=str(path), fix=_RERUN)
     for column in {"value", "stderr"} & set(frame.columns):
-        frame[column] = frame[column].astype("Float64").astype("float64")
+        try:
+            frame[column] = frame[column].astype("Float64").astype("float64")
+        except (ValueError, TypeError):
+            raise HarnessError(f"`{column}` does not hold numbers", where=str(path), fix=_RERUN) from None
     return frame
 
 
@@ -257,5 +280,5 @@ def _settings(recipe: str, where: str) -> ReportSettings:
     try:
         data = yaml.safe_load(recipe) if recipe else None
         return ReportSettings.model_validate((data or {}).get("report") or {})
-    except (yaml.YAMLError, ValidationError, AttributeError) as error:
-        raise HarnessError(f"its report settings cannot be read ({error})", where=where) from None
+    except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:
+        raise HarnessError(f"its report settings cannot be read ({brief(error)})", where=where) from None

@@ -25,6 +25,6 @@ def stored(store: Store) -> list[dict[str, Json]]:
             if not any(folder.glob("*.safetensors")):
                 continue  # evicted
             size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
-            title = record["provenance"]["title"]
+            title = str(record["provenance"].get("title", ""))
             rows.append({"reference": f"path:{folder}", "where": title, "size_mb": round(size / 2**20, 1)})
     return rows

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
-from harness.core.lines import write_atomically
+from harness.core.lines import read_json, write_atomically
 from harness.stages.api import Context, Progress, Session, Stage
 from harness.stages.registry import KINDS
 from harness.store.provenance import provenance
@@ -55,7 +55,17 @@ def read_order(store: Store, stage_id: str) -> Order:
     if len(found) != 1:
         what = f"{len(found)} planned stages match" if found else "no planned stage has this id"
         raise HarnessError(what, where=stage_id, fix="`harness status RUN` lists the stages of a run.")
-    return Order(**json.loads(found[0].read_text()))
+    order = read_json(found[0], "Remove it and run the recipe again: it is written anew.")
+    match order:
+        case {
+            "id": str(name),
+            "identity": {"kind": str(), "params": {}} as identity,
+            "execution": {} as execution,
+            "inputs": {**inputs},
+            "title": str(title),
+        } if all(isinstance(place, str) for place in inputs.values()):
+            return Order(name, identity, execution, {str(role): str(place) for role, place in inputs.items()}, title)
+    raise HarnessError("is no planned stage", where=str(found[0]), fix="Remove it and run the recipe again.")
 
 
 def run_stage(store: Store, order: Order, session: Session, progress: Progress) -> bool:

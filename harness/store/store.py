@@ -18,8 +18,10 @@ from filelock import FileLock, Timeout
 
 from harness.core.canonical import Json, file_digest
 from harness.core.errors import HarnessError
+from harness.core.lines import read_json
 
 RECORD = "artifact.json"
+_DAMAGED = "`harness store verify` lists what is damaged."
 _NO_ROOM = 2**18
 """Bytes. What failed to write a file may have left a little."""
 
@@ -53,11 +55,11 @@ class Store:
 
     def whole(self, stage_id: str) -> bool:
         """Whether the artifact is there and nothing of it was evicted: what stands on it can be built."""
+        if not self.has(stage_id):
+            return False
         try:
             return not self.record(stage_id).get("evicted")
-        except FileNotFoundError:
-            return False
-        except ValueError:
+        except HarnessError:
             return True  # damaged: who reads it finds that out
 
     def path(self, stage_id: str) -> Path:
@@ -68,9 +70,18 @@ class Store:
         """The artifact's identity, file digests, versions and times.
 
         `files` are those that are there; `evicted` those that are gone, with the digests they had.
+
+        Raises:
+            HarnessError: it is not there, or is not what `commit` wrote.
         """
-        record: dict[str, Json] = json.loads((self.path(stage_id) / RECORD).read_text())
-        return record
+        path = self.path(stage_id) / RECORD
+        record = read_json(path, _DAMAGED)
+        match record:
+            case {"identity": {"kind": str()}, "files": {**files}, "provenance": {**made}}:
+                digests = all(isinstance(digest, str) for digest in files.values())
+                if digests and isinstance(made.get("seconds", 0), int | float):
+                    return dict(record)
+        raise HarnessError("not an artifact's record", where=str(path), fix=_DAMAGED)
 
     def out(self, stage_id: str) -> Path:
         """The folder a stage fills. What an earlier, stopped try left there is removed."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core.canonical import file_digest
+from harness.core.errors import HarnessError
 from harness.store.store import RECORD, Busy, Store
 
 
@@ -77,8 +78,8 @@ def _damage(store: Store, folder: Path) -> str:
     try:
         record = store.record(folder.name)
         files, evicted = record["files"], record.get("evicted", {})
-    except (OSError, ValueError, KeyError) as error:
-        return f"its record cannot be read ({type(error).__name__})"
+    except HarnessError as error:
+        return f"its record cannot be read ({error.what})"
     there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} - {RECORD}
     if missing := sorted(files.keys() - there):
         return f"missing: {', '.join(missing)}"
@@ -92,7 +93,7 @@ def _what(store: Store, stage: str) -> tuple[str, str]:
     try:
         record = store.record(stage)
         return str(record["identity"]["kind"]), str(record["provenance"].get("title", ""))
-    except (OSError, ValueError, KeyError):
+    except HarnessError:
         return "unknown", ""
 
 

@@ -1,7 +1,7 @@
 """How a student is trained: what all training steps share. Each adds its own in `train/steps`."""
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -75,7 +75,7 @@ class OptimSettings(Settings):
 class SelectSettings(Settings):
     """Settings chosen per cell by the loss on held-out examples of the step's own data, never by a benchmark."""
 
-    learning_rate: list[float] = Field(min_length=2)
+    learning_rate: list[Annotated[float, Field(gt=0)]] = Field(min_length=2)
     """Each is trained with; the one with the lowest held-out loss is kept, of equal ones the first."""
     held_out: float = Field(0.1, gt=0, lt=1)
     """Share of the step's examples that none of them trains on."""

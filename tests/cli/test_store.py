@@ -41,7 +41,7 @@ def test_gc_removes_nothing_where_a_plan_cannot_be_read(results: Path) -> None:
     (results / "runs/kept/plan.json").write_text("{")
     failed = cli.invoke(app, ["store", "gc", "--yes", "--results", str(results)])
     assert isinstance(failed.exception, HarnessError)
-    assert "cannot be read" in str(failed.exception)
+    assert "plan.json:1: broken JSON" in str(failed.exception)
     assert Store(results / "store").has("bbbb")
 
 

@@ -238,7 +238,7 @@ def test_the_record_comes_back_as_it_was(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"measures": [{"x": 1}]}'])
 def test_a_record_that_is_none_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "abc.json").write_text(text)
-    with pytest.raises(HarnessError, match="no calibration record") as fault:
+    with pytest.raises(HarnessError, match="calibrate again") as fault:
         find(tmp_path, "abc")
     assert "abc.json" in fault.value.where
 

@@ -34,6 +34,13 @@ def recorder(results: Path, events: list[Event]) -> Recorder:
     return Recorder(RunFolder(results / "runs/mine"), store, {"j": "gpt-4"}, events.append)
 
 
+def begun(results: Path) -> Recorder:
+    """One that has heard of a stage."""
+    made = recorder(results, [])
+    made(Started("c", "train c"))
+    return made
+
+
 def a_call(request: str, usd: float | None) -> Call:
     return Call("j", request, 0, "ok", 7.0, "[[7]]", "gpt-4", 10, 2, usd, 0.1, "{}")
 
@@ -69,7 +76,6 @@ def test_what_runs_and_how_far(results: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_what_was_built_since_it_was_written_is_done(results: Path) -> None:
     with recorder(results, []) as listen:
-        listen.written = 0.0
         listen(Started("b", "train b"))
         store = Store(results / "store")
         store.out("b")
@@ -87,13 +93,13 @@ def test_a_failed_stage_is_one(results: Path) -> None:
 
 def test_judge_calls_are_those_of_this_run(results: Path) -> None:
     record(results, a_call("old", 0.5))
-    with recorder(results, []):
+    with begun(results):
         record(results, a_call("one", 0.25), a_call("two", None))
         assert snapshot(results, "mine").judges == (Spent("gpt-4", 2, 0.25, 1),)
 
 
 def test_what_a_killed_driver_left_is_not_running(results: Path) -> None:
-    recorder(results, []).__enter__()
+    begun(results)
     path = results / "runs/mine/progress.json"
     told = json.loads(path.read_text())
     path.write_text(json.dumps(told | {"process_started": 1.0, "running": {"b": vars(Running("train b", 0.0))}}))
@@ -105,18 +111,23 @@ def test_what_a_killed_driver_left_is_not_running(results: Path) -> None:
 
 
 def test_a_driver_on_another_machine_is_believed(results: Path) -> None:
-    recorder(results, []).__enter__()
+    begun(results)
     path = results / "runs/mine/progress.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"host": f"not-{os.uname().nodename}", "pid": 2**30}))
     assert snapshot(results, "mine").alive
 
 
 def test_it_is_written_once_a_second(results: Path) -> None:
-    with recorder(results, []) as listen:
+    with begun(results) as listen:
         before = (results / "runs/mine/progress.json").read_text()
         for k in range(100):
             listen(Started(str(k), "s"))
         assert (results / "runs/mine/progress.json").read_text() == before
+
+
+def test_where_nothing_happens_nothing_is_written(results: Path) -> None:
+    with recorder(results, []):
+        assert not (results / "runs/mine/progress.json").exists()
 
 
 def test_no_such_run(results: Path) -> None:

@@ -76,7 +76,8 @@ def test_what_the_store_has_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert not store.ledger.exists(), "a plan writes nothing"
     own = next(s for s in plan.stages.values() if s.kind == "train" and s.params["step"] == "kd")
     store.path("other").mkdir()
-    (store.path("other") / RECORD).write_text(json.dumps({"identity": {"params": {"step": "sft"}}}))
+    identity = {"kind": "train", "params": {"step": "sft"}}
+    (store.path("other") / RECORD).write_text(json.dumps({"identity": identity, "files": {}, "provenance": {}}))
     with Ledger(store.ledger) as ledger:
         for name, status, seconds in (
             (own.id, "built", 8),

@@ -9,11 +9,10 @@ battles (three for `>>`, else one), each 1, 0.5 or 0, and its value is 0.5 plus 
 A value between 0 and 1 is one battle with that share of the win: what a judge's own probabilities give.
 """
 
-import math
 import re
 from collections.abc import Sequence
 
-from harness.judge.protocol import CONTINUED, SCORED, Form, Likeliest, Protocol, constrained
+from harness.judge.protocol import CONTINUED, SCORED, Form, Likeliest, Protocol, constrained, probability
 
 VALUES = {"A>>B": 2.0, "A>B": 1.0, "A=B": 0.5, "B>A": 0.0, "B>>A": -1.0}
 """Label -> value, best for A first."""
@@ -83,7 +82,7 @@ def expected_verdict(likeliest: Sequence[Likeliest]) -> str:
     better = {"A": 0.0, "B": 0.0}
     tie = 0.0
     for letter, following in zip(better, after, strict=True):
-        mass = math.exp(first[letter]) if letter in first else 0.0
+        mass = probability(first[letter]) if letter in first else 0.0
         better[letter] = mass * _mass_on(following, ">")
         tie += mass * _mass_on(following, "=")
     total = better["A"] + better["B"] + tie
@@ -93,7 +92,7 @@ def expected_verdict(likeliest: Sequence[Likeliest]) -> str:
 
 
 def _mass_on(likeliest: Likeliest, sign: str) -> float:
-    return sum(math.exp(logprob) for token, logprob in likeliest.items() if token.startswith(sign))
+    return sum(probability(logprob) for token, logprob in likeliest.items() if token.startswith(sign))
 
 
 FORM = Form(

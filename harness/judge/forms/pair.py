@@ -4,10 +4,9 @@ A verdict's value is the first shown answer's (A's) share of the win: 1 where A 
 and its probability where the judge's own probabilities are read. Which model was A only the task's `variant` says.
 """
 
-import math
 from collections.abc import Sequence
 
-from harness.judge.protocol import CONTINUED, SCORED, Form, Likeliest, Protocol, constrained
+from harness.judge.protocol import CONTINUED, SCORED, Form, Likeliest, Protocol, constrained, probability
 
 FIRST, TIE, SECOND = 1.0, 0.5, 0.0
 _VALUES = {"A": FIRST, "B": SECOND, "C": TIE}
@@ -52,10 +51,11 @@ def expected_winner(likeliest: Sequence[Likeliest]) -> str:
         ValueError: none of the three is among the likeliest tokens.
     """
     (first,) = likeliest
-    mass = {label: math.exp(first[label]) for label in _VALUES if label in first}
-    if not mass:
+    mass = {label: probability(first[label]) for label in _VALUES if label in first}
+    total = sum(mass.values())
+    if not total:
         raise ValueError("none of A, B and C is among the judge's likeliest tokens")
-    share = sum(_VALUES[label] * m for label, m in mass.items()) / sum(mass.values())
+    share = sum(_VALUES[label] * m for label, m in mass.items()) / total
     return f"{_PREFIX}A {share:.4f}"
 
 

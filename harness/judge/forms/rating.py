@@ -1,10 +1,9 @@
 """A rating from 1 to 10, as MT-Bench asks for it."""
 
-import math
 import re
 from collections.abc import Sequence
 
-from harness.judge.protocol import CONTINUED, SCORED, Form, Likeliest, Protocol, constrained
+from harness.judge.protocol import CONTINUED, SCORED, Form, Likeliest, Protocol, constrained, probability
 
 LOWEST, HIGHEST = 1, 10
 _RATING = re.compile(r"\[\[(\d+\.?\d*)\]\]")
@@ -54,14 +53,14 @@ def expected_rating(likeliest: Sequence[Likeliest]) -> str:
         ValueError: no number is among the likeliest tokens.
     """
     first, after_one = likeliest
-    mass = {k: math.exp(first[str(k)]) for k in range(LOWEST, HIGHEST + 1) if str(k) in first}
-    if not mass:
+    mass = {k: probability(first[str(k)]) for k in range(LOWEST, HIGHEST + 1) if str(k) in first}
+    total = sum(mass.values())
+    if not total:
         raise ValueError("no number from 1 to 10 is among the judge's likeliest tokens")
     if 1 in mass:
-        ten = mass[1] * math.exp(after_one["0"]) if "0" in after_one else 0.0
+        ten = mass[1] * probability(after_one["0"]) if "0" in after_one else 0.0
         mass[1] -= ten
         mass[HIGHEST] = mass.get(HIGHEST, 0.0) + ten
-    total = sum(mass.values())
     return f"{_PREFIX}{sum(k * m for k, m in mass.items()) / total:.4f}"
 
 

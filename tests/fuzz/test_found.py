@@ -1,0 +1,146 @@
+"""What fuzzing has found, each in its smallest form; and what SECURITY.md says of names and of code."""
+
+import ast
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from harness.bench import _lm_eval_tasks
+from harness.bench._alpaca_files import read_annotations
+from harness.core.errors import HarnessError
+from harness.data.readers import read_dataset
+from harness.data.settings import DatasetSettings, JoinedPrompts
+from harness.judge.protocol import find_protocol
+from harness.models.inventory import inspected
+from harness.recipe import RecipeError, load
+from harness.report.load import load_run
+
+ROOT = Path(__file__).parents[2]
+RECIPE = "student: pocket:llama\nevaluate: [{pocket: {}}]\n"
+JUDGED = RECIPE + "judge: {model: m, %s}\n"
+TRAINED = "data: {train: {pocket: {examples: 9}}}\ntrain: [{sft: {select: {learning_rate: [1e-3, %s]}}}]\n"
+
+
+def refused(folder: Path, text: str) -> str:
+    (folder / "r.yaml").write_text(text)
+    with pytest.raises(RecipeError) as caught:
+        load(folder / "r.yaml")
+    return "\n".join(str(fault).removeprefix(f"{folder}/") for fault in caught.value.faults)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ('"\\e[2J\\n": 1\n' + RECIPE, "r.yaml:1: \\x1b[2J\\n: unknown key"),
+        (JUDGED % "temperature: -1", "r.yaml:3: judge.temperature: must be at least 0, not -1"),
+        (JUDGED % "base_url: 'http://[x'", "r.yaml:3: judge.base_url: 'base_url' is an address such as"),
+        (JUDGED % "base_url: localhost/v1", "r.yaml:3: judge.base_url: 'base_url' is an address such as"),
+        (RECIPE + TRAINED % -1, "r.yaml:4: train[0].sft.select.learning_rate[1]: must be more than 0, not -1"),
+    ],
+)
+def test_recipes_that_were_misread(tmp_path: Path, text: str, fault: str) -> None:
+    assert fault in refused(tmp_path, text)
+
+
+ESCAPES = ("../x", "/etc", "a/b", "..", ".hidden", "a\\b", "a b", "é", "")
+
+
+@pytest.mark.parametrize("name", ESCAPES)
+def test_names_stay_in_their_folder(tmp_path: Path, name: str) -> None:
+    """Of runs, of labels (and so of cells), of benchmarks, models and domains."""
+    quoted = json.dumps(name)
+    assert "r.yaml:1: name: " in refused(tmp_path, f"name: {quoted}\n{RECIPE}")
+    assert "evaluate[0]" in refused(tmp_path, f"student: pocket:llama\nevaluate: [{{{quoted}: {{}}}}]\n")
+    if name not in ("..", ".hidden"):  # between `axis=` and `,` a dot is a letter like any other
+        assert "axes.seed[0]" in refused(tmp_path, f"{RECIPE}seed: $seed\naxes: {{seed: [{{{quoted}: 1}}]}}\n")
+        made = "{base: 'pocket:llama', data: {train: {pocket: {examples: 9}}}, train: [{sft: {}}]}"
+        assert "a model's name is" in refused(tmp_path, f"{RECIPE}models: {{{quoted}: {made}}}\n")
+        domains = f"data: {{domains: {{{quoted}: {{pocket: {{examples: 9}}}}}}}}\n"
+        assert "a domain's name is" in refused(tmp_path, RECIPE + domains)
+
+
+BAD_MODULES = {"tarfile", "zipfile", "pickle", "marshal", "shelve"}
+BAD_CALLS = {"eval", "exec", "compile", "shutil.unpack_archive", "torch.load", "yaml.unsafe_load", "yaml.full_load"}
+
+SAFE_LOADERS = ("yaml.BaseLoader", "_Loader")
+"""The second is lm-eval's task files', which it reads as plain values."""
+
+
+def bad(node: ast.AST) -> bool:
+    """Whether it could unpack an archive, unpickle, or run text as code."""
+    match node:
+        case ast.Import(names=names):
+            return any(alias.name in BAD_MODULES for alias in names)
+        case ast.ImportFrom(module=module):
+            return module in BAD_MODULES
+        case ast.keyword(arg="trust_remote_code" | "allow_pickle", value=ast.Constant(value=value)):
+            return value is not False
+        case ast.Call(func=func, args=args, keywords=keywords):
+            called, last = ast.unparse(func), [*args, *(k.value for k in keywords)][-1:]
+            return called in BAD_CALLS or (called == "yaml.load" and ast.unparse(last[0]) not in SAFE_LOADERS)
+    return False
+
+
+def test_nothing_unpacks_evaluates_or_unpickles() -> None:
+    assert issubclass(_lm_eval_tasks._Loader, yaml.SafeLoader)
+    assert bad(ast.parse("yaml.load(text, yaml.Loader)").body[0].value)  # type: ignore[attr-defined]
+    for path in (ROOT / "harness").rglob("*.py"):
+        lines = [getattr(node, "lineno", 0) for node in ast.walk(ast.parse(path.read_text())) if bad(node)]
+        assert not lines, f"{path}: lines {lines}"
+
+
+DEEP, LONG, HALF = "[" * 100_000, "9" * 5000, '{"prompt": "\\ud800"}'
+
+
+@pytest.mark.parametrize("line", [DEEP, LONG, HALF, '{"messages": [{"role": ["user"], "content": "x"}]}'])
+@pytest.mark.parametrize("ending", ["json", "jsonl"])
+def test_data_that_was_a_traceback(tmp_path: Path, line: str, ending: str) -> None:
+    path = tmp_path / f"d.{ending}"
+    path.write_text(line if ending == "jsonl" else f"[{line}]")
+    with pytest.raises(HarnessError, match=rf"d\.{ending}"):
+        read_dataset(DatasetSettings(path=path), 0)
+
+
+@pytest.mark.parametrize("row", [{"prompt": "q"}, {"index": [0], "prompt": "q"}])
+def test_a_join_over_what_is_no_key(tmp_path: Path, row: dict[str, Any]) -> None:
+    (tmp_path / "d.json").write_text(json.dumps([{"index": 0, "prompt": "q"}, row]))
+    (tmp_path / "p.json").write_text(json.dumps([{"index": 0, "prompt": "q"}]))
+    settings = DatasetSettings(path=tmp_path / "d.json", prompts=JoinedPrompts(path=tmp_path / "p.json"))
+    with pytest.raises(HarnessError, match=r"d\.json, row 2: 'index' is to be"):
+        read_dataset(settings, 0)
+
+
+@pytest.mark.parametrize(
+    "field", ['"index": Infinity', '"index": NaN', '"len_2": NaN', '"len_1": 1e999', '"instruction": []']
+)
+def test_annotations_that_were_a_traceback(tmp_path: Path, field: str) -> None:
+    (tmp_path / "a.json").write_text(f'[{{"model": "m", "preference": 1, {field}}}]')
+    with pytest.raises(HarnessError, match=r"a\.json, row 1"):
+        read_annotations(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("length", [2**62, 2**64 - 1])
+def test_a_header_longer_than_its_file(tmp_path: Path, length: int) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(length.to_bytes(8, "little") + b"{}")
+    with pytest.raises(HarnessError, match=r"model\.safetensors: is no safetensors file"):
+        inspected(tmp_path)
+
+
+@pytest.mark.parametrize("record", [{"axes": [1]}, {"cells": [1]}, {"axes": {"a": 1}}, {"metrics": [{"benchmark": 3}]}])
+def test_a_run_of_another_shape(tmp_path: Path, record: dict[str, Any]) -> None:
+    sound = {"name": "r", "axes": {}, "cells": [], "metrics": []}
+    (tmp_path / "run.json").write_text(json.dumps(sound | record | {"axes": record.get("axes", {"a": ["x"]})}))
+    with pytest.raises(HarnessError, match=r"run\.json"):
+        load_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "reply", ['{"m": NaN}', '{"m": -Infinity, "M": 0}', '{"m": true}', '{"M": 1' + "0" * 400 + "}", DEEP]
+)
+def test_probabilities_that_are_none(reply: str) -> None:
+    with pytest.raises(ValueError, match="reply"):
+        find_protocol("alpaca-weighted", "text").read(reply)
