@@ -72,6 +72,9 @@ def read_reference(path: Path) -> Reference:
         frame = pd.read_csv(path)
     except (OSError, ValueError) as error:
         raise HarnessError(f"cannot be read as CSV ({error})", where=str(path)) from None
+    for column in set(COLUMNS) & set(frame.columns) - {"model"}:
+        numbers = pd.to_numeric(frame[column], errors="coerce")
+        frame[column] = numbers.where(np.isfinite(numbers))
     wrong = [c for c in COLUMNS if c not in frame.columns or frame[c].isna().any()]
     if wrong or frame.empty:
         raise HarnessError(

@@ -107,7 +107,7 @@ def test_any_text(tmp_path: Path, text: str | bytes) -> None:
     whole(tmp_path, text)
 
 
-@fuzz(20, 2000, data=st.integers(0, len(DATA) - 1).flatmap(lambda which: changed(DATA[which], values | words)))
+@fuzz(20, 1300, data=st.integers(0, len(DATA) - 1).flatmap(lambda which: changed(DATA[which], values | words)))
 def test_values_changed(tmp_path: Path, data: Any) -> None:
     try:
         text = dump(data)
@@ -133,7 +133,7 @@ def test_text_changed(tmp_path: Path, text: str) -> None:
 
 @fuzz(
     15,
-    800,
+    500,
     which=st.integers(0, len(DATA) - 1),
     at=st.integers(0, 10**6),
     key=st.none() | st.text(max_size=10) | st.sampled_from(["name", "seed", "vars.x", "axes.seed", "train.0", "a..b"]),
