@@ -119,5 +119,7 @@ def test_prompts_that_are_none(tmp_path: Path) -> None:
         built(tmp_path, needed)
     (store.path(prompts[1].id) / "conversations.jsonl").write_text("")
     write_orders(store, [stage])
+    session = Session()
+    session.checked.add(prompts[1].id)  # it is empty here, not damaged
     with pytest.raises(HarnessError, match="no prompt to make a router from"):
-        run_stage(store, read_order(store, stage.id), Session(), lambda *_, **__: None)
+        run_stage(store, read_order(store, stage.id), session, lambda *_, **__: None)
