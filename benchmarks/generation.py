@@ -194,7 +194,7 @@ def _page(rows: list[Row], answers: dict[str, dict[str, str]], given: argparse.N
     lines = [
         "# Answering MT-Bench",
         "",
-        f"`python benchmarks/generation.py`, {datetime.now(UTC):%Y-%m-%d}; Python {platform.python_version()}, "
+        f"`{_command()}`, {datetime.now(UTC):%Y-%m-%d}; Python {platform.python_version()}, "
         f"{_versions()}; {given.threads} threads on {os.cpu_count()} cores, load average {busy:.1f} before it began.",
         "",
         f"SmolLM2-135M-Instruct in {given.dtype}, {given.questions} questions of two turns, at most "
@@ -215,6 +215,14 @@ def _page(rows: list[Row], answers: dict[str, dict[str, str]], given: argparse.N
             f"| {load:.1f} | {peak:.2f} | {same} of {len(answers[ONE])} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def _command() -> str:
+    """As it was given, but for where the data lies."""
+    pairs = zip(sys.argv, sys.argv[1:], strict=False)
+    return " ".join(
+        ["python benchmarks/generation.py", *("DIR" if before == "--data" else word for before, word in pairs)]
+    )
 
 
 def _column(rows: list[Row], way: str, name: str) -> list[float]:
