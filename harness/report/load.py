@@ -22,6 +22,7 @@ _RERUN = "Run the recipe again (finished stages are kept); a run folder is writt
 _SHAPES: Mapping[str, type] = {
     **dict.fromkeys(("axes", "stages", "versions", "hardware", "git"), dict),
     **dict.fromkeys(("cells", "metrics", "judges", "training", "contamination", "mixes", "costs", "warnings"), list),
+    "not_repeatable": list,
 }
 _TRANSCRIPT = ("cell", "benchmark", "item", "category", "turn", "question", "answer", "reference", "verdict", "value")
 _CURVES = ("cell", "step_name", "step", "tokens", "metric", "value")
@@ -205,16 +206,19 @@ def _record(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise HarnessError("not a run folder: it has no run.json", where=str(path.parent), fix=_RERUN)
     record = read_json(path, _RERUN)
-    missing = [k for k in ("name", "axes", "cells", "metrics") if not isinstance(record, dict) or k not in record]
+    needed = ("name", "axes", "cells", "metrics")
+    missing = [
+        k for k in needed if not isinstance(record, dict) or k not in record or (k != "axes" and record[k] is None)
+    ]
     if missing:
         raise HarnessError(f"has no {', '.join(missing)}", where=str(path), fix=_RERUN)
-    wrong = [k for k, kind in _SHAPES.items() if not isinstance(record.get(k) or kind(), kind)]
+    wrong = [k for k, kind in _SHAPES.items() if not isinstance(record.get(k, kind()), kind | None)]
     wrong += [
-        f"axes.{k}" for k, labels in ({} if wrong else record["axes"] or {}).items() if not isinstance(labels, list)
+        f"axes.{k}" for k, labels in ({} if wrong else record.get("axes") or {}).items() if not isinstance(labels, list)
     ]
     if wrong:
         raise HarnessError(f"has another shape than a run's record in {', '.join(wrong)}", where=str(path), fix=_RERUN)
-    return {k: v for k, v in record.items() if v is not None or k not in _SHAPES} | {"axes": record["axes"] or {}}
+    return {k: v for k, v in record.items() if v is not None or k not in _SHAPES} | {"axes": record.get("axes") or {}}
 
 
 def _score_stages(path: Path) -> dict[str, tuple[str, ...]]:

@@ -130,7 +130,18 @@ def test_a_header_longer_than_its_file(tmp_path: Path, length: int) -> None:
         inspected(tmp_path)
 
 
-@pytest.mark.parametrize("record", [{"axes": [1]}, {"cells": [1]}, {"axes": {"a": 1}}, {"metrics": [{"benchmark": 3}]}])
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"axes": [1]},
+        {"cells": [1]},
+        {"cells": None},
+        {"cells": False},
+        {"axes": {"a": 1}},
+        {"metrics": [{"benchmark": 3}]},
+        {"not_repeatable": 3},
+    ],
+)
 def test_a_run_of_another_shape(tmp_path: Path, record: dict[str, Any]) -> None:
     sound = {"name": "r", "axes": {}, "cells": [], "metrics": []}
     (tmp_path / "run.json").write_text(json.dumps(sound | record | {"axes": record.get("axes", {"a": ["x"]})}))
