@@ -118,7 +118,7 @@ def engine(name: str) -> Callable[[Path, argparse.Namespace], Try]:
                 messages[completion.key].append({"role": "assistant", "content": completion.text or ""})
 
         clock = time.perf_counter()
-        with loaded(folder, settings, given.out / f"{name}.log") as ready:
+        with loaded(folder, settings, folder / f"{name}.log") as ready:
             started = time.perf_counter()
             for turn in range(len(asked[0]["turns"])):
                 requests = []

@@ -16,7 +16,7 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
-from harness.core.errors import HarnessError
+from harness.core.errors import HarnessError, brief
 from harness.plan import worker
 from harness.plan.events import Ended, Event, Started
 from harness.stages.runner import Order
@@ -90,7 +90,7 @@ def _no_cluster(address: str | None, error: Exception) -> HarnessError:
         "`ray start --head` starts a cluster on this machine, `ray start --address HOST:6379` adds another to it; "
         "the run itself is started on one of them. Has it a token? Then set RAY_AUTH_MODE=token here too."
     )
-    return HarnessError(f"no Ray cluster answers ({_first(error)})", where=f"--address {address}", fix=fix)
+    return HarnessError(f"no Ray cluster answers ({brief(error)})", where=f"--address {address}", fix=fix)
 
 
 def _most(resource: str) -> int:
@@ -126,7 +126,7 @@ class _Submitted:
                     if self.cancelled or not self.left:
                         return
                     again = ": handed in again" if number < _MOST_TRIES else ""
-                    _say(f"{self.left[0].title}: lost with its node or process ({_first(error)}){again}")
+                    _say(f"{self.left[0].title}: lost with its node or process ({brief(error)}){again}")
                 else:
                     return
 
@@ -176,10 +176,6 @@ def _session(store: Path, orders: tuple[Order, ...], cores: int) -> Iterator[Eve
         return  # the process has ended; the driver knows what it did not report on
     finally:
         stop()
-
-
-def _first(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def _say(line: str) -> None:

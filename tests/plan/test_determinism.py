@@ -47,6 +47,13 @@ def test_what_is_not(stage: Stage, made: dict[str, Any], says: str) -> None:
     assert re.search(says, said)
 
 
+@pytest.mark.parametrize("kind", ["judge", "reward"])
+def test_a_model_that_judges_is_named(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.stages.judge.describe", lambda stage, _: {"judge": stage.params["judge"]["model"]})
+    (said,) = not_repeatable(*asked((a_stage(kind, judge={"model": "gpt-4"}), {})))
+    assert said.startswith("Verdicts of gpt-4")
+
+
 def test_numbers_of_threads() -> None:
     (said,) = not_repeatable(
         *asked((a_stage(a=1), {}), (a_stage(a=2), {"threads": 4}), (a_stage(a=3), {"threads": None}))
