@@ -59,6 +59,7 @@ def collect(folder: RunFolder, plan: Plan, store: Store) -> dict[str, Json]:
     _table(folder, "curves", curves, ["cell", "step_name", "step", "tokens", "metric", "value"], csv=False)
     _table(folder, "experts", experts.loads(plan, store), list(experts.COLUMNS))
     asked = judging(plan, store)
+    made = {i: store.record(i)["provenance"] for i in plan.stages if store.has(i)}
     return {
         "generation": engines(plan),
         "judges": judges(plan, store),
@@ -67,13 +68,13 @@ def collect(folder: RunFolder, plan: Plan, store: Store) -> dict[str, Json]:
         "training": training,
         "mixes": mixes(plan, store),
         "contamination": contamination.rows(plan, store),
-        "costs": costs(plan, store),
-        "not_repeatable": determinism.not_repeatable(plan, store),
+        "costs": costs(plan, store, made),
+        "not_repeatable": determinism.not_repeatable(plan, store, made),
         "warnings": [
             *plan.left_out,
             *warnings(asked),
             *_approximations(scores),
-            *determinism.mixtures(plan, store),
+            *determinism.mixtures(made),
         ],
     }
 

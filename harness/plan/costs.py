@@ -1,30 +1,25 @@
 """What each cell of a run cost: seconds of the stages it stands on, judge calls, their tokens and price."""
 
 from collections import defaultdict
-from functools import cache
 
 from harness.core.canonical import Json
 from harness.plan.build import Plan, PlannedCell
+from harness.plan.determinism import Provenances
 from harness.stages import judge
 from harness.store.store import Store
 
 
-def costs(plan: Plan, store: Store) -> list[dict[str, Json]]:
+def costs(plan: Plan, store: Store, made: Provenances) -> list[dict[str, Json]]:
     """One row per cell: `seconds` by kind of stage, whichever run did them, and its model judges' calls.
 
     A stage that cells share counts for each of them. `price_usd` is null where no call's price is known.
     """
-
-    @cache
-    def seconds(stage: str) -> float:
-        return float(store.record(stage)["provenance"]["seconds"]) if store.has(stage) else 0.0
-
     rows = []
     for cell in plan.cells:
         taken: defaultdict[str, float] = defaultdict(float)
         stages = {s.id: s.kind for end in cell.ends for s in end.walk() if not s.is_leaf}
         for stage, kind in stages.items():
-            taken[kind] += seconds(stage)
+            taken[kind] += made[stage]["seconds"] if stage in made else 0.0
         times = {kind: round(time, 3) for kind, time in taken.items()}
         rows.append({"cell": cell.name, "seconds": times} | _judging(cell, store))
     return rows

@@ -12,14 +12,17 @@ from harness.store.store import Store
 _FIXED = ("float32", "transformers")
 
 
-def not_repeatable(plan: Plan, store: Store) -> list[str]:
+Provenances = Mapping[str, Mapping[str, Json]]
+"""Stage -> how it was made, as its artifact's record says, of those of a run that are there."""
+
+
+def not_repeatable(plan: Plan, store: Store, made: Provenances) -> list[str]:
     """Sentences on what may differ when the recipe is run again in an empty store, on the same machine.
 
     Where there is none, scores are the same to the byte: that is tested in the pocket world.
     """
-    stages = [(stage, store.record(i)["provenance"]) for i, stage in plan.stages.items() if store.has(i)]
-    said = dict.fromkeys(line for stage, made in stages for line in _of_stage(stage, made, store))
-    return [*said, *_threads(stages)]
+    said = dict.fromkeys(line for i, how in made.items() for line in _of_stage(plan.stages[i], how, store))
+    return [*said, *_threads(made)]
 
 
 def _of_stage(stage: Stage, made: Mapping[str, Json], store: Store) -> Iterator[str]:
@@ -39,22 +42,20 @@ def _of_stage(stage: Stage, made: Mapping[str, Json], store: Store) -> Iterator[
         yield f"Training in {stage.execution['processes']} processes: gradients are added up in an order of their own."
 
 
-def _threads(stages: list[tuple[Stage, Mapping[str, Json]]]) -> Iterator[str]:
-    threads = sorted({made["threads"] for _, made in stages if made["threads"]})
+def _threads(made: Provenances) -> Iterator[str]:
+    threads = sorted({how["threads"] for how in made.values() if how["threads"]})
     if len(threads) > 1:
         yield f"Stages ran with {_listed(threads)} threads, by --jobs: the order of sums in them follows that number."
 
 
-def mixtures(plan: Plan, store: Store) -> list[str]:
+def mixtures(made: Provenances) -> list[str]:
     """Warnings on rows whose stages were made by different versions of a package, or on different machines."""
     found: defaultdict[str, set[str]] = defaultdict(set)
-    for stage_id in plan.stages:
-        if store.has(stage_id):
-            made = store.record(stage_id)["provenance"]
-            for package, version in made["versions"].items():
-                found[f"versions of {package}"].add(version)
-            found["processors"].add(made["hardware"]["cpu"])
-            found["numbers of GPUs"].add(str(made["hardware"]["gpus"]))
+    for how in made.values():
+        for package, version in how["versions"].items():
+            found[f"versions of {package}"].add(version)
+        found["processors"].add(how["hardware"]["cpu"])
+        found["numbers of GPUs"].add(str(how["hardware"]["gpus"]))
     return [
         f"This run's stages were made with different {what} ({_listed(sorted(values))}): a difference between rows may "
         "come from there."

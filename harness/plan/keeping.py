@@ -76,6 +76,8 @@ class Keeper:
     def __call__(self, event: Event) -> None:
         """Hand it on; where a stage is done, see whether it was the last to need its inputs."""
         self._listen(event)
+        if isinstance(event, Ended) and event.status == "damaged":
+            self._await(event.input)
         if not isinstance(event, Ended) or event.status not in ("built", "found"):
             return
         self._pending.discard(event.stage)
@@ -88,6 +90,14 @@ class Keeper:
         keep = self._run.keep
         done = f"keep: {keep}: removed the weights of {self._stages} stages, {self._bytes / 1e6:,.1f} MB"
         return [done] * (self._stages > 0) + [f"keep: {keep}: some weights stay: {why}" for why in self._trouble]
+
+    def _await(self, stage: str) -> None:
+        """What is made again stands on its inputs once more, and those of them that were evicted on theirs."""
+        self._pending.add(stage)
+        for given in self._run.graph.get(stage, ()):
+            self._waiting.setdefault(given, set()).add(stage)
+            if given in self._run.graph and given not in self._pending and not self._store.whole(given):
+                self._await(given)
 
     def _consider(self, stage: str) -> None:
         kind = self._run.kinds.get(stage)

@@ -23,9 +23,10 @@ def a_cell(name: str, *, program: bool = False) -> Any:
     return SimpleNamespace(name=name, ends=[verdicts], evaluated=[evaluated])
 
 
-def told(*cells: Any, **store: Any) -> list[dict[str, Any]]:
-    has = {"has.return_value": True, "record.return_value": {"provenance": {"seconds": 1.5}}}
-    return costs(cast(Plan, SimpleNamespace(cells=cells)), Mock(spec=Store, **(has | store)))
+def told(*cells: Any, ran: bool = True) -> list[dict[str, Any]]:
+    made = {s.id: {"seconds": 1.5} for cell in cells for end in cell.ends for s in end.walk() if ran}
+    store = Mock(spec=Store, **{"has.return_value": ran})
+    return costs(cast(Plan, SimpleNamespace(cells=cells)), store, made)
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +50,6 @@ def test_calls_tokens_and_price_are_those_of_model_judges() -> None:
 
 
 def test_what_has_not_run_took_no_time_and_no_calls() -> None:
-    (row,) = told(a_cell("failed"), **{"has.return_value": False})
+    (row,) = told(a_cell("failed"), ran=False)
     assert row["seconds"] == {"train": 0.0, "judge": 0.0}
     assert row["judge_calls"] == 0

@@ -8,7 +8,7 @@ from unittest.mock import Mock
 import pytest
 
 from harness.plan.build import Plan
-from harness.plan.determinism import mixtures, not_repeatable
+from harness.plan.determinism import Provenances, mixtures, not_repeatable
 from harness.stages.api import Stage
 from harness.store.store import Store
 
@@ -16,10 +16,9 @@ MADE = {"versions": {"torch": "2.13.0"}, "hardware": {"cpu": "one", "gpus": 0}, 
 FIXED = {"engine": "transformers", "dtype": "float32"}
 
 
-def asked(*stages: tuple[Stage, dict[str, Any]]) -> tuple[Plan, Store]:
-    made = {stage.id: {"provenance": MADE | changes} for stage, changes in stages}
-    store = Mock(spec=Store, **{"has.side_effect": made.__contains__, "record.side_effect": made.__getitem__})
-    return cast(Plan, SimpleNamespace(stages={stage.id: stage for stage, _ in stages})), store
+def asked(*stages: tuple[Stage, dict[str, Any]]) -> tuple[Plan, Store, Provenances]:
+    plan = cast(Plan, SimpleNamespace(stages={stage.id: stage for stage, _ in stages}))
+    return plan, Mock(spec=Store), {stage.id: MADE | changes for stage, changes in stages}
 
 
 def a_stage(kind: str = "train", execution: dict[str, Any] | None = None, gpus: int = 0, **params: Any) -> Stage:
@@ -28,8 +27,9 @@ def a_stage(kind: str = "train", execution: dict[str, Any] | None = None, gpus: 
 
 def test_where_all_is_fixed_nothing_is_said() -> None:
     stages = [a_stage(), a_stage("answer", generate=FIXED), a_stage("judge", judge={"program": "pocket"})]
-    assert not_repeatable(*asked(*((stage, {}) for stage in stages))) == []
-    assert mixtures(*asked(*((stage, {}) for stage in stages))) == []
+    plan, store, made = asked(*((stage, {}) for stage in stages))
+    assert not_repeatable(plan, store, made) == []
+    assert mixtures(made) == []
 
 
 @pytest.mark.parametrize(
@@ -62,13 +62,12 @@ def test_numbers_of_threads() -> None:
 
 
 def test_a_stage_that_is_not_there_says_nothing() -> None:
-    plan, store = asked((a_stage(), {}))
-    other = a_stage("command")
-    cast(Any, plan).stages[other.id] = other
-    assert not_repeatable(plan, store) == []
+    plan, store, made = asked((a_stage(), {}), (a_stage("command"), {}))
+    assert not_repeatable(plan, store, dict(list(made.items())[:1])) == []
 
 
 def test_versions_and_machines_that_are_mixed() -> None:
     other = {"versions": {"torch": "2.12.0"}, "hardware": {"cpu": "two", "gpus": 0}}
-    said = mixtures(*asked((a_stage(a=1), {}), (a_stage(a=2), other)))
+    _, _, made = asked((a_stage(a=1), {}), (a_stage(a=2), other))
+    said = mixtures(made)
     assert [line.partition("(")[2].partition(")")[0] for line in said] == ["2.12.0 and 2.13.0", "one and two"]

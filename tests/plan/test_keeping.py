@@ -151,6 +151,36 @@ def test_weights_that_failed_stages_need_stay(house: House) -> None:
     assert house.models() == {"student/model"}
 
 
+def test_what_damaged_scores_are_made_from_again_stays_until_the_last(house: House) -> None:
+    student = weights("student", weights("base"))
+    ends = [score(name, student) for name in ("s", "t")]
+    house.run("r", *ends, keep="scores")
+    for end in ends:
+        (house.store.path(end.id) / "log.jsonl").write_text("other")
+    outcome = house.run("r", *ends, score("new"), keep="scores")
+    assert not outcome.failed
+    assert sorted(house.ran) == ["base", "new", "s", "student", "t"]
+    assert "student/model" in house.at["s"] & house.at["t"]
+    assert house.models() == set()
+
+
+def test_what_damaged_weights_are_made_from_again_stays_until_the_last(house: House) -> None:
+    base = weights("base")
+    students = [weights(name, base) for name in ("a", "b")]
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Ended) and event.title == "wait" and event.status == "built":
+            for one in students:
+                (house.store.path(one.id) / "model/model.st").write_text("other")
+
+    wait = score("wait", *students)
+    outcome = house.run("r", *(score(f"s{i}", one, wait) for i, one in enumerate(students)), keep="scores", listen=listen)
+    assert not outcome.failed
+    assert [house.ran.count(name) for name in ("base", "a", "b")] == [2, 2, 2]
+    assert "base/model" in house.at["a"] & house.at["b"], "evicted once, made again, and there for both"
+    assert house.models() == set()
+
+
 def test_last_keeps_the_models_that_cells_end_in(house: House) -> None:
     base = weights("base", kind="pocket_model")
     teacher = weights("teacher", base)
