@@ -22,6 +22,8 @@ SCHEMES = {
 
 _MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
 """Weights, their index, config, generation config, tokenizer and chat template. No pickled weights."""
+_STORE_RECORD = "artifact.json"
+"""Stands beside a model that is an artifact of its own: how it was made, and when."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ def model_files(folder: Path) -> list[Path]:
 
 
 def _counts(file: Path) -> bool:
-    return file.is_file() and not file.name.startswith(".")
+    return file.is_file() and not file.name.startswith(".") and file.name != _STORE_RECORD
 
 
 def _pin_folder(ref: ModelRef, folder: Path) -> Pinned:

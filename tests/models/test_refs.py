@@ -84,6 +84,7 @@ def test_folder_digest_follows_weights_tokenizer_and_template_only(tmp_path: Pat
     first = pin(ref).digest
     (tmp_path / "README.md").write_text("x")
     (tmp_path / ".hidden.json").write_text("x")
+    (tmp_path / "artifact.json").write_text("when it was made")
     assert pin(ref).digest == first
     (tmp_path / "chat_template.jinja").write_text("other")
     second = pin(ref).digest
