@@ -10,6 +10,8 @@ import typer
 from harness.cli._options import RESULTS, Format, Results
 from harness.core.errors import HarnessError
 
+_MOST_ROWS = 200
+
 
 def status(
     run: Annotated[str, typer.Argument(help="A run's name or folder; all runs by default.")] = "",
@@ -21,6 +23,9 @@ def status(
     format_: Format = "table",
 ) -> None:
     """Show how far a run is: every stage done, running, partial, failed or waiting.
+
+    Of a run of more than 200 stages the table counts them and names those that are running, partial or failed;
+    `--format csv` names all.
 
     Examples:
 
@@ -35,9 +40,23 @@ def status(
     from harness.plan.status import all_runs, possibly_paid_twice, stages_of
     from harness.store.store import Store
 
-    emit(stages_of(results, run) if run else all_runs(results), format_)
+    found = stages_of(results, run) if run else all_runs(results)
+    if run and format_ == "table" and len(found) > _MOST_ROWS:
+        _count(results, run)
+        found = found[~found["state"].isin(["done", "waiting"])]
+    if not found.empty or format_ != "table":
+        emit(found, format_)
     if line := possibly_paid_twice(Store(results / "store")):
         print(line, file=sys.stderr)
+
+
+def _count(results: Path, run: str) -> None:
+    from rich import print as draw
+
+    from harness.cli._watch import drawn
+    from harness.plan.progress import snapshot
+
+    draw(drawn(snapshot(results, run)))
 
 
 def _watch(results: Path, run: str) -> None:

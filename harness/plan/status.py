@@ -24,7 +24,8 @@ def stages_of(results: Path, run: str) -> pd.DataFrame:
     """One row per stage of a run: its state, and what its last failure said."""
     store = Store(results / "store")
     plan = read_plan(find_run(results, run))
-    last = Ledger(store.ledger).last_stage_runs(list(plan["stages"]))
+    with Ledger(store.ledger) as ledger:
+        last = ledger.last_stage_runs(list(plan["stages"]))
     rows = []
     for stage_id, stage in plan["stages"].items():
         state, note = _state(store, stage_id), ""

@@ -174,7 +174,8 @@ def test_what_damaged_weights_are_made_from_again_stays_until_the_last(house: Ho
                 (house.store.path(one.id) / "model/model.st").write_text("other")
 
     wait = score("wait", *students)
-    outcome = house.run("r", *(score(f"s{i}", one, wait) for i, one in enumerate(students)), keep="scores", listen=listen)
+    ends = [score(f"s{i}", one, wait) for i, one in enumerate(students)]
+    outcome = house.run("r", *ends, keep="scores", listen=listen)
     assert not outcome.failed
     assert [house.ran.count(name) for name in ("base", "a", "b")] == [2, 2, 2]
     assert "base/model" in house.at["a"] & house.at["b"], "evicted once, made again, and there for both"
