@@ -99,8 +99,8 @@ def _time(expected: "Timing", jobs: int) -> list[str]:
         lines = [f"critical path, {least}{duration(expected.path_seconds)}: {chain}"]
         seconds, work = duration(expected.seconds(jobs)), duration(expected.work_seconds)
         lines += [f"expected with --jobs {jobs}: {least}{seconds} ({work} of work)"]
-    kinds = (f"{count:,} stages of kind {kind} have never run here" for kind, count in expected.unknown.items())
-    return [*lines, f"unknown: {', '.join(kinds)}"] if expected.unknown else lines
+    kinds = ", ".join(f"{kind} ({count:,})" for kind, count in expected.unknown.items())
+    return [*lines, f"time not known, since no stage of the kind has run here yet: {kinds}"] if kinds else lines
 
 
 def _chain(path: "Sequence[Stage]") -> str:
