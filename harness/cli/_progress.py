@@ -32,7 +32,10 @@ class Lines:
         self.total, self.over = total, 0
         self.titles: dict[str, str] = {}
         self.said: dict[str, float] = {}
-        self.begun: dict[str, tuple[float, int]] = {}
+        self.long: set[str] = set()
+        """Stages that take long enough to tell how far they are."""
+        self.begun: dict[tuple[str, int], tuple[float, int]] = {}
+        """(stage, total) -> when it was first told how far it is, and how far: lm-eval's total grows with each kind."""
 
     def __enter__(self) -> "Lines":
         return self
@@ -52,14 +55,15 @@ class Lines:
             self._say(f"[{self.over}/{self.total}] {_VERBS[event.status]} {event.title} ({event.seconds:.1f} s)")
             if event.error:
                 self._say(event.error)
-        elif now - self.said[event.stage] > _EVERY_S:
+        elif now - self.said[event.stage] > _EVERY_S or (event.done == event.total and event.stage in self.long):
+            self.long.add(event.stage)
             self.said[event.stage] = now
             self._say(f"  {self.titles[event.stage]}: {self._far(event, now)}")
 
     def _far(self, event: Advanced, now: float) -> str:
-        since, at = self.begun.setdefault(event.stage, (now, event.done))
+        since, at = self.begun.setdefault((event.stage, event.total), (now, event.done))
         rate = (event.done - at) / (now - since) if now > since else 0.0
-        left = f", {(event.total - event.done) / rate:.0f} s left" if rate > 0 else ""
+        left = f", {(event.total - event.done) / rate:.0f} s left" if rate > 0 and event.done < event.total else ""
         return f"{event.done}/{event.total} {event.unit}{_values(event)}{left}"
 
     def _say(self, line: str) -> None:

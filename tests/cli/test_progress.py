@@ -62,6 +62,24 @@ def test_lines_say_how_far_every_quarter_of_a_minute(capsys: pytest.CaptureFixtu
     ]
 
 
+def test_lines_say_that_a_part_is_done_and_start_anew_with_the_next(
+    capsys: pytest.CaptureFixture[str], clock: Clock
+) -> None:
+    """lm-eval's choices are quick, its texts are slow: what is left of these is told by their own pace."""
+    listen = Lines(1)
+    listen(Started("a", "measure"))
+    for done, total, seconds in ((80, 800, 20), (400, 800, 20), (800, 800, 5), (816, 900, 100), (832, 900, 100)):
+        clock.now += seconds
+        listen(Advanced("a", done, total, "requests"))
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "  measure: 80/800 requests",
+        "  measure: 400/800 requests, 25 s left",
+        "  measure: 800/800 requests",
+        "  measure: 816/900 requests",
+        "  measure: 832/900 requests, 425 s left",
+    ]
+
+
 def test_lines_print_a_failure_whole_and_do_not_count_waiting(capsys: pytest.CaptureFixture[str]) -> None:
     listen = Lines(3)
     listen(Started("a", "judge"))
