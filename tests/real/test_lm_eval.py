@@ -19,8 +19,8 @@ TASKS = ("arc_easy", "arc_challenge", "gsm8k")
 BATCH = 8
 
 
-def command(given: LmEvalSettings, model: Path, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The command's results and sample rows by task, on the same local data."""
+def started(given: LmEvalSettings, model: Path, folder: Path) -> "subprocess.Popen[bytes]":
+    """The command on the same local data, on one core."""
     (folder / "tasks").mkdir()
     data: dict[str, dict[str, Path]] = {}
     for role, path in BENCHMARK.files(given).items():
@@ -32,10 +32,8 @@ def command(given: LmEvalSettings, model: Path, folder: Path) -> tuple[dict[str,
     told += ["--model_args", f"pretrained={model},dtype=float32", "--device", "cpu", "--batch_size", str(BATCH)]
     told += ["--tasks", ",".join(given.tasks), "--include_path", str(folder / "tasks"), "--limit", str(given.limit)]
     told += ["--output_path", str(folder / "theirs"), "--log_samples"]
-    subprocess.run(
-        told, check=True, capture_output=True, env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    )
-    return read(next((folder / "theirs").iterdir()))
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(told, stdout=subprocess.DEVNULL, env=environment)
 
 
 def read(out: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -50,13 +48,16 @@ def read(out: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def check(given: LmEvalSettings, model: Path, folder: Path) -> None:
     if not DATA.is_dir():
         pytest.skip("no lm-eval data beside the project")
-    theirs, their_samples = command(given, model, folder)
     out = folder / "ours"
     out.mkdir()
-    samples = BENCHMARK.measure(
-        given, BENCHMARK.files(given), Measured(model, "float32", BATCH, 0, out, lambda *_: None)
-    )
-    ours, our_samples = read(out)
+    with started(given, model, folder) as command:
+        try:
+            how = Measured(model, "float32", BATCH, 0, out, lambda *_: None)
+            samples = BENCHMARK.measure(given, BENCHMARK.files(given), how)
+            assert command.wait() == 0
+        finally:
+            command.kill()
+    (theirs, their_samples), (ours, our_samples) = read(next((folder / "theirs").iterdir())), read(out)
     assert ours == theirs
     for task in given.tasks:
         for one, other in zip(our_samples[task], their_samples[task], strict=True):
