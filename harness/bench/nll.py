@@ -19,7 +19,7 @@ import pandas as pd
 from pydantic import Field, field_validator
 
 from harness.bench.api import SCORE_COLUMNS, Measured, Metric, Sample
-from harness.core.errors import HarnessError
+from harness.core.errors import HarnessError, printable
 from harness.core.lines import write_lines
 from harness.core.settings import Settings
 from harness.data.settings import DatasetSettings
@@ -180,7 +180,7 @@ def _plain_texts(one: SetSettings, tokenizer: Any, max_length: int) -> Iterator[
     for number, row in enumerate(rows):
         text = row.get(one.text)
         if not isinstance(text, str):
-            there = ", ".join(sorted(row))
+            there = printable(", ".join(sorted(row)))
             raise HarnessError(
                 f"row {number} has no text in '{one.text}'", where=str(one.path), fix=f"Columns: {there}."
             )

@@ -13,9 +13,10 @@ class HarnessError(Exception):
         super().__init__(what, where, fix)
 
     def __str__(self) -> str:
-        """One line of fault, then one line of remedy."""
+        """One line of fault, then one line of remedy; what a file's names would do to a terminal is written out."""
         head = f"{self.where}: {self.what}" if self.where else self.what
-        return f"{head}\n  {self.fix}" if self.fix else head
+        text = f"{head}\n  {self.fix}" if self.fix else head
+        return "\n".join(printable(line) for line in text.split("\n"))
 
     def __reduce__(self) -> tuple[object, ...]:
         """Keyword arguments survive the trip between processes."""
@@ -28,6 +29,11 @@ def _rebuild(cls: type[HarnessError], what: str, where: str, fix: str) -> Harnes
 
 class Incomplete(HarnessError):
     """Work stopped for an outside reason (server gone, budget spent): what is finished is kept, run again."""
+
+
+def printable(text: str) -> str:
+    """The text in one line: what a terminal would obey (escapes, line ends) is written out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def brief(error: BaseException) -> str:

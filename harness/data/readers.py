@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from harness.core.errors import HarnessError
+from harness.core.errors import HarnessError, printable
 from harness.core.lines import numbered_lines, write_lines
 from harness.core.seeds import derive_seed
 from harness.data.files import Row, read_rows
@@ -153,7 +153,8 @@ def _columns(rows: list[Row]) -> list[str]:
 def _demand(wanted: Iterable[str], rows: list[Row], where: str, what: str) -> None:
     there = _columns(rows)
     if absent := [name for name in wanted if name not in there]:
-        raise HarnessError(f"{what}: no column {', '.join(absent)}", where=where, fix=f"Columns: {', '.join(there)}.")
+        fix = f"Columns: {printable(', '.join(there))}."
+        raise HarnessError(f"{what}: no column {', '.join(absent)}", where=where, fix=fix)
 
 
 def _join(rows: list[Row], joined: JoinedPrompts, where: str, counts: Counter[str]) -> list[Row]:
@@ -179,7 +180,7 @@ def _matching(rows: list[Row], where: dict[str, Any], path: str) -> list[Row]:
     if not found:
         values = {column: sorted({str(row.get(column)) for row in rows})[:10] for column in where}
         shown = "; ".join(f"{column}: {', '.join(seen)}" for column, seen in values.items())
-        raise HarnessError(f"no row has {where}", where=path, fix=f"Values there (the first ten): {shown}.")
+        raise HarnessError(f"no row has {where}", where=path, fix=f"Values there (the first ten): {printable(shown)}.")
     return found
 
 
@@ -198,7 +199,7 @@ def _conversations(rows: list[Row], where: str, skipped: dict[str, str]) -> Iter
         raise HarnessError(
             "no known schema: needs messages, conversations, instruction or prompt",
             where=where,
-            fix=f"Name the columns with `columns:`. Columns: {', '.join(sorted(there))}.",
+            fix=f"Name the columns with `columns:`. Columns: {printable(', '.join(sorted(there)))}.",
         )
     for row in rows:
         messages = _messages(row, there, f"{where}, row {row[_NAME]}")

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from harness.core.errors import HarnessError
+from harness.core.errors import HarnessError, printable
 
 Key = tuple[str | int, ...]
 """A path into the recipe: names of mappings, indices of lists."""
@@ -27,9 +27,8 @@ class Fault(NamedTuple):
     what: str
 
     def __str__(self) -> str:
-        """`place: key: what`, in one line: what a terminal would obey (escapes, line ends) is written out."""
-        text = ": ".join(part for part in (self.place.text, self.key, self.what) if part)
-        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+        """`place: key: what`, in one line."""
+        return printable(": ".join(part for part in (self.place.text, self.key, self.what) if part))
 
 
 class RecipeError(HarnessError):

@@ -95,6 +95,15 @@ def test_nothing_unpacks_evaluates_or_unpickles() -> None:
 DEEP, LONG, HALF = "[" * 100_000, "9" * 5000, '{"prompt": "\\ud800"}'
 
 
+def test_names_of_columns_break_no_line(tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_text(json.dumps({"\x1e\r\n\x1b[2J": [], "prompt": "q", "response": "a"}) + "\n")
+    with pytest.raises(HarnessError) as failed:
+        read_dataset(DatasetSettings(path=path, where={"generator": "g"}), 0)
+    assert len(str(failed.value).splitlines()) == 2
+    assert r"\x1e\r\n\x1b[2J, prompt, response" in str(failed.value)
+
+
 @pytest.mark.parametrize("line", [DEEP, LONG, HALF, '{"messages": [{"role": ["user"], "content": "x"}]}'])
 @pytest.mark.parametrize("ending", ["json", "jsonl"])
 def test_data_that_was_a_traceback(tmp_path: Path, line: str, ending: str) -> None:

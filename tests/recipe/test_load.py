@@ -1,5 +1,6 @@
 """What a good recipe becomes."""
 
+import inspect
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -200,3 +201,15 @@ def test_recipes_that_ship(path: Path) -> None:
     assert load(path).cells
     first = path.read_text().splitlines()[0]
     assert first.startswith(f"# harness run recipes/{path.name}"), "the first comment is the command"
+
+
+def test_no_module_is_searched_for_the_source_of_what_has_none(
+    load_text: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With transformers loaded, which has thousands of modules, that took most of the time."""
+
+    def searched(*_: object, **__: object) -> None:
+        raise AssertionError("pydantic looks for docstrings")
+
+    monkeypatch.setattr(inspect, "getmodule", searched)
+    assert load_text(SWEEP).cells
