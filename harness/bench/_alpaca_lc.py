@@ -1,4 +1,4 @@
-"""AlpacaEval's length-controlled win rate, and its standard error.
+"""AlpacaEval's length-controlled win rate, and what each instruction contributes to it.
 
 Dubois et al., *Length-Controlled AlpacaEval* (arXiv 2404.04475): a logistic model of the preference with three terms,
 
@@ -9,8 +9,15 @@ no c. The rate is the mean prediction with d = 0. Fit and constants are those of
 (`length_controlled_v1`), down to liblinear's seeds, so that the number is the package's; scikit-learn's global
 configuration is left alone.
 
-The standard error is that of a bootstrap over instructions that refits the model (at the penalty once chosen): the
-package's own takes the fitted predictions for given, which says nothing of the fit's uncertainty.
+The rate is no mean of verdicts, but what an instruction contributes to it can be told by leaving it out and fitting
+again (at the penalty once chosen): with R(-i) the rate without instruction i and R' their mean,
+
+    contribution of i = rate + (n - 1) (R' - R(-i)),
+
+the jackknife's pseudo-values (Tukey 1958; Efron & Stein 1981), centred so that their mean is the rate. The variance of
+that mean is the jackknife's. So intervals and, above all, differences between two models are taken over instructions
+that both have, as everywhere else. The package's own error takes the fitted predictions for given, which says nothing
+of the fit's uncertainty; a bootstrap that refits agrees with ours (`benchmarks/length_control.py`) and pairs nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +35,7 @@ from harness.core.errors import HarnessError
 from harness.stats.spread import Floats
 
 COLUMNS = ("index", "model", "preference", "std_delta_len", "instruction_difficulty", "not_gamed_baseline")
-_GAMED_WEIGHT = 0.2 / 2
+GAMED_WEIGHT = 0.2 / 2
 """Of a row of the reference: the package's regularisation, shared by its two gamed baselines."""
 _PENALTIES = np.logspace(-4, 4, 10)
 """Inverse strengths C of the L1 penalty; five-fold cross-validation picks one."""
@@ -50,16 +57,6 @@ class Reference:
     """(rows,) in 0..1."""
     difficulty: Mapping[int, float]
     """By instruction's index."""
-    approximate: bool
-    """It is the stand-in."""
-
-
-@dataclass(frozen=True)
-class Rate:
-    """A length-controlled win rate in percent."""
-
-    value: float
-    stderr: float | None
 
 
 def read_reference(path: Path) -> Reference:
@@ -86,24 +83,22 @@ def read_reference(path: Path) -> Reference:
     features = np.stack([np.tanh(frame["std_delta_len"].to_numpy(dtype=float)), difficulty, np.zeros(len(frame))], 1)
     first = frame.drop_duplicates("index")
     by_index = {int(i): float(d) for i, d in zip(first["index"], first["instruction_difficulty"], strict=True)}
-    approximate = file_digest(path) == file_digest(STAND_IN)
-    return Reference(features, frame["preference"].to_numpy(dtype=float), by_index, approximate)
+    return Reference(features, frame["preference"].to_numpy(dtype=float), by_index)
 
 
-def length_controlled(
-    preference: Floats,
-    delta: Floats,
-    index: Sequence[int],
-    reference: Reference,
-    *,
-    seed: int = 0,
-    resamples: int = 400,
-) -> Rate | None:
-    """The rate of one model, from one row per verdict; None where it has no meaning.
+def is_stand_in(path: Path) -> bool:
+    """Whether rates made with this reference are approximate."""
+    return file_digest(path) == file_digest(STAND_IN)
 
-    `preference` (rows,): probability that the model's answer is better, NaN where there is no verdict: such a row is
-    predicted but not fitted. `delta` (rows,): length of the baseline's answer minus the model's, in characters.
-    `index` (rows,): the instruction's index; rows of one instruction are resampled together.
+
+def contributions(
+    preference: Floats, delta: Floats, index: Sequence[int], reference: Reference
+) -> dict[int, float] | None:
+    """By instruction what it contributes to the rate of one model, in percent; their mean is the rate.
+
+    None where the rate has no meaning. `preference` (rows,): probability that the model's answer is better, NaN where
+    there is no verdict: such a row is predicted but not fitted. `delta` (rows,): length of the baseline's answer minus
+    the model's, in characters. `index` (rows,): the instruction's index; rows of one instruction belong together.
     """
     scored = ~np.isnan(preference)
     if (
@@ -113,16 +108,47 @@ def length_controlled(
     ):
         return None
     if not (sd := _sd(delta)):  # without differences in length: the baseline against itself, or no model at all
-        return Rate(50.0, 0.0) if np.all(preference[scored] == 0.5) else None
+        return dict.fromkeys(index, 50.0) if np.all(preference[scored] == 0.5) else None
     difficulty = np.array([reference.difficulty[i] for i in index])
     features = np.stack([np.tanh(delta / sd), difficulty, np.ones(len(delta))], 1)
     penalty, weights = _fit(
         np.concatenate([reference.features, features[scored]]),
         np.concatenate([reference.preference, preference[scored]]),
-        np.concatenate([np.full(len(reference.preference), _GAMED_WEIGHT), np.ones(scored.sum())]),
+        np.concatenate([np.full(len(reference.preference), GAMED_WEIGHT), np.ones(scored.sum())]),
     )
-    value = 100 * float(_predict(weights, difficulty).mean())
-    return Rate(value, _bootstrap(preference, delta, index, reference, penalty, weights, seed, resamples))
+    rate = 100 * float(_predict(weights, difficulty).mean())
+    instructions, codes = np.unique(index, return_inverse=True)
+    without = _left_out(preference, delta, codes, difficulty, reference, penalty, weights)
+    values = rate + (len(instructions) - 1) * (without.mean() - without)
+    return dict(zip(instructions.tolist(), values.tolist(), strict=True))
+
+
+def _left_out(
+    preference: Floats,
+    delta: Floats,
+    codes: NDArray[np.intp],
+    difficulty: Floats,
+    reference: Reference,
+    penalty: float,
+    weights: Floats,
+) -> Floats:
+    """The rate without each instruction, (instructions,), the model refitted from `weights`; the reference is fixed."""
+    instructions = int(codes.max()) + 1
+    if instructions < 2:
+        return np.zeros(instructions)
+    x = np.concatenate([reference.features, np.stack([delta, difficulty, np.ones(len(delta))], 1)])
+    y = np.concatenate([reference.preference, np.nan_to_num(preference)])
+    weight = np.concatenate([np.full(len(reference.preference), GAMED_WEIGHT), ~np.isnan(preference)])
+    own = len(reference.preference)
+    rates = np.empty(instructions)
+    for left_out in range(instructions):
+        kept = codes != left_out
+        x[own:, 0] = np.tanh(delta / (_sd(delta[kept]) or _sd(delta)))
+        rest = weight.copy()
+        rest[own:] *= kept
+        fitted = refit(x, y, rest, penalty, weights)
+        rates[left_out] = 100 * float(_predict(fitted, difficulty[kept]).mean())
+    return rates
 
 
 def _sd(delta: Floats) -> float:
@@ -162,58 +188,28 @@ def _fit(x: Floats, y: Floats, weight: Floats) -> tuple[float, Floats]:
     return best, solve(np.arange(len(x2)), best, np.random.RandomState(_SEED))
 
 
-def _bootstrap(
-    preference: Floats,
-    delta: Floats,
-    index: Sequence[int],
-    reference: Reference,
-    penalty: float,
-    weights: Floats,
-    seed: int,
-    resamples: int,
-) -> float | None:
-    """Standard deviation of the rate over resampled instructions, the model refitted on each; the reference is fixed.
-
-    A row that is drawn k times is one row of weight k. None with a single instruction.
-    """
-    _, codes = np.unique(index, return_inverse=True)
-    clusters = int(codes.max()) + 1
-    if clusters < 2:
-        return None
-    draws = np.random.default_rng(seed).multinomial(clusters, np.full(clusters, 1 / clusters), size=resamples)
-    difficulty = np.array([reference.difficulty[i] for i in index])
-    rates = []
-    for counts in draws[:, codes].astype(float):
-        mean = counts @ delta / counts.sum()
-        sd = np.sqrt(counts @ (delta - mean) ** 2 / max(counts.sum() - 1, 1))
-        if not sd:
-            continue
-        x = np.stack([np.tanh(delta / sd), difficulty, np.ones(len(delta))], 1)
-        fitted = refit(
-            np.concatenate([reference.features, x]),
-            np.concatenate([reference.preference, np.nan_to_num(preference)]),
-            np.concatenate([np.full(len(reference.preference), _GAMED_WEIGHT), counts * ~np.isnan(preference)]),
-            penalty,
-            weights,
-        )
-        rates.append(100 * float(counts @ _predict(fitted, difficulty) / counts.sum()))
-    return float(np.std(rates, ddof=1)) if len(rates) > 1 else None
-
-
 def refit(x: Floats, y: Floats, weight: Floats, penalty: float, start: Floats) -> Floats:
     """The minimum of the weighted logistic loss times `penalty` plus the L1 norm, from `start`.
 
-    Newton's method: each step minimises the quadratic model plus the norm by coordinate descent. x (rows, 3).
+    Newton's method: each step minimises the quadratic model plus the norm by coordinate descent, and is halved until
+    the loss does not rise. x (rows, 3).
     """
-    b = start.astype(float)
+
+    def loss(b: Floats) -> float:
+        z = x @ b
+        return float(penalty * (weight @ (np.logaddexp(0, z) - y * z)) + np.abs(b).sum())
+
+    b, at = start.astype(float), loss(start)
     for _ in range(_MAX_STEPS):
         p = expit(x @ b)
         gradient = penalty * (x.T @ (weight * (p - y)))
         curvature = penalty * (x.T * (weight * p * (1 - p))) @ x
         new = _penalised_step(b, gradient, curvature)
+        while (there := loss(new)) > at and np.abs(new - b).max() > _TOLERANCE:
+            new = (b + new) / 2
         if np.abs(new - b).max() < _TOLERANCE:
             return new
-        b = new
+        b, at = new, there
     return b
 
 

@@ -1,13 +1,15 @@
 """AlpacaEval's scores: from a run's samples, and from annotation files, the same way."""
 
+import re
 from collections.abc import Sequence, Set
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from harness.bench._alpaca_files import Annotation, read_annotations
-from harness.bench._alpaca_lc import STAND_IN, Reference, length_controlled, read_reference
+from harness.bench._alpaca_lc import STAND_IN, contributions, is_stand_in, read_reference
 from harness.bench.api import APPROXIMATE, SCORE_COLUMNS, Sample, samples_frame
 from harness.core.errors import HarnessError
 from harness.judge.api import Status
@@ -29,48 +31,59 @@ def pair_samples(
     ]
 
 
-def scores(samples: pd.DataFrame, reference: Path = STAND_IN) -> pd.DataFrame:
+def controlled_samples(pairs: Sequence[Sample], reference: Path) -> list[Sample]:
+    """The rows of the length-controlled win rate: what each instruction contributes to it, in percent.
+
+    Their mean is the rate (see `_alpaca_lc`). None where it has no meaning: other instructions than the reference's, or
+    no verdict at all.
+    """
+    known = {(s.item, s.repeat): s.value for s in pairs if s.metric == LENGTH_DIFFERENCE and s.value is not None}
+    wins = [s for s in pairs if s.metric == WIN_RATE and (s.item, s.repeat) in known]
+    if not wins or not all(_INDEX.fullmatch(s.item) for s in wins):
+        return []
+    preference = np.array([np.nan if s.value is None else s.value for s in wins])
+    delta = np.array([known[s.item, s.repeat] for s in wins], dtype=float)
+    found = contributions(preference, delta, [int(s.item) for s in wins], read_reference(reference)) or {}
+    firsts = {int(s.item): s for s in reversed(wins)}
+    return [
+        replace(firsts[index], metric=LENGTH_CONTROLLED, repeat=0, value=value, status="ok")
+        for index, value in found.items()
+    ]
+
+
+_INDEX = re.compile("[0-9]+")
+
+
+def scores(samples: pd.DataFrame, *, approximate: bool) -> pd.DataFrame:
     """Win rate overall and by data set, length-controlled win rate overall: SCORE_COLUMNS and APPROXIMATE.
 
     A win rate is the mean of the rows that have a value, its standard error clustered by instruction: with one row each
-    it is the package's.
+    it is the package's. The length-controlled one is the mean of its rows, and `n` its verdicts.
     """
-    wins = samples[samples["metric"] == WIN_RATE]
+    wins, controlled = (samples[samples["metric"] == metric] for metric in (WIN_RATE, LENGTH_CONTROLLED))
     groups = [("overall", wins)]
     groups += [(str(name), wins[wins["category"] == name]) for name in wins["category"].unique() if name]
-    rows = [(BENCHMARK, WIN_RATE, category, *_win_rate(group), False) for category, group in groups]
-    rows.append((BENCHMARK, LENGTH_CONTROLLED, "overall", *_controlled(samples, read_reference(reference))))
+    rows = [(BENCHMARK, WIN_RATE, category, *_mean(group, 100), *_counts(group), False) for category, group in groups]
+    told = wins[wins["item"].isin(controlled["item"])]
+    counts = _counts(told)[0], len(wins)
+    rows.append((BENCHMARK, LENGTH_CONTROLLED, "overall", *_mean(controlled, 1), *counts, approximate))
     frame = pd.DataFrame(rows, columns=[*SCORE_COLUMNS, APPROXIMATE])
     return frame.astype({"value": "Float64", "stderr": "Float64"})
 
 
-def _win_rate(rows: pd.DataFrame) -> tuple[float | None, float | None, int, int]:
-    """Percent, standard error, scored rows, all rows."""
+def _mean(rows: pd.DataFrame, scale: float) -> tuple[float | None, float | None]:
+    """Mean and standard error of the rows that have a value."""
     scored = rows[rows["value"].notna()]
     if scored.empty:
-        return None, None, 0, len(rows)
+        return None, None
     value, stderr = clustered_mean(scored["value"].to_numpy(dtype=float), scored["cluster"].tolist())
-    if stderr is not None:
-        clusters = scored["cluster"].nunique()
-        stderr *= 100 * float(np.sqrt(clusters / (clusters - 1)))
-    return 100 * value, stderr, len(scored), len(rows)
+    clusters = scored["cluster"].nunique()
+    return scale * value, None if stderr is None else scale * stderr * float(np.sqrt(clusters / (clusters - 1)))
 
 
-def _controlled(samples: pd.DataFrame, reference: Reference) -> tuple[float | None, float | None, int, int, bool]:
-    """Percent, standard error, scored rows, all rows, whether it is approximate."""
-    keys = ["item", "repeat"]
-    wins, differences = (samples.loc[samples["metric"] == m, [*keys, "value"]] for m in (WIN_RATE, LENGTH_DIFFERENCE))
-    rows = wins.merge(differences[differences["value"].notna()], on=keys, suffixes=("", "_difference"))
-    counts = int(rows["value"].notna().sum()), len(wins), reference.approximate
-    if rows.empty or not rows["item"].str.fullmatch("[0-9]+").all():
-        return None, None, *counts
-    rate = length_controlled(
-        rows["value"].to_numpy(dtype=float, na_value=np.nan),
-        rows["value_difference"].to_numpy(dtype=float),
-        [int(item) for item in rows["item"]],
-        reference,
-    )
-    return (rate.value, rate.stderr, *counts) if rate else (None, None, *counts)
+def _counts(rows: pd.DataFrame) -> tuple[int, int]:
+    """Scored rows, all rows."""
+    return int(rows["value"].notna().sum()), len(rows)
 
 
 def score_files(paths: Sequence[Path], lc_reference: Path | None = None) -> pd.DataFrame:
@@ -92,7 +105,9 @@ def score_files(paths: Sequence[Path], lc_reference: Path | None = None) -> pd.D
         raise HarnessError("no annotations", where="alpaca-eval")
     blocks = []
     for (model, baseline, judge), rows in found.items():
-        block = scores(samples_frame(_samples(rows, official)), reference)
+        pairs = _samples(rows, official)
+        table = samples_frame([*pairs, *controlled_samples(pairs, reference)])
+        block = scores(table, approximate=is_stand_in(reference))
         block.insert(0, "model", model)
         block.insert(1, "baseline", baseline)
         block.insert(2, "judge", judge)

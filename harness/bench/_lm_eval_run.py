@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,10 +142,12 @@ def _run(tasks: list[Any], manager: Any, how: How, model: Measured) -> dict[str,
     from lm_eval import simple_evaluate
     from lm_eval.loggers import EvaluationTracker
 
+    from harness.bench._lm_eval_model import load
+
     tracker = EvaluationTracker(output_path=str(model.out / "results.json"))
     seeds = _COMMANDS_SEEDS if how.seed is None else (how.seed,) * 4
     results = simple_evaluate(
-        _model(model),
+        load(model),
         model_args={"pretrained": str(model.folder), "dtype": model.dtype},
         tasks=tasks,
         task_manager=manager,  # without one it reads all of its files
@@ -167,35 +169,6 @@ def _run(tasks: list[Any], manager: Any, how: How, model: Measured) -> dict[str,
     if len(list(model.out.glob("samples_*.jsonl"))) != len(samples) or not list(model.out.glob("results_*.json")):
         raise RuntimeError("lm-eval could not write its files")  # it only logs that
     return samples
-
-
-def _model(model: Measured) -> Any:
-    import torch
-    from lm_eval.models.huggingface import HFLM
-
-    from harness.models.load import load_model, load_tokenizer
-
-    loaded = load_model(model.folder, model.dtype, "cuda" if torch.cuda.is_available() else "cpu")
-    lm = HFLM(pretrained=loaded, tokenizer=load_tokenizer(model.folder), batch_size=model.batch_size)
-    done, total = 0, 0
-
-    def counted(run: Callable[..., Any]) -> Callable[..., Any]:
-        def told(requests: list[Any]) -> Any:
-            nonlocal total
-            total += len(requests)
-            return run(requests, disable_tqdm=True)
-
-        return told
-
-    def answered(*_: Any) -> None:
-        nonlocal done
-        done += 1
-        model.progress(min(done, total), total, "requests")
-
-    for kind in ("loglikelihood", "loglikelihood_rolling", "generate_until"):
-        setattr(lm, kind, counted(getattr(lm, kind)))
-    lm.cache_hook.add_partial = answered  # what lm-eval calls once for each request that is done
-    return lm
 
 
 @contextmanager

@@ -64,6 +64,7 @@ class ProgramBenchmark:
     def samples(
         self,
         settings: Settings,
+        files: Mapping[str, Path],
         questions: Sequence[Question],
         answers: Sequence[Answer],
         verdicts: Sequence[Verdict],

@@ -14,9 +14,9 @@ import pandas as pd
 from pydantic import Field
 
 from harness.bench import _alpaca_files as files_
-from harness.bench._alpaca_lc import STAND_IN
+from harness.bench._alpaca_lc import STAND_IN, is_stand_in
 from harness.bench._alpaca_package import package_file, prepare
-from harness.bench._alpaca_scores import LENGTH_CONTROLLED, WIN_RATE, pair_samples, scores
+from harness.bench._alpaca_scores import LENGTH_CONTROLLED, WIN_RATE, controlled_samples, pair_samples, scores
 from harness.bench._alpaca_scores import score_files as score_files
 from harness.bench.api import Answer, Metric, Question, Sample
 from harness.core.errors import HarnessError
@@ -76,7 +76,8 @@ class AlpacaEvalSettings(Settings):
 
 class AlpacaEval:
     """A `GenerativeBenchmark`. Its samples are, for each verdict, the probability that the model's answer is better
-    (`win_rate`, 0..1) and the characters by which the baseline's answer is longer (`length_difference`)."""
+    (`win_rate`, 0..1) and the characters by which the baseline's answer is longer (`length_difference`); and for each
+    instruction what it contributes to the length-controlled rate (in percent; their mean is the rate)."""
 
     name = "alpaca_eval"
     version = 1
@@ -149,11 +150,12 @@ class AlpacaEval:
     def samples(
         self,
         settings: Settings,
+        files: Mapping[str, Path],
         questions: Sequence[Question],
         answers: Sequence[Answer],
         verdicts: Sequence[Verdict],
     ) -> list[Sample]:
-        """Two rows per expected verdict (see the class); of both orders `ba` is the first."""
+        """Two rows per expected verdict, then one per instruction (see the class); of both orders `ba` is the first."""
         orders = 1 + _own(settings).both_orders
         repeats = 1 + max((v.repeat for v in verdicts), default=0)
         given = _texts(answers)
@@ -165,12 +167,12 @@ class AlpacaEval:
             for number in range(orders * repeats):
                 value, status = _outcome(text, baseline, judged.get((q.id, number)))
                 rows += pair_samples(q.id, q.category, number, value, status, difference, len(text or ""))
-        return rows
+        return rows + controlled_samples(rows, files["lc_reference"])
 
     def aggregate(self, samples: pd.DataFrame, files: Mapping[str, Path] | None = None) -> pd.DataFrame:
-        """Win rates overall and by data set, the length-controlled one overall; with the stand-in unless `files` has
-        the reference, and then marked as approximate."""
-        return scores(samples, (files or {}).get("lc_reference", STAND_IN))
+        """Win rates overall and by data set, the length-controlled one overall: approximate unless `files` has the
+        package's own reference."""
+        return scores(samples, approximate=is_stand_in((files or {}).get("lc_reference", STAND_IN)))
 
     def export(
         self,

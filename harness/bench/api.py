@@ -123,6 +123,7 @@ class GenerativeBenchmark(Protocol):
     def samples(
         self,
         settings: Settings,
+        files: Mapping[str, Path],
         questions: Sequence[Question],
         answers: Sequence[Answer],
         verdicts: Sequence[Verdict],

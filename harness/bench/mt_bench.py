@@ -98,6 +98,7 @@ class MTBench:
     def samples(
         self,
         settings: Settings,
+        files: Mapping[str, Path],
         questions: Sequence[Question],
         answers: Sequence[Answer],
         verdicts: Sequence[Verdict],

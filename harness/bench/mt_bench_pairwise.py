@@ -78,6 +78,7 @@ class MTBenchPairwise(MTBench):
     def samples(
         self,
         settings: Settings,
+        files: Mapping[str, Path],
         questions: Sequence[Question],
         answers: Sequence[Answer],
         verdicts: Sequence[Verdict],

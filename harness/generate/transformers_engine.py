@@ -17,6 +17,7 @@ from harness.generate import attention
 from harness.generate.api import Completion, GenerateSettings, Request
 from harness.generate.prompts import Prompt, completion, prepare, room, stop_ids
 from harness.models.load import load_model, load_tokenizer
+from harness.models.memory import ran_out, release
 
 
 def load(folder: Path, settings: GenerateSettings) -> "TransformersEngine":
@@ -97,11 +98,10 @@ class TransformersEngine:
             with torch.inference_mode():
                 self._decode(rows)
             return rows
-        except RuntimeError as error:  # torch.OutOfMemoryError is one; the CPU's allocator raises a plain one
-            if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+        except RuntimeError as error:
+            if not ran_out(error):
                 raise
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        release()
         return None
 
     def _decode(self, batch: Sequence[_Row]) -> None:

@@ -38,11 +38,11 @@ def _run(ctx: Context) -> None:
     if is_judged(bench):
         questions = bench.questions(settings, files)
         answers, verdicts = answer.read(ctx.inputs["answers"]), judge.read_verdicts(ctx.inputs["verdicts"])
-        samples = samples_frame(bench.samples(settings, questions, answers, verdicts))
+        samples = samples_frame(bench.samples(settings, files, questions, answers, verdicts))
     else:
         samples = pd.read_parquet(ctx.inputs["measured"] / "samples.parquet")
     samples.to_parquet(ctx.out / "samples.parquet", index=False)
     bench.aggregate(samples, files).to_parquet(ctx.out / "scores.parquet", index=False)
 
 
-KIND = Kind("score", 1, _run)
+KIND = Kind("score", 2, _run)

@@ -59,7 +59,7 @@ def judged(task: JudgeTask, preference: float | None, status: Any = "ok") -> Ver
 
 
 def values(own: AlpacaEvalSettings, questions: Any, answers: Any, verdicts: Any) -> list[tuple[float | None, str]]:
-    samples = BENCHMARK.samples(own, questions, answers, verdicts)
+    samples = BENCHMARK.samples(own, BENCHMARK.files(own), questions, answers, verdicts)
     return [(s.value, s.status) for s in samples if s.metric == "win_rate"]
 
 
@@ -149,7 +149,7 @@ def test_both_orders_are_each_others_mirror(tmp_path: Path) -> None:
         assert one.messages != other.messages
     always_first = values(own, questions, answers, [judged(t, 1.0) for t in tasks])
     assert sorted(v for v, _ in always_first if v is not None) == [0.0] * 6 + [1.0] * 6
-    scores = BENCHMARK.aggregate(samples_frame(BENCHMARK.samples(own, questions, answers, [])))
+    scores = BENCHMARK.aggregate(samples_frame(BENCHMARK.samples(own, BENCHMARK.files(own), questions, answers, [])))
     assert (scores["n"] == 0).all()
     assert (scores["total"] == 12).all()
 
@@ -291,7 +291,7 @@ def test_what_failed_has_no_value_and_a_draw_needs_no_judge(tmp_path: Path) -> N
         (None, "missing"),
         (None, "missing"),
     ]
-    samples = BENCHMARK.samples(own, questions, answers, verdicts)
+    samples = BENCHMARK.samples(own, BENCHMARK.files(own), questions, answers, verdicts)
     differences = [s.value for s in samples if s.metric == "length_difference"]
     assert differences == [0, None, 5, 5, 3, None]
     overall = BENCHMARK.aggregate(samples_frame(samples)).iloc[0]
@@ -335,7 +335,9 @@ def test_the_package_reads_what_we_write(tmp_path: Path) -> None:
     verdicts = [judged(t, 1 + k / 8) for k, t in enumerate(tasks[:-1])] + [judged(tasks[-1], None, "unparseable")]
     BENCHMARK.export(tmp_path / "out", "cell", "gpt-4", answers, tasks, verdicts, questions)
     outputs, annotations = tmp_path / "out/cell/model_outputs.json", tmp_path / "out/cell/gpt-4/annotations.json"
-    ours = BENCHMARK.aggregate(samples_frame(BENCHMARK.samples(own, questions, answers, verdicts))).iloc[0]
+    ours = BENCHMARK.aggregate(
+        samples_frame(BENCHMARK.samples(own, BENCHMARK.files(own), questions, answers, verdicts))
+    ).iloc[0]
     stored = score_files([annotations])
     assert stored.iloc[0]["value"] == pytest.approx(ours["value"])
     assert stored.iloc[0]["model"] == "cell"

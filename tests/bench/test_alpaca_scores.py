@@ -10,13 +10,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from harness.bench import _alpaca_files as files
 from harness.bench import _alpaca_package as package
-from harness.bench._alpaca_lc import STAND_IN, length_controlled, read_reference, refit
+from harness.bench._alpaca_lc import GAMED_WEIGHT, STAND_IN, contributions, read_reference, refit
 from harness.bench._alpaca_scores import score_files
 from harness.core.errors import HarnessError
+from harness.stats.intervals import mean_interval, paired_difference
+from harness.stats.spread import Rows
 
 DATA = Path(__file__).parents[2] / "../shared/data/alpaca_eval"
 COMPACT, VICUNA = DATA / "gpt4_turbo_annotations_compact.parquet", DATA / "vicuna-13b.annotations.json.xz"
@@ -259,20 +263,70 @@ def test_a_missing_file_and_a_broken_reference_are_named(tmp_path: Path) -> None
         score_files([path], tmp_path / "none.csv")
 
 
-def test_the_bootstrap_is_seeded_and_wider_than_the_spread_of_predictions() -> None:
-    reference = read_reference(STAND_IN)
-    annotations = rows(400)
+def verdicts(n: int, seed: int = 0) -> tuple[Any, Any]:
+    """Preferences (0..1) and length differences."""
+    annotations = rows(n, seed)
     preference = np.array([row["preference"] for row in annotations]) - 1
-    delta = np.array([float(len(row["output_1"]) - len(row["output_2"])) for row in annotations])
-    one, same, other = (length_controlled(preference, delta, range(400), reference, seed=s) for s in (1, 1, 2))
-    assert one is not None
-    assert other is not None
-    assert one == same
-    assert one.value == other.value
-    assert one.stderr is not None
-    assert other.stderr is not None
-    assert one.stderr != other.stderr
-    assert one.stderr == pytest.approx(other.stderr, rel=0.2)
+    return preference, np.array([float(len(row["output_1"]) - len(row["output_2"])) for row in annotations])
+
+
+def told(preference: Any, delta: Any) -> Rows:
+    found = contributions(preference, delta, range(len(delta)), read_reference(STAND_IN))
+    assert found is not None
+    places = np.arange(len(delta))
+    return Rows(np.array([found[k] for k in range(len(delta))]), places, places)
+
+
+def test_the_error_is_that_of_a_bootstrap_which_refits() -> None:
+    (preference, delta), reference, random = verdicts(300), read_reference(STAND_IN), np.random.default_rng(1)
+    found = mean_interval([told(preference, delta)])
+    rates = []
+    for _ in range(200):
+        k = random.integers(0, 300, 300)
+        difficulty = np.array([reference.difficulty[int(i)] for i in k])
+        x = np.stack([np.tanh(delta[k] / delta[k].std(ddof=1)), difficulty, np.ones(300)], 1)
+        y = np.concatenate([reference.preference, preference[k]])
+        weight = np.repeat([GAMED_WEIGHT, 1.0], [len(reference.preference), 300])
+        fitted = refit(np.concatenate([reference.features, x]), y, weight, 1e4, np.zeros(3))
+        rates.append(100 * float(np.mean(1 / (1 + np.exp(-fitted[1] * difficulty - fitted[2])))))
+    assert found is not None
+    assert found.stderr == pytest.approx(np.std(rates, ddof=1), rel=0.15)
+
+
+def test_a_difference_is_paired_over_instructions() -> None:
+    """Two models that differ on one verdict in ten: the pairs know, two errors side by side do not."""
+    preference, delta = verdicts(200)
+    changed = np.where(np.arange(200) % 10, preference, 1 - preference)
+    one, other = told(preference, delta), told(changed, delta)
+    paired, alone = paired_difference([one], [other]), mean_interval([one])
+    assert paired is not None
+    assert alone is not None
+    assert paired.value == pytest.approx(one.values.mean() - other.values.mean())
+    assert paired.stderr is not None
+    assert alone.stderr is not None
+    assert 0 < paired.stderr < 0.7 * alone.stderr * 2**0.5
+
+
+@given(
+    n=st.integers(2, 12),
+    kind=st.sampled_from(["any", "all lost", "all won", "one verdict"]),
+    seed=st.integers(0, 10**6),
+    longest=st.sampled_from([1, 40, 100_000]),
+)
+@settings(max_examples=25, deadline=None)
+def test_contributions_are_finite_and_their_mean_is_the_rate(n: int, kind: str, seed: int, longest: int) -> None:
+    random = np.random.default_rng(seed)
+    delta = random.integers(-longest, longest, n).astype(float)
+    preference = {"all lost": np.full(n, 1e-9), "all won": np.full(n, 1 - 1e-9)}.get(kind, random.random(n))
+    if kind == "one verdict":
+        preference[1:] = np.nan
+    found = contributions(preference, delta, range(n), read_reference(STAND_IN))
+    if np.ptp(delta) == 0:
+        assert found is None
+        return
+    assert found is not None
+    assert np.isfinite(list(found.values())).all()
+    assert 0 <= np.mean(list(found.values())) <= 100
 
 
 @pytest.mark.parametrize("penalty", [1e-4, 1e-2, 1.0, 1e4])

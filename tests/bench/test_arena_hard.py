@@ -79,7 +79,7 @@ def scored(data: Path, labels: dict[tuple[str, str], str | float]) -> pd.DataFra
         Verdict(item, 1, 0, "ok", VALUES.get(v, 0.0) if isinstance(v, str) else v, "", variant=variant)
         for (item, variant), v in labels.items()
     ]
-    return samples_frame(BENCHMARK.samples(own, questions, answers, verdicts))
+    return samples_frame(BENCHMARK.samples(own, {}, questions, answers, verdicts))
 
 
 def test_the_prompt_is_v01s_word_for_word() -> None:
@@ -149,19 +149,19 @@ def test_no_verdict_is_null_never_a_tie(data: Path) -> None:
         Verdict("a", 1, 0, "unparseable", None, "dunno", variant="ba"),
         Verdict("b", 1, 0, "refused", None, "no", variant="ab"),
     ]
-    frame = samples_frame(BENCHMARK.samples(own, questions, [Answer("a", ("mine",))], verdicts))
+    frame = samples_frame(BENCHMARK.samples(own, {}, questions, [Answer("a", ("mine",))], verdicts))
     assert frame["status"].tolist() == ["unparseable", "ok", "missing", "refused", "missing", "missing"]
     assert frame["value"].isna().sum() == 5
     (row,) = BENCHMARK.aggregate(frame).to_dict("records")
     assert (row["value"], row["n"], row["total"]) == (100.0, 1, 6)
-    (none,) = BENCHMARK.aggregate(samples_frame(BENCHMARK.samples(own, questions, [], []))).to_dict("records")
+    (none,) = BENCHMARK.aggregate(samples_frame(BENCHMARK.samples(own, {}, questions, [], []))).to_dict("records")
     assert (none["value"], none["stderr"], none["n"], none["total"]) == (None, None, 0, 6)
 
 
 def test_repeats_are_more_battles_of_the_same_question(data: Path) -> None:
     own, _, questions = load(data)
     verdicts = [Verdict("a", 1, k, "ok", v, "", variant="ab") for k, v in enumerate((2.0, 1.0, 0.0))]
-    frame = samples_frame(BENCHMARK.samples(own, questions, [], verdicts))
+    frame = samples_frame(BENCHMARK.samples(own, {}, questions, [], verdicts))
     assert not frame.duplicated(["item", "turn", "repeat"]).any()
     (row,) = BENCHMARK.aggregate(frame).to_dict("records")
     assert (row["value"], row["n"], row["total"]) == (80.0, 3, 10)
@@ -223,7 +223,7 @@ def test_a_run_and_its_exported_files_score_the_same(data: Path, tmp_path: Path)
         for t, v in zip(tasks, values, strict=True)
     ]
     BENCHMARK.export(tmp_path / "out", "m", "j", answers, tasks, verdicts)
-    direct = BENCHMARK.aggregate(samples_frame(BENCHMARK.samples(own, questions, answers, verdicts)))
+    direct = BENCHMARK.aggregate(samples_frame(BENCHMARK.samples(own, {}, questions, answers, verdicts)))
     stored = score_files(files["questions"], [tmp_path / "out/model_judgment/j/m.jsonl"])
     pd.testing.assert_frame_equal(stored[list(SCORE_COLUMNS)], direct)
     (first, _, last) = map(json.loads, (tmp_path / "out/model_judgment/j/m.jsonl").read_text().splitlines())

@@ -142,7 +142,7 @@ def test_samples_say_what_happened_to_each_turn(data: Path) -> None:
         Verdict("81", 2, 0, "unparseable", None, ""),
         Verdict("111", 1, 0, "refused", None, ""),
     ]
-    found = BENCHMARK.samples(own, questions, answers, verdicts)
+    found = BENCHMARK.samples(own, {}, questions, answers, verdicts)
     assert [(s.item, s.turn, s.repeat, s.value, s.status, s.length) for s in found] == [
         ("81", 1, 0, 7.0, "ok", 4),
         ("81", 1, 1, 8.0, "ok", 4),

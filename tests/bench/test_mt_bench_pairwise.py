@@ -74,7 +74,7 @@ def tasks(data: Path, *answers: Answer) -> list[JudgeTask]:
 
 def samples(data: Path, *verdicts: Verdict) -> pd.DataFrame:
     own, _, questions = load(data)
-    return samples_frame(BENCHMARK.samples(own, questions, MINE, verdicts))
+    return samples_frame(BENCHMARK.samples(own, {}, questions, MINE, verdicts))
 
 
 def verdict(item: str, turn: int, variant: str, value: float | None, repeat: int = 0, status: Status = "ok") -> Verdict:
@@ -232,7 +232,7 @@ def test_fastchat_agrees_on_our_files(data: Path, tmp_path: Path, capsys: pytest
             for t, v in zip(asked, values, strict=True)
         ]
         BENCHMARK.export(tmp_path, model, "j", MINE, asked, verdicts)
-        frame = BENCHMARK.aggregate(samples_frame(BENCHMARK.samples(own, questions, MINE, verdicts)))
+        frame = BENCHMARK.aggregate(samples_frame(BENCHMARK.samples(own, {}, questions, MINE, verdicts)))
         ours[model] = float(frame["value"][0])
     path = tmp_path / "model_judgment/j_pair.jsonl"
     theirs = fastchat_pairwise(path, "base", capsys)

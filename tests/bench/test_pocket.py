@@ -33,7 +33,7 @@ def verdicts(answers: list[Answer]) -> list[Verdict]:
 
 
 def scores(answers: list[Answer]) -> pd.DataFrame:
-    samples = samples_frame(BENCH.samples(SETTINGS, QUESTIONS, answers, verdicts(answers)))
+    samples = samples_frame(BENCH.samples(SETTINGS, {}, QUESTIONS, answers, verdicts(answers)))
     return BENCH.aggregate(samples).set_index(["metric", "category"])
 
 
@@ -74,7 +74,7 @@ def test_a_wrong_first_turn_costs_only_the_first_turn() -> None:
 def test_a_failed_answer_is_missing_never_zero() -> None:
     answers = [perfect(q) for q in QUESTIONS[1:]]
     answers[0] = Answer(answers[0].id, (None, None), ("error: x", "error: x"))
-    samples = BENCH.samples(SETTINGS, QUESTIONS, answers, verdicts(answers))
+    samples = BENCH.samples(SETTINGS, {}, QUESTIONS, answers, verdicts(answers))
     assert len(samples) == 80
     assert Counter((s.status, s.value is None) for s in samples) == {("ok", False): 76, ("missing", True): 4}
     frame = scores(answers)

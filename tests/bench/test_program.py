@@ -38,7 +38,7 @@ def test_a_row_per_turn_and_only_judged_answers_have_a_value(
     said = {(a.id, k): text for a in answers for k, text in enumerate(a.turns, 1)}
     assert BENCH.program is not None
     verdicts = run_program(BENCH.program, BENCH.tasks(Settings(), {}, QUESTIONS, answers), model="program:quiz")
-    samples = BENCH.samples(Settings(), QUESTIONS, answers, verdicts)
+    samples = BENCH.samples(Settings(), {}, QUESTIONS, answers, verdicts)
     assert [(s.item, s.turn, s.metric) for s in samples] == [("q1", 1, "right"), ("q1", 2, "right"), ("q2", 1, "right")]
     right = {("q1", 1): "a", ("q1", 2): "b", ("q2", 1): "c"}
     for s in samples:

@@ -118,7 +118,7 @@ def test_the_benchmark_scores_what_it_should(tmp_path: Path) -> None:
     questions = bench.questions(settings, {})
     answers = [Answer("stop", ("pots",)), Answer("reward", ("reward",)), Answer("evil", (None,))]
     verdicts = run_program(bench.program, bench.tasks(settings, {}, questions, answers), model="program:backwards")
-    scores = bench.aggregate(samples_frame(bench.samples(settings, questions, answers, verdicts)))
+    scores = bench.aggregate(samples_frame(bench.samples(settings, {}, questions, answers, verdicts)))
     overall = scores.set_index("category").loc["overall"]
     assert (overall["value"], overall["n"], overall["total"]) == (50, 2, 3)
 

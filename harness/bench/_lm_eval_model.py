@@ -1,0 +1,101 @@
+"""A checkpoint as lm-eval's model, which says how far it is and makes smaller batches where memory runs out."""
+
+import json
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from lm_eval.models.huggingface import HFLM
+
+from harness.bench.api import Measured
+from harness.core.errors import Incomplete
+from harness.models.load import load_model, load_tokenizer
+from harness.models.memory import ran_out, release
+
+Run = Callable[..., list[Any]]
+"""One of lm-eval's ways to ask: requests to results, in order."""
+
+
+def load(model: Measured) -> HFLM:
+    """Load the checkpoint, on the GPU where there is one.
+
+    Without one texts are generated one at a time, as the command does by default: transformers copies the whole cache
+    in every step of a batch and waits for its longest text (`benchmarks/lm_eval_overhead.py` has the figures).
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    loaded = load_model(model.folder, model.dtype, device)
+    lm = HFLM(pretrained=loaded, tokenizer=load_tokenizer(model.folder), batch_size=model.batch_size)
+    progress = _Progress(model)
+    for kind in ("loglikelihood", "loglikelihood_rolling", "generate_until"):
+        size = 1 if device == "cpu" and kind == "generate_until" else model.batch_size
+        setattr(lm, kind, _Patient(lm, getattr(lm, kind), size, progress))
+    return lm
+
+
+class _Progress:
+    """How many of the requests seen so far are answered."""
+
+    def __init__(self, model: Measured) -> None:
+        self._model, self._done, self._total = model, 0, 0
+
+    def more(self, requests: int) -> None:
+        self._total += requests
+
+    def one(self) -> None:
+        self._done += 1
+        self._model.progress(min(self._done, self._total), self._total, "requests")
+
+
+class _Patient:
+    """One kind of request; where memory runs out, in batches half as large, and what is answered stays."""
+
+    def __init__(self, lm: HFLM, run: Run, size: int, progress: _Progress) -> None:
+        self._lm, self._run, self._size, self._progress = lm, run, size, progress
+
+    def __call__(self, requests: Sequence[Any]) -> list[Any]:
+        """The results, in order.
+
+        Raises:
+            Incomplete: memory is too short for a single request.
+        """
+        self._progress.more(len(requests))
+        found: dict[int, Any] = {}
+        while left := [k for k in range(len(requests)) if k not in found]:
+            done, results = self._tried([requests[k] for k in left])
+            if results is not None:
+                found |= zip(left, results, strict=True)
+                continue
+            found |= {k: own.pop(0) for k in left if (own := done.get(_key(requests[k].args)))}
+            self._halve()
+        return [found[k] for k in range(len(requests))]
+
+    def _tried(self, requests: list[Any]) -> tuple[dict[str, list[Any]], list[Any] | None]:
+        """What was answered, by request, and the results in order: None where memory ran out."""
+        done: dict[str, list[Any]] = {}
+
+        def answered(_: str, args: Sequence[Any], result: Any) -> None:
+            done.setdefault(_key(args), []).append(result)
+            self._progress.one()
+
+        self._lm.cache_hook.add_partial = answered  # what lm-eval calls for each request that is done
+        self._lm.batch_size_per_gpu = self._size
+        try:
+            return done, self._run(requests, disable_tqdm=True)
+        except RuntimeError as error:
+            if not ran_out(error):
+                raise
+        release()
+        return done, None
+
+    def _halve(self) -> None:
+        if self._size == 1:
+            what = "one request does not fit in memory"
+            raise Incomplete(what, where="lm_eval", fix="Free some memory or use another device, and run again.")
+        self._size //= 2
+        warnings.warn(f"out of memory: going on with batches of {self._size}", RuntimeWarning, stacklevel=4)
+
+
+def _key(args: Sequence[Any]) -> str:
+    """A request by what it asks, as lm-eval's own cache has it."""
+    return json.dumps(list(args))
