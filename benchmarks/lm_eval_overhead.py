@@ -1,10 +1,11 @@
 """Wall time of our `lm_eval` benchmark beside the command `lm_eval`: same model, tasks and batch, fresh processes.
 
     python benchmarks/lm_eval_overhead.py --data DIR [--tasks arc_easy,arc_challenge] [--limit 100] [--repeats 3]
+    python benchmarks/lm_eval_overhead.py --data DIR --tasks gsm8k --limit 8 --name texts
 
 DIR holds files TASK_SPLIT.jsonl. SmolLM2 in float32. The two take turns; medians, and ours over the command's. Both
 also must print the same numbers. Start-up is part of both times, so more items bring the ratio nearer to 1. Writes
---out/overhead.md.
+--out/NAME.md.
 """
 
 import argparse
@@ -80,6 +81,7 @@ def compare(given: argparse.Namespace, settings: LmEvalSettings, place: Path) ->
 def page(given: argparse.Namespace, seconds: dict[str, list[float]], busy: float) -> str:
     """The table, with the command that made it."""
     told = f"--data DIR --tasks {given.tasks} --limit {given.limit} --repeats {given.repeats} --threads {given.threads}"
+    told += f" --name {given.name}"
     versions = ", ".join(f"{name} {version(name)}" for name in ("lm-eval", "torch", "transformers"))
     medians = {who: statistics.median(times) for who, times in seconds.items()}
     names = {"command": "`lm_eval run`", "ours": "the harness's benchmark `lm_eval`"}
@@ -89,8 +91,9 @@ def page(given: argparse.Namespace, seconds: dict[str, list[float]], busy: float
         f"`python benchmarks/lm_eval_overhead.py {told}`, {datetime.date.today()}; {versions}; {given.threads} threads "
         f"on {os.cpu_count()} cores, load average {busy:.1f} before it began.",
         "",
-        f"SmolLM2-135M-Instruct in float32, {given.tasks}, {given.limit} items each, batches of {BATCH}; medians over "
-        f"{given.repeats} fresh processes each, in turn, start-up included. Both gave the same numbers to every digit.",
+        f"SmolLM2-135M-Instruct in float32, {given.tasks}, {given.limit} items each, batches of {BATCH} (texts that "
+        f"are generated: ours one at a time); medians over {given.repeats} fresh processes each, in turn, start-up "
+        "included. Both gave the same numbers to every digit.",
         "",
         "| | s | range | beside the command | goal |",
         "|---|---:|---:|---:|---:|",
@@ -111,6 +114,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--name", default="overhead", help="Of the page that is written.")
     parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--ours-to", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -122,7 +126,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         text = page(given, compare(given, settings, Path(place)), busy)
     given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "overhead.md").write_text(text, encoding="utf-8")
+    (given.out / f"{given.name}.md").write_text(text, encoding="utf-8")
     print(text)
 
 

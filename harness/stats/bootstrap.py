@@ -1,4 +1,4 @@
-"""The cluster bootstrap, for statistics that are no means (a rank correlation, a length-controlled rate, a median).
+"""The cluster bootstrap, for statistics that are no means (a rank correlation, a ratio, a median).
 
 Whole clusters are drawn with replacement, so rows that belong together stay together. The bounds are the
 bias-corrected and accelerated percentiles of Efron (1987), with the jackknife over clusters for the acceleration.

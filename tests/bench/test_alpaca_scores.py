@@ -17,9 +17,13 @@ from scipy.stats import spearmanr
 from harness.bench import _alpaca_files as files
 from harness.bench import _alpaca_package as package
 from harness.bench._alpaca_lc import GAMED_WEIGHT, STAND_IN, contributions, read_reference, refit
-from harness.bench._alpaca_scores import score_files
+from harness.bench._alpaca_scores import controlled_samples, pair_samples, score_files, scores
+from harness.bench.api import samples_frame
 from harness.core.errors import HarnessError
-from harness.stats.intervals import mean_interval, paired_difference
+from harness.report.groups import single
+from harness.report.load import CellInfo, MetricInfo, RunData
+from harness.report.measure import Measures
+from harness.stats.intervals import mean_interval
 from harness.stats.spread import Rows
 
 DATA = Path(__file__).parents[2] / "../shared/data/alpaca_eval"
@@ -293,18 +297,35 @@ def test_the_error_is_that_of_a_bootstrap_which_refits() -> None:
     assert found.stderr == pytest.approx(np.std(rates, ddof=1), rel=0.15)
 
 
-def test_a_difference_is_paired_over_instructions() -> None:
-    """Two models that differ on one verdict in ten: the pairs know, two errors side by side do not."""
+def test_a_report_compares_two_models_over_instructions() -> None:
+    """They differ on one verdict in ten: pairs know that, two errors side by side do not."""
     preference, delta = verdicts(200)
     changed = np.where(np.arange(200) % 10, preference, 1 - preference)
-    one, other = told(preference, delta), told(changed, delta)
-    paired, alone = paired_difference([one], [other]), mean_interval([one])
-    assert paired is not None
+    samples, table = [], []
+    for cell, won in (("one", preference), ("other", changed)):
+        pairs = [
+            one
+            for k, (p, d) in enumerate(zip(won, delta, strict=True))
+            for one in pair_samples(str(k), "", 0, float(p), "ok", int(d), 1)
+        ]
+        frame = samples_frame([*pairs, *controlled_samples(pairs, STAND_IN)])
+        table.append(scores(frame, approximate=True).assign(cell=cell).astype({"value": float, "stderr": float}))
+        samples.append(frame.assign(cell=cell).astype({"value": float}))
+    metric = MetricInfo("alpaca_eval", "length_controlled_win_rate", "%", "higher", "general")
+    none = pd.DataFrame()
+    run = RunData("", (), (metric,), {}, pd.concat(samples), pd.concat(table), none, none)
+    first, second = (single(CellInfo(name, {})) for name in ("one", "other"))
+    measures = Measures(run)
+    found, alone = measures.difference(first, second, metric), measures.estimate(first, metric)
+    assert found is not None
     assert alone is not None
-    assert paired.value == pytest.approx(one.values.mean() - other.values.mean())
-    assert paired.stderr is not None
+    assert found.clusters == 200
+    values = [float(t["value"].iloc[-1]) for t in table]
+    assert found.value == pytest.approx(values[0] - values[1])
+    assert alone.stderr == pytest.approx(float(table[0]["stderr"].iloc[-1]))
     assert alone.stderr is not None
-    assert 0 < paired.stderr < 0.7 * alone.stderr * 2**0.5
+    assert found.stderr is not None
+    assert 0 < found.stderr < 0.7 * alone.stderr * 2**0.5
 
 
 @given(

@@ -140,7 +140,7 @@ def test_a_row_by_name_is_a_baseline_and_an_unknown_one_is_an_error(run: RunData
 
 
 def test_a_score_that_is_no_mean_of_samples_is_compared_by_its_own_error(run: RunData) -> None:
-    # As a length-controlled win rate: it has scores with standard errors, and no samples that average to it.
+    # As a group's mean of its tasks' means: it has standard errors, and no samples that average to it.
     odd = run.scores.assign(value=run.scores["value"] + 1.0)
     measures = Measures(RunData(**{**run.__dict__, "scores": odd}))
     metric = run.metrics[1]
