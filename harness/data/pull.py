@@ -84,7 +84,7 @@ def _right(part: Part, content: bytes) -> bool:
     """Whether this is the content that was tested; what cannot be read is not."""
     try:
         return content_digest(part, content.decode().split("\n")) == part.content
-    except (ValueError, KeyError, IndexError, TypeError):
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
         return False
 
 

@@ -268,10 +268,10 @@ class Ledger:
         """What a user can mend, said so."""
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, UnicodeDecodeError) as error:  # the last where SQLite's own message is broken
             raise self._fault(error) from error
 
-    def _fault(self, error: sqlite3.Error | OSError) -> HarnessError:
+    def _fault(self, error: sqlite3.Error | OSError | UnicodeDecodeError) -> HarnessError:
         code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF  # the low byte is the kind, the rest the detail
         where = str(self.path)
         if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and is_full(self.path)):

@@ -102,7 +102,7 @@ def test_wrong_content_is_refused_and_nothing_is_written(server: Server, tmp_pat
     assert list(tmp_path.rglob("*")) == []
 
 
-@pytest.mark.parametrize("there", ["not json\n", "[1]\n", "\xff"])
+@pytest.mark.parametrize("there", ["not json\n", "[1]\n", "\xff", "[" * 100_000])
 def test_a_broken_file_that_is_there_is_fetched_again(server: Server, tmp_path: Path, there: str) -> None:
     target = tmp_path / "mt_bench/question.jsonl"
     target.parent.mkdir()

@@ -152,3 +152,14 @@ def test_something_else_under_that_name(tmp_path: Path) -> None:
     (tmp_path / "ledger.sqlite").write_text("not a database, but long enough to be taken for a damaged one" * 20)
     with pytest.raises(HarnessError, match="the ledger cannot be used"):
         Ledger(tmp_path / "ledger.sqlite")
+
+
+def test_a_schema_that_is_no_text(tmp_path: Path) -> None:
+    """SQLite quotes it in its message, which Python then cannot read."""
+    path = tmp_path / "ledger.sqlite"
+    Ledger(path).close()
+    content = path.read_bytes()
+    assert b"INDEX" in content
+    path.write_bytes(content.replace(b"INDEX", b"\xffNDEX"))
+    with pytest.raises(HarnessError, match="the ledger cannot be used"):
+        Ledger(path)
