@@ -26,7 +26,7 @@ OUT = Path(__file__).parents[1] / "results/reference/statistics/length_control.m
 FILE = "gpt4_turbo_annotations_compact.parquet"
 SIZES = (50, 200)
 UNREGULARISED = 1e4
-"""The weakest penalty: what cross-validation picks for every model here or comes near to."""
+"""The bootstrap's penalty, the weakest of those that cross-validation picks from."""
 
 
 @dataclass(frozen=True)

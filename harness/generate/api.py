@@ -19,8 +19,8 @@ class GenerateSettings(Settings):
     """float32 gives the same answers whatever the batch; bfloat16 is faster, and only repeats with an equal batch."""
     batch_size: int = execution(32, ge=1)
     """transformers: conversations per batch, halved until they fit where memory runs out. With bfloat16 it can change
-    answers, so the answers' provenance records it. vLLM makes its own batches. Also the batch of
-    lm-eval and of held-out likelihoods."""
+    answers, so the answers' provenance records it. vLLM makes its own batches. Also the batch of lm-eval
+    and of held-out likelihoods."""
     max_length: int = 4096
     """Prompt plus answer, in tokens; an answer is cut when the model's own limit is lower."""
     tensor_parallel: int = execution(1, ge=1)
