@@ -16,7 +16,7 @@ strange: st.SearchStrategy[Json] = st.sampled_from(
         *(-1, 0, 1, 2**31, 2**63, 2**64, -(2**70), 10**400, 1e308, -0.0, True, None, [], {}, [[]], {"": None}),
         *(float("nan"), float("inf"), -float("inf")),
     ]
-)
+).map(copy.deepcopy)  # the lists would be the same ones in each example, and a change to one would be in all
 """Values that are there for a reason."""
 values: st.SearchStrategy[Json] = st.recursive(
     strange | st.integers() | st.floats() | st.text(max_size=8) | st.booleans(),
