@@ -12,51 +12,55 @@ import pytest
 
 from harness.plan.build import build
 from harness.recipe.load import load
+from harness.stages.api import Session, Stage
 from harness.stages.registry import KINDS
+from harness.stages.runner import Order, run_stage
+from harness.store.store import Store
 from tests.cli import recipes
 from tests.stages import golden
+from tests.stages.code_changes import CHANGES, Change
+from tests.stages.fingerprint import differences, files, fingerprint, of_file, travelled
+from tests.stages.planted import planted
 
 GOLDEN: dict[str, Any] = json.loads(golden.GOLDEN.read_text())
+RUN = [name for name, was in GOLDEN.items() if "out" in was]
 
 
 @pytest.fixture(scope="module")
-def now(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Every stage of the golden plan, run here."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     torch.set_num_threads(1)
-    return golden.fingerprints(tmp_path_factory.mktemp("golden"))
+    return tmp_path_factory.mktemp("golden")
 
 
-def same(was: Any, now: Any) -> bool:
-    """Equal, numbers to a tenth of a percent: CPUs add up in different orders."""
-    if isinstance(was, dict):
-        return isinstance(now, dict) and was.keys() == now.keys() and all(same(was[k], now[k]) for k in was)
-    if isinstance(was, list):
-        return isinstance(now, list) and len(was) == len(now) and all(map(same, was, now))
-    if isinstance(was, float):
-        return isinstance(now, float) and bool(now == pytest.approx(was, rel=1e-3, abs=1e-5))
-    return bool(was == now)
+@pytest.fixture(scope="module")
+def store(folder: Path) -> Store:
+    return Store(folder / "store")
+
+
+@pytest.fixture(scope="module")
+def plan(folder: Path) -> dict[str, Stage]:
+    return golden.stages(folder)
+
+
+@pytest.fixture(scope="module")
+def now(plan: dict[str, Stage], store: Store) -> dict[str, Any]:
+    """Every stage of the golden plan, run here."""
+    return golden.fingerprints(plan, store)
 
 
 def test_every_kind_is_in_it() -> None:
     assert {was["kind"] for was in GOLDEN.values()} == set(KINDS)
+    assert {GOLDEN[change.stage]["kind"] for change in CHANGES} == set(KINDS)
 
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_output(now: dict[str, Any], name: str) -> None:
     was, here = GOLDEN[name], now[name]
     assert was["version"] == here["version"], "a new version: run `python -m tests.stages.golden`"
-    differing = [file for file, old in was.get("out", {}).items() if not same(old, here["out"].get(file))]
-    assert differing == [], f"`{was['kind']}` puts out something else under the same version"
-    assert was.get("out", {}).keys() == here.get("out", {}).keys()
-
-
-@pytest.mark.parametrize("name", GOLDEN)
-def test_id(now: dict[str, Any], name: str) -> None:
-    assert now[name]["asked"] == GOLDEN[name]["asked"], (
-        "the same stage has a new name: every store would build it again"
-    )
+    assert was["asked"] == here["asked"], "the same stage has a new name: every store would build it again"
+    assert golden.changed(was, here) == [], f"`{was['kind']}` puts out something else under the same version"
 
 
 def test_ids_of_a_recipe(tmp_path: Path) -> None:
@@ -65,27 +69,75 @@ def test_ids_of_a_recipe(tmp_path: Path) -> None:
     assert [(stage.title, stage.id[:16]) for stage in plan.stages.values()] == RECIPE_IDS
 
 
-def test_a_change_is_seen(tmp_path: Path) -> None:
-    """The fingerprint itself: a weight, a letter, a file more."""
-    import torch
-    from safetensors.torch import save_file
+@pytest.mark.parametrize("name", RUN)
+def test_a_change_of_a_file_is_found(now: dict[str, Any], plan: dict[str, Stage], store: Store, name: str) -> None:
+    """Of each file: values, places, signs, names, rows and columns; and the file itself."""
+    artifact, was, unseen = store.path(plan[name].id), GOLDEN[name]["out"], []
+    travel = travelled(artifact)
+    for path in files(artifact):
+        file, whole = path.relative_to(artifact).as_posix(), path.read_bytes()
+        for what, content in planted(path):
+            path.write_bytes(content)
+            if not differences({file: was[file]}, {file: of_file(path, travel)}):
+                unseen.append(f"{file}: {what}")
+        path.write_bytes(whole)
+    assert unseen == []
+    assert golden.changed(GOLDEN[name], now[name] | {"out": fingerprint(artifact)}) == [], "all is as it was"
 
-    folder = tmp_path / "artifact"
-    folder.mkdir()
-    (folder / "a.txt").write_text("a")
-    save_file({"w": torch.ones(4), "v": torch.arange(4.0)}, folder / "model.safetensors")
-    was = golden.fingerprint(folder)
-    save_file({"w": torch.ones(4) * 1.00001, "v": torch.arange(4.0)}, folder / "model.safetensors")
-    assert same(was, golden.fingerprint(folder)), "the last bits are a matter of the CPU"
-    save_file({"w": torch.ones(4) * 1.01, "v": torch.arange(4.0)}, folder / "model.safetensors")
-    assert not same(was, golden.fingerprint(folder))
-    save_file({"w": torch.ones(4), "v": torch.arange(4.0)}, folder / "model.safetensors")
-    (folder / "a.txt").write_text("b")
-    assert not same(was, golden.fingerprint(folder))
-    (folder / "a.txt").write_text("a")
-    assert same(was, golden.fingerprint(folder))
-    (folder / "b.txt").write_text("b")
-    assert not same(was, golden.fingerprint(folder))
+
+@pytest.mark.parametrize("name", RUN)
+def test_a_file_more_or_less_is_found(now: dict[str, Any], name: str) -> None:
+    out = now[name]["out"]
+    assert differences(GOLDEN[name]["out"], out | {"more.txt": {"text": "", "floats": {}}}) == ["more.txt"]
+    for file in out:
+        assert differences(GOLDEN[name]["out"], {k: v for k, v in out.items() if k != file}) == [file]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: f"{change.stage}: {change.what}")
+def test_a_change_of_the_code_is_found(
+    now: dict[str, Any],
+    plan: dict[str, Stage],
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Change,
+) -> None:
+    """The stage runs once more on the same inputs, with one function that does something else."""
+    change.plant(monkeypatch)
+    out = rerun(plan[change.stage], store, Store(tmp_path / "store"))
+    assert differences(GOLDEN[change.stage]["out"], out)
+
+
+@pytest.mark.parametrize("name", ["measure", "reward_model", "tokens", "targets", "train", "train, kd"])
+def test_last_bits_are_no_change(
+    now: dict[str, Any],
+    plan: dict[str, Stage],
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    """Each product of matrices is off by up to sixteen roundings, more than another order of its sum could be."""
+    import torch
+
+    linear, generator = torch.nn.functional.linear, torch.Generator().manual_seed(0)
+
+    def rounded(*given: Any) -> Any:
+        exact = linear(*given)
+        return exact * (1 + 2.0**-20 * (2 * torch.rand(exact.shape, generator=generator) - 1))
+
+    monkeypatch.setattr("torch.nn.functional.linear", rounded)
+    out = rerun(plan[name], store, Store(tmp_path / "store"))
+    assert differences(GOLDEN[name]["out"], out) == []
+    assert out != now[name]["out"], "nothing was off"
+
+
+def rerun(stage: Stage, store: Store, other: Store) -> dict[str, Any]:
+    """Run a stage of one store in another, and fingerprint it."""
+    places = {role: str(given.path or store.path(given.id)) for role, given in stage.inputs.items()}
+    order = Order(stage.id, stage.identity, dict(stage.execution), places, stage.title)
+    run_stage(other, order, Session(), lambda *_, **__: None)
+    return fingerprint(other.path(stage.id))
 
 
 RECIPE_IDS = [
