@@ -63,7 +63,7 @@ def read_order(store: Store, stage_id: str) -> Order:
             "execution": {} as execution,
             "inputs": {**inputs},
             "title": str(title),
-        } if all(isinstance(place, str) for place in inputs.values()):
+        } if all(place and isinstance(place, str) for place in inputs.values()):
             return Order(name, identity, execution, {str(role): str(place) for role, place in inputs.items()}, title)
     raise HarnessError("is no planned stage", where=str(found[0]), fix="Remove it and run the recipe again.")
 

@@ -18,7 +18,7 @@ from types import TracebackType
 
 import psutil
 
-from harness.core.errors import HarnessError
+from harness.core.errors import HarnessError, printable
 from harness.store.store import disk_full, is_full
 
 _BUSY_TIMEOUT_S = 60.0
@@ -285,7 +285,7 @@ class Ledger:
             fix = "Stop the process that holds it, or keep results on a local disk."
             return HarnessError("another process holds the ledger", where=where, fix=fix)
         fix = "Keep a copy, then see `sqlite3 FILE .recover`; or start a new ledger in another --results folder."
-        return HarnessError(f"the ledger cannot be used ({error})", where=where, fix=fix)
+        return HarnessError(f"the ledger cannot be used ({printable(str(error))})", where=where, fix=fix)
 
 
 def _read_only(path: Path) -> bool:

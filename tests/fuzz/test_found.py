@@ -17,6 +17,9 @@ from harness.judge.protocol import find_protocol
 from harness.models.inventory import inspected
 from harness.recipe import RecipeError, load
 from harness.report.load import load_run
+from harness.stages.runner import read_order
+from harness.store.ledger import Ledger
+from harness.store.store import Store
 
 ROOT = Path(__file__).parents[2]
 RECIPE = "student: pocket:llama\nevaluate: [{pocket: {}}]\n"
@@ -137,6 +140,27 @@ def test_a_header_longer_than_its_file(tmp_path: Path, length: int) -> None:
     (tmp_path / "model.safetensors").write_bytes(length.to_bytes(8, "little") + b"{}")
     with pytest.raises(HarnessError, match=r"model\.safetensors: is no safetensors file"):
         inspected(tmp_path)
+
+
+def test_a_schema_that_is_no_sql(tmp_path: Path) -> None:
+    """SQLite quotes what it could not read, with its lines."""
+    path = tmp_path / "ledger.sqlite"
+    Ledger(path).close()
+    content = path.read_bytes()
+    assert b"latency_s REAL" in content
+    path.write_bytes(content.replace(b"latency_s REAL", b"la`ency_s REAL"))
+    with pytest.raises(HarnessError, match="the ledger cannot be used") as failed:
+        Ledger(path)
+    assert len(str(failed.value).splitlines()) == 2
+
+
+def test_an_order_whose_input_is_nowhere(tmp_path: Path) -> None:
+    """An empty place would be the folder that the harness was started in."""
+    store, identity = Store(tmp_path / "store"), {"kind": "train", "version": 1, "params": {}, "inputs": {}}
+    order = {"id": "a" * 64, "identity": identity, "execution": {}, "inputs": {"data": ""}, "title": "t"}
+    (store.planned / f"{'a' * 64}.json").write_text(json.dumps(order))
+    with pytest.raises(HarnessError, match="is no planned stage"):
+        read_order(store, "a" * 64)
 
 
 @pytest.mark.parametrize(
