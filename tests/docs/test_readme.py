@@ -133,7 +133,6 @@ def test_the_loss_is_its_formula_and_its_settings_are_checked(tmp_path: Path, po
     from harness.train.examples import collate, encode_file
     from harness.train.losses import response_logprobs, sft_loss
 
-    torch.set_num_threads(1)
     data = tmp_path / "conversations.jsonl"
     write_conversations(data, read_dataset(DatasetSettings(pocket=PocketData(examples=8)), 0).conversations)
     batch = collate(encode_file(data, load_tokenizer(pocket_folder), 64).examples)

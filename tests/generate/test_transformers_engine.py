@@ -13,7 +13,6 @@ from harness.models.chat import encode_prompt
 from harness.models.load import load_model, load_tokenizer
 from harness.models.pocket import build, parse_spec
 
-torch.set_num_threads(1)
 WORDS = ("red", "blue", "green shop", "the price of a red shop", "two", "three four five six")
 
 

@@ -27,7 +27,6 @@ from harness.models.load import load_model, load_tokenizer
 from harness.models.moe import Router, hidden_router, random_router, upcycle, zero_router
 from harness.models.pocket import build, parse_spec, tokenizer
 
-torch.set_num_threads(1)
 SIZE: dict[str, Any] = {
     "vocab_size": 122,
     "hidden_size": 32,

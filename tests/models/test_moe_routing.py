@@ -12,8 +12,6 @@ from harness.models.load import load_model
 from harness.models.pocket import build, parse_spec
 from harness.models.routing import entropy, measure_load, router_logits, routers
 
-torch.set_num_threads(1)
-
 
 @pytest.fixture(scope="module")
 def mixtral(tmp_path_factory: pytest.TempPathFactory) -> Any:

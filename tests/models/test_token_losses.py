@@ -12,7 +12,6 @@ from harness.models.divergences import Divergence, divergence_of, top_divergence
 from harness.models.logprobs import DenseTarget, Target, TopTarget
 from harness.models.token_losses import Guide, Terms, TokenLosses, token_losses
 
-torch.set_num_threads(1)
 N, H, V, K = 13, 8, 29, 6
 KINDS = ("forward_kl", "reverse_kl", "jsd")
 Case = dict[str, torch.Tensor]

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from harness.core.canonical import file_digest
 from harness.core.errors import HarnessError
@@ -22,7 +21,6 @@ from harness.stages.api import Session, Stage
 from harness.stages.runner import read_order, run_stage, write_orders
 from harness.store.store import Store
 
-torch.set_num_threads(1)
 RECIPE = """\
 student: pocket:llama?layers=1&width=16&heads=2&seed=0
 data: {train: {pocket: {examples: 40}}}

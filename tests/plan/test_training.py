@@ -137,9 +137,6 @@ def run(store: Store, stages: Sequence[Stage]) -> None:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Store]:
     """KD then DAE for both ratios, live and cached, one seed: run in this process."""
-    import torch
-
-    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("dae")
     plan, store = planned(folder, "axes.targets=[live, cached]", "axes.seed=[0]"), Store(folder / "store")
     wanted = dict.fromkeys(s for cell in plan.cells for w in cell.trained for s in w.stage.walk() if not s.is_leaf)

@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from harness.bench.api import Answer
 from harness.bench.mt_bench import MTBenchSettings
 from harness.bench.nll import NLLSettings
@@ -192,7 +190,6 @@ def changed(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 def main() -> int:
     """Write golden.json; a changed output without a raised version is refused."""
-    torch.set_num_threads(1)  # as the tests have it: a sum over two may round otherwise
     old = json.loads(GOLDEN.read_text()) if GOLDEN.exists() else {}
     with tempfile.TemporaryDirectory() as folder:
         new = fingerprints(stages(Path(folder)), Store(Path(folder) / "store"))

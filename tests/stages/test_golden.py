@@ -28,9 +28,6 @@ RUN = [name for name, was in GOLDEN.items() if "out" in was]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import torch
-
-    torch.set_num_threads(1)
     return tmp_path_factory.mktemp("golden")
 
 

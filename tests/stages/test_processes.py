@@ -17,7 +17,6 @@ from harness.stages.runner import read_order, run_stage, write_orders
 from harness.store.store import Store
 
 pytestmark = pytest.mark.slow  # each start of two processes imports torch and transformers three times
-torch.set_num_threads(1)
 
 RECIPE = """\
 student: pocket:llama?layers=2&width=32&heads=4&seed=0

@@ -19,7 +19,6 @@ from harness.stages.model import Weights, weights
 from harness.stages.runner import read_order, run_stage, write_orders
 from harness.store.store import Store
 
-torch.set_num_threads(1)
 BASE = "pocket:llama?layers=1&width=16&heads=2&seed=1"
 OTHER = "pocket:llama?layers=1&width=16&heads=2&seed=2"
 

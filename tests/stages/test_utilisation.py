@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-import torch
 
 from harness.core.errors import HarnessError
 from harness.generate.api import GenerateSettings
@@ -22,7 +21,6 @@ from harness.stages.runner import read_order, run_stage, write_orders
 from harness.store.store import Store
 from tests.cli.judged import write_benchmark
 
-torch.set_num_threads(1)
 BASE = "pocket:llama?layers=1&width=16&heads=2&seed=1"
 MIXTRAL = "pocket:mixtral?layers=2&width=16&heads=2&experts=4&per_token=2&seed=1"
 

@@ -23,7 +23,6 @@ from harness.teachers.responses import read_responses, scoring_tokenizer
 from harness.teachers.settings import PassSettings
 from harness.teachers.steps import step_of, step_starts
 
-torch.set_num_threads(1)
 ALL: frozenset[Need] = frozenset(PASSES)
 TOKENS: frozenset[Need] = frozenset({"tokens"})
 

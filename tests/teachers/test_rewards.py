@@ -17,8 +17,6 @@ from harness.models.load import load_reward_model, load_tokenizer
 from harness.teachers.rewards import model_rewards, program_rewards, reach, recorded_rewards
 from harness.teachers.settings import RecordedReward, RewardSettings
 
-torch.set_num_threads(1)
-
 
 def _quiet(*_: Any) -> None:
     pass

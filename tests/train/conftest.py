@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from harness.data.readers import read_dataset, write_conversations
 from harness.data.settings import DatasetSettings, PocketData
@@ -13,7 +12,6 @@ from harness.train.api import steps
 from harness.train.run import train
 from harness.train.settings import HeldOut, StepSettings
 
-torch.set_num_threads(1)
 Run = Callable[..., Path]
 
 

@@ -15,7 +15,6 @@ from harness.train.attention import attention_loss, layer_pairs, recorded_attent
 from harness.train.losses import IGNORED, kd_loss, live_teacher
 from harness.train.steps.kd import KDSettings
 
-torch.set_num_threads(1)
 VOCABULARY = 60
 LENGTHS = (11, 7, 9)
 

@@ -14,7 +14,6 @@ from harness.train.lora import add_adapters
 from harness.train.saving import merged, write_model
 from harness.train.settings import LoraSettings
 
-torch.set_num_threads(1)
 Run = Callable[..., Path]
 LORA = {"lora": {"rank": 4, "alpha": 16.0}}
 

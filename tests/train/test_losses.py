@@ -13,7 +13,6 @@ from harness.train.losses import IGNORED, dae_loss, kd_loss, live_teacher, sft_l
 from harness.train.steps.dae import DAESettings
 from harness.train.steps.kd import KDSettings
 
-torch.set_num_threads(1)
 WORDS = 100
 """Tokens of the batches; the models have a few more."""
 LENGTHS = (9, 4, 7, 6, 5)

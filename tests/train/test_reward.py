@@ -14,7 +14,6 @@ from harness.models.load import load_reward_model, load_tokenizer
 from harness.train.reward import collate_pairs, read_pairs, reward_loss, train_reward
 from harness.train.settings import OptimSettings
 
-torch.set_num_threads(1)
 Train = Callable[..., Path]
 
 

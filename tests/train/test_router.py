@@ -15,7 +15,6 @@ from harness.train.api import Batch, Loss
 from harness.train.losses import IGNORED, sft_loss
 from harness.train.router import balanced
 
-torch.set_num_threads(1)
 Run = Callable[..., Path]
 Curve = Callable[[Path], list[dict[str, float]]]
 

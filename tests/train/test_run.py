@@ -16,7 +16,6 @@ from harness.core.errors import HarnessError
 from harness.models.load import load_model, load_tokenizer
 from harness.train.trainer import last_checkpoint
 
-torch.set_num_threads(1)
 Run = Callable[..., Path]
 Curve = Callable[[Path], list[dict[str, float]]]
 

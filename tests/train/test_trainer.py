@@ -21,7 +21,6 @@ from harness.train.run import train
 from harness.train.settings import HeldOut, StepSettings
 from harness.train.trainer import Padded
 
-torch.set_num_threads(1)
 Run = Callable[..., Path]
 Curve = Callable[[Path], list[dict[str, float]]]
 
