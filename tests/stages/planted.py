@@ -16,8 +16,8 @@ from tests.stages.fingerprint import PASSING
 MUCH = 0.05
 """By how much of itself a measured number is changed; a weight, which training moves, is doubled."""
 
-MOST = 12
-"""Of a mapping with more names (a vocabulary) the first are changed."""
+MOST = 6
+"""Of a mapping with more names (a config, a vocabulary) the first are changed, of a model's arrays every third."""
 
 Planted = Iterator[tuple[str, bytes]]
 
@@ -41,7 +41,7 @@ def _weights(path: Path) -> Planted:
     from safetensors.numpy import load_file, save
 
     tensors = load_file(path)
-    for name, tensor in tensors.items():
+    for name, tensor in list(tensors.items())[::3]:
         yield f"{name}: a weight doubled", save(tensors | {name: _largest(tensor, 2.0)})
         if tensor.ndim > 1 and len(tensor) > 1:  # norms are all 1, but for less than rounding may move a weight
             swapped = tensor.copy()
