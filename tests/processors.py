@@ -1,8 +1,8 @@
 """The tests that compute floats, in each way in which this processor can add them up.
 
-torch picks its kernels by the processor (`ATEN_CPU_CAPABILITY`), and splits a sum between threads: either changes the
-last bits. A test that passes here under one of them and fails under another has a tolerance that does not follow from
-what it adds up, or has found a fault.
+torch and the libraries that multiply matrices for it pick their kernels by the processor, and split a sum between
+threads: either changes the last bits. A test that passes here under one of them and fails under another has a tolerance
+that does not follow from what it adds up, or has found a fault.
 """
 
 import argparse
@@ -14,8 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 TESTS = Path(__file__).parent
-CAPABILITIES = ("default", "avx2", "avx512")
-"""torch's names on x86, each with all before it."""
+CAPABILITIES = {
+    "default": {"ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"},
+    "avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
+    "avx512": {},
+}
+"""torch's names on x86, each with all before it, and what holds oneDNN and (on Intel's) MKL to the same."""
 NO_FLOATS = {"browser", "cli", "core", "data", "docs", "durability", "fuzz", "papers", "real", "recipe", "store"}
 """Rooms left out: they handle text, files and processes, or run what other rooms test in small. A new room is in."""
 
@@ -28,7 +32,8 @@ def rooms(tests: Path = TESTS) -> list[Path]:
 
 def had(best: str) -> tuple[str, ...]:
     """The capabilities of a processor whose best one is `best`; another family's kernels go by one name."""
-    return CAPABILITIES[: CAPABILITIES.index(best) + 1] if best in CAPABILITIES else ("default",)
+    names = tuple(CAPABILITIES)
+    return names[: names.index(best) + 1] if best in names else ("default",)
 
 
 def best_capability() -> str:
@@ -43,7 +48,8 @@ def passed(capability: str, threads: int, given: Sequence[str]) -> bool:
     """Run the tests in one way, and say in a line how that went."""
     processes = max(1, (os.cpu_count() or 1) // threads)
     command = [sys.executable, "-m", "pytest", "-q", "-m", "not slow", "-n", str(processes), "--dist", "loadfile"]
-    environment = {**os.environ, "ATEN_CPU_CAPABILITY": capability, "OMP_NUM_THREADS": str(threads)}
+    own = {"ATEN_CPU_CAPABILITY": capability, "OMP_NUM_THREADS": str(threads)}
+    environment = {**os.environ, **CAPABILITIES[capability], **own}
     started = time.monotonic()
     done = subprocess.run([*command, *(given or map(str, rooms()))], env=environment, cwd=TESTS.parent)
     outcome = "passed" if done.returncode == 0 else f"FAILED (pytest ended with {done.returncode})"
@@ -54,7 +60,9 @@ def passed(capability: str, threads: int, given: Sequence[str]) -> bool:
 def main() -> int:
     """Each capability with each number of threads; 1 where one of them failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.processors", description=__doc__.partition("\n")[0])
-    parser.add_argument("--capabilities", nargs="+", choices=CAPABILITIES, default=CAPABILITIES, help="of %(choices)s")
+    parser.add_argument(
+        "--capabilities", nargs="+", choices=CAPABILITIES, default=list(CAPABILITIES), help="of %(choices)s"
+    )
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2], help="of torch, per process")
     parser.add_argument("tests", nargs="*", help="what to run (every room that computes); after --")
     asked = parser.parse_args()
