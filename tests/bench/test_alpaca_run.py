@@ -43,8 +43,7 @@ def test_a_run(way: str, both: bool, tmp_path: Path) -> None:
     with judged.judge(tmp_path / "unused.sqlite") as stand_in:
         stand_in.answer = answer
         recipe.write_text(RECIPE.format(data=data, both=str(both).lower(), url=stand_in.url, way=way))
-        command = [*judged.HARNESS, "run", str(recipe), "--results", str(results)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=judged.environment())
+        done = harness("run", recipe, "--results", results, env={judged.KEY: CANARY})
         assert done.returncode == 0, done.stderr
         asked = stand_in.asked
     assert len(asked) == 6 * (1 + both)

@@ -62,13 +62,7 @@ def test_a_run_with_a_judge_of_pairs(tmp_path: Path) -> None:
         stand_in.answer = answer
         recipe = tmp_path / "pairs.yaml"
         recipe.write_text(RECIPE.format(folder=tmp_path, url=stand_in.url))
-        done = subprocess.run(
-            [*judged.HARNESS, "run", str(recipe), "--results", str(tmp_path / "results")],
-            capture_output=True,
-            text=True,
-            env=judged.environment(),
-            timeout=240,
-        )
+        done = harness("run", recipe, "--results", tmp_path / "results", env={judged.KEY: CANARY})
         assert done.returncode == 0, done.stderr
         assert len(stand_in.asked) == 2 * (len(asked) + judged.TURNS)
     run = tmp_path / "results/runs/pairs"
