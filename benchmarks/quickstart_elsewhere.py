@@ -1,4 +1,4 @@
-"""Which of the quickstart's findings hold elsewhere: the same recipe on other arithmetic, and with everything drawn anew.
+"""Which of the quickstart's findings hold elsewhere: on other arithmetic, and with everything drawn anew.
 
     python benchmarks/quickstart_elsewhere.py [--draws 4] [--jobs 2]
 
@@ -77,7 +77,7 @@ def summary(frame: pd.DataFrame) -> str:
     """quickstart/README.md: a row a run, then how far apart the runs are."""
     lines = ["| draw | arithmetic | question | metric | difference | verdict |", "|---|---|---|---|---:|---|"]
     for row in frame.itertuples():
-        interval = f"{row.difference:+.1f} [{row.low:+.1f}, {row.high:+.1f}]"
+        interval = f"{row.difference:+.1f} [{row.difference_low:+.1f}, {row.difference_high:+.1f}]"
         lines.append(f"| {row.draw} | {row.arithmetic} | {row.question} | {row.metric} | {interval} | {row.verdict} |")
     lines += ["", "| question | metric | runs | smallest | mean | largest | sd |", "|---|---|---:|---:|---:|---:|---:|"]
     for (question, metric), group in frame.groupby(["question", "metric"], sort=False):

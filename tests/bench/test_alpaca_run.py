@@ -1,7 +1,6 @@
 """`harness run` on AlpacaEval against a stand-in for the judge's endpoint, by every protocol."""
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ from aiohttp import web
 
 from tests.bench.test_alpaca_eval import write
 from tests.cli import judged
-from tests.judge.stand_in import completion, reply
+from tests.cli.command import harness
+from tests.judge.stand_in import CANARY, completion, reply
 
 RECIPE = """\
 name: alpaca

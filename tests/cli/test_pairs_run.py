@@ -1,7 +1,6 @@
 """`harness run` on the benchmarks that compare two answers, against a stand-in for the judge's endpoint."""
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ from aiohttp import web
 
 from harness.bench.arena_hard import score_files
 from tests.cli import judged
-from tests.judge.stand_in import reply
+from tests.cli.command import harness
+from tests.judge.stand_in import CANARY, reply
 
 RECIPE = """\
 name: pairs

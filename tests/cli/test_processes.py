@@ -57,7 +57,7 @@ def test_a_finished_run_starts_no_torch(results: Path, tmp_path: Path) -> None:
 
 
 def test_killed_runs_go_on_where_they_were(results: Path, tmp_path: Path) -> None:
-    """Killed with -9 in a training and while it answers, with all its processes: the scores are those of a whole run."""
+    """Killed with -9 as it trains and as it answers, with all its processes: the scores are those of a whole run."""
     recipe = recipes.write(tmp_path)
     for moment in ("start kd ", "start pocket: answers "):
         process = start(recipe, tmp_path, *ONE_CELL)
