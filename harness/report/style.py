@@ -122,6 +122,10 @@ def settle(drawn: Figure) -> None:
         drawn.set_layout_engine("none")
 
 
+_PAPER: dict[str, dict[str, None]] = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}}
+"""Formats beside the SVG, and what would make two files of one figure differ."""
+
+
 def save(draw: Callable[[], Figure], name: str, folder: Path) -> str:
     """Draw, write NAME.svg, .png and .pdf; returns the SVG for a page, without its own dark style."""
     with mpl.rc_context(_RC):
@@ -133,7 +137,7 @@ def save(draw: Callable[[], Figure], name: str, folder: Path) -> str:
         svg[:end_of_tag] + f"\n<style>{dark_style()}</style>" + svg[end_of_tag:], encoding="utf-8"
     )
     drawn.patch.set_alpha(1)  # a page shows through the SVG alone
-    for kind, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None, "Producer": None})):
+    for kind, metadata in _PAPER.items():
         buffer = BytesIO()
         with mpl.rc_context(_RC):
             drawn.savefig(buffer, format=kind, dpi=200, facecolor="white", transparent=False, metadata=metadata)

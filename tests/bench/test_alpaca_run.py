@@ -1,7 +1,6 @@
 """`harness run` on AlpacaEval against a stand-in for the judge's endpoint, by every protocol."""
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ from aiohttp import web
 
 from tests.bench.test_alpaca_eval import write
 from tests.cli import judged
-from tests.judge.stand_in import completion, reply
+from tests.cli.command import harness
+from tests.judge.stand_in import CANARY, completion, reply
 
 RECIPE = """\
 name: alpaca
@@ -43,8 +43,7 @@ def test_a_run(way: str, both: bool, tmp_path: Path) -> None:
     with judged.judge(tmp_path / "unused.sqlite") as stand_in:
         stand_in.answer = answer
         recipe.write_text(RECIPE.format(data=data, both=str(both).lower(), url=stand_in.url, way=way))
-        command = [*judged.HARNESS, "run", str(recipe), "--results", str(results)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=judged.environment())
+        done = harness("run", recipe, "--results", results, env={judged.KEY: CANARY})
         assert done.returncode == 0, done.stderr
         asked = stand_in.asked
     assert len(asked) == 6 * (1 + both)

@@ -2,17 +2,15 @@
 
 import asyncio
 import json
-import os
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.cli.command import harness
 from tests.judge.stand_in import CANARY, Judge, standing_in
 
-HARNESS = [sys.executable, "-c", "from harness.cli import main; main()"]
 KEY = "TEST_JUDGE_KEY"
 FIRST, SECOND = "Q: {question}\nA: {answer}", "Q: {question_1}\nA: {answer_1}\nQ: {question_2}\nA: {answer_2}"
 PROMPTS = {
@@ -58,22 +56,18 @@ def _lines(path: Path, *records: object) -> None:
 
 
 def words(folder: Path, url: str, *more: str) -> list[str]:
-    """The command that runs the recipe; its files are put into `folder` where they are not there yet."""
+    """What to tell `harness` so that it runs the recipe, whose files are written where they are not there yet."""
     data = folder / "mt_bench"
     if not data.exists():
         write_benchmark(data)
     recipe = folder / "judged.yaml"
     recipe.write_text(RECIPE.format(data=data, url=url))
-    return [*HARNESS, "run", str(recipe), "--results", str(folder / "results"), *more]
-
-
-def environment() -> dict[str, str]:
-    """With a key that must be found nowhere afterwards."""
-    return {**os.environ, KEY: CANARY}
+    return ["run", str(recipe), "--results", str(folder / "results"), *more]
 
 
 def run(folder: Path, url: str, *more: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(words(folder, url, *more), capture_output=True, text=True, timeout=240, env=environment())
+    """Run it with a key that must be found nowhere afterwards."""
+    return harness(*words(folder, url, *more), env={KEY: CANARY})
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ from typer.testing import CliRunner, Result
 from harness.bench import _mt_bench_files as fastchat
 from harness.cli import app
 from harness.core.errors import HarnessError
+from harness.judge import calibration
 from harness.plan.build import build
 from harness.plan.calibrate import pad
 from harness.plan.collect import judges
 from harness.plan.runs import RunFolder, says_of_judges
 from harness.recipe.load import load
+from harness.stats.bootstrap import bootstrap_ci
 from harness.store.ledger import Ledger
 from harness.store.store import Store
 from tests.cli import judged
@@ -33,6 +36,12 @@ def text(item: int, model: str, turn: int) -> str:
 
 def rating(item: int, model: str, turn: int) -> int:
     return 1 + (3 * item + 2 * turn) % 7 + 2 * (model == "strong")
+
+
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the bootstrap: how good its intervals are is tested where it is."""
+    monkeypatch.setattr(calibration, "bootstrap_ci", partial(bootstrap_ci, resamples=200))
 
 
 @pytest.fixture

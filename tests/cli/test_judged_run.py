@@ -6,9 +6,10 @@ import os
 import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pandas as pd
@@ -19,6 +20,7 @@ from harness.plan.status import possibly_paid_twice
 from harness.store.ledger import Ledger
 from harness.store.store import Store
 from tests.cli import judged
+from tests.cli.command import HARNESS, harness
 from tests.cli.judged import TURNS
 from tests.judge.stand_in import CANARY, Answer, Judge, completion, fault, reply
 
@@ -89,7 +91,7 @@ def test_a_good_run_gives_scores_and_files_that_fastchat_reads(folder: Path, jud
 
 def timed_out(_: Judge) -> Answer:
     async def late() -> web.Response:
-        await asyncio.sleep(30)
+        await asyncio.Event().wait()
         return reply("Rating: [[7]]")
 
     return lambda _body, _n: late()
@@ -164,13 +166,19 @@ def test_a_reply_without_a_rating_is_a_failed_sample_and_no_failed_run(folder: P
 
 def test_killed_while_the_judge_is_slow(folder: Path, judge: Judge) -> None:
     """kill -9 of the run with all its processes: no recorded verdict is asked again."""
-    slow = timed_out(judge)
-    judge.answer = lambda body, n: reply("Rating: [[7]]") if n < GOOD else slow(body, n)
-    command = judged.words(folder, judge.url)
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True, env=judged.environment())
-    until = time.monotonic() + 120
-    while len(judge.asked) <= GOOD and time.monotonic() < until:
-        time.sleep(0.02)
+    slow, waiting = timed_out(judge), threading.Event()
+
+    def answer(body: dict[str, Any], n: int) -> web.Response | Awaitable[web.Response]:
+        if n < GOOD:
+            return reply("Rating: [[7]]")
+        waiting.set()
+        return slow(body, n)
+
+    judge.answer = answer
+    command = [*HARNESS, *judged.words(folder, judge.url)]
+    environment = {**os.environ, judged.KEY: CANARY}
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True, env=environment)
+    assert waiting.wait(120), "the judge was not asked"
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     first = judge.prompts()
@@ -203,9 +211,7 @@ def test_rejudge_asks_everything_again_once(folder: Path, judge: Judge) -> None:
 
 
 def test_a_server_of_ones_own_needs_no_key(folder: Path, judge: Judge) -> None:
-    command = judged.words(folder, judge.url)
-    environment = {k: v for k, v in judged.environment().items() if k != judged.KEY}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
+    done = harness(*judged.words(folder, judge.url))
     assert done.returncode == 0, done.stderr
     assert judge.keys == {"Bearer none"}
 
@@ -214,7 +220,7 @@ def test_a_broken_question_line_is_named(folder: Path, judge: Judge) -> None:
     command = judged.words(folder, judge.url)
     with (folder / "mt_bench/question.jsonl").open("a") as file:
         file.write('{"question_id": 999, "turns": [\n')
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=judged.environment())
+    done = harness(*command)
     assert done.returncode == 1
     assert f"question.jsonl:{len(judged.QUESTIONS) + 1}: broken JSON line" in done.stderr
     assert "Mend or remove this line." in done.stderr

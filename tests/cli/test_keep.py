@@ -8,7 +8,7 @@ import pytest
 
 from harness.store.store import Store
 from tests.cli import recipes
-from tests.cli.test_run import executed, harness
+from tests.cli.command import executed, harness
 
 HELD_OUT = [{"prompt": f"What is {n} plus {n}?", "response": f"{2 * n}"} for n in range(1, 9)]
 

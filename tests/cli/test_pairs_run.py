@@ -1,7 +1,6 @@
 """`harness run` on the benchmarks that compare two answers, against a stand-in for the judge's endpoint."""
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ from aiohttp import web
 
 from harness.bench.arena_hard import score_files
 from tests.cli import judged
-from tests.judge.stand_in import reply
+from tests.cli.command import harness
+from tests.judge.stand_in import CANARY, reply
 
 RECIPE = """\
 name: pairs
@@ -62,13 +62,7 @@ def test_a_run_with_a_judge_of_pairs(tmp_path: Path) -> None:
         stand_in.answer = answer
         recipe = tmp_path / "pairs.yaml"
         recipe.write_text(RECIPE.format(folder=tmp_path, url=stand_in.url))
-        done = subprocess.run(
-            [*judged.HARNESS, "run", str(recipe), "--results", str(tmp_path / "results")],
-            capture_output=True,
-            text=True,
-            env=judged.environment(),
-            timeout=240,
-        )
+        done = harness("run", recipe, "--results", tmp_path / "results", env={judged.KEY: CANARY})
         assert done.returncode == 0, done.stderr
         assert len(stand_in.asked) == 2 * (len(asked) + judged.TURNS)
     run = tmp_path / "results/runs/pairs"

@@ -108,7 +108,6 @@ def test_bars_leave_markup_in_a_title_or_an_error_alone(capsys: pytest.CaptureFi
 
 
 PROGRAM = """
-import sys, time
 from harness.cli._progress import Bars, show
 from harness.plan.events import Advanced, Ended, Started
 
@@ -117,7 +116,7 @@ with show(2) as listen:
     listen(Started("a", "train one"))
     for done in range(25):
         listen(Advanced("a", done, 50, "steps", {"loss": 1.5}))
-        time.sleep(0.1)
+        listen.progress.refresh()
     listen(Ended("a", "train one", "built", 2.5))
     listen(Started("b", "judge one"))
     listen(Ended("b", "judge one", "failed", 0.1, "http://host: the judge refuses the key (HTTP 401)"))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_run import harness
+from tests.cli.command import harness
 
 RECIPE = Path(__file__).parents[2] / "recipes/quickstart.yaml"
 

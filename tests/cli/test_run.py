@@ -1,30 +1,14 @@
-"""`harness run` from end to end in the pocket world, as a user starts it: in a process of its own."""
+"""`harness run` from end to end in the pocket world; what takes a process of its own is in `test_processes.py`."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from harness.stages.__main__ import main as run_stages
 from tests.cli import recipes
-
-HARNESS = [sys.executable, "-c", "from harness.cli import main; main()"]
-
-
-def harness(*words: object, **options: object) -> "subprocess.CompletedProcess[str]":
-    options = {"timeout": 240, **options}
-    return subprocess.run([*HARNESS, *map(str, words)], capture_output=True, text=True, **options)  # type: ignore[call-overload, no-any-return]
-
-
-def executed(done: "subprocess.CompletedProcess[str]") -> int:
-    """How many stages a run says that it executed."""
-    line = next(line for line in done.stderr.splitlines() if line.startswith("executed "))
-    return int(line.split()[1])
+from tests.cli.command import executed, harness
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +47,12 @@ def test_run_folder_holds_what_a_reader_needs(results: Path) -> None:
     assert set(curves["metric"]) >= {"loss", "learning_rate", "grad_norm", "agreement/teacher"}
 
 
+def test_second_run_executes_nothing(results: Path) -> None:
+    before = (results / "runs/tiny/report.html").stat().st_mtime_ns
+    assert executed(harness("run", results.parent / "tiny.yaml", "--results", results)) == 0
+    assert (results / "runs/tiny/report.html").stat().st_mtime_ns == before
+
+
 def test_the_same_recipe_gives_the_same_scores_to_the_byte(results: Path, tmp_path: Path) -> None:
     done = harness("run", results.parent / "tiny.yaml", "--results", tmp_path)
     assert done.returncode == 0, done.stderr
@@ -71,15 +61,6 @@ def test_the_same_recipe_gives_the_same_scores_to_the_byte(results: Path, tmp_pa
     assert "may differ when run again: Nothing that is known" in " ".join(
         (results / "runs/tiny/report.md").read_text().replace("*", "").split()
     )
-
-
-def test_second_run_executes_nothing_and_starts_no_torch(results: Path) -> None:
-    before = (results / "runs/tiny/report.html").stat().st_mtime_ns
-    clock = time.monotonic()
-    done = harness("run", results.parent / "tiny.yaml", "--results", results)
-    assert time.monotonic() - clock < 10, "it takes under 3 s on a quiet machine"
-    assert executed(done) == 0
-    assert (results / "runs/tiny/report.html").stat().st_mtime_ns == before
 
 
 def test_a_changed_axis_value_runs_only_what_depends_on_it(results: Path) -> None:
@@ -102,61 +83,16 @@ def test_scores_status_and_plan_print_json(results: Path) -> None:
     assert total["asked"] > total["unique"]
 
 
-def test_one_stage_alone(results: Path, tmp_path: Path) -> None:
+def test_one_stage_alone(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`python -m harness.stages ID` builds what a run would have built."""
     stages = json.loads((results / "runs/tiny/plan.json").read_text())["stages"]
     stage = next(i for i, s in stages.items() if s["kind"] == "score")
     artifact = results / "store/artifacts" / stage
     whole = (artifact / "samples.parquet").read_bytes()
     artifact.rename(tmp_path / "away")
-    words = [sys.executable, "-m", "harness.stages", stage[:16], "--results", str(results)]
-    done = subprocess.run(words, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.setattr("sys.argv", ["stages", stage[:16], "--results", str(results)])
+    assert run_stages() == 0
     assert (artifact / "samples.parquet").read_bytes() == whole
-
-
-def test_same_scores_to_the_byte_in_another_store(results: Path, tmp_path: Path) -> None:
-    done = harness("run", results.parent / "tiny.yaml", "--results", tmp_path, "--only", "*seed=0")
-    assert done.returncode == 0, done.stderr
-    here, there = (pd.read_parquet(r / "runs/tiny/samples.parquet") for r in (results, tmp_path))
-    here = here[here["cell"].isin(there["cell"])].reset_index(drop=True)
-    pd.testing.assert_frame_equal(here, there)
-
-
-def test_killed_runs_go_on_where_they_were(results: Path, tmp_path: Path) -> None:
-    """Killed with -9 at several moments, with all its processes; the scores are those of an undisturbed run."""
-    recipe = recipes.write(tmp_path)
-    words = [*HARNESS, "run", str(recipe), "--results", str(tmp_path), "--only", "method=kd,seed=0"]
-    for seconds in (7.0, 10.0, 12.0):
-        process = subprocess.Popen(words, stderr=subprocess.DEVNULL, start_new_session=True)
-        time.sleep(seconds)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    done = subprocess.run(words, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    here, there = (pd.read_parquet(r / "runs/tiny/samples.parquet") for r in (results, tmp_path))
-    here = here[here["cell"] == "method=kd,seed=0"].reset_index(drop=True)
-    pd.testing.assert_frame_equal(here, there)
-
-
-def test_ctrl_c_stops_at_once_and_says_that_nothing_is_lost(tmp_path: Path) -> None:
-    words = [*HARNESS, "run", str(recipes.write(tmp_path)), "--results", str(tmp_path)]
-    process = subprocess.Popen(
-        words,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        # A shell starts its background jobs deaf to Ctrl-C, and they would hand that on.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 (one thread)
-    )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("start "):
-            break
-    os.killpg(process.pid, signal.SIGINT)
-    _, rest = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert "What is finished is kept; run again to go on." in rest
 
 
 def test_a_failing_cell_fails_the_run_but_not_the_others(tmp_path: Path) -> None:

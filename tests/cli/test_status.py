@@ -7,7 +7,7 @@ import pytest
 
 from harness.store.ledger import Ledger
 from harness.store.store import Store
-from tests.cli.test_run import harness
+from tests.cli.command import harness
 
 
 def a_run(results: Path, stages: int) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from harness.store.store import Store
 from harness.teachers.parts import all_scores
-from tests.cli.test_run import executed, harness
+from tests.cli.command import executed, harness
 
 RECIPE = """\
 name: tiny-teachers

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from harness.cli import _watch
 from harness.plan.progress import Running, Snapshot, Spent
-from tests.cli.test_run import harness
+from tests.cli.command import harness
 
 
 def a_snapshot(*, alive: bool = True, done: int = 3) -> Snapshot:

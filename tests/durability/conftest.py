@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli import recipes
-from tests.cli.test_run import harness
+from tests.cli.command import harness
 
 AWKWARD = "my results (ä, 結果) #1 100%"
 """A folder's name with what breaks carelessly built paths, commands and addresses."""

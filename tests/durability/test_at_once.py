@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from tests.cli import recipes
-from tests.cli.test_run import HARNESS, harness
+from tests.cli.command import HARNESS, harness
 
 CELLS = {"one": "*seed=0", "two": "*seed=1", "three": "method=sft*", "four": "*"}
 """Every cell is in three of the runs, and the teacher, which all stand on, in all of them."""

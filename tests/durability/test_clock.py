@@ -17,7 +17,7 @@ from harness.stages.registry import KINDS
 from harness.store import ledger
 from harness.store.ledger import Ledger
 from harness.store.store import Store
-from tests.cli.test_run import executed, harness
+from tests.cli.command import executed, harness
 from tests.durability.conftest import ONE
 
 YEAR_S = 365 * 86400

@@ -17,7 +17,7 @@ from harness.core.lines import Journal
 from harness.stages import answer
 from harness.store.ledger import Ledger
 from harness.store.store import Store
-from tests.cli.test_run import executed, harness
+from tests.cli.command import executed, harness
 from tests.durability.conftest import ONE
 from tests.store.test_ledger import CALL, keep
 

@@ -20,8 +20,9 @@ from harness.store.ledger import Ledger
 from harness.store.store import Store
 from harness.store.upkeep import damages
 from tests.cli import judged
+from tests.cli.command import HARNESS
 from tests.durability import recipe
-from tests.judge.stand_in import Judge
+from tests.judge.stand_in import CANARY, Judge
 
 KILLS = 50
 REPLY_S = 0.4
@@ -68,7 +69,7 @@ class Run:
 
     def start(self) -> "subprocess.Popen[bytes]":
         self.attempts += 1
-        environment = {**judged.environment(), MARK: self.mark}
+        environment = {**os.environ, judged.KEY: CANARY, MARK: self.mark}
         with self.log.open("wb") as log:
             return subprocess.Popen(self.words, stderr=log, start_new_session=True, env=environment)
 
@@ -171,7 +172,7 @@ def test_fifty_kills_change_nothing(tmp_path: Path) -> None:
 
         def run(name: str) -> Run:
             results = tmp_path / name
-            return Run([*judged.HARNESS, "run", str(written), "--jobs", "2", "--results", str(results)], results)
+            return Run([*HARNESS, "run", str(written), "--jobs", "2", "--results", str(results)], results)
 
         undisturbed, killed = run("undisturbed"), run("killed")
         Asked(judge)
@@ -186,7 +187,7 @@ def test_fifty_kills_change_nothing(tmp_path: Path) -> None:
     check_tables(undisturbed, killed)
     check_ledger(killed, asked)
     assert killed.leftovers() == []
-    verify = [*judged.HARNESS, "store", "verify", "--results", str(killed.results)]
+    verify = [*HARNESS, "store", "verify", "--results", str(killed.results)]
     done = subprocess.run(verify, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
 

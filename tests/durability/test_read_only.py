@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 from harness.cli import app
 from harness.core.errors import HarnessError
 from harness.store.ledger import Ledger
-from tests.cli.test_run import executed, harness
+from tests.cli.command import executed, harness
 from tests.durability.conftest import ONE
 from tests.durability.frozen import frozen
 from tests.store.test_ledger import CALL, keep

@@ -169,10 +169,8 @@ def test_an_error_while_answers_are_saved_ends_the_engine(start: Start) -> None:
 
 
 def test_never_ready(start: Start, log: Path) -> None:
-    clock = time.monotonic()
-    with pytest.raises(HarnessError, match="not ready within 5 s") as caught, start("hang", startup_timeout_s=5.0):
+    with pytest.raises(HarnessError, match=r"not ready within 0\.5 s") as caught, start("hang", startup_timeout_s=0.5):
         pass
-    assert time.monotonic() - clock < 60
     assert "settings" in caught.value.fix, "the log's end"
     assert processes(log) == []
 

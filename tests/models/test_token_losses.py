@@ -162,8 +162,10 @@ def test_fewer_stored_tokens_never_raise_a_divergence(seed: int, k: int, tempera
     terms = Terms(0, 1, Divergence(kind, temperature))
     full = _fused(case, _dense(case), terms).divergence
     more, fewer = (_fused(case, _top(case, temperature, n), terms).divergence for n in (k + 1, k))
-    assert bool((fewer <= more + 1e-5).all())
-    assert bool((more <= full + 1e-5).all())
+    # What is not stored has a probability of 1 minus a sum, and so a log as wrong as 2^-52 is large beside it.
+    told = -torch.expm1(torch.logsumexp(_top(case, temperature, k + 1).logprobs, -1)) > 1e-9
+    assert bool((fewer <= more + 1e-5)[told].all())
+    assert bool((more <= full + 1e-5)[told].all())
     assert bool((fewer >= -1e-5).all())
 
 

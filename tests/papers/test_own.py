@@ -170,7 +170,10 @@ def test_two_runs_of_one_name_are_refused(run: OwnRun) -> None:
         load_own([run.folder, run.folder])
 
 
-def test_build_puts_a_run_where_it_fits_and_says_where_not(run: OwnRun, tmp_path: Path) -> None:
+def test_build_puts_a_run_where_it_fits_and_says_where_not(
+    run: OwnRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.papers.build.ITEMS", {name: find(name) for name in (MAIN, FIGURE2, TABLE4)})
     built = build([], tmp_path, [run])
     assert any("stronger_teachers_table4: this run has no teacher scores" in line for line in built.left_out)
     page = (tmp_path / "README.md").read_text()

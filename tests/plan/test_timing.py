@@ -1,7 +1,6 @@
 """What is left of a plan, how long it is expected to take, and what is not known of it."""
 
 import json
-import subprocess
 from datetime import datetime
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from harness.stages.api import Stage
 from harness.store import ledger as ledgers
 from harness.store.ledger import Ledger
 from harness.store.store import RECORD, Store
-from tests.cli.judged import HARNESS
+from tests.cli.command import harness
 from tests.cli.recipes import TINY, write
 
 PAST = {("data", ""): 10.0, ("train", ""): 50.0, ("train", "kd"): 100.0, ("answer", ""): 20.0, ("score", ""): 1.0}
@@ -95,11 +94,8 @@ def test_what_the_store_has_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_the_command(tmp_path: Path) -> None:
     recipe = write(tmp_path, TINY)
-    words = [*HARNESS, "plan", str(recipe), "--results", str(tmp_path / "results"), "--format", "json"]
-    whole, part = (
-        subprocess.run([*words, *more], capture_output=True, text=True, timeout=120)
-        for more in ([], ["--only", "method=kd,seed=0", "--jobs", "2"])
-    )
+    words = ["plan", recipe, "--results", tmp_path / "results", "--format", "json"]
+    whole, part = (harness(*words, *more) for more in ([], ["--only", "method=kd,seed=0", "--jobs", "2"]))
     assert (whole.returncode, part.returncode) == (0, 0), whole.stderr + part.stderr
     for done in (whole, part):
         total = json.loads(done.stdout)[-1]

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.cli import recipes
-from tests.cli.test_run import HARNESS, executed, harness
+from tests.cli.command import HARNESS, executed, harness
 
 pytest.importorskip("ray", reason="needs harness[ray]")
 pytestmark = pytest.mark.slow

@@ -8,7 +8,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from tests.cli.test_run import executed, harness
+from tests.cli.command import executed, harness
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "../shared/data"

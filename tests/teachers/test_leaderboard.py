@@ -199,16 +199,16 @@ def test_same_seed_same_table_whatever_the_blocks(monkeypatch: pytest.MonkeyPatc
     pd.testing.assert_frame_equal(whole, leaderboard(parts, ALL, seed=1, resamples=100))
 
 
-@hypothesis_settings(deadline=None, max_examples=20)
+@hypothesis_settings(deadline=None, max_examples=6)
 @given(st.integers(0, 2**32))
 def test_the_order_of_rows_does_not_matter(seed: int) -> None:
     parts = pd.concat([random_parts(4, 9, seed=1), random_parts(3, 7, seed=2, student="other")])
     order = np.random.default_rng(seed).permutation(len(parts))
-    shuffled = leaderboard(parts.iloc[order], ALL, resamples=30)
-    pd.testing.assert_frame_equal(leaderboard(parts, ALL, resamples=30), shuffled)
+    plain, shuffled = leaderboard(parts, ALL, resamples=30), leaderboard(parts.iloc[order], ALL, resamples=30)
+    pd.testing.assert_frame_equal(plain, shuffled)
 
 
-@hypothesis_settings(deadline=None, max_examples=20)
+@hypothesis_settings(deadline=None, max_examples=6)
 @given(st.floats(0.001, 1000), st.integers(0, 100))
 def test_scaling_rewards_scales_car_and_leaves_ranks(scale: float, seed: int) -> None:
     parts = random_parts(4, 8, seed=seed)
@@ -221,7 +221,7 @@ def test_scaling_rewards_scales_car_and_leaves_ranks(scale: float, seed: int) ->
     pd.testing.assert_frame_equal(before[["teacher", "rank", "first"]], after[["teacher", "rank", "first"]])
 
 
-@hypothesis_settings(deadline=None, max_examples=20)
+@hypothesis_settings(deadline=None, max_examples=6)
 @given(st.integers(2, 4), st.integers(0, 100))
 def test_repeating_every_prompt_changes_no_value(times: int, seed: int) -> None:
     parts = random_parts(3, 6, seed=seed)

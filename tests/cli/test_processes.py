@@ -1,0 +1,79 @@
+"""`harness run` in a process of its own, as a user starts it: what it imports, and what signals do to it."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.cli import recipes
+from tests.cli.command import HARNESS, executed, harness
+
+ONE_CELL = ("--only", "method=kd,seed=0")
+
+
+def start(recipe: Path, results: Path, *more: str) -> "subprocess.Popen[str]":
+    """A run in a process group of its own, with its messages in a pipe."""
+    return subprocess.Popen(
+        [*HARNESS, "run", str(recipe), "--results", str(results), *more],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A shell starts its background jobs deaf to Ctrl-C, and they would hand that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 (one thread)
+    )
+
+
+def wait_for(process: "subprocess.Popen[str]", beginning: str) -> None:
+    """Read the run's messages until one begins so."""
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if line.startswith(beginning):
+            return
+    raise AssertionError(f"no message begins with {beginning!r}: {said}")
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results folder of an undisturbed run of one cell."""
+    folder = tmp_path_factory.mktemp("whole")
+    done = harness("run", recipes.write(folder), "--results", folder / "results", *ONE_CELL)
+    assert done.returncode == 0, done.stderr
+    return folder / "results"
+
+
+def test_a_finished_run_starts_no_torch(results: Path, tmp_path: Path) -> None:
+    """Run again where `import torch` fails."""
+    (tmp_path / "torch.py").write_text("raise ImportError('a finished run has no use for it')")
+    words = [*HARNESS, "run", str(results.parent / "tiny.yaml"), "--results", str(results), *ONE_CELL]
+    paths = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": paths})
+    assert done.returncode == 0, done.stderr
+    assert executed(done) == 0
+
+
+def test_killed_runs_go_on_where_they_were(results: Path, tmp_path: Path) -> None:
+    """Killed with -9 as it trains and as it answers, with all its processes: the scores are those of a whole run."""
+    recipe = recipes.write(tmp_path)
+    for moment in ("start kd ", "start pocket: answers "):
+        process = start(recipe, tmp_path, *ONE_CELL)
+        wait_for(process, moment)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    done = harness("run", recipe, "--results", tmp_path, *ONE_CELL)
+    assert done.returncode == 0, done.stderr
+    here, there = (pd.read_parquet(r / "runs/tiny/samples.parquet") for r in (results, tmp_path))
+    pd.testing.assert_frame_equal(here, there)
+
+
+def test_ctrl_c_stops_at_once_and_says_that_nothing_is_lost(tmp_path: Path) -> None:
+    process = start(recipes.write(tmp_path), tmp_path)
+    wait_for(process, "start ")
+    os.killpg(process.pid, signal.SIGINT)
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "What is finished is kept; run again to go on." in rest
