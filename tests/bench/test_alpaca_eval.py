@@ -84,27 +84,21 @@ print(json.dumps(found))
 def test_the_judge_is_shown_what_the_package_shows(alpaca_world: World) -> None:
     """Messages and order, for every instruction and both versions."""
     texts = alpaca_world.answers(alpaca_world.generator)
-    ours, requests = [], []
+    made, requests = [], []
     for version, edition in EDITIONS.items():
         _, _, tasks = asked(settings(alpaca_world.data, version=version), texts)
         baseline = alpaca_world.answers(edition.baseline)
         assert len(tasks) == sum(one != other for one, other in zip(texts, baseline, strict=True)) > 70
         assert {t.variant for t in tasks} == {"ab", "ba"}
-        pairs = [
-            {
-                "instruction": t.evidence["question"],
-                "output_1": t.evidence["reference"],
-                "output_2": t.evidence["answer"],
-            }
-            for t in tasks
-        ]
-        ours.append({json.dumps(list(t.messages), sort_keys=True) for t in tasks})
+        told = {"instruction": "question", "output_1": "reference", "output_2": "answer"}
+        pairs = [{theirs: t.evidence[ours] for theirs, ours in told.items()} for t in tasks]
+        made.append({json.dumps(list(t.messages), sort_keys=True) for t in tasks})
         requests.append([edition.annotator, pairs])
     command = [sys.executable, "-c", SHOWN_BY_THE_PACKAGE]
     done = subprocess.run(command, input=json.dumps(requests), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     theirs = [{json.dumps(messages, sort_keys=True) for messages in shown} for shown in json.loads(done.stdout)]
-    assert ours == theirs
+    assert made == theirs
 
 
 def test_recorded_replies_give_the_recorded_preferences(alpaca_world: World) -> None:

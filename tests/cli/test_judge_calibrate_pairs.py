@@ -1,4 +1,4 @@
-"""`harness judge calibrate` for judges of pairs: Arena-Hard and MT-Bench in pairs made up, AlpacaEval on whole files."""
+"""`harness judge calibrate` for judges of pairs: Arena-Hard and MT-Bench in pairs made up, AlpacaEval in whole."""
 
 import json
 from collections.abc import Callable, Iterator

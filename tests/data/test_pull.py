@@ -137,9 +137,8 @@ def test_an_unknown_set_names_the_known() -> None:
 @pytest.mark.skipif(not mt_bench.PUBLISHED.is_dir(), reason="the MT-Bench files are not here (../shared/data/mt_bench)")
 @pytest.mark.parametrize("part", SETS["mt_bench"], ids=lambda part: part.name)
 def test_the_digests_are_those_of_the_real_files(part: pull_.Part) -> None:
-    assert (
-        content_digest(part, (mt_bench.PUBLISHED / part.name).read_text(encoding="utf-8").split("\n")) == part.content
-    )
+    text = (mt_bench.PUBLISHED / part.name).read_text(encoding="utf-8")
+    assert content_digest(part, text.split("\n")) == part.content
 
 
 @pytest.mark.parametrize("part", SETS["mt_bench"], ids=lambda part: part.name)

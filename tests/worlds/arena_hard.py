@@ -1,4 +1,5 @@
-"""A small Arena-Hard folder in the layout in which v0.1 is shared, with prompts and answers of our own; and that one."""
+"""A small Arena-Hard folder in the layout in which v0.1 is shared, with prompts and answers of our own; and the
+published one."""
 
 import json
 import lzma

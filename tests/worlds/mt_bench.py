@@ -1,6 +1,7 @@
-"""A small MT-Bench folder in FastChat's formats, with questions, answers and verdicts of our own; and the published one.
+"""A small MT-Bench folder in FastChat's formats, with questions, answers and verdicts of our own; and the published
+one.
 
-`tests/bench/test_mt_bench.py` has FastChat judge the made-up answers itself: it writes the made-up verdict file.
+`tests/bench/test_mt_bench.py` has FastChat itself judge the made-up answers: it writes the made-up verdict file.
 """
 
 import json
