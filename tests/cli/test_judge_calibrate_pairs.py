@@ -229,11 +229,11 @@ def test_alpaca_eval_on_stored_annotations(tmp_path: Path, judge: Judge, alpaca_
 
     judge.answer = remembers
     settings = {"data": str(alpaca_world.data)}
-    words = ("--questions", "60", "--no-padding")
+    words = ("--questions", "20", "--no-padding")
     result = calibrate(tmp_path, judge, "alpaca_eval", settings, *words, protocol="choice")
     found = measures(result)
     assert found["kappa", "all"]["value"] == pytest.approx(1)
-    assert (found["kappa", "all"]["n"], found["order_flips", "all"]["value"]) == (60, 0)
+    assert (found["kappa", "all"]["n"], found["order_flips", "all"]["value"]) == (20, 0)
     assert found["first_shown_wins", "all"]["value"] == 0.5
     assert found["kappa", "all"]["reference"] == "weighted_alpaca_eval_gpt4_turbo"
-    assert len(judge.asked) == 120
+    assert len(judge.asked) == 40

@@ -206,7 +206,12 @@ def test_a_judge_that_counts_characters_is_uninformative(mt_bench_world: World) 
     assert found.low is not None
     assert found.value is not None
     assert 0 < found.low < found.value < MIN_AGREEMENT
+    assert (found.low, found.high) == pytest.approx(RESAMPLED[next(iter(mt_bench_world.averages))], abs=0.02)
     assert not calibration(found.value, found.low, found.high).informative
+
+
+RESAMPLED = {"heron": (0.127, 0.310), "mistral-orpo-trl": (0.050, 0.344)}
+"""By a world's first model: where 95 % of the correlations lie over 2,000 draws of the questions, ranked anew in each."""
 
 
 def lengths_and_ratings(world: World) -> tuple[list[int], list[float]]:
