@@ -211,7 +211,7 @@ def test_a_judge_that_counts_characters_is_uninformative(mt_bench_world: World) 
 
 
 RESAMPLED = {"heron": (0.127, 0.310), "mistral-orpo-trl": (0.050, 0.344)}
-"""By a world's first model: where 95 % of the correlations lie over 2,000 draws of the questions, ranked anew in each."""
+"""By a world's first model: where 95 % of the correlations lie over 2,000 draws of the questions, ranked anew."""
 
 
 def lengths_and_ratings(world: World) -> tuple[list[int], list[float]]:
