@@ -25,10 +25,9 @@ from harness.report.load import CellInfo, MetricInfo, RunData
 from harness.report.measure import Measures
 from harness.stats.intervals import mean_interval
 from harness.stats.spread import Rows
+from tests.worlds import alpaca_eval as worlds
 
-DATA = Path(__file__).parents[2] / "../shared/data/alpaca_eval"
-COMPACT, VICUNA = DATA / "gpt4_turbo_annotations_compact.parquet", DATA / "vicuna-13b.annotations.json.xz"
-real = pytest.mark.skipif(not DATA.is_dir(), reason="the real AlpacaEval data is not beside the project")
+pytestmark = pytest.mark.usefixtures("one_package_process")
 BOARD = "leaderboards/data_AlpacaEval_2/weighted_alpaca_eval_gpt4_turbo_leaderboard.csv"
 Row = dict[str, Any]
 
@@ -46,12 +45,12 @@ def scored(*paths: Path, reference: Path | None = None) -> dict[tuple[str, str],
 
 @pytest.fixture(scope="module")
 def published() -> dict[tuple[str, str], Row]:
-    if not DATA.is_dir():
-        pytest.skip("the real AlpacaEval data is not beside the project")
-    return scored(COMPACT, VICUNA)
+    if not worlds.PUBLISHED.is_dir():
+        pytest.skip("the published verdicts are not beside the project (../shared/data); made-up ones stand for them")
+    world = worlds.published()
+    return scored(world.compact, world.annotations)
 
 
-@real
 def test_win_rates_are_the_leaderboards(published: dict[tuple[str, str], Row]) -> None:
     board = leaderboard()
     models = {model for model, _ in published}
@@ -64,7 +63,6 @@ def test_win_rates_are_the_leaderboards(published: dict[tuple[str, str], Row]) -
         assert not row["approximate"]
 
 
-@real
 def test_the_stand_in_is_near_the_leaderboard_and_says_that_it_is_one(published: dict[tuple[str, str], Row]) -> None:
     board = leaderboard()
     models = sorted({model for model, _ in published})
@@ -75,6 +73,28 @@ def test_the_stand_in_is_near_the_leaderboard_and_says_that_it_is_one(published:
     assert spearmanr(values, theirs).statistic >= 0.995
     assert all(row["approximate"] for row in ours)
     assert all(0.5 < row["stderr"] < 2.5 for row in ours if row["model"] != "gpt4_1106_preview")
+
+
+def test_a_table_of_many_models_is_scored_as_the_package_scores_their_annotations(tmp_path: Path) -> None:
+    """The made-up leaderboard: from lengths and from texts, and by hand the mean and error of `preference - 1`."""
+    world = worlds.made_up(tmp_path / "data")
+    compact, texts = scored(world.compact), scored(world.annotations)
+    assert {model for model, _ in compact} == set(worlds.MODELS)
+    for model in worlds.MODELS:
+        annotations = [worlds.annotation(model, k) for k in range(80)]
+        theirs = package.metrics(annotations, STAND_IN)
+        won = pd.Series([row["preference"] - 1 for row in annotations])
+        wins, controlled = compact[model, "win_rate"], compact[model, "length_controlled_win_rate"]
+        assert wins["value"] == pytest.approx(100 * won.mean(), abs=1e-9)
+        assert wins["value"] == pytest.approx(theirs["win_rate"], abs=1e-6)
+        assert wins["stderr"] == pytest.approx(100 * won.std() / 80**0.5, abs=1e-9)
+        assert wins["stderr"] == pytest.approx(theirs["standard_error"], abs=1e-6)
+        assert (wins["n"], wins["total"], bool(wins["approximate"])) == (80, 805, False)
+        assert controlled["value"] == pytest.approx(theirs["length_controlled_winrate"], abs=1e-6)
+        assert controlled["approximate"]
+    for metric in ("win_rate", "length_controlled_win_rate"):
+        for number in ("value", "stderr"):
+            assert compact["kestrel", metric][number] == pytest.approx(texts["kestrel", metric][number])
 
 
 def rows(n: int = 300, seed: int = 0, baseline: str = "gpt4_1106_preview") -> list[Row]:

@@ -23,11 +23,7 @@ from harness.core.canonical import digest
 from harness.core.errors import HarnessError
 from harness.judge.api import JudgeTask, Verdict
 from harness.judge.forms.arena import VALUES
-
-DATA = Path(__file__).parents[2] / "../shared/data/arena_hard"
-needs_data = pytest.mark.skipif(
-    not DATA.exists(), reason="the Arena-Hard files are not here (../shared/data/arena_hard)"
-)
+from tests.worlds.arena_hard import World
 
 
 def lines(path: Path, *records: object) -> Path:
@@ -380,13 +376,20 @@ def test_the_command(tmp_path: Path) -> None:
     assert again.stdout == result.stdout
 
 
-@needs_data
-def test_the_published_questions_and_baseline() -> None:
-    own = ArenaHardSettings(data=DATA)
+def test_the_questions_and_the_baseline_as_they_are_shared(arena_world: World) -> None:
+    own = ArenaHardSettings(data=arena_world.data)
     files = BENCHMARK.files(own)
     questions = BENCHMARK.questions(own, files)
-    assert len(questions) == 500
+    assert len(questions) == arena_world.questions
     assert files["baseline"].suffix == ".xz"
+    assert {q.id: q.turns[0] for q in questions} == arena_world.prompts()
+    assert {q.id: q.extra["baseline_answer"] for q in questions} == arena_world.baseline()
     tasks = BENCHMARK.tasks(own, files, questions, [Answer(q.id, ("no",)) for q in questions])
-    assert len(tasks) == 1000
-    assert all(t.evidence["baseline_answer"] in t.messages[1]["content"] for t in tasks)
+    assert len(tasks) == 2 * arena_world.questions
+    prompts, answers = arena_world.prompts(), arena_world.baseline()
+    for task in tasks:
+        both = [answers[task.item], "no"] if task.variant == "ba" else ["no", answers[task.item]]
+        shown = TEMPLATE.replace("{question_1}", "\0q").replace("{answer_1}", "\0a").replace("{answer_2}", "\0b")
+        for mark, text in zip(("\0q", "\0a", "\0b"), (prompts[task.item], *both), strict=True):
+            shown = shown.replace(mark, text)
+        assert task.messages[1]["content"] == shown

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -46,6 +47,13 @@ metric_list: [{metric: exact_match, aggregation: mean, higher_is_better: true}]
 filter_list:
   - {name: plain, filter: [{function: take_first}]}
   - {name: first-word, filter: [{function: regex, regex_pattern: "(\\\\w+)"}, {function: take_first}]}
+"""
+
+SHORT = """
+include: {task}
+task: gsm8k_short
+num_fewshot: 1
+generation_kwargs: {{until: ["Question:"], do_sample: false, temperature: 0.0, max_gen_toks: 8}}
 """
 
 
@@ -91,6 +99,31 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def hub(tmp_path: Path) -> dict[str, dict[str, Path]]:
+    """Task -> split -> file, in the schemas of ARC and GSM8K on the hub, with items of the pocket world."""
+
+    def arc(k: int, row: dict[str, Any]) -> dict[str, Any]:
+        labels = list("ABCD"[: len(row["choices"])])
+        choices = {"text": row["choices"], "label": labels}
+        return {"id": f"Item_{k}", "question": row["query"], "choices": choices, "answerKey": labels[row["gold"]]}
+
+    def gsm8k(k: int, row: dict[str, Any]) -> dict[str, Any]:
+        return {"question": row["query"], "answer": f"It is <<{k}+{k}={2 * k}>>{2 * k}.\n#### {2 * k},000"}
+
+    found: dict[str, dict[str, Path]] = {}
+    for task, split, schema, rows in (
+        ("arc_easy", "test", arc, ROWS[:7]),
+        ("arc_challenge", "test", arc, ROWS[7:14]),
+        ("gsm8k_short", "train", gsm8k, ROWS[:6]),
+        ("gsm8k_short", "test", gsm8k, ROWS[6:14]),
+    ):
+        path = tmp_path / f"{task}_{split}.jsonl"
+        path.write_text("".join(json.dumps(schema(k, row)) + "\n" for k, row in enumerate(rows)))
+        found.setdefault(task, {})[split] = path
+    return found
+
+
 def printed(out: Path) -> dict[str, dict[str, Any]]:
     """lm-eval's own results, a row per task or group."""
     (path,) = out.glob("results_*.json")
@@ -124,6 +157,54 @@ def test_scores_of_a_group_are_lm_evals_own(
             assert row["value"] == theirs[name][f"{metric},none"]
             assert row["stderr"] == pytest.approx(theirs[name][f"{metric}_stderr,none"], rel=1e-12)
             assert (row["n"], row["total"]) == ({"overall": 14, "small": 5, "large": 9}[category],) * 2
+
+
+def fields(row: dict[str, Any]) -> dict[str, Any]:
+    """Of a sample what is measured, and of what."""
+    return {name: row[name] for name in ("doc_id", "doc_hash", "prompt_hash", "target_hash", "filter", *row["metrics"])}
+
+
+def test_arc_and_gsm8k_are_lm_evals_own(hub: dict[str, dict[str, Path]], pocket_folder: Path, tmp_path: Path) -> None:
+    """Every digit, of every item too, that the package finds when it is told so itself: its tasks, on made-up items."""
+    import lm_eval
+    from lm_eval.tasks import TaskManager
+
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "gsm8k_short.yaml").write_text(SHORT.format(task=package() / "tasks/gsm8k/gsm8k.yaml"))
+    included = {name: package() / f"tasks/arc/{name}.yaml" for name in ("arc_easy", "arc_challenge")}
+    told = tmp_path / "told"
+    told.mkdir()
+    for task, path in {**included, "gsm8k_short": own / "gsm8k_short.yaml"}.items():
+        files = {split: str(file) for split, file in hub[task].items()}
+        local = {"data_files": files, "cache_dir": str(tmp_path / "cache")}
+        lacking = {f"{split}_split": None for split in ("training", "validation")} if "arc" in task else {}
+        made = {"include": str(path), "task": task, "dataset_path": "json", "dataset_name": None, **lacking}
+        (told / f"{task}.yaml").write_text(yaml.safe_dump({**made, "dataset_kwargs": local}))
+    theirs = lm_eval.simple_evaluate(
+        model="hf",
+        model_args=f"pretrained={pocket_folder},dtype=float32",
+        tasks=list(hub),
+        task_manager=TaskManager(include_path=str(told), include_defaults=False),
+        device="cpu",
+        batch_size=1,
+        limit=5,
+    )
+    given = settings(tasks=list(hub), include_path=own, data_dir=hub, limit=5)
+    ours = scores(measure(given, pocket_folder, tmp_path / "out"))
+    assert {name: printed(tmp_path / "out")[name] for name in hub} == {name: theirs["results"][name] for name in hub}
+    for task in hub:
+        (path,) = (tmp_path / "out").glob(f"samples_{task}_*.jsonl")
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        assert list(map(fields, rows)) == list(map(fields, theirs["samples"][task]))
+    row = theirs["results"]["gsm8k_short"]
+    assert ours.loc[("gsm8k_short_exact_match_strict_match", "overall"), "value"] == row["exact_match,strict-match"]
+    for task in included:
+        for metric in ("acc", "acc_norm"):
+            found = ours.loc[(f"{task}_{metric}", "overall")]
+            assert found["value"] == theirs["results"][task][f"{metric},none"]
+            assert found["stderr"] == pytest.approx(theirs["results"][task][f"{metric}_stderr,none"], rel=1e-12)
+            assert (found["n"], found["total"]) == (5, 5)
 
 
 def test_every_filter_is_a_metric_and_the_tools_files_are_kept(

@@ -5,6 +5,7 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,9 +15,8 @@ from harness.bench.mt_bench import BENCHMARK, REFERENCE_CATEGORIES, TEMPERATURES
 from harness.core.errors import HarnessError
 from harness.core.settings import identity
 from harness.judge.api import JudgeTask, Verdict
-
-DATA = Path(__file__).parents[2] / "../shared/data/mt_bench"
-needs_data = pytest.mark.skipif(not DATA.exists(), reason="the MT-Bench files are not here (../shared/data/mt_bench)")
+from tests.worlds import mt_bench
+from tests.worlds.mt_bench import World
 
 FIRST, SECOND = "Q: {question}\nA: {answer}", "1 {question_1} {answer_1} 2 {question_2} {answer_2}"
 PROMPTS = {
@@ -251,38 +251,62 @@ def test_export_writes_both_files(data: Path, tmp_path: Path) -> None:
     assert (only.model, only.judge, only.verdict.value, only.verdict.prompt) == ("m", "j", 8.0, "single-v1")
 
 
-@needs_data
-def test_our_prompts_are_what_fastchat_sent() -> None:
-    """The published judgments hold the prompt that the judge saw: ours must be the same, character for character."""
-    own, files, questions = load(DATA)
-    answers = read_answers(DATA / "model_answer/mistral-orpo-trl.jsonl")
-    ours = {(t.item, t.turn): t for t in BENCHMARK.tasks(own, files, questions, answers)}
-    assert len(ours) == 160
-    seen = 0
-    for number, line in enumerate((DATA / "model_judgment/gpt-4_single.jsonl").open(encoding="utf-8"), 1):
-        theirs = json.loads(line)
-        if theirs["model"] == "mistral-orpo-trl":
-            task = ours[str(theirs["question_id"]), theirs["turn"]]
-            assert task.messages[-1]["content"] == theirs["user_prompt"], number
-            assert task.prompt == theirs["judge"][1], number
-            seen += 1
-    assert seen == 160
+def test_the_made_up_verdicts_are_what_fastchat_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FastChat judges the made-up answers with the made-up replies: its lines are the made-up file's, but for times."""
+    from fastchat.llm_judge import common, gen_judgment
+
+    world = mt_bench.made_up(tmp_path / "data", per_category=2)
+    expected = [json.loads(line) for line in world.judgments.read_text(encoding="utf-8").splitlines()]
+    replies = {line["user_prompt"]: line["judgment"] for line in expected}
+    monkeypatch.setattr(common, "chat_completion_openai", lambda _, asked, **__: replies[asked.messages[0][1]])
+    judges = gen_judgment.make_judge_single("gpt-4", common.load_judge_prompts(str(world.data / "judge_prompts.jsonl")))
+    questions = common.load_questions(str(world.questions), None, None)
+    answers = common.load_model_answers(str(world.data / "model_answer"))
+    references = common.load_model_answers(str(world.data / "reference_answer"))
+    for name, judge in judges.items():
+        of_kind = [q for q in questions if (q["category"] in common.NEED_REF_CATS) == judge.ref_based]
+        known = references if judge.ref_based else None
+        given = (of_kind, list(answers), answers, judge, None, known, judge.multi_turn)
+        for match in gen_judgment.make_match_single(*given):
+            common.play_a_match_single(match, str(tmp_path / f"{name}.jsonl"))
+    lines = [line for path in tmp_path.glob("*.jsonl") for line in path.read_text().splitlines()]
+    assert sorted(map(timeless, map(json.loads, lines))) == sorted(map(timeless, expected))
 
 
-@needs_data
-def test_published_verdicts_survive_the_round_trip(tmp_path: Path) -> None:
-    own, files, questions = load(DATA)
-    answers = read_answers(DATA / "model_answer/mistral-orpo-trl.jsonl")
+def timeless(line: dict[str, Any]) -> str:
+    return json.dumps({**line, "tstamp": 0.0}, sort_keys=True)
+
+
+def test_our_prompts_are_what_fastchat_sent(mt_bench_world: World) -> None:
+    """Stored judgments hold the prompt that the judge saw: ours must be the same, character for character."""
+    own, files, questions = load(mt_bench_world.data)
+    for model in mt_bench_world.averages:
+        answers = read_answers(mt_bench_world.answers(model))
+        ours = {(t.item, t.turn): t for t in BENCHMARK.tasks(own, files, questions, answers)}
+        assert len(ours) == 160
+        for number, line in enumerate(mt_bench_world.judgments.open(encoding="utf-8"), 1):
+            theirs = json.loads(line)
+            if theirs["model"] == model:
+                task = ours.pop((str(theirs["question_id"]), theirs["turn"]))
+                assert task.messages[-1]["content"] == theirs["user_prompt"], number
+                assert task.prompt == theirs["judge"][1], number
+        assert ours == {}
+
+
+def test_stored_verdicts_survive_the_round_trip(mt_bench_world: World, tmp_path: Path) -> None:
+    own, files, questions = load(mt_bench_world.data)
+    model = next(iter(mt_bench_world.averages))
+    answers = read_answers(mt_bench_world.answers(model))
     tasks = BENCHMARK.tasks(own, files, questions, answers)
-    given = [j.verdict for j in read_judgments([DATA / "model_judgment/gpt-4_single.jsonl"]) if j.model.endswith("trl")]
+    given = [j.verdict for j in read_judgments([mt_bench_world.judgments]) if j.model == model]
+    assert len(given) == 160
     write_judgments(tmp_path / "j.jsonl", "m", "gpt-4", tasks, given)
     back = [j.verdict for j in read_judgments([tmp_path / "j.jsonl"])]
     assert back == given
     assert all(replace(v, text="") != replace(v, text="", value=0.0) for v in back)
 
 
-@needs_data
-def test_a_copy_elsewhere_is_the_same_benchmark(tmp_path: Path) -> None:
+def test_a_copy_elsewhere_is_the_same_benchmark(mt_bench_world: World, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
-    shutil.copytree(DATA, copy)
-    assert load(copy)[2] == load(DATA)[2]
+    shutil.copytree(mt_bench_world.data, copy)
+    assert load(copy)[2] == load(mt_bench_world.data)[2]

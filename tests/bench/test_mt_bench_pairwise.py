@@ -18,9 +18,7 @@ from harness.bench.mt_bench_pairwise import BENCHMARK, MTBenchPairwiseSettings
 from harness.core.errors import HarnessError
 from harness.core.settings import identity
 from harness.judge.api import JudgeTask, Status, Verdict
-
-DATA = Path(__file__).parents[2] / "../shared/data/mt_bench"
-needs_data = pytest.mark.skipif(not DATA.exists(), reason="the MT-Bench files are not here (../shared/data/mt_bench)")
+from tests.worlds.mt_bench import World
 
 FIRST = "Q: {question}\nA: {answer_a}\nB: {answer_b}"
 SECOND = "{question_1} {answer_a_1} {answer_b_1} then {question_2} {answer_a_2} {answer_b_2}"
@@ -256,15 +254,32 @@ def test_a_share_is_exported_as_the_win_it_leans_to(data: Path, tmp_path: Path) 
     assert samples(data, *verdicts)["value"][0] == pytest.approx(50.0)
 
 
-@needs_data
-def test_the_published_files() -> None:
-    """Two published models against each other, with FastChat's own prompts."""
-    settings = {"data": str(DATA), "baseline": str(DATA / "model_answer/mistral-orpo-trl.jsonl")}
-    own = MTBenchPairwiseSettings.model_validate_json(json.dumps(settings))
-    files = BENCHMARK.files(own)
-    questions = BENCHMARK.questions(own, files)
-    asked = BENCHMARK.tasks(own, files, questions, read_answers(DATA / "model_answer/mistral-orpo-capybara.jsonl"))
+def test_two_models_of_a_whole_benchmark(mt_bench_world: World) -> None:
+    """Against each other, with the prompts of the benchmark's file filled in as FastChat does: by `str.format`."""
+    baseline, model = mt_bench_world.averages
+    own, files, questions = load(mt_bench_world.data, baseline=str(mt_bench_world.answers(baseline)))
+    asked = BENCHMARK.tasks(own, files, questions, read_answers(mt_bench_world.answers(model)))
     assert len(asked) == 320
-    assert {t.evidence["baseline"] for t in asked} == {"mistral-orpo-trl"}
+    assert {t.evidence["baseline"] for t in asked} == {baseline}
     assert sum("math" in t.prompt for t in asked) == 3 * 10 * 2 * 2
-    assert all(t.messages[0]["content"].startswith("Please act as an impartial judge") for t in asked)
+    prompts = {p["name"]: p for p in read(mt_bench_world.data / "judge_prompts.jsonl")}
+    texts = {q["question_id"]: q["turns"] for q in read(mt_bench_world.questions)}
+    right, theirs, mine = (
+        {line["question_id"]: line["choices"][0]["turns"] for line in read(path)}
+        for path in (files["references"], mt_bench_world.answers(baseline), mt_bench_world.answers(model))
+    )
+    for task in asked:
+        item = int(task.item)
+        a, b = (mine[item], theirs[item]) if task.variant == "ab" else (theirs[item], mine[item])
+        values = {"question": texts[item][0], "answer_a": a[0], "answer_b": b[0]}
+        for turn in range(task.turn):
+            given = {"question": texts[item], "answer_a": a, "answer_b": b, "ref_answer": right.get(item, ["", ""])}
+            values |= {f"{name}_{turn + 1}": turns[turn] for name, turns in given.items()}
+        prompt = prompts[task.prompt]
+        assert task.prompt.endswith("multi-turn") == (task.turn == 2)
+        assert task.messages[0]["content"] == prompt["system_prompt"]
+        assert task.messages[1]["content"] == prompt["prompt_template"].format(**values)
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -12,9 +12,7 @@ import pytest
 from harness.bench.api import SCORE_COLUMNS, Sample, samples_frame
 from harness.bench.mt_bench import BENCHMARK, score_files
 from harness.core.errors import HarnessError
-
-DATA = Path(__file__).parents[2] / "../shared/data/mt_bench"
-needs_data = pytest.mark.skipif(not DATA.exists(), reason="the MT-Bench files are not here (../shared/data/mt_bench)")
+from tests.worlds.mt_bench import World
 
 
 def questions_file(folder: Path, *questions: tuple[int | str, str, int]) -> Path:
@@ -58,25 +56,36 @@ def fastchat_averages(path: Path, capsys: pytest.CaptureFixture[str]) -> dict[st
     return found
 
 
-@needs_data
-def test_published_averages() -> None:
-    frame = score_files(DATA / "question.jsonl", [DATA / "model_judgment/gpt-4_single.jsonl"])
+def test_averages_of_stored_verdicts(mt_bench_world: World) -> None:
+    """The published ones of the published verdicts, and of made-up verdicts those by which they were made."""
+    frame = score_files(mt_bench_world.questions, [mt_bench_world.judgments])
     assert list(frame.columns) == ["model", "judge", *SCORE_COLUMNS]
-    trl, capybara = row(frame, "mistral-orpo-trl", "overall"), row(frame, "mistral-orpo-capybara", "overall")
-    assert (trl["value"], trl["n"], trl["total"]) == (7.165625, 160, 160)
-    assert (capybara["value"], capybara["n"], capybara["total"]) == (6.81875, 160, 160)
-    assert row(frame, "mistral-orpo-trl", "turn_1")["value"] == 7.73125
-    assert row(frame, "mistral-orpo-trl", "turn_2")["value"] == 6.6
-    categories = set(frame["category"]) - {"overall", "turn_1", "turn_2"}
-    assert len(categories) == 8
-    assert all(row(frame, "mistral-orpo-trl", c)["total"] == 20 for c in categories)
+    assert set(frame["model"]) == set(mt_bench_world.averages)
+    for model, averages in mt_bench_world.averages.items():
+        rows = [row(frame, model, category) for category in ("overall", "turn_1", "turn_2")]
+        assert tuple(r["value"] for r in rows) == averages
+        assert [(r["n"], r["total"]) for r in rows] == [(160, 160), (80, 80), (80, 80)]
 
 
-@needs_data
-def test_fastchat_agrees_on_the_published_files(capsys: pytest.CaptureFixture[str]) -> None:
-    path = DATA / "model_judgment/gpt-4_single.jsonl"
-    ours = score_files(DATA / "question.jsonl", [path])
-    theirs = fastchat_averages(path, capsys)
+def test_categories_of_stored_verdicts(mt_bench_world: World) -> None:
+    """The plain mean of a category's twenty verdicts, read line by line."""
+    frame = score_files(mt_bench_world.questions, [mt_bench_world.judgments])
+    asked, verdicts = (
+        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        for path in (mt_bench_world.questions, mt_bench_world.judgments)
+    )
+    categories = {line["question_id"]: line["category"] for line in asked}
+    assert set(frame["category"]) == {"overall", "turn_1", "turn_2", *categories.values()}
+    for model in mt_bench_world.averages:
+        for category in set(categories.values()):
+            own = [v["score"] for v in verdicts if v["model"] == model and categories[v["question_id"]] == category]
+            found = row(frame, model, category)
+            assert (found["value"], found["n"], found["total"]) == (pytest.approx(sum(own) / 20), 20, 20)
+
+
+def test_fastchat_agrees_on_stored_verdicts(mt_bench_world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    ours = score_files(mt_bench_world.questions, [mt_bench_world.judgments])
+    theirs = fastchat_averages(mt_bench_world.judgments, capsys)
     names = {"First turn": "turn_1", "Second turn": "turn_2", "Average": "overall"}
     assert set(theirs) == set(names)
     for block, category in names.items():

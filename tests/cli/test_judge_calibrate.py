@@ -1,4 +1,4 @@
-"""`harness judge calibrate` against stand-ins for judges of known faults, on made-up and on real recorded verdicts."""
+"""`harness judge calibrate` against stand-ins for judges of known faults, on made-up and on published verdicts."""
 
 import json
 from collections.abc import Callable
@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from harness.bench import _mt_bench_files as fastchat
 from harness.cli import app
 from harness.core.errors import HarnessError
 from harness.judge import calibration
@@ -23,8 +22,8 @@ from harness.store.ledger import Ledger
 from harness.store.store import Store
 from tests.cli import judged
 from tests.judge.stand_in import CANARY, Judge, reply
+from tests.worlds import mt_bench
 
-REAL = Path(__file__).parents[2] / "../shared/data/mt_bench"
 MODELS = ("strong", "weak")
 ITEMS = 12
 PAD = "In other words, to say it once more:"
@@ -274,31 +273,21 @@ def test_padding_says_nothing_new() -> None:
     assert pad("") == ""
 
 
-@pytest.mark.skipif(not REAL.exists(), reason="the MT-Bench files are not here (../shared/data/mt_bench)")
-def test_gpt_4_against_itself(folder: Path, judge: Judge) -> None:
-    """Real answers and verdicts of two models, judged by a stand-in that remembers what GPT-4 said of each."""
-    by_answer: dict[tuple[str, str], tuple[str | None, ...]] = {}
-    for path in sorted((REAL / "model_answer").glob("*.jsonl")):
-        by_answer |= {(path.stem, a.id): a.turns for a in fastchat.read_answers(path)}
-    known = {
-        (by_answer[row.model, row.verdict.item][row.verdict.turn - 1], row.verdict.turn): row.verdict.value
-        for row in fastchat.read_judgments([REAL / "model_judgment/gpt-4_single.jsonl"])
-    }
-
-    def gpt_4(body: dict[str, Any], _: int) -> Any:
-        said = body["messages"][-1]["content"]
-        turn = 1 + ("Conversation with User" in said)
-        start = "### Assistant A:\n" if turn == 2 else "[The Start of Assistant's Answer]\n"
-        answer = said.rpartition(start)[2].rpartition("\n\n<|The End" if turn == 2 else "\n[The End")[0]
-        return reply(f"Rating: [[{known[answer, turn]}]]")
-
-    judge.answer = gpt_4
-    (folder / "mt_bench").rename(folder / "made up")
-    (folder / "mt_bench").symlink_to(REAL)
+@pytest.mark.parametrize("kind", ["made up", "published"])
+def test_gpt_4_against_itself(folder: Path, judge: Judge, kind: str) -> None:
+    """Two models' stored answers and verdicts, judged by a stand-in that replies as was replied to each prompt."""
+    if kind == "published" and not mt_bench.PUBLISHED.is_dir():
+        pytest.skip("the published MT-Bench files are not beside the project (../shared/data)")
+    world = mt_bench.published() if kind == "published" else mt_bench.made_up(folder / "small", per_category=2)
+    stored = [json.loads(line) for line in world.judgments.read_text(encoding="utf-8").splitlines()]
+    replies = {line["user_prompt"]: line["judgment"] for line in stored}
+    judge.answer = lambda body, _: reply(replies[body["messages"][-1]["content"]])
+    (folder / "mt_bench").rename(folder / "before")
+    (folder / "mt_bench").symlink_to(world.data)
     more = ["--set", "judge.concurrency=8", "--no-padding", "--format", "json"]
     found = measures(calibrate(folder, judge.url, *more))
     assert found["spearman", "all"]["value"] == pytest.approx(1, abs=0.02), "equal answers have one recorded verdict"
-    assert (found["kappa", "all"]["n"], found["kappa", "all"]["total"]) == (320, 320)
+    assert (found["kappa", "all"]["n"], found["kappa", "all"]["total"]) == (len(stored), len(stored))
     record = json.loads(next((folder / "results/store/calibrations").glob("*.json")).read_text())
-    assert record["models"]["mistral-orpo-trl"]["reference"] == 7.165625
-    assert record["models"]["mistral-orpo-capybara"]["reference"] == 6.81875
+    known = {model: whole for model, (whole, _, _) in world.averages.items()}
+    assert {model: row["reference"] for model, row in record["models"].items()} == known

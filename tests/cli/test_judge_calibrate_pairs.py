@@ -1,7 +1,6 @@
-"""`harness judge calibrate` for judges of pairs: Arena-Hard and MT-Bench in pairs made up, AlpacaEval on real files."""
+"""`harness judge calibrate` for judges of pairs: Arena-Hard and MT-Bench in pairs made up, AlpacaEval in whole."""
 
 import json
-import lzma
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ from harness.core.errors import HarnessError
 from tests.cli import judged
 from tests.cli.test_judge_calibrate import PAD, lines, measures
 from tests.judge.stand_in import CANARY, Judge, reply
+from tests.worlds import alpaca_eval as worlds
+from tests.worlds.alpaca_eval import World
 
-ALPACA = Path(__file__).parents[2] / "../shared/data/alpaca_eval"
 ITEMS = 24
 WINS = {k: (k * 7) % 10 >= 4 for k in range(ITEMS)}
 """Whose answer is better: the model's, or the baseline's."""
@@ -217,10 +217,9 @@ def test_a_baseline_without_ratings(tmp_path: Path, judge: Judge) -> None:
     assert "other, good" in str(result.exception)
 
 
-@pytest.mark.skipif(not ALPACA.exists(), reason="the AlpacaEval files are not here (../shared/data/alpaca_eval)")
-def test_alpaca_eval_on_real_annotations(tmp_path: Path, judge: Judge) -> None:
-    """A stand-in that remembers GPT-4-Turbo's preferences, asked for both orders of the real pairs."""
-    rows = json.loads(lzma.decompress((ALPACA / "vicuna-13b.annotations.json.xz").read_bytes()))
+def test_alpaca_eval_on_stored_annotations(tmp_path: Path, judge: Judge, alpaca_world: World) -> None:
+    """A stand-in that remembers the stored preferences, asked for both orders of the pairs."""
+    rows = [row for row in worlds.annotated(alpaca_world) if row["output_1"] != row["output_2"]]
 
     def remembers(body: dict[str, Any], _: int) -> Any:
         text = "".join(message["content"] for message in body["messages"])
@@ -229,12 +228,12 @@ def test_alpaca_eval_on_real_annotations(tmp_path: Path, judge: Judge) -> None:
         return reply("m" if model_first == (row["preference"] > 1.5) else "M")
 
     judge.answer = remembers
-    settings = {"data": str(ALPACA)}
-    words = ("--questions", "60", "--no-padding")
+    settings = {"data": str(alpaca_world.data)}
+    words = ("--questions", "20", "--no-padding")
     result = calibrate(tmp_path, judge, "alpaca_eval", settings, *words, protocol="choice")
     found = measures(result)
     assert found["kappa", "all"]["value"] == pytest.approx(1)
-    assert (found["kappa", "all"]["n"], found["order_flips", "all"]["value"]) == (60, 0)
+    assert (found["kappa", "all"]["n"], found["order_flips", "all"]["value"]) == (20, 0)
     assert found["first_shown_wins", "all"]["value"] == 0.5
     assert found["kappa", "all"]["reference"] == "weighted_alpaca_eval_gpt4_turbo"
-    assert len(judge.asked) == 120
+    assert len(judge.asked) == 40

@@ -1,5 +1,6 @@
 """Fetching the public data sets: from a server of our own, with right content, wrong content and no network."""
 
+import hashlib
 import json
 import threading
 from collections.abc import Iterator
@@ -13,8 +14,8 @@ import pytest
 from harness.core.errors import HarnessError
 from harness.data import pull as pull_
 from harness.data.pull import SETS, content_digest, pull
+from tests.worlds import mt_bench
 
-DATA = Path(__file__).parents[2] / "../shared/data/mt_bench"
 RECORDS: dict[str, list[dict[str, Any]]] = {
     "question.jsonl": [
         {"question_id": 1, "category": "writing", "turns": ["Añade.", "Again."]},
@@ -133,7 +134,24 @@ def test_an_unknown_set_names_the_known() -> None:
     assert "mt_bench" in caught.value.fix
 
 
-@pytest.mark.skipif(not DATA.exists(), reason="the MT-Bench files are not here (../shared/data/mt_bench)")
+@pytest.mark.skipif(not mt_bench.PUBLISHED.is_dir(), reason="the MT-Bench files are not here (../shared/data/mt_bench)")
 @pytest.mark.parametrize("part", SETS["mt_bench"], ids=lambda part: part.name)
 def test_the_digests_are_those_of_the_real_files(part: pull_.Part) -> None:
-    assert content_digest(part, (DATA / part.name).read_text().splitlines()) == part.content
+    text = (mt_bench.PUBLISHED / part.name).read_text(encoding="utf-8")
+    assert content_digest(part, text.split("\n")) == part.content
+
+
+@pytest.mark.parametrize("part", SETS["mt_bench"], ids=lambda part: part.name)
+def test_a_digest_is_that_of_the_sorted_records_as_plain_json(part: pull_.Part, tmp_path: Path) -> None:
+    """Written down here once more, for made-up files in the published form."""
+    mt_bench.made_up(tmp_path, per_category=1)
+    text = (tmp_path / part.name).read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in text.splitlines()]
+    matters = {
+        "question.jsonl": [[r["question_id"], r["category"], r["turns"]] for r in rows if "turns" in r],
+        "judge_prompts.jsonl": [[r["name"], r["system_prompt"], r["prompt_template"]] for r in rows if "name" in r],
+        "reference_answer/gpt-4.jsonl": [[r["question_id"], r["choices"][0]["turns"]] for r in rows if "choices" in r],
+    }[part.name]
+    plain = json.dumps(sorted(matters, key=str), ensure_ascii=False, separators=(",", ":"))
+    assert len(matters) == {"question.jsonl": 8, "judge_prompts.jsonl": 8, "reference_answer/gpt-4.jsonl": 3}[part.name]
+    assert content_digest(part, text.split("\n")) == hashlib.sha256(plain.encode()).hexdigest()

@@ -12,8 +12,8 @@ import pytest
 from harness.core.errors import HarnessError
 from harness.data.readers import Conversation, Dataset, read_conversations, read_dataset, write_conversations
 from harness.data.settings import DatasetSettings
+from tests.worlds.alpaca_eval import World
 
-REAL = Path(__file__).parents[2] / "../shared/data/alpaca_eval"
 PAIR = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
 
 
@@ -184,15 +184,17 @@ def test_canonical_form_survives_a_round_trip(tmp_path: Path) -> None:
     assert read_conversations(tmp_path / "c.jsonl") == made
 
 
-def test_real_answers_join_their_prompts() -> None:
-    outputs = REAL / "zoo" / "outputs.parquet"
-    if not outputs.exists():
-        pytest.skip("the AlpacaEval outputs are not here")
-    generators = Counter(pq.read_table(outputs, columns=["generator"])["generator"].to_pylist())
+def test_answers_join_their_prompts(alpaca_world: World) -> None:
+    outputs, prompts = (pq.read_table(path).to_pylist() for path in (alpaca_world.outputs, alpaca_world.instructions))
+    generators = Counter(row["generator"] for row in outputs)
     name = sorted(generators)[0]
-    prompts = {"path": REAL / "instructions.parquet"}
-    data = _read(outputs, where={"generator": name}, prompts=prompts, limit=50)
+    data = _read(alpaca_world.outputs, where={"generator": name}, prompts={"path": alpaca_world.instructions}, limit=50)
     assert data.counts["matched"] == generators[name]
     assert data.counts["rows"] == sum(generators.values())
+    asked = {row["index"]: row["instruction"] for row in prompts}
+    pairs = {(asked[row["index"]], row["output"]) for row in outputs if row["generator"] == name}
     assert len({c.id for c in data.conversations}) == 50
-    assert all([m["role"] for m in c.messages] == ["user", "assistant"] for c in data.conversations)
+    for conversation in data.conversations:
+        question, answer = conversation.messages
+        assert (question["role"], answer["role"]) == ("user", "assistant")
+        assert (question["content"], answer["content"]) in pairs

@@ -3,15 +3,13 @@
 import json
 import math
 import re
-from pathlib import Path
 
 import pytest
 
 from harness.core.errors import HarnessError
 from harness.judge.forms.rating import expected_rating, read_choice, read_expected, read_rating
 from harness.judge.protocol import find_protocol
-
-DATA = Path(__file__).parents[2] / "../shared/data/mt_bench"
+from tests.worlds.mt_bench import World
 
 
 @pytest.mark.parametrize(
@@ -86,9 +84,8 @@ def test_a_way_that_a_form_does_not_have_is_named() -> None:
         find_protocol("rating", "guess")
 
 
-@pytest.mark.skipif(not DATA.exists(), reason="the MT-Bench files are not here (../shared/data/mt_bench)")
-def test_every_published_judgment_is_read_as_fastchat_read_it() -> None:
-    lines = (DATA / "model_judgment/gpt-4_single.jsonl").read_text(encoding="utf-8").splitlines()
+def test_every_stored_judgment_is_read_as_fastchat_read_it(mt_bench_world: World) -> None:
+    lines = mt_bench_world.judgments.read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     assert len(rows) == 320
     for row in rows:

@@ -15,6 +15,9 @@ from harness.bench.api import Measured, samples_frame
 from harness.bench.lm_eval import BENCHMARK, LmEvalSettings
 
 DATA = Path(__file__).parents[2] / "../shared/data/lm_eval"
+pytestmark = pytest.mark.skipif(
+    not DATA.is_dir(), reason="no lm-eval data beside the project; `test_arc_and_gsm8k_are_lm_evals_own` has it made up"
+)
 TASKS = ("arc_easy", "arc_challenge", "gsm8k")
 
 
@@ -45,8 +48,6 @@ def read(out: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def check(given: LmEvalSettings, model: Path, batch: int, folder: Path) -> None:
-    if not DATA.is_dir():
-        pytest.skip("no lm-eval data beside the project")
     out = folder / "ours"
     out.mkdir()
     with started(given, model, batch, folder) as command:
