@@ -22,7 +22,7 @@ from harness.store.store import Store
 from tests.cli import judged
 from tests.cli.command import HARNESS, harness
 from tests.cli.judged import TURNS
-from tests.judge.stand_in import CANARY, Answer, Judge, completion, fault, reply
+from tests.judge.stand_in import CANARY, Answer, Cut, Judge, completion, fault, reply
 
 GOOD = 3
 """How many verdicts a judge gives before its bad day begins."""
@@ -168,7 +168,7 @@ def test_killed_while_the_judge_is_slow(folder: Path, judge: Judge) -> None:
     """kill -9 of the run with all its processes: no recorded verdict is asked again."""
     slow, waiting = timed_out(judge), threading.Event()
 
-    def answer(body: dict[str, Any], n: int) -> web.Response | Awaitable[web.Response]:
+    def answer(body: dict[str, Any], n: int) -> web.Response | Cut | Awaitable[web.Response]:
         if n < GOOD:
             return reply("Rating: [[7]]")
         waiting.set()

@@ -13,7 +13,7 @@ RECIPE = Path(__file__).parents[2] / "recipes/quickstart.yaml"
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("quickstart")
-    done = harness("run", RECIPE, "--jobs", 2, "--results", folder, timeout=900)
+    done = harness("run", RECIPE, "--jobs", 2, "--results", folder)
     assert done.returncode == 0, done.stderr
     return folder
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.cli import recipes
-from tests.cli.command import HARNESS, executed, harness
+from tests.cli.command import HARNESS, executed
 
 pytest.importorskip("ray", reason="needs harness[ray]")
 pytestmark = pytest.mark.slow
@@ -32,6 +32,11 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     yield made
     made.shutdown()  # type: ignore[no-untyped-call]
+
+
+def harness(*words: object) -> "subprocess.CompletedProcess[str]":
+    """In a process of its own: Ray lets one connect once."""
+    return subprocess.run([*HARNESS, *map(str, words)], capture_output=True, text=True, timeout=500)
 
 
 @pytest.fixture
@@ -76,9 +81,9 @@ def test_two_nodes_make_what_one_machine_makes(cluster: Any, tmp_path: Path) -> 
     cluster.add_node(num_cpus=1)
     recipe = recipes.write(tmp_path, LONG)
     words = ("--executor", "ray", "--address", cluster.address, "--results", tmp_path / "results")
-    away = harness("run", recipe, *words, timeout=500)
+    away = harness("run", recipe, *words)
     assert away.returncode == 0, away.stderr
-    here = harness("run", recipe, "--jobs", "2", "--results", tmp_path / "here", timeout=500)
+    here = harness("run", recipe, "--jobs", "2", "--results", tmp_path / "here")
     assert here.returncode == 0, here.stderr
     scores = [(tmp_path / where / "runs/tiny/scores.csv").read_bytes() for where in ("results", "here")]
     assert scores[0] == scores[1]
@@ -110,7 +115,7 @@ def test_cancelled_and_gone_on_with(
     assert run.wait(timeout=60) == 130
     until(lambda: not workers(), 30)
     done = len(records(tmp_path / "results"))
-    again = harness("run", recipe, "--results", tmp_path / "results", timeout=500)
+    again = harness("run", recipe, "--results", tmp_path / "results")
     assert again.returncode == 0, again.stderr
     assert executed(again) == len(records(tmp_path / "results")) - done, "what was finished is not made again"
 
@@ -142,6 +147,6 @@ def test_more_cores_than_a_node_has(cluster: Any, tmp_path: Path) -> None:
 
 
 def test_without_an_address_a_cluster_is_started_here(tmp_path: Path) -> None:
-    done = harness("run", recipes.write(tmp_path), "--executor", "ray", "--results", tmp_path / "results", timeout=500)
+    done = harness("run", recipes.write(tmp_path), "--executor", "ray", "--results", tmp_path / "results")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "results/runs/tiny/report.html").exists()

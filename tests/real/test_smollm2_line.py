@@ -30,7 +30,7 @@ SMALL = (
 def test_recipe_to_scores_with_a_served_judge(tmp_path: Path) -> None:
     sets = [word for change in (f"vars.data={DATA.resolve()}", *SMALL) for word in ("--set", change)]
     words = ("run", ROOT / "recipes/smollm2-mtbench.yaml", "--results", tmp_path, *sets)
-    done = harness(*words, timeout=1700)
+    done = harness(*words)
     assert done.returncode == 0, done.stderr
     scores = pd.read_parquet(tmp_path / "runs/small/scores.parquet")
     overall = scores[scores["category"] == "overall"].set_index("cell")
