@@ -136,6 +136,7 @@ def scores(samples: list[Sample]) -> Any:
     return BENCH.aggregate(samples_frame(samples)).set_index(["metric", "category"])
 
 
+@pytest.mark.slow  # the package reads its thousands of files
 def test_the_packages_tasks_groups_and_tags_are_read_as_it_reads_them() -> None:
     from lm_eval.tasks import TaskManager
     from lm_eval.tasks._index import Kind
