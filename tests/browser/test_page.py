@@ -1,6 +1,7 @@
 import html
 import json
 import re
+from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -46,6 +47,29 @@ def hostile_page(fake_run: ModuleType, tmp_path_factory: pytest.TempPathFactory)
     for cell in fake.cells:
         cell["failed"] = HOSTILE if cell["cell"] == "teacher" else None
     return render(fake.write(tmp_path_factory.mktemp("run")), tmp_path_factory.mktemp("page"))
+
+
+class Elements(HTMLParser):
+    """Every element of a page with its attributes, as a browser finds them before any script runs."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+def test_hostile_texts_make_no_elements(hostile_page: Path) -> None:
+    """Needs no browser."""
+    found = Elements(hostile_page).found
+    assert [tag for tag, _ in found if tag in ("img", "iframe", "object", "base")] == []
+    assert [attributes.get("type") for tag, attributes in found if tag == "script"] == ["application/json", None]
+    for tag, attributes in found:
+        assert not [name for name in attributes if name.startswith("on")], (tag, attributes)
+        for name in ("href", "xlink:href", "src"):
+            assert (attributes.get(name) or "#").startswith("#"), (tag, attributes)
 
 
 def test_nothing_hostile_runs(browser: Any, hostile_page: Path, tmp_path: Path) -> None:

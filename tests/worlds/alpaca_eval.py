@@ -120,8 +120,8 @@ def _likeliest(model: str, k: int, *, longer: bool) -> dict[str, float]:
 
 
 def _completion(likeliest: dict[str, float]) -> dict[str, Any]:
-    tops = [{"token": t, "bytes": list(t.encode()), "logprob": p} for t, p in likeliest.items()]
-    tops.sort(key=lambda top: -float(top["logprob"]))
+    ordered = sorted(likeliest.items(), key=lambda pair: -pair[1])
+    tops = [{"token": t, "bytes": list(t.encode()), "logprob": p} for t, p in ordered]
     said = {key: tops[0][key] for key in ("token", "bytes", "logprob")}
     message = {"content": said["token"], "role": "assistant"}
     content = [said | {"top_logprobs": tops}]

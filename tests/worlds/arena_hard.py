@@ -3,6 +3,7 @@ published one."""
 
 import json
 import lzma
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,5 +48,5 @@ def made_up(folder: Path, questions: int = 12) -> World:
     return World(folder, questions)
 
 
-def _lines(rows: list[dict[str, object]]) -> str:
+def _lines(rows: Sequence[Mapping[str, object]]) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)

@@ -83,7 +83,7 @@ def made_up(folder: Path, per_category: int = 10) -> World:
     _write(folder / "reference_answer/gpt-4.jsonl", [_answered(q, "gpt-4", reference(q)) for q in references])
     verdicts = []
     for model in RATINGS:
-        rows = [_answered(q, model, tuple(said(q, model, turn) for turn in (1, 2))) for q in questions]
+        rows = [_answered(q, model, (said(q, model, 1), said(q, model, 2))) for q in questions]
         _write(folder / f"model_answer/{model}.jsonl", rows)
         verdicts += [_verdict(q, model, turn) for q in questions for turn in (1, 2)]
     _write(folder / "model_judgment/gpt-4_single.jsonl", sorted(verdicts, key=lambda v: str(v["judgment"])))
@@ -93,7 +93,8 @@ def made_up(folder: Path, per_category: int = 10) -> World:
 def rating(question: Mapping[str, Any], model: str, turn: int) -> float:
     """What the made-up judge gives."""
     ratings = RATINGS[model]
-    return ratings[(2 * (question["question_id"] - FIRST_ID) + turn - 1) % len(ratings)]
+    place = 2 * (int(question["question_id"]) - FIRST_ID) + turn - 1
+    return ratings[place % len(ratings)]
 
 
 def _averages(model: str, questions: int) -> tuple[float, float, float]:
