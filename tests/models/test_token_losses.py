@@ -97,7 +97,7 @@ def test_values_and_gradients_are_those_of_plain_float64(
     kind: Any, stored: bool, ce_weight: float, weight: float, temperature: float
 ) -> None:
     terms = Terms(ce_weight, weight, Divergence(kind, temperature, 0.3))
-    # Of a stored teacher's rest float32 knows K roundings, and its log K 2^-23 / rest: a teacher that left 2e-6 would be
+    # Of a stored teacher's rest float32 knows K roundings, and its log K 2^-23 / rest: one that left 2e-6 would be
     # known to 0.3 nats, one that leaves 0.04 to 2e-5.
     sure = 1 / 3 if stored else 1.0
     exact = _case(torch.float64, sure=sure)
