@@ -84,21 +84,30 @@ def _table(frame: pd.DataFrame) -> Planted:
         now.to_parquet(out, index=False)
         return out.getvalue()
 
-    for name in frame:
-        now, column = frame.copy(), frame[name]
-        if pd.api.types.is_float_dtype(column):
-            at = column.abs().fillna(0).to_numpy().argmax()
-            now.loc[at, name] = float(now.loc[at, name]) * (1 + MUCH) or 1.0
-            yield f"{name}: no value", saved(frame.assign(**{name: column.where(column.index != at)}))
-        elif pd.api.types.is_bool_dtype(column):
-            now.loc[0, name] = not column[0]
-        else:
-            now.loc[0, name] = column[0] + (1 if pd.api.types.is_integer_dtype(column) else "x")
-        yield f"{name}: a value", saved(now)
+    for name in map(str, frame):
+        column = list(frame[name])
+        yield (
+            f"{name}: a value",
+            saved(frame.assign(**{name: pd.Series(_one_changed(column), dtype=frame[name].dtype)})),
+        )
         yield f"{name}: gone", saved(frame.drop(columns=[name]))
+        if pd.api.types.is_float_dtype(frame[name]):
+            yield (
+                f"{name}: no value",
+                saved(frame.assign(**{name: pd.Series([None, *column[1:]], dtype=frame[name].dtype)})),
+            )
     yield "a column more", saved(frame.assign(more=1))
     yield "a row less", saved(frame[:-1])
     yield "turned round", saved(frame[::-1])
+
+
+def _one_changed(column: list[Any]) -> list[Any]:
+    """The column with its largest number, or its first text, as another."""
+    numbers = [k for k, value in enumerate(column) if not isinstance(value, str) and not pd.isna(value)]
+    at = max(numbers, key=lambda k: abs(column[k])) if numbers else 0
+    value = column[at]
+    plain = value.item() if isinstance(value, np.generic) else value
+    return [*column[:at], _other(plain), *column[at + 1 :]]
 
 
 def _lines(rows: list[Any]) -> Planted:

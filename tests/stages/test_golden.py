@@ -4,6 +4,7 @@ Where one of these fails: is the change wanted? Then raise the kind's version (i
 the old code made, and run `python -m tests.stages.golden`.
 """
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,25 @@ def test_output(now: dict[str, Any], name: str) -> None:
     assert was["version"] == here["version"], "a new version: run `python -m tests.stages.golden`"
     assert was["asked"] == here["asked"], "the same stage has a new name: every store would build it again"
     assert golden.changed(was, here) == [], f"`{was['kind']}` puts out something else under the same version"
+
+
+def test_a_change_is_written_under_a_new_version_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = copy.deepcopy(GOLDEN)
+    made["score"]["out"]["samples.parquet"]["text"] = "another"
+    value = made["measure"]["out"]["samples.parquet"]["floats"]["value"]
+    value["projections"][0] += value["within"] / 2
+    monkeypatch.setattr(golden, "GOLDEN", tmp_path / "golden.json")
+    monkeypatch.setattr(golden, "stages", lambda folder: {})
+    monkeypatch.setattr(golden, "fingerprints", lambda plan, store: made)
+    golden.GOLDEN.write_text(json.dumps(GOLDEN))
+    assert golden.main() == 1
+    assert capsys.readouterr().err == "score: its version did not change, and these did: samples.parquet\n"
+    assert json.loads(golden.GOLDEN.read_text()) == GOLDEN
+    made["score"]["version"] += 1
+    assert golden.main() == 0
+    assert json.loads(golden.GOLDEN.read_text()) == GOLDEN | {"score": made["score"]}, "last bits are not written anew"
 
 
 def test_ids_of_a_recipe(tmp_path: Path) -> None:
