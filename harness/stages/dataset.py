@@ -26,8 +26,8 @@ def _run(ctx: Context) -> None:
 
     data = read_dataset(settings, data_seed=ctx.params["data_seed"])
     write_conversations(ctx.out / "conversations.jsonl", data.conversations)
-    write_lines(ctx.out / "skipped.jsonl", ({"id": i, "reason": reason} for i, reason in data.skipped.items()))
-    (ctx.out / "data.json").write_text(json.dumps(data.counts, indent=1, sort_keys=True) + "\n")
+    write_lines(ctx.out / "skipped.jsonl", ({"id": one.id, "reason": one.reason} for one in data.skipped))
+    (ctx.out / "data.json").write_text(json.dumps(data.record, indent=1, sort_keys=True) + "\n")
 
 
 def _with_paths(ctx: Context) -> dict[str, object]:
@@ -39,4 +39,4 @@ def _with_paths(ctx: Context) -> dict[str, object]:
     return settings
 
 
-KIND = Kind("dataset", 3, _run)
+KIND = Kind("dataset", 4, _run)
