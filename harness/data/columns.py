@@ -47,16 +47,18 @@ def in_words(record: Mapping[str, Any]) -> list[str]:
     lines = []
     skipped = {k.removeprefix("skipped: "): n for k, n in record.items() if k.startswith("skipped: ")}
     if skipped:
-        lines.append(f"{sum(skipped.values()):,} of {record['matched']:,} rows skipped: {_reasons(skipped, record)}")
+        lines.append(f"{sum(skipped.values()):,} of {record['rows']:,} rows skipped: {_reasons(skipped, record)}")
     unused = record.get("columns_not_used", {})
     kept = record.get("kept", 0)
     answered = record.get("without_response", 0) < kept
-    if not answered and (likely := response_like(unused)):
+    likely = [] if answered else response_like(unused)[:1]
+    if likely:
         fix = f"`columns: {{response: {printable(likely[0])}}}`"
         lines.append(f"no row has a response; `{printable(likely[0])}` looks like one: {fix}")
     return lines + [
         f"`{printable(name)}` is not used; {unused[name]:,} rows have it, and it may change the example"
         for name in changing(unused)
+        if name not in likely
     ]
 
 

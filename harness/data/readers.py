@@ -107,6 +107,37 @@ def read_dataset(settings: DatasetSettings, data_seed: int) -> Dataset:
     return Dataset(*_drawn(kept, counts, settings.limit, data_seed), skipped, columns)
 
 
+@dataclass(frozen=True)
+class Texts:
+    """Plain texts of a file."""
+
+    texts: dict[int, str]
+    """Row, from 0 -> its text."""
+    record: dict[str, Any]
+    """What was read: as `Dataset.record`."""
+
+
+def read_texts(settings: DatasetSettings, column: str) -> Texts:
+    """The first `limit` rows' texts in a column; a row without one is skipped and counted.
+
+    Raises HarnessError for a file that cannot be read, and where no row has a text in the column.
+    """
+    if settings.path is None:
+        raise HarnessError("plain texts need a file", fix="Give the set a `path`.")
+    rows = read_records(settings.path)[: settings.limit]
+    found = {i: row.get(column) if isinstance(row, dict) else None for i, row in enumerate(rows)}
+    texts = {i: text for i, text in found.items() if isinstance(text, str)}
+    if not texts:
+        fix = f"Columns: {printable(', '.join(sorted(_columns(rows))))}."
+        raise HarnessError(f"no row has a text in '{column}'", where=str(settings.path), fix=fix)
+    reason = f"no text in `{column}`"
+    skipped = tuple(Skipped(str(i), i + 1, reason) for i in found if i not in texts)
+    counts = {"rows": len(rows), "matched": len(rows), "kept": len(texts)}
+    if skipped:
+        counts[f"skipped: {reason}"] = len(skipped)
+    return Texts(texts, Dataset([], counts, skipped, ColumnUse({column: len(texts)})).record)
+
+
 def write_conversations(path: Path, conversations: Iterable[Conversation]) -> None:
     """Write the canonical form: one {"id", "messages"} a line, in a mix with "domain" (or null) and "source"."""
 
@@ -250,7 +281,7 @@ def _conversations(
         unused.update(name for name in unread(record.row, example) if name not in known)
     columns = ColumnUse(dict(sorted(used.items())), dict(sorted(unused.items())))
     if not kept:
-        told = Dataset([], {"matched": len(records)}, tuple(skipped)).record
+        told = Dataset([], {"rows": len(records)}, tuple(skipped)).record
         told |= Counter(f"skipped: {one.reason}" for one in skipped)
         raise HarnessError(f"no row can be used: {in_words(told)[0]}", where=where, fix=_FIX)
     return kept, tuple(skipped), columns

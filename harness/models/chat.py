@@ -41,8 +41,9 @@ def encode(tokenizer: "PreTrainedTokenizerFast", messages: Messages, max_length:
     tokens = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     ids: list[int] = tokens["input_ids"]
     offsets: list[tuple[int, int]] = tokens["offset_mapping"][:max_length]
-    told = [m.get("train", True) for m in messages if m["role"] == "assistant"]
-    learned = [span for span, taught in zip(spans, told, strict=True) if taught]
+    told = [m for m in messages if m["role"] == "assistant"]
+    silent = {turn for turn, message in enumerate(told) if not message.get("train", True)}
+    learned = [span for turn, span in enumerate(spans) if turn not in silent]
     mask = [any(_inside(offset, span) for span in learned) for offset in offsets]
     return Encoded(ids[:max_length], mask, len(ids) > max_length, text, offsets, spans)
 

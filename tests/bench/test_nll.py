@@ -117,7 +117,7 @@ def test_faults(pocket_folder: Path, tmp_path: Path) -> None:
         settings(a={})
     path = tmp_path / "texts.jsonl"
     path.write_text(json.dumps({"body": "apple"}) + "\n")
-    with pytest.raises(HarnessError, match="no text in 'txt'"):
+    with pytest.raises(HarnessError, match="no row has a text in 'txt'"):
         measure(settings(a={"path": str(path), "text": "txt"}), pocket_folder, tmp_path / "out")
     with pytest.raises(HarnessError, match="nothing of this held-out set"):
         measure(settings(a={"path": str(path), "text": "body"}), pocket_folder, tmp_path / "out")
