@@ -49,7 +49,7 @@ def show(
     found = list(looked(_named(file, columns or [], set_ or [])))
     rows = [row for one in found if not isinstance(one, HarnessError) for row in table(one.name, one.record, one.first)]
     if format_ == "table":
-        rows = [row | {"note": clipped(row["note"])} for row in rows]
+        rows = [row | {key: clipped(row[key]) for key in ("data", "name", "note")} for row in rows]
     emit(pd.DataFrame(rows, columns=list(COLUMNS)).astype({"rows": "Int64"}), format_)
     for one in found:
         for line in [str(one)] if isinstance(one, HarnessError) else [f"{one.name}: {note}" for note in one.notes]:
