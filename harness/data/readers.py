@@ -11,7 +11,7 @@ from harness.core.errors import HarnessError, printable
 from harness.core.lines import numbered_lines, write_lines
 from harness.core.seeds import derive_seed
 from harness.data.columns import ColumnUse, in_words, response_like
-from harness.data.files import read_records, read_rows
+from harness.data.files import read_records
 from harness.data.schemas import ANSWERS, COLUMNS, SCHEMAS, Message, Unusable, read_row, unread
 from harness.data.settings import DatasetSettings, JoinedPrompts
 
@@ -212,7 +212,7 @@ def _demand(wanted: Iterable[str], rows: Iterable[Any], where: str, what: str) -
 
 def _join(records: list[_Record], joined: JoinedPrompts, where: str, counts: Counter[str]) -> list[_Record]:
     """Each row with the columns of its prompt; a row whose key is no text or number, or is no prompt's, is counted."""
-    prompts = read_rows(joined.path)
+    prompts = [prompt for prompt in read_records(joined.path) if isinstance(prompt, dict)]
     _demand([joined.on], (record.row for record in records), where, "cannot join prompts")
     _demand([joined.on], prompts, str(joined.path), "cannot join prompts")
     keyed = [prompt for prompt in prompts if isinstance(prompt.get(joined.on), str | int | float)]

@@ -74,11 +74,12 @@ def read_row(row: Any, named: frozenset[str] = frozenset(), answered: bool = Fal
 
 def unread(row: Row, example: Example) -> Iterator[str]:
     """The columns that hold something which is not in the conversation, and those keys of turns: `messages[].name`."""
-    texts = {m["content"].strip() for m in example.messages}
+    others = [name for name, value in row.items() if name not in example.used and filled(value)]
+    texts = {m["content"].strip() for m in example.messages} if others else set()
     turns = {name: _listed(row[name]) for name in sorted(example.used) if name in TURNS or isinstance(row[name], list)}
-    for name, value in row.items():
-        repeated = value.strip() in texts if isinstance(value, str) else value in turns.values()
-        if name not in example.used and filled(value) and not repeated:
+    for name in others:
+        value = row[name]
+        if not (value.strip() in texts if isinstance(value, str) else value in turns.values()):
             yield name
     for name, said in turns.items():
         objects = [turn for turn in said if isinstance(turn, dict)]
@@ -93,7 +94,8 @@ def filled(value: Any) -> bool:
 
 def _first(row: Row, names: Sequence[str], named: frozenset[str]) -> str:
     """The first of the columns that holds something, those in `named` before the others; empty without one."""
-    return next((name for name in sorted(names, key=lambda n: n not in named) if filled(row.get(name))), "")
+    ordered = sorted(names, key=lambda name: name not in named) if named else names
+    return next((name for name in ordered if name in row and filled(row[name])), "")
 
 
 def _pair(row: Row, named: frozenset[str], answered: bool) -> Example:

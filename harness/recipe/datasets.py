@@ -7,6 +7,7 @@ from harness.bench.nll import NLLSettings, SetSettings
 from harness.data.settings import DatasetSettings, DataSettings
 from harness.recipe.load import Recipe
 from harness.recipe.schema import CellRecipe, TrainStep
+from harness.train.settings import StepSettings
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ def _of_cell(cell: CellRecipe) -> Iterator[NamedData]:
 
 
 def _of_data(where: str, data: DataSettings, train: list[TrainStep], seed: int) -> Iterator[NamedData]:
-    learned = {name for step in train for settings in step.values() for name in _parts(settings.data, data)}
+    ours = [s for step in train for s in step.values() if isinstance(s, StepSettings)]  # a command reads what it likes
+    learned = {name for settings in ours for name in _parts(settings.data, data)}
     for name in ("train", *data.domain_names, "prompts"):
         given = data.role(name)
         if given is not None:

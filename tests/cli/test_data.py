@@ -136,6 +136,14 @@ def test_prompts_need_no_response(tmp_path: Path) -> None:
     assert "  user: Who won?" in done.stdout
 
 
+def test_a_command_of_the_users_needs_no_response(tmp_path: Path) -> None:
+    made = recipe(tmp_path, file(tmp_path, {"prompt": "Who won?", "context": "Ann."}))
+    done = cli.invoke(
+        app, ["validate", str(made), "--set", "train=[{command: {run: 'true {student} {data} {out}', data: train}}]"]
+    )
+    assert done.exit_code == 0, done.output
+
+
 def test_a_file_that_is_not_here_yet_is_named_and_not_read(tmp_path: Path) -> None:
     made = recipe(tmp_path, tmp_path / "later.jsonl")
     done = cli.invoke(app, ["validate", str(made)])

@@ -26,7 +26,7 @@ VALUE = st.just("q") | JSON | st.lists(TURN, max_size=3)
 ROW = JSON | st.dictionaries(st.sampled_from([*sorted(COLUMNS), "id", "x"]), VALUE, max_size=4)
 
 
-@fuzz(50, 2000, row=ROW, named=st.sets(st.sampled_from(sorted(COLUMNS)), max_size=2), answered=st.booleans())
+@fuzz(30, 2000, row=ROW, named=st.sets(st.sampled_from(sorted(COLUMNS)), max_size=2), answered=st.booleans())
 def test_a_row_is_an_example_or_is_told(row: Any, named: set[str], answered: bool) -> None:
     try:
         example = read_row(row, frozenset(named), answered)
