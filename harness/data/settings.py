@@ -40,7 +40,7 @@ class DatasetSettings(Settings):
     prompts: JoinedPrompts | None = None
     """When responses and prompts lie in two files."""
     columns: dict[str, str] = Field(default_factory=dict)
-    """Column names where they are not the usual ones, e.g. {prompt: question, response: answer}."""
+    """Column names where they are not the usual ones, e.g. {response: reply}; they go before all others."""
     limit: int | None = Field(None, ge=1)
     """Use this many rows, drawn with `data_seed`; all by default."""
 
