@@ -56,7 +56,7 @@ def in_words(record: Mapping[str, Any]) -> list[str]:
         fix = f"`columns: {{response: {printable(likely[0])}}}`"
         lines.append(f"no row has a response; `{printable(likely[0])}` looks like one: {fix}")
     return lines + [
-        f"`{printable(name)}` is not used; {unused[name]:,} rows have it, and it may change the example"
+        f"`{printable(name)}` is not used and may change the example (rows that have it: {unused[name]:,})"
         for name in changing(unused)
         if name not in likely
     ]

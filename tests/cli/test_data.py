@@ -101,7 +101,7 @@ def test_validate_tells_what_a_run_would_train_on(tmp_path: Path) -> None:
         "  user: Who won?\\n\\nAnn beat Bob.",
         "  assistant (trained on): Ann.",
         "  note: 1 of 2 rows skipped: `instruction` is a number, not text (row 2)",
-        "  note: `tools` is not used; 1 rows have it, and it may change the example",
+        "  note: `tools` is not used and may change the example (rows that have it: 1)",
         "nll.plain (rows.jsonl)",
         "  1 of 2 rows kept",
         "  used: context",

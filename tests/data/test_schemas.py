@@ -141,7 +141,7 @@ def test_what_may_change_an_example_is_told_with_its_rows(tmp_path: Path) -> Non
     told = in_words(read(tmp_path, *rows, {"messages": 3}).record)
     assert told == [
         "1 of 5 rows skipped: `messages` is a number, not a list of turns (row 5)",
-        "`tools` is not used; 4 rows have it, and it may change the example",
+        "`tools` is not used and may change the example (rows that have it: 4)",
     ]
 
 

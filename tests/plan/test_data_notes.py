@@ -85,7 +85,7 @@ def test_what_was_skipped_or_not_used_is_said_in_the_log_and_the_report(tmp_path
     lines = [
         "data train (rows.jsonl): 2 of 3 rows skipped: `messages` is a number, not a list of turns (row 2); "
         "unknown role 'robot' (row 3)",
-        "data train (rows.jsonl): `tools` is not used; 1 rows have it, and it may change the example",
+        "data train (rows.jsonl): `tools` is not used and may change the example (rows that have it: 1)",
     ]
     assert data_notes(plan, store) == lines
     folder = run_folder(tmp_path, "odd")
