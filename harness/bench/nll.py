@@ -19,15 +19,19 @@ import pandas as pd
 from pydantic import Field, field_validator
 
 from harness.bench.api import SCORE_COLUMNS, Measured, Metric, Sample
-from harness.core.errors import HarnessError, printable
+from harness.core.canonical import Json
+from harness.core.errors import HarnessError
 from harness.core.lines import write_lines
 from harness.core.settings import Settings
 from harness.data.settings import DatasetSettings
 from harness.stats.clustered import clustered_mean
 
 if TYPE_CHECKING:
+    from harness.data.readers import Conversation
     from harness.models.chat import Encoded
 
+DATA = "data.json"
+"""The file in which each set's record of what was read is (`Dataset.record`)."""
 _PROMPTS = ":prompts"
 _TOKENS_PER_BATCH = 4096
 
@@ -78,7 +82,7 @@ class NLLBenchmark:
     """A `MeasuredBenchmark`."""
 
     name: str = "nll"
-    version: int = 1
+    version: int = 2
     settings: type[Settings] = NLLSettings
 
     def metrics(self, settings: Settings) -> tuple[Metric, ...]:
@@ -107,16 +111,19 @@ class NLLBenchmark:
 
         assert isinstance(settings, NLLSettings)
         tokenizer = load_tokenizer(model.folder)
-        sets = {
+        found = {
             name: _items(_placed(name, one, files), tokenizer, settings.max_length, model.seed)
             for name, one in settings.sets.items()
         }
+        sets = {name: items for name, (items, _) in found.items()}
         loaded = load_model(model.folder, model.dtype, _device())
         every = [item for items in sets.values() for item in items]
         sums = dict(zip(map(id, every), _sums(loaded, every, model), strict=True))
         write_lines(model.out / "transcripts.jsonl", (row for s, items in sets.items() for row in _texts(s, items)))
         truncated = {name: sum(item.truncated for item in items) for name, items in sets.items()}
         (model.out / "truncated.json").write_text(json.dumps(truncated, indent=1) + "\n")
+        records = {name: record for name, (_, record) in found.items()}
+        (model.out / DATA).write_text(json.dumps(records, indent=1) + "\n")
         return [row for name, items in sets.items() for item in items for row in _rows(name, item, sums[id(item)])]
 
     def aggregate(self, samples: pd.DataFrame, files: Mapping[str, Path] | None = None) -> pd.DataFrame:
@@ -144,21 +151,30 @@ def _placed(name: str, one: SetSettings, files: Mapping[str, Path]) -> SetSettin
     return one.model_copy(update=update)
 
 
-def _items(one: SetSettings, tokenizer: Any, max_length: int, seed: int) -> list[_Item]:
-    items = list(_plain_texts(one, tokenizer, max_length) if one.text else _responses(one, tokenizer, max_length, seed))
+def _items(one: SetSettings, tokenizer: Any, max_length: int, seed: int) -> tuple[list[_Item], dict[str, Json]]:
+    """The texts of a set, and the record of what was read."""
+    from harness.data.columns import in_words
+    from harness.data.readers import read_dataset, read_texts
+
+    if one.text:
+        texts = read_texts(one, one.text)
+        items, record = list(_plain_texts(texts.texts, tokenizer, max_length)), texts.record
+    else:
+        data = read_dataset(one, data_seed=seed)
+        items, record = list(_responses(data.conversations, tokenizer, max_length)), data.record
     if not any(any(item.scored) for item in items):
-        raise HarnessError("nothing of this held-out set can be scored", where=str(one.path or "pocket"))
-    return items
+        fix = " ".join(f"{line}." for line in in_words(record))
+        raise HarnessError("nothing of this held-out set can be scored", where=str(one.path or "pocket"), fix=fix)
+    return items, record
 
 
-def _responses(one: SetSettings, tokenizer: Any, max_length: int, seed: int) -> Iterator[_Item]:
-    from harness.data.readers import read_dataset
+def _responses(conversations: "Sequence[Conversation]", tokenizer: Any, max_length: int) -> Iterator[_Item]:
     from harness.models.chat import encode
 
-    for conversation in read_dataset(one, data_seed=seed).conversations:
+    for conversation in conversations:
         encoded = encode(tokenizer, conversation.messages, max_length)
         scored = [False, *encoded.response_mask[1:]]
-        told = [m["content"] for m in conversation.messages if m["role"] == "assistant"]
+        told = [m["content"] for m in conversation.messages if m["role"] == "assistant" and m.get("train", True)]
         asked = "\n\n".join(m["content"] for m in conversation.messages if m["role"] != "assistant")
         size = _bytes(encoded, scored)
         yield _Item(conversation.id, asked, "\n\n".join(told), encoded.input_ids, scored, size, encoded.truncated)
@@ -171,19 +187,8 @@ def _bytes(encoded: "Encoded", scored: Sequence[bool]) -> int:
     return len("".join(encoded.text[c] for c in sorted(covered)).encode())
 
 
-def _plain_texts(one: SetSettings, tokenizer: Any, max_length: int) -> Iterator[_Item]:
-    from harness.data.files import read_rows
-
-    if one.path is None or one.text is None:
-        raise HarnessError("plain texts need a file", fix="Give the set a `path`.")
-    rows = read_rows(one.path)[: one.limit]
-    for number, row in enumerate(rows):
-        text = row.get(one.text)
-        if not isinstance(text, str):
-            there = printable(", ".join(sorted(row)))
-            raise HarnessError(
-                f"row {number} has no text in '{one.text}'", where=str(one.path), fix=f"Columns: {there}."
-            )
+def _plain_texts(texts: Mapping[int, str], tokenizer: Any, max_length: int) -> Iterator[_Item]:
+    for number, text in texts.items():
         tokens = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         ids, offsets = tokens["input_ids"][:max_length], tokens["offset_mapping"][:max_length]
         size = len(text[offsets[0][1] : offsets[-1][1]].encode()) if ids else 0

@@ -1,11 +1,78 @@
 """`harness data`."""
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-app = typer.Typer(help="Public data sets that are not ours to ship.", no_args_is_help=True)
+from harness.cli._options import Format, Sets
+
+if TYPE_CHECKING:
+    from harness.recipe.datasets import NamedData
+
+app = typer.Typer(
+    help="Data files: how they are read, and public sets that are not ours to ship.", no_args_is_help=True
+)
+Columns = Annotated[
+    list[str] | None,
+    typer.Option("--columns", help="USUAL=ACTUAL for a column of another name, e.g. response=reply.", metavar="COLUMN"),
+]
+
+
+@app.command()
+def show(
+    file: Annotated[Path, typer.Argument(help="A data file, or a recipe (.yaml) for all of its.", show_default=False)],
+    columns: Columns = None,
+    set_: Sets = None,
+    format_: Format = "table",
+) -> None:
+    """Show how data are read: columns used and not used, rows kept and skipped, the first conversation.
+
+    A file is read whole, as a run reads it. Row numbers are of the file, from 1. What may change an example and is not
+    used is told on stderr too, with the column that looks like a response where none was found.
+
+    Examples:
+
+        harness data show chat.jsonl --columns response=reply
+
+        harness data show recipes/quickstart.yaml --format json
+    """
+    import pandas as pd
+
+    from harness.cli._data import looked
+    from harness.cli._output import check_format, emit
+    from harness.core.errors import HarnessError
+    from harness.data.show import COLUMNS, clipped, table
+
+    check_format(format_)
+    found = list(looked(_named(file, columns or [], set_ or [])))
+    rows = [row for one in found if not isinstance(one, HarnessError) for row in table(one.name, one.record, one.first)]
+    if format_ == "table":
+        rows = [row | {key: clipped(row[key]) for key in ("data", "name", "note")} for row in rows]
+    emit(pd.DataFrame(rows, columns=list(COLUMNS)).astype({"rows": "Int64"}), format_)
+    for one in found:
+        for line in [str(one)] if isinstance(one, HarnessError) else [f"{one.name}: {note}" for note in one.notes]:
+            print(line, file=sys.stderr)
+    if any(isinstance(one, HarnessError) for one in found):
+        raise typer.Exit(1)
+
+
+def _named(file: Path, columns: list[str], sets: list[str]) -> "list[NamedData]":
+    """The datasets of a recipe, or a file as one."""
+    from harness.core.errors import HarnessError
+    from harness.data.settings import DatasetSettings
+    from harness.recipe.datasets import NamedData, datasets
+    from harness.recipe.load import load
+
+    if file.suffix in (".yaml", ".yml"):
+        if columns:
+            raise HarnessError("a recipe says `columns` itself", where="--columns", fix="Use --set.")
+        return datasets(load(file, sets))
+    renamed = dict(column.partition("=")[::2] for column in columns)
+    if not all(renamed.values()):
+        raise HarnessError("expected USUAL=ACTUAL", where="--columns", fix="As in --columns response=reply.")
+    return [NamedData(file.name, DatasetSettings(path=file, columns=renamed), False, 0)]
 
 
 @app.command()

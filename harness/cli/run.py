@@ -64,6 +64,7 @@ def run(
     from harness.plan.collect import collect
     from harness.plan.collect import judges as known_judges
     from harness.plan.contamination import rows, warnings
+    from harness.plan.data_notes import data_notes
     from harness.plan.estimate import budgets, estimate, in_words
     from harness.plan.execute import execute
     from harness.plan.generation import check, engines
@@ -123,7 +124,7 @@ def run(
     _say(f"executed {len(outcome.built)} of {len(plan.stages)} stages in {outcome.seconds:.1f} s")
     for line in keeper.says():
         _say(line)
-    for line in warnings(rows(plan, store)):
+    for line in [*data_notes(plan, store), *warnings(rows(plan, store))]:
         _say(f"warning: {line}")
     for page in pages:
         _say(f"report: {page}")

@@ -1,17 +1,29 @@
 """`harness validate`."""
 
 import sys
+import textwrap
+from typing import TYPE_CHECKING
 
 import typer
 
 from harness.cli._options import RecipeFile, Sets
 
+if TYPE_CHECKING:
+    from harness.recipe.datasets import NamedData
+
+_WIDTH = 80
+
 
 def validate(recipe: RecipeFile, set_: Sets = None) -> None:
-    """Check a recipe and count its cells; every fault is one line with file, line and key. Runs nothing.
+    """Check a recipe and its data files, and count its cells; every fault of the recipe is one line with file, line and
+    key. Runs nothing.
+
+    Data files are read whole, as a run reads them: how many rows are kept, which columns are used and which are not,
+    and the first conversation. One that is not here yet is named and not read.
 
     Example: harness validate recipes/quickstart.yaml --set train.0.sft.epochs=2
     """
+    from harness.recipe.datasets import datasets
     from harness.recipe.faults import RecipeError
     from harness.recipe.load import load
 
@@ -20,4 +32,30 @@ def validate(recipe: RecipeFile, set_: Sets = None) -> None:
     except RecipeError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(1) from None
+    files = datasets(loaded)
+    here = [one for one in files if one.settings.path is not None and one.settings.path.exists()]
+    for one in files:
+        if one not in here:
+            print(f"{one.name}: {one.settings.path} is not here, so it was not read", file=sys.stderr)
+    _check(here)
     print(f"{recipe}: {loaded.summary}")
+
+
+def _check(here: "list[NamedData]") -> None:
+    """Print what was read of each file; exit where a run would fail on one."""
+    from harness.cli._data import looked
+    from harness.core.errors import HarnessError
+    from harness.data.show import in_lines
+
+    failed = False
+    for found in looked(here):
+        if isinstance(found, HarnessError):
+            print(found, file=sys.stderr)
+            failed = True
+            continue
+        lines = [*in_lines(found.record, found.first), *(f"note: {note}" for note in found.notes)]
+        print(found.title)
+        for line in lines:
+            print(textwrap.fill(line, _WIDTH, initial_indent="  ", subsequent_indent="    "))
+    if failed:
+        raise typer.Exit(1)

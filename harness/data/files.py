@@ -10,12 +10,20 @@ Row = dict[str, Any]
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Every record of a JSON, JSONL or Parquet file; HarnessError when there is none or one is no object."""
+    """The records of a file that holds nothing but objects; HarnessError for any other."""
+    rows = read_records(path)
+    if not all(isinstance(row, dict) for row in rows):
+        raise HarnessError("every record must be an object with named fields", where=str(path))
+    return rows
+
+
+def read_records(path: Path) -> list[Any]:
+    """Every record of a JSON, JSONL or Parquet file; HarnessError when there is none."""
     if not path.is_file():
         raise HarnessError("no such data file", where=str(path))
     match path.suffixes[-2:]:
         case [*_, ".parquet"]:
-            rows = _read_parquet(path)
+            rows: list[Any] = _read_parquet(path)
         case [*_, ".jsonl"] | [".jsonl", ".xz" | ".gz"]:
             rows = list(read_lines(path))
         case [*_, ".json"]:
@@ -26,8 +34,6 @@ def read_rows(path: Path) -> list[Row]:
                 where=str(path),
                 fix="Use .json, .jsonl, .jsonl.gz, .jsonl.xz, .parquet.",
             )
-    if not all(isinstance(row, dict) for row in rows):
-        raise HarnessError("every record must be an object with named fields", where=str(path))
     if not rows:
         raise HarnessError("the file holds no rows", where=str(path))
     return rows

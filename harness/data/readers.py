@@ -1,8 +1,8 @@
 """Instruction data from files: the usual schemas in, one canonical form out."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -10,29 +10,10 @@ from typing import Any
 from harness.core.errors import HarnessError, printable
 from harness.core.lines import numbered_lines, write_lines
 from harness.core.seeds import derive_seed
-from harness.data.files import Row, read_rows
+from harness.data.columns import ColumnUse, in_words, response_like
+from harness.data.files import read_records
+from harness.data.schemas import ANSWERS, COLUMNS, SCHEMAS, Message, Unusable, read_row, unread
 from harness.data.settings import DatasetSettings, JoinedPrompts
-
-Message = dict[str, str]
-
-_NAME = "\0name"
-"""The key under which a row carries its conversation's id; no column is called so."""
-_TURNS = ("messages", "conversations")
-"""Columns that hold a list of turns."""
-_PAIRS = (("instruction", "output"), ("prompt", "response"))
-"""Columns of question and answer in the schemas of one turn."""
-_SCHEMAS = {*_TURNS, *(asked for asked, _ in _PAIRS)}
-_TOOL = "tool"
-"""The role of what a program said or was asked: such a conversation is no example here."""
-_ROLES = {
-    "human": "user",
-    "user": "user",
-    "gpt": "assistant",
-    "assistant": "assistant",
-    "model": "assistant",
-    "system": "system",
-    **dict.fromkeys(("tool", "function", "function_call", "observation", "ipython"), _TOOL),
-}
 
 
 @dataclass(frozen=True)
@@ -41,7 +22,7 @@ class Conversation:
 
     id: str
     messages: list[Message]
-    """[{role, content}], role one of system, user, assistant."""
+    """[{role, content}], role one of system, user, assistant; `train: false` on a response that is only read."""
     domain: str | None = None
     """In a mix: the domain it is from; None for a general one."""
     source: str | None = None
@@ -49,44 +30,112 @@ class Conversation:
 
 
 @dataclass(frozen=True)
+class Skipped:
+    """A row that is no example."""
+
+    id: str
+    row: int
+    """Its number in the file, from 1."""
+    reason: str
+
+
+@dataclass(frozen=True)
 class Dataset:
-    """What was read, and how many rows were not."""
+    """What was read, and what was not."""
 
     conversations: list[Conversation]
     counts: dict[str, int]
     """`rows` in the file, `matched` by `where`, `kept`, and `skipped: REASON` for each reason."""
-    skipped: dict[str, str] = field(default_factory=dict)
-    """Id -> reason, of the matched rows that are no examples."""
+    skipped: tuple[Skipped, ...] = ()
+    """Of the matched rows."""
+    columns: ColumnUse = field(default_factory=ColumnUse)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The counts, with what `columns.in_words` needs beside them: what a dataset's artifact keeps."""
+        first: dict[str, list[int]] = {}
+        for one in self.skipped:
+            first.setdefault(one.reason, []).append(one.row)
+        return self.counts | {
+            "skipped_rows": {reason: rows[:_FIRST_ROWS] for reason, rows in first.items()},
+            "columns_used": dict(self.columns.used),
+            "columns_not_used": dict(self.columns.unused),
+            "without_response": sum(all(m["role"] != "assistant" for m in c.messages) for c in self.conversations),
+        }
+
+
+_FIX = "docs/data.md lists the columns, roles and shapes that are read."
+_FIRST_ROWS = 5
+"""Skipped rows of each reason that are named."""
+
+
+@dataclass(frozen=True)
+class _Record:
+    """A row of the file, with its number from 1 and its conversation's id."""
+
+    number: int
+    id: str
+    row: Any
 
 
 def read_dataset(settings: DatasetSettings, data_seed: int) -> Dataset:
-    """Read, join, filter and draw a dataset.
+    """Read, join, filter and draw a dataset. docs/data.md lists the columns that are read.
 
-    Schemas: `messages`, `conversations` (ShareGPT), `instruction` [+ `input`] + `output`, `prompt` + `response`; the
-    rows of one file may differ. Rows without a user message, with an empty response or with messages of tools are
-    skipped and counted. Without a response column the rows are prompts. Raises HarnessError for what cannot be read,
-    naming the columns that are there.
+    A row that is no example is skipped and counted. Without a response column the rows are prompts. Raises
+    HarnessError for a file that cannot be read, one without a known column (naming those that are there), and one
+    whose every row is skipped (saying why).
     """
     if settings.pocket is not None:
         from harness.data.pocket import conversations
 
         made = [Conversation(str(c["id"]), c["messages"]) for c in conversations(settings.pocket)]
-        return _drawn(made, Counter(rows=len(made), matched=len(made)), settings.limit, data_seed)
+        return Dataset(*_drawn(made, Counter(rows=len(made), matched=len(made)), settings.limit, data_seed))
     if settings.path is None:
         raise HarnessError("a dataset needs a `path` or `pocket`")
-    rows = read_rows(settings.path)
+    rows = read_records(settings.path)
     counts = Counter(rows=len(rows))
     names = _row_names(rows, settings)
-    rows = [{**row, _NAME: name} for name, row in zip(names, rows, strict=True)]
+    records = [_Record(i + 1, name, row) for i, (name, row) in enumerate(zip(names, rows, strict=True))]
+    where = str(settings.path)
     if settings.prompts is not None:
-        rows = _join(rows, settings.prompts, str(settings.path), counts)
-    rows = _matching(rows, settings.where, str(settings.path))
-    counts["matched"] = len(rows)
-    rows = _renamed(rows, settings.columns, str(settings.path))
-    skipped: dict[str, str] = {}
-    kept = list(_conversations(rows, str(settings.path), skipped))
-    counts.update(f"skipped: {reason}" for reason in skipped.values())
-    return replace(_drawn(kept, counts, settings.limit, data_seed), skipped=skipped)
+        records = _join(records, settings.prompts, where, counts)
+    records = _matching(records, settings.where, where)
+    counts["matched"] = len(records)
+    records = _renamed(records, settings.columns, where)
+    kept, skipped, columns = _conversations(records, settings, where)
+    counts.update(f"skipped: {one.reason}" for one in skipped)
+    return Dataset(*_drawn(kept, counts, settings.limit, data_seed), skipped, columns)
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Plain texts of a file."""
+
+    texts: dict[int, str]
+    """Row, from 0 -> its text."""
+    record: dict[str, Any]
+    """What was read: as `Dataset.record`."""
+
+
+def read_texts(settings: DatasetSettings, column: str) -> Texts:
+    """The first `limit` rows' texts in a column; a row without one is skipped and counted.
+
+    Raises HarnessError for a file that cannot be read, and where no row has a text in the column.
+    """
+    if settings.path is None:
+        raise HarnessError("plain texts need a file", fix="Give the set a `path`.")
+    rows = read_records(settings.path)[: settings.limit]
+    found = {i: row.get(column) if isinstance(row, dict) else None for i, row in enumerate(rows)}
+    texts = {i: text for i, text in found.items() if isinstance(text, str)}
+    if not texts:
+        fix = f"Columns: {printable(', '.join(sorted(_columns(rows))))}."
+        raise HarnessError(f"no row has a text in '{column}'", where=str(settings.path), fix=fix)
+    reason = f"no text in `{column}`"
+    skipped = tuple(Skipped(str(i), i + 1, reason) for i in found if i not in texts)
+    counts = {"rows": len(rows), "matched": len(rows), "kept": len(texts)}
+    if skipped:
+        counts[f"skipped: {reason}"] = len(skipped)
+    return Texts(texts, Dataset([], counts, skipped, ColumnUse({column: len(texts)})).record)
 
 
 def write_conversations(path: Path, conversations: Iterable[Conversation]) -> None:
@@ -120,135 +169,133 @@ def conversation(record: Any, where: str) -> Conversation:
 def _is_message(turn: Any) -> bool:
     match turn:
         case {"role": "system" | "user" | "assistant", "content": str()}:
-            return True
+            return isinstance(turn.get("train", True), bool)
     return False
 
 
-def _drawn(kept: list[Conversation], counts: Counter[str], limit: int | None, data_seed: int) -> Dataset:
+def _drawn(
+    kept: list[Conversation], counts: Counter[str], limit: int | None, data_seed: int
+) -> tuple[list[Conversation], dict[str, int]]:
+    """The rows that are used, and the counts with them."""
     if limit is not None and limit < len(kept):
         chosen = Random(derive_seed(data_seed, "limit")).sample(range(len(kept)), limit)
         kept = [kept[i] for i in sorted(chosen)]
     counts["kept"] = len(kept)
-    return Dataset(kept, dict(counts))
+    return kept, dict(counts)
 
 
-def _row_names(rows: list[Row], settings: DatasetSettings) -> list[str]:
+def _row_names(rows: list[Any], settings: DatasetSettings) -> list[str]:
     """Each row's `id` (or join key), or its number where these are missing or not unique among the rows that match."""
-    key = "id" if "id" in rows[0] else settings.prompts.on if settings.prompts else None
+    key = "id" if "id" in _columns(rows[:1]) else settings.prompts.on if settings.prompts else None
     numbers = [str(i) for i in range(len(rows))]
-    if key is None or any(row.get(key) is None for row in rows):
+    if key is None or any(not isinstance(row, dict) or row.get(key) is None for row in rows):
         return numbers
     matching = [str(row[key]) for row in rows if _matches(row, settings.where)]
     return [str(row[key]) for row in rows] if len(set(matching)) == len(matching) else numbers
 
 
-def _matches(row: Row, where: dict[str, Any]) -> bool:
-    return all(row.get(column) == value for column, value in where.items())
+def _matches(row: Any, where: dict[str, Any]) -> bool:
+    """A row that is no object has no columns to match; without `where` it goes on, to be counted."""
+    return not where or (isinstance(row, dict) and all(row.get(column) == value for column, value in where.items()))
 
 
-def _columns(rows: list[Row]) -> list[str]:
-    return list(dict.fromkeys(name for row in rows[:1000] for name in row if name != _NAME))
+def _columns(rows: Iterable[Any]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows if isinstance(row, dict) for name in row))
 
 
-def _demand(wanted: Iterable[str], rows: list[Row], where: str, what: str) -> None:
+def _demand(wanted: Iterable[str], rows: Iterable[Any], where: str, what: str) -> None:
     there = _columns(rows)
     if absent := [name for name in wanted if name not in there]:
         fix = f"Columns: {printable(', '.join(there))}."
         raise HarnessError(f"{what}: no column {', '.join(absent)}", where=where, fix=fix)
 
 
-def _join(rows: list[Row], joined: JoinedPrompts, where: str, counts: Counter[str]) -> list[Row]:
-    prompts = read_rows(joined.path)
-    _demand([joined.on], rows, where, "cannot join prompts")
+def _join(records: list[_Record], joined: JoinedPrompts, where: str, counts: Counter[str]) -> list[_Record]:
+    """Each row with the columns of its prompt; a row whose key is no text or number, or is no prompt's, is counted."""
+    prompts = [prompt for prompt in read_records(joined.path) if isinstance(prompt, dict)]
+    _demand([joined.on], (record.row for record in records), where, "cannot join prompts")
     _demand([joined.on], prompts, str(joined.path), "cannot join prompts")
-    for record, place in ((rows, where), (prompts, str(joined.path))):
-        for number, row in enumerate(record, 1):
-            if not isinstance(row.get(joined.on), str | int | float):
-                raise HarnessError(f"{joined.on!r} is to be a text or a number", where=f"{place}, row {number}")
-    by_key = {prompt[joined.on]: prompt for prompt in prompts}
-    if len(by_key) < len(prompts):
+    keyed = [prompt for prompt in prompts if isinstance(prompt.get(joined.on), str | int | float)]
+    by_key = {prompt[joined.on]: prompt for prompt in keyed}
+    if len(by_key) < len(keyed):
         raise HarnessError(f"values of {joined.on!r} occur more than once", where=str(joined.path))
-    found = [by_key[row[joined.on]] | row for row in rows if row[joined.on] in by_key]
-    if len(found) < len(rows):
-        counts["skipped: no prompt to join"] = len(rows) - len(found)
+    found = []
+    for record in records:
+        key = record.row.get(joined.on) if isinstance(record.row, dict) else None
+        if isinstance(key, str | int | float) and key in by_key:
+            found.append(_Record(record.number, record.id, by_key[key] | record.row))
+    if not found:
+        raise HarnessError(f"no row has a prompt of the same {joined.on!r} in {joined.path}", where=where)
+    if len(found) < len(records):
+        counts["skipped: no prompt to join"] = len(records) - len(found)
     return found
 
 
-def _matching(rows: list[Row], where: dict[str, Any], path: str) -> list[Row]:
+def _matching(records: list[_Record], where: dict[str, Any], path: str) -> list[_Record]:
+    rows = [record.row for record in records]
     _demand(where, rows, path, "cannot filter by `where`")
-    found = [row for row in rows if _matches(row, where)]
+    found = [record for record in records if _matches(record.row, where)]
     if not found:
-        values = {column: sorted({str(row.get(column)) for row in rows})[:10] for column in where}
+        objects = [row for row in rows if isinstance(row, dict)]
+        values = {column: sorted({str(row.get(column)) for row in objects})[:10] for column in where}
         shown = "; ".join(f"{column}: {', '.join(seen)}" for column, seen in values.items())
         raise HarnessError(f"no row has {where}", where=path, fix=f"Values there (the first ten): {printable(shown)}.")
     return found
 
 
-def _renamed(rows: list[Row], columns: dict[str, str], where: str) -> list[Row]:
-    _demand(columns.values(), rows, where, "`columns`")
-    usual = {"messages", "conversations", "instruction", "input", "output", "prompt", "response", "system"}
-    if strange := sorted(set(columns) - usual):
-        fix = f"Known: {', '.join(sorted(usual))}."
+def _renamed(records: list[_Record], columns: dict[str, str], where: str) -> list[_Record]:
+    """The rows with the columns that `columns` names under their usual names."""
+    _demand(columns.values(), (record.row for record in records), where, "`columns`")
+    if strange := sorted(set(columns) - COLUMNS):
+        fix = f"Known: {', '.join(sorted(COLUMNS))}."
         raise HarnessError(f"`columns` names no usual column: {', '.join(strange)}", where=where, fix=fix)
-    return [{**row, **{usual: row.get(actual) for usual, actual in columns.items()}} for row in rows]
+    return [_Record(r.number, r.id, _usual(r.row, columns)) for r in records] if columns else records
 
 
-def _conversations(rows: list[Row], where: str, skipped: dict[str, str]) -> Iterator[Conversation]:
-    there = set(_columns(rows))
-    if not there & _SCHEMAS:
+def _usual(row: Any, columns: dict[str, str]) -> Any:
+    if not isinstance(row, dict):
+        return row
+    others = {name: value for name, value in row.items() if name not in columns.values()}
+    return others | {usual: row.get(actual) for usual, actual in columns.items()}
+
+
+def _conversations(
+    records: list[_Record], settings: DatasetSettings, where: str
+) -> tuple[list[Conversation], tuple[Skipped, ...], ColumnUse]:
+    """The rows that are examples, those that are none, and which columns were used."""
+    there = _columns(record.row for record in records[:1000])
+    _check_schema(there, where)
+    named, answered = frozenset(settings.columns), not set(ANSWERS).isdisjoint(there)
+    known = {"id", *settings.where, *([settings.prompts.on] if settings.prompts else [])}
+    kept: list[Conversation] = []
+    skipped: list[Skipped] = []
+    used, unused = Counter[str](), Counter[str]()
+    for record in records:
+        try:
+            example = read_row(record.row, named, answered)
+        except Unusable as fault:
+            skipped.append(Skipped(record.id, record.number, str(fault)))
+            continue
+        kept.append(Conversation(record.id, example.messages))
+        used.update(settings.columns.get(name, name) for name in example.used)
+        unused.update(name for name in unread(record.row, example) if name not in known)
+    columns = ColumnUse(dict(sorted(used.items())), dict(sorted(unused.items())))
+    if not kept:
+        told = Dataset([], {"rows": len(records)}, tuple(skipped)).record
+        told |= Counter(f"skipped: {one.reason}" for one in skipped)
+        raise HarnessError(f"no row can be used: {in_words(told)[0]}", where=where, fix=_FIX)
+    return kept, tuple(skipped), columns
+
+
+def _check_schema(there: Sequence[str], where: str) -> None:
+    """HarnessError where no column is known, naming those that the file has and one that might be meant."""
+    if there and SCHEMAS.isdisjoint(there):
+        likely = response_like(there)
+        hint = f"`{likely[0]}` looks like a response. " if likely else ""
+        if "text" in there:
+            hint = "`text` is whole, without turns: write it as messages (a set of `nll` takes it by `text: text`). "
         raise HarnessError(
-            "no known schema: needs messages, conversations, instruction or prompt",
+            f"no known schema: needs one of {', '.join(sorted(SCHEMAS))}",
             where=where,
-            fix=f"Name the columns with `columns:`. Columns: {printable(', '.join(sorted(there)))}.",
+            fix=f"{hint}Name the columns with `columns:`. Columns: {printable(', '.join(sorted(there)))}.",
         )
-    for row in rows:
-        messages = _messages(row, there, f"{where}, row {row[_NAME]}")
-        if reason := _unusable(messages):
-            skipped[row[_NAME]] = reason
-        else:
-            yield Conversation(row[_NAME], messages)
-
-
-def _messages(row: Row, there: set[str], where: str) -> list[Message]:
-    """By the first schema that the row has a value for: rows of one file may differ."""
-    for name in _TURNS:
-        turns = row.get(name)
-        if isinstance(turns, list):
-            return [_message(turn, where) for turn in turns]
-        if turns is not None:
-            raise HarnessError(f"`{name}` is to be a list of turns, found {type(turns).__name__}", where=where)
-    asked, answered = next((pair for pair in _PAIRS if row.get(pair[0]) is not None), ("", ""))
-    question = _text(row.get(asked), where)
-    if extra := _text(row.get("input"), where).strip():
-        question = f"{question}\n\n{extra}"
-    messages = [{"role": "user", "content": question}]
-    if system := _text(row.get("system"), where):
-        messages.insert(0, {"role": "system", "content": system})
-    if answered in there or row.get(answered) is not None:
-        messages.append({"role": "assistant", "content": _text(row.get(answered), where)})
-    return messages
-
-
-def _message(turn: Any, where: str) -> Message:
-    if not isinstance(turn, dict):
-        raise HarnessError("a turn must be an object", where=where)
-    role = turn.get("role", turn.get("from"))
-    if not isinstance(role, str) or role not in _ROLES:
-        raise HarnessError(f"unknown role {str(role)[:60]!r}", where=where, fix=f"Known: {', '.join(_ROLES)}.")
-    return {"role": _ROLES[role], "content": _text(turn.get("content", turn.get("value")), where)}
-
-
-def _text(value: Any, where: str) -> str:
-    if value is not None and not isinstance(value, str):
-        raise HarnessError(f"expected text, found {type(value).__name__}", where=where)
-    return value or ""
-
-
-def _unusable(messages: list[Message]) -> str | None:
-    if any(m["role"] == _TOOL for m in messages):
-        return "tool message"
-    if not any(m["role"] == "user" and m["content"].strip() for m in messages):
-        return "no user message"
-    if any(m["role"] == "assistant" and not m["content"].strip() for m in messages):
-        return "empty response"
-    return None

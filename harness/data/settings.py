@@ -33,14 +33,14 @@ class DatasetSettings(Settings):
     """One instruction dataset: a file (JSON, JSONL or Parquet) in a usual schema, or the pocket world."""
 
     path: Path | None = execution(None)
-    """Messages, instruction + output, prompt + response, or ShareGPT records; the content is pinned, not the path."""
+    """Conversations in a usual schema (docs/data.md); the content is pinned, not the path."""
     pocket: PocketData | None = None
     where: dict[str, str | int | float | bool] = Field(default_factory=dict)
     """Keep only rows whose columns have these values, e.g. {generator: gpt4_1106_preview}."""
     prompts: JoinedPrompts | None = None
     """When responses and prompts lie in two files."""
     columns: dict[str, str] = Field(default_factory=dict)
-    """Column names where they are not the usual ones, e.g. {prompt: question, response: answer}."""
+    """Column names where they are not the usual ones, e.g. {response: reply}; they go before all others."""
     limit: int | None = Field(None, ge=1)
     """Use this many rows, drawn with `data_seed`; all by default."""
 

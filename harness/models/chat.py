@@ -4,15 +4,15 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.core.errors import HarnessError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-Messages = Sequence[Mapping[str, str]]
-"""[{role, content}, ...]"""
+Messages = Sequence[Mapping[str, Any]]
+"""[{role, content}, ...]; `train: false` on an assistant's turn that is read and not learned."""
 
 _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
@@ -23,7 +23,8 @@ class Encoded:
 
     input_ids: list[int]
     response_mask: list[bool]
-    """True exactly on the assistant's tokens, each turn's end-of-turn token with it."""
+    """True exactly on the assistant's tokens, each turn's end-of-turn token with it, and on no turn of
+    `train: false`."""
     truncated: bool
     """Tokens were cut off the end; when no response token is left, `response_mask` is false throughout."""
     text: str
@@ -40,7 +41,10 @@ def encode(tokenizer: "PreTrainedTokenizerFast", messages: Messages, max_length:
     tokens = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     ids: list[int] = tokens["input_ids"]
     offsets: list[tuple[int, int]] = tokens["offset_mapping"][:max_length]
-    mask = [any(_inside(offset, span) for span in spans) for offset in offsets]
+    told = [m for m in messages if m["role"] == "assistant"]
+    silent = {turn for turn, message in enumerate(told) if not message.get("train", True)}
+    learned = [span for turn, span in enumerate(spans) if turn not in silent]
+    mask = [any(_inside(offset, span) for span in learned) for offset in offsets]
     return Encoded(ids[:max_length], mask, len(ids) > max_length, text, offsets, spans)
 
 

@@ -16,6 +16,7 @@ from harness.judge.api import Verdict
 from harness.plan import contamination, determinism, experts
 from harness.plan.build import Evaluated, Judged, Plan, PlannedCell
 from harness.plan.costs import costs
+from harness.plan.data_notes import data_notes
 from harness.plan.generation import engines
 from harness.plan.judging import judging, warnings
 from harness.plan.runs import RunFolder
@@ -72,6 +73,7 @@ def collect(folder: RunFolder, plan: Plan, store: Store) -> dict[str, Json]:
         "not_repeatable": determinism.not_repeatable(plan, store, made),
         "warnings": [
             *plan.left_out,
+            *data_notes(plan, store),
             *warnings(asked),
             *_approximations(scores),
             *determinism.mixtures(made),

@@ -33,7 +33,7 @@ def rows(plan: "Plan", store: Store) -> list[dict[str, Json]]:
         for check in cell.checks:
             cells.setdefault(check.id, []).append(cell.name)
     return [
-        {"dataset": _named(plan.stages[check].inputs["dataset"])}
+        {"dataset": named(plan.stages[check].inputs["dataset"])}
         | contamination.read(store.path(check))
         | {"cells": names}
         for check, names in cells.items()
@@ -41,7 +41,7 @@ def rows(plan: "Plan", store: Store) -> list[dict[str, Json]]:
     ]
 
 
-def _named(dataset: Stage) -> str:
+def named(dataset: Stage) -> str:
     """Its title, with its file's name where it is read from one."""
     file = dataset.inputs.get("file")
     return f"{dataset.title} ({file.title})" if file is not None else dataset.title

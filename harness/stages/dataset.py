@@ -8,6 +8,9 @@ from harness.data.settings import DatasetSettings
 from harness.stages.api import Context, Kind, Stage
 from harness.stages.pinned import pinned_file
 
+RECORD = "data.json"
+"""The file of an artifact that holds the record of what was read (`Dataset.record`)."""
+
 
 def stage(settings: DatasetSettings, data_seed: int, title: str) -> Stage:
     """The stage that reads, filters and draws a dataset."""
@@ -26,8 +29,8 @@ def _run(ctx: Context) -> None:
 
     data = read_dataset(settings, data_seed=ctx.params["data_seed"])
     write_conversations(ctx.out / "conversations.jsonl", data.conversations)
-    write_lines(ctx.out / "skipped.jsonl", ({"id": i, "reason": reason} for i, reason in data.skipped.items()))
-    (ctx.out / "data.json").write_text(json.dumps(data.counts, indent=1, sort_keys=True) + "\n")
+    write_lines(ctx.out / "skipped.jsonl", ({"id": one.id, "reason": one.reason} for one in data.skipped))
+    (ctx.out / RECORD).write_text(json.dumps(data.record, indent=1, sort_keys=True) + "\n")
 
 
 def _with_paths(ctx: Context) -> dict[str, object]:
@@ -39,4 +42,4 @@ def _with_paths(ctx: Context) -> dict[str, object]:
     return settings
 
 
-KIND = Kind("dataset", 3, _run)
+KIND = Kind("dataset", 4, _run)

@@ -56,7 +56,7 @@ def _run(ctx: Context) -> None:
 
 def _script(row: dict[str, Any], how: ResponseSettings, number: int) -> Script:
     said = {role: [m["content"] for m in row["messages"] if m["role"] == role] for role in ("system", "user")}
-    system = said["system"][0] if said["system"] else None
+    system = "\n\n".join(said["system"]) if said["system"] else None
     name = candidate(str(row["id"]), number) if how.candidates > 1 else str(row["id"])
     return Script(name, tuple(said["user"]), how.temperature, how.max_new_tokens, system, how.top_p)
 

@@ -20,8 +20,8 @@ Give a short reason, then the rating from 1 to 10 in this form: "Rating: [[5]]".
 
 
 def reward_tasks(rows: Sequence[Mapping[str, Json]]) -> list[JudgeTask]:
-    """One task per response, {"id", "messages"} with the response as the last message."""
-    return [_task(row) for row in rows]
+    """One task per row {"id", "messages"} that ends with a response; a recorded row may be without."""
+    return [_task(row) for row in rows if row["messages"][-1]["role"] == "assistant"]
 
 
 def _task(row: Mapping[str, Json]) -> JudgeTask:

@@ -92,8 +92,8 @@ def _steps(
     texts = []
     for turn, (begin, _) in enumerate(encoded.turns):
         own = [column for column, t in zip(columns, turns, strict=True) if t == turn]
-        if not own:
-            break
+        if not own:  # only read, or beyond what is scored
+            continue
         last = own[-1]
         end = encoded.offsets[last][0 if encoded.input_ids[last] in special else 1]
         texts.append(encoded.text[begin:end])

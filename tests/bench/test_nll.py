@@ -117,7 +117,46 @@ def test_faults(pocket_folder: Path, tmp_path: Path) -> None:
         settings(a={})
     path = tmp_path / "texts.jsonl"
     path.write_text(json.dumps({"body": "apple"}) + "\n")
-    with pytest.raises(HarnessError, match="no text in 'txt'"):
+    with pytest.raises(HarnessError, match="no row has a text in 'txt'"):
         measure(settings(a={"path": str(path), "text": "txt"}), pocket_folder, tmp_path / "out")
     with pytest.raises(HarnessError, match="nothing of this held-out set"):
         measure(settings(a={"path": str(path), "text": "body"}), pocket_folder, tmp_path / "out")
+
+
+def test_a_strange_row_is_counted_and_the_others_are_scored(pocket_folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    told = [{"role": "user", "content": "copy : fig"}, {"role": "assistant", "content": "fig"}]
+    rows = [{"messages": told, "body": "apple pear"}, {"messages": 3, "body": 4}, []]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    sets = settings(chat={"path": str(path)}, plain={"path": str(path), "text": "body"})
+    samples = measure(sets, pocket_folder, tmp_path / "out")
+    assert [(s.metric, s.item, s.status) for s in samples if s.metric.endswith("nll")] == [
+        ("chat_nll", "chat:0", "ok"),
+        ("plain_nll", "plain:0", "ok"),
+    ]
+    records = json.loads((tmp_path / "out/data.json").read_text())
+    assert records["chat"]["skipped_rows"] == {
+        "`messages` is a number, not a list of turns": [2],
+        "a list, not an object with named columns": [3],
+    }
+    assert records["plain"]["skipped_rows"] == {"no text in `body`": [2, 3]}
+
+
+def test_a_turn_that_is_only_read_is_not_scored(pocket_folder: Path, tmp_path: Path) -> None:
+    """And a system prompt in a column of its own conditions the answer."""
+    user, first, last = (
+        {"role": role, "content": text} for role, text in (("user", "fig"), ("assistant", "pear"), ("assistant", "fig"))
+    )
+    path = tmp_path / "rows.jsonl"
+    scored = {}
+    for name, row in {
+        "both": {"messages": [user, first, user, last]},
+        "last": {"messages": [user, {**first, "weight": 0}, user, last]},
+        "told": {"messages": [user, {**first, "weight": 0}, user, last], "system": "apple"},
+    }.items():
+        path.write_text(json.dumps(row) + "\n")
+        (sample, _) = measure(settings(a={"path": str(path)}), pocket_folder, tmp_path / name)
+        scored[name] = sample
+    assert len({sample.value for sample in scored.values()}) == 3
+    texts = [json.loads((tmp_path / name / "transcripts.jsonl").read_text())["reference"] for name in scored]
+    assert texts == ["pear\n\nfig", "fig", "fig"]

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.core.errors import HarnessError
-from harness.data.readers import Dataset, read_conversations, read_dataset
+from harness.data.readers import Dataset, Skipped, read_conversations, read_dataset
 from harness.data.settings import DatasetSettings
 
 TURNS = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
@@ -56,7 +56,7 @@ def test_conversations_with_tools_are_counted(tmp_path: Path, role: str, keys: t
     said = [("user", "q"), ("assistant", "a"), (role, "42"), ("assistant", "it is 42")]
     data = read(tmp_path, [{column: [{who: w, what: t} for w, t in said]}, {column: [{who: "user", what: "q"}]}])
     assert data.counts["skipped: tool message"] == 1
-    assert data.skipped == {"0": "tool message"}
+    assert data.skipped == (Skipped("0", 1, "tool message"),)
     assert len(data.conversations) == 1
 
 
@@ -66,19 +66,55 @@ def test_a_call_of_a_tool_without_text_is_an_empty_response(tmp_path: Path) -> N
     assert data.counts["skipped: empty response"] == 1
 
 
-def test_an_unknown_role_is_told_with_its_row(tmp_path: Path) -> None:
-    turns = [{"from": "human", "value": "q"}, {"from": "bing", "value": "a"}]
-    with pytest.raises(HarnessError, match="unknown role 'bing'") as caught:
-        read(tmp_path, [{"conversations": SHAREGPT}, {"conversations": turns}])
-    assert caught.value.where.endswith("data.jsonl, row 1")
-    assert "gpt" in caught.value.fix
+STRANGE: list[tuple[Any, str]] = [
+    ({"conversations": [SHAREGPT[0], {"from": "robot", "value": "a"}]}, "unknown role 'robot'"),
+    ({"messages": [{"content": "q"}]}, "a turn without a role"),
+    ({"messages": [{"role": ["user"], "content": "q"}]}, "unknown role \"['user']\""),
+    ({"messages": [{"role": "user"}]}, "a turn without content"),
+    ({"messages": [{"role": "user", "content": {"text": "q"}}]}, "a turn with a part of type 'None'"),
+    ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "a turn with a part of type 'image'"),
+    ({"messages": [{"role": "user", "content": 3}]}, "the content of a turn is a number, not text"),
+    ({"messages": [TURNS[0], "a"]}, "a turn is text, not an object"),
+    ({"messages": 3}, "`messages` is a number, not a list of turns"),
+    ({"messages": "once upon a time"}, "`messages` is text, not a list of turns"),
+    ({"messages": "[1"}, "`messages` is text, not a list of turns"),
+    ({"messages": {"role": "user"}}, "`messages` is an object, not a list of turns"),
+    ({"messages": [TURNS[0], {**TURNS[1], "weight": 0.5}]}, "a turn's `weight` is 0.5, neither 0 nor 1"),
+    ({"messages": [TURNS[0], {**TURNS[1], "train": "no"}]}, 'a turn\'s `train` is "no", neither 0 nor 1'),
+    ({"messages": [TURNS[0], {**TURNS[1], "weight": 0}]}, "every response has weight 0"),
+    ({"messages": [{"role": "system", "content": "s"}]}, "no user message"),
+    ({"messages": []}, "no user message"),
+    ({"prompt": 3, "response": "a"}, "`prompt` is a number, not text"),
+    ({"prompt": "q", "response": ["a", "b"]}, "`response` is a list, not text"),
+    ({"prompt": "q", "response": True}, "`response` is true or false, not text"),
+    ({"prompt": "q", "response": " "}, "empty response"),
+    ({"prompt": "q", "response": "a", "system": {"x": 1}}, "`system` is an object, not text"),
+    ({"prompt": "q", "response": "a", "context": ["x"]}, "`context` is a list, not text"),
+    ({"prompt": "q", "response": "a", "history": "before"}, "`history` is not a list of pairs of question and answer"),
+    ({"prompt": "q", "response": "a", "history": [["b"]]}, "`history` is not a list of pairs of question and answer"),
+    ({"prompt": "q", "response": "a", "history": [["b", None]]}, "an answer of `history` is null, not text"),
+    ([], "a list, not an object with named columns"),
+    (None, "null, not an object with named columns"),
+]
 
 
-@pytest.mark.parametrize("value", ["[]", 3, {"role": "user"}])
-def test_turns_that_are_no_list_are_told(tmp_path: Path, value: Any) -> None:
-    with pytest.raises(HarnessError, match="`messages` is to be a list of turns") as caught:
-        read(tmp_path, [{"messages": TURNS}, {"messages": value}])
-    assert caught.value.where.endswith("row 1")
+@pytest.mark.parametrize(("row", "reason"), STRANGE)
+def test_a_strange_row_is_counted_with_its_number(tmp_path: Path, row: Any, reason: str) -> None:
+    good = {"messages": TURNS, "response": None}
+    data = read(tmp_path, [good, row, good])
+    assert data.skipped == (Skipped("1", 2, reason),)
+    assert data.counts == {"rows": 3, "matched": 3, "kept": 2, f"skipped: {reason}": 1}
+    assert data.record["skipped_rows"] == {reason: [2]}
+
+
+def test_a_file_of_strange_rows_says_why(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError) as caught:
+        read(tmp_path, [{"messages": 3}] * 9 + [{"messages": [{"role": "robot", "content": ""}]}])
+    assert caught.value.what == (
+        "no row can be used: 10 of 10 rows skipped: `messages` is a number, not a list of turns "
+        "(rows 1, 2, 3, 4, 5 and 4 more); unknown role 'robot' (row 10)"
+    )
+    assert caught.value.where == str(tmp_path / "data.jsonl")
 
 
 def test_a_file_of_no_rows_or_of_no_usable_column(tmp_path: Path) -> None:

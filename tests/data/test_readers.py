@@ -57,16 +57,16 @@ def test_input_and_system_join_the_conversation(tmp_path: Path) -> None:
 
 
 def test_other_column_names(tmp_path: Path) -> None:
-    file = _file(tmp_path, [{"question": "q", "answer": "a"}])
-    assert _read(file, columns={"prompt": "question", "response": "answer"}).conversations[0].messages == PAIR
+    file = _file(tmp_path, [{"frage": "q", "antwort": "a"}])
+    assert _read(file, columns={"prompt": "frage", "response": "antwort"}).conversations[0].messages == PAIR
     with pytest.raises(HarnessError, match="no known schema") as caught:
         _read(file)
-    assert "question" in caught.value.fix
+    assert "frage" in caught.value.fix
     with pytest.raises(HarnessError, match="no column reply") as caught:
-        _read(file, columns={"prompt": "question", "response": "reply"})
-    assert "Columns: question, answer." in caught.value.fix
+        _read(file, columns={"prompt": "frage", "response": "reply"})
+    assert "Columns: frage, antwort." in caught.value.fix
     with pytest.raises(HarnessError, match="no usual column: reply"):
-        _read(file, columns={"reply": "answer"})
+        _read(file, columns={"reply": "antwort"})
 
 
 def test_what_cannot_be_used_is_counted(tmp_path: Path) -> None:
@@ -135,12 +135,12 @@ def test_ids_that_are_not_unique_give_way_to_row_numbers(tmp_path: Path) -> None
         ("a.jsonl", "{}\n{", "broken JSON"),
         ("a.json", "[1", "broken JSON"),
         ("a.json", "{}", "must be a list"),
-        ("a.jsonl", "[]\n", "must be an object"),
+        ("a.jsonl", "[]\n", "row can be used: .*a list, not an object"),
         ("a.jsonl", "", "no rows"),
         ("a.csv", "x", r"cannot read \.csv"),
         ("a.parquet", "x", "not a readable Parquet"),
         ("a.jsonl", '{"messages": [{"role": "robot", "content": "x"}]}', "unknown role 'robot'"),
-        ("a.jsonl", '{"prompt": 3, "response": "x"}', "expected text, found int"),
+        ("a.jsonl", '{"prompt": 3, "response": "x"}', "`prompt` is a number, not text"),
     ],
 )
 def test_faults_are_told(tmp_path: Path, name: str, content: str, complaint: str) -> None:

@@ -13,9 +13,9 @@ from harness.bench.mt_bench import MTBenchSettings
 from harness.core.errors import Incomplete
 from harness.core.lines import Journal
 from harness.generate import engines, vllm_engine
-from harness.generate.api import Engine, GenerateSettings
+from harness.generate.api import Engine, GenerateSettings, ResponseSettings
 from harness.models.settings import ModelSettings
-from harness.stages import answer, benchmark, conversing
+from harness.stages import answer, benchmark, conversing, respond
 from harness.stages.api import Session, Stage
 from harness.stages.model import weights
 from harness.stages.runner import read_order, run_stage, write_orders
@@ -114,3 +114,9 @@ def test_execution_settings_reach_the_running_stage(tmp_path: Path, store: Store
     params, execution = stage.params, {"generate": conversing.execution_of(given)}
     assert conversing.settings_of(params, execution) == given
     assert stage.params["generate"] == {"engine": "vllm", "dtype": "float32", "max_length": 4096}
+
+
+def test_a_teacher_is_told_every_system_prompt_of_a_row() -> None:
+    said = [("system", "Be brief."), ("system", "Answer in Latin."), ("user", "Why?")]
+    row = {"id": "a", "messages": [{"role": role, "content": text} for role, text in said]}
+    assert respond._script(row, ResponseSettings(), 0).system == "Be brief.\n\nAnswer in Latin."

@@ -25,3 +25,9 @@ def test_repeats_are_averaged_and_a_response_without_a_verdict_has_no_reward() -
         Verdict("b", 1, 0, "refused", None, "no"),
     ]
     assert mean_ratings(ROWS, verdicts) == [5.5, None]
+
+
+def test_a_recorded_row_without_a_response_is_not_asked_about() -> None:
+    unanswered = {"id": "c", "messages": [{"role": "user", "content": "Hi"}]}
+    assert [task.item for task in reward_tasks([unanswered, *ROWS])] == ["a", "b"]
+    assert mean_ratings([unanswered], []) == [None]

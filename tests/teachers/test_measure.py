@@ -122,6 +122,18 @@ def test_alone_is_each_turn_after_the_start_token(pocket_folder: Path, chats: li
         assert got == pytest.approx(want, abs=1e-5)
 
 
+def test_a_turn_that_is_only_read_is_not_scored(pocket_folder: Path) -> None:
+    turns = [("user", "red"), ("assistant", "blue"), ("user", "red"), ("assistant", "red")]
+    messages: list[dict[str, Any]] = [{"role": role, "content": text} for role, text in turns]
+    messages[1]["train"] = False
+    tokenizer = load_tokenizer(pocket_folder)
+    table, [response] = read_responses(tokenizer, [{"id": "a", "messages": messages}], 512)
+    assert tokenizer.decode(response.ids[response.columns]) == "red <|im_end|>"
+    assert table["tokens"].tolist() == [2]
+    assert response.turns.tolist() == [1, 1]
+    assert len(response.steps) == 2
+
+
 @pytest.mark.parametrize("before", [0, 1, 2, 9])
 def test_local_is_what_a_truncated_text_gives(pocket_folder: Path, chats: list[dict[str, Any]], before: int) -> None:
     """Each step alone in a text of its own: the prompt, the few steps before it, the step, at their own positions."""

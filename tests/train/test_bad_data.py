@@ -96,12 +96,15 @@ def test_a_row_of_100_000_tokens_is_cut(run: Run, tmp_path: Path, long: list[Tur
     assert summary["response_tokens"] < 260
 
 
+SHOW = "`harness data show RECIPE` names the columns that were read, and what looks like a response."
+
+
 @pytest.mark.parametrize(
     ("rows", "reason", "fix"),
     [
         ([], "the file is empty", ""),
         ([[("user", "red " * 40), ("assistant", "blue")]] * 3, "response beyond max_length: 3", "Raise `max_length`."),
-        ([[("system", "be short")], [("user", "red"), ("assistant", "")]], "no response: 1, empty response: 1", ""),
+        ([[("system", "be short")], [("user", "red"), ("assistant", "")]], "no response: 1, empty response: 1", SHOW),
     ],
 )
 def test_nothing_to_train_on_says_why(run: Run, tmp_path: Path, rows: list[list[Turn]], reason: str, fix: str) -> None:

@@ -38,6 +38,18 @@ def test_counts_say_what_was_left_out(pocket_folder: Path, tmp_path: Path) -> No
         encode_file(_file(tmp_path, [("user", "red")]), tokenizer, 16)
 
 
+def test_a_turn_that_is_only_read_is_not_learned(pocket_folder: Path, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(pocket_folder)
+    turns = [("user", "red"), ("assistant", "blue"), ("user", "red"), ("assistant", "red")]
+    messages: list[dict[str, str | bool]] = [{"role": role, "content": text} for role, text in turns]
+    messages[1]["train"] = False
+    write_lines(tmp_path / "c.jsonl", [{"id": "a", "messages": messages}])
+    [example] = encode_file(tmp_path / "c.jsonl", tokenizer, 64).examples
+    assert tokenizer.decode([label for label in example["labels"] if label != IGNORED]) == "red <|im_end|>"
+    [whole] = encode_file(_file(tmp_path, turns), tokenizer, 64).examples
+    assert example["input_ids"] == whole["input_ids"]
+
+
 def test_padding_is_masked_and_not_trained_on() -> None:
     long: Example = {"input_ids": [5, 6, 7], "labels": [IGNORED, 6, 7], "row": 4, "domain": 1, "id": "a"}
     batch = collate([long, filler()])

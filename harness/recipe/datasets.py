@@ -1,0 +1,61 @@
+"""The data files that a recipe names, and who needs a response in them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from harness.bench.nll import NLLSettings, SetSettings
+from harness.data.settings import DatasetSettings, DataSettings
+from harness.recipe.load import Recipe
+from harness.recipe.schema import CellRecipe, TrainStep
+from harness.train.settings import StepSettings
+
+
+@dataclass(frozen=True)
+class NamedData:
+    """A dataset of a recipe."""
+
+    name: str
+    """Where the recipe has it: `data.train`, `teacher.recorded`, `models.big.data.train`, `nll.maths`."""
+    settings: DatasetSettings
+    answered: bool
+    """Its responses are trained on or scored; those of the others are not looked at."""
+    data_seed: int
+
+    @property
+    def text(self) -> str | None:
+        """The column of a set of plain texts."""
+        return self.settings.text if isinstance(self.settings, SetSettings) else None
+
+
+def datasets(recipe: Recipe) -> list[NamedData]:
+    """Every file that a cell of the recipe reads as instruction data, each once."""
+    found = (one for cell in recipe.cells for one in _of_cell(cell.settings) if one.settings.path is not None)
+    return list({(one.name, one.settings.model_dump_json(), one.answered): one for one in found}.values())
+
+
+def _of_cell(cell: CellRecipe) -> Iterator[NamedData]:
+    seed = cell.data_seed
+    yield from _of_data("data", cell.data, cell.train, seed)
+    for name, made in cell.models.items():
+        yield from _of_data(f"models.{name}.data", made.data, made.train, seed)
+    if cell.teacher is not None and cell.teacher.recorded is not None:
+        yield NamedData("teacher.recorded", cell.teacher.recorded, True, seed)
+    for benchmark in cell.evaluate:
+        for settings in benchmark.values():
+            if isinstance(settings, NLLSettings):
+                yield from (NamedData(f"nll.{name}", one, True, seed) for name, one in settings.sets.items())
+
+
+def _of_data(where: str, data: DataSettings, train: list[TrainStep], seed: int) -> Iterator[NamedData]:
+    ours = [s for step in train for s in step.values() if isinstance(s, StepSettings)]  # a command reads what it likes
+    learned = {name for settings in ours for name in _parts(settings.data, data)}
+    for name in ("train", *data.domain_names, "prompts"):
+        given = data.role(name)
+        if given is not None:
+            place = f"{where}.domains.{name}" if name in data.domains else f"{where}.{name}"
+            yield NamedData(place, given, name in learned, seed)
+
+
+def _parts(asked: str, data: DataSettings) -> list[str]:
+    """The datasets that a step's `data` stands for."""
+    return ["train", *data.domain_names] if asked == "mix" else [asked]
