@@ -99,7 +99,7 @@ def test_no_reply_breaks_the_parser(text: str) -> None:
     rating = None
     with contextlib.suppress(ValueError):
         rating = read_rating(text)
-    assert rating is None or 1 <= rating <= 10
+    assert rating is None or 0 <= rating <= 10
 
 
 @pytest.mark.parametrize(
