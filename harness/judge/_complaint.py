@@ -34,7 +34,8 @@ _ACCOUNT = re.compile(
     r"insufficient[ _](?:quota|balance|credits?|funds)|billing|credit balance|payment required|arrear|out of credits"
 )
 _MODEL = re.compile(
-    r"model_not_found|model\b.{0,120}(?:not (?:found|exist|available)|does not exist)|(?:not a valid|invalid|no such) model"
+    r"model_not_found|model\b.{0,120}(?:not (?:found|exist|available)|does not exist)"
+    r"|(?:not a valid|invalid|no such) model"
 )
 _SETTINGS = re.compile(
     r"unsupported|unrecognized|unknown (?:parameter|field|argument|name)|not supported|not permitted|does not support"

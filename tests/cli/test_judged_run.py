@@ -273,6 +273,10 @@ def test_several_verdicts_on_each_answer(folder: Path, judge: Judge) -> None:
         "with_verdict_pattern": 0,
         "repeats": 2,
         "repeat_sd": 1.4142,
+        "verdicts": 2 * TURNS,
+        "failed": [],
+        "read_otherwise": 0,
+        "read_there_only": 0,
     }
     assert "a standard deviation of 1.41" in (run / "report.html").read_text()
     assert judged.run(folder, judge.url, "--set", "judge.repeats=3").returncode == 0

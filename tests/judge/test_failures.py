@@ -267,7 +267,9 @@ async def test_what_says_that_the_server_or_the_key_is_gone_ends_the_run(
     assert len(judge.asked) == 3
 
 
-@pytest.mark.parametrize("form, protocol, content", [("alpaca-weighted", "choice", "m"), ("rating", "choice", "8")])
+@pytest.mark.parametrize(
+    ("form", "protocol", "content"), [("alpaca-weighted", "choice", "m"), ("rating", "choice", "8")]
+)
 async def test_a_protocol_that_asks_for_so_few_tokens_has_replies_that_end_there(
     judge: Judge, form: str, protocol: str, content: str
 ) -> None:

@@ -120,7 +120,7 @@ def test_the_run_counts_answers_that_hold_one() -> None:
     from harness.plan.judging import warnings
 
     row: dict[str, Any] = {"cell": "a", "benchmark": "mt_bench", "answers": 10, "with_verdict_pattern": 0}
-    row |= {"repeats": 1, "repeat_sd": None}
+    row |= {"repeats": 1, "repeat_sd": None, "verdicts": 10, "failed": []}
     assert warnings([row]) == []
     found = [row | {"cell": f"c{k}", "with_verdict_pattern": k} for k in range(8)]
     (line,) = warnings(found)
