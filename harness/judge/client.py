@@ -175,7 +175,11 @@ class _Batch:
                 return
             try:
                 await self._certain()
-                await self._ask(caller, key, task)
+                self.under_way += 1
+                try:
+                    await self._ask(caller, key, task)
+                finally:
+                    self.under_way -= 1
             except Exception as error:  # raised by `run` when no call is under way any more
                 self.fault = self.fault or error
                 self.halted.set()
@@ -199,12 +203,8 @@ class _Batch:
         if not begun:  # another stage or run had the same question, and its reply has come
             self._tell(0.0)
             return 0.0
-        self.under_way += 1
-        try:
-            answered = await self._answer(caller, key, body, begun)
-            await self._settle(answered)
-        finally:
-            self.under_way -= 1
+        answered = await self._answer(caller, key, body, begun)
+        await self._settle(answered)
         return most if answered.call.price_usd is None else answered.call.price_usd
 
     async def _answer(self, caller: Caller, key: Key, body: dict[str, Json], begun: int) -> _Answered:
@@ -220,7 +220,7 @@ class _Batch:
         reply, settled = answered.reply, [answered]
         if reply.doubt is None:
             self.known = self.replied = True
-            settled, self.held = [*self.held, answered], []
+            settled, self.held = [answered, *self.held], []  # first what is paid for
         elif reply.subject == "settings" and not self.replied:
             await self.recorder.end(answered.begun, None)
             raise reply.doubt

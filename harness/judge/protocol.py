@@ -71,6 +71,8 @@ class Protocol:
 
     upstream: Callable[[str], float | None] | None = None
     """What the benchmark's own tool reads in a reply (None: nothing), where that may be another value."""
+    rereads: tuple[int, ...] = ()
+    """Earlier versions that asked the same and read otherwise: their recorded replies are read anew, not asked for."""
 
     def verdict(self, reply: str) -> float:
         """The value in what a judge wrote after `prefix`, its thoughts aside; ValueError where there is none."""

@@ -124,9 +124,8 @@ def _failed(rows: Sequence[Json]) -> list[str]:
     if rest := sum(_count(own) for _, own in ranked[_NAMED:]):
         parts.append(f"{rest} for {len(ranked) - _NAMED} other reasons")
     total = sum(row["verdicts"] for row in rows)
-    return [
-        f"{_count(found)} of {total} verdicts failed, and are not asked for again but with --rejudge: {'; '.join(parts)}."
-    ]
+    said = "; ".join(parts)
+    return [f"{_count(found)} of {total} verdicts failed, and are asked for again by --rejudge only: {said}."]
 
 
 def _count(found: Sequence[tuple[str, Json]]) -> int:

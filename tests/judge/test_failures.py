@@ -4,7 +4,11 @@ The kinds are modelled on what servers say in public reports (vLLM, SGLang, TGI,
 Gemini, Groq, Mistral, DeepSeek, OpenRouter, Bedrock); the words are our own.
 """
 
+import asyncio
+import itertools
 import json
+import random
+import re
 from collections import Counter
 from typing import Any
 
@@ -14,7 +18,11 @@ from aiohttp import web
 from harness.core.errors import HarnessError, Incomplete
 from harness.judge import client
 from harness.judge._complaint import complaint
+from harness.judge.protocol import find_protocol
+from harness.plan import judging
 from tests.judge.stand_in import Judge, completion, fault, reply
+
+RATING = find_protocol("rating", "text")
 
 
 def body(content: dict[str, Any], status: int = 200) -> web.Response:
@@ -232,7 +240,6 @@ async def test_many_questions_that_are_too_long_are_no_doubt_about_a_judge_that_
 
 async def test_a_slow_reply_is_waited_for_before_a_doubt_ends_the_run(judge: Judge) -> None:
     """Refusals come at once and replies take a while: one that is under way may show that the judge replies."""
-    import asyncio
 
     async def late() -> web.Response:
         while len(judge.asked) < client._MOST_REFUSED + 1:
@@ -301,3 +308,43 @@ COMPLAINTS = [
 def test_what_a_complaint_is_about(status: int, given: object, subject: str) -> None:
     assert complaint(status, given).subject == subject
     assert len(complaint(status, json.dumps(given) * 99).words) <= 303
+
+
+COUNT = 1000
+
+
+async def test_a_thousand_verdicts_of_which_three_in_ten_are_of_every_kind(judge: Judge) -> None:
+    """Each question ends with its verdict or its failure, asked once, or as often as what may pass is tried."""
+    odd = [*VERDICTS.values(), *(make for make, _, _ in FINAL.values()), *(param.values[0] for param in FAILED[:-1])]
+    chance = random.Random(3)
+    kinds = dict(zip(chance.sample(range(COUNT), 3 * COUNT // 10), itertools.cycle(range(len(odd))), strict=False))
+
+    def answer(asked: Any, _n: int) -> web.Response:
+        kind = kinds.get(int(asked["messages"][-1]["content"].removeprefix("judge ")))
+        return reply("Rating: [[7]]") if kind is None else odd[kind]()
+
+    judge.answer = answer
+    found = await judge.ask(COUNT, concurrency=16, retries=1)
+    assert [v.item for v in found] == [str(k) for k in range(COUNT)]
+    for k, v in enumerate(found):
+        kind = kinds.get(k)
+        if kind is None or kind < len(VERDICTS):
+            assert (v.status, v.value) == ("ok", 7.0 if kind is None else 8.0)
+        else:
+            final = [status for _, status, _ in FINAL.values()] + ["failed"] * len(FAILED)
+            assert (v.status, v.value) == (final[kind - len(VERDICTS)], None)
+    tries = Counter(judge.prompts())
+    assert tries == {f"judge {k}": 1 + (v.status == "failed") for k, v in enumerate(found)}
+    assert await judge.ask(COUNT) == found
+    assert len(judge.asked) == tries.total(), "nothing is asked again"
+    assert judge.ledger.interrupted() == []
+
+    reasons = judging.failures(found)
+    named = {name for reason in reasons for name in reason["which"]}
+    assert named == {f"{v.item}/1" for v in found if v.status != "ok"}
+    assert sum(reason["count"] for reason in reasons) == len(named)
+    said = {"cell": "c", "benchmark": "b", "with_verdict_pattern": 0, "repeat_sd": None, "verdicts": COUNT}
+    first, second = judging.warnings([{**said, "failed": reasons, **judging.otherwise(found, RATING)}])
+    assert first.startswith(f"b: {len(named)} of 1000 verdicts failed")
+    assert reasons[0]["words"] in first
+    assert re.match(r"b: FastChat's own parser would have read \d+ of 1000 verdicts otherwise", second)

@@ -67,7 +67,7 @@ def expected_winner(likeliest: Sequence[Likeliest]) -> str:
 FORM = Form(
     "pair",
     {
-        "text": Protocol("pair", 2, read_winner, upstream=fastchat_winner),
+        "text": Protocol("pair", 2, read_winner, rereads=(1,), upstream=fastchat_winner),
         "choice": Protocol(
             "pair-choice", 1, read_choice, _PREFIX, body={**CONTINUED, **constrained(tuple(_VALUES))}, most_tokens=4
         ),

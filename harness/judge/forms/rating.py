@@ -86,7 +86,7 @@ def _on_scale(rating: float, lowest: int = LOWEST) -> float:
 FORM = Form(
     "rating",
     {
-        "text": Protocol("rating", 2, read_rating, upstream=fastchat_rating),
+        "text": Protocol("rating", 2, read_rating, rereads=(1,), upstream=fastchat_rating),
         "choice": Protocol(
             "rating-choice", 1, read_choice, _PREFIX, body={**CONTINUED, **constrained(_CHOICES)}, most_tokens=8
         ),
