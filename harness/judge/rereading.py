@@ -42,9 +42,7 @@ def _read(call: Call, settings: JudgeSettings, protocol: Protocol) -> Call:
     if call.status == "refused":
         return call
     if protocol.most_tokens is None and call.completion_tokens >= longest_reply(settings, protocol):
-        return replace(
-            call, status="cut", value=None
-        )  # the ledger does not hold why a reply ended, but how long it was
+        return replace(call, status="cut", value=None)  # the ledger holds how long a reply was, not why it ended
     try:
         return replace(call, status="ok", value=protocol.verdict(call.text))
     except ValueError:

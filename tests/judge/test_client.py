@@ -258,14 +258,21 @@ async def test_calls_under_way_are_recorded_when_another_fails(judge: Judge) -> 
 
 
 async def test_a_cancelled_call_stays_listed_as_under_way(judge: Judge) -> None:
-    async def never(_body: Any, _n: int) -> web.Response:
-        await asyncio.sleep(0.5)
+    both, over = asyncio.Event(), asyncio.Event()
+
+    async def never(_body: Any, n: int) -> web.Response:
+        if n == 1:
+            both.set()
+        await over.wait()
         return reply("[[7]]")
 
     judge.answer = never
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.2):
-            await judge.ask(2)
+    asking = asyncio.create_task(judge.ask(2))
+    await both.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    over.set()
     assert judge.ledger._db.execute("SELECT count(*) FROM in_flight").fetchone() == (2,)
 
 
