@@ -98,7 +98,7 @@ def complaint(status: int, body: object, text: str = "") -> Complaint:
     return Complaint(
         status,
         words if len(words) <= _MOST_WORDS else words[:_MOST_WORDS] + "...",
-        " ".join(str(kind) for kind in kinds if kind is not None),
+        " ".join(str(kind) for kind in kinds if kind is not None)[:_MOST_WORDS],
         str(own.get("param") or ""),
     )
 

@@ -123,7 +123,7 @@ def hear(completion: object, *, may_be_cut: bool) -> Heard:
     if _BROKEN_OFF.search(finish):
         raise BrokenReplyError(f"the reply was broken off (finish_reason {finish})")
     if _CUT.search(finish) and not may_be_cut:
-        return heard("cut", text or f"(no text within the longest reply; finish_reason {finish})")
+        return heard("cut", text or f"(no text within judge.max_tokens; finish_reason {finish})")
     instead = ", ".join(name for name in _OTHER_THAN_TEXT if getattr(message, name))
     if text or (text is not None and not instead):
         return heard("ok", text)

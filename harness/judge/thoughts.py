@@ -4,7 +4,7 @@ import re
 
 _TAG = r"think(?:ing)?|thoughts?|seed:think|reasoning"
 _BEGIN = re.compile(
-    rf"^\s*(?:<(?:{_TAG})>|\[THINK\]|◁think▷|<\|begin_of_thought\|>|<\|channel\|>analysis)", re.M | re.I
+    rf"^[ \t]*(?:<(?:{_TAG})>|\[THINK\]|◁think▷|<\|begin_of_thought\|>|<\|channel\|>analysis)", re.M | re.I
 )
 _END = re.compile(
     rf"</(?:{_TAG})>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>|<\|channel\|>final<\|message\|>", re.IGNORECASE
