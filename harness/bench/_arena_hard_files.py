@@ -177,6 +177,7 @@ def write_model(
     write_lines(folder / "model_answer" / f"{model}.jsonl", (_answer_line(model, answer) for answer in answers))
     games: dict[tuple[str, int], dict[str, Json]] = {}
     asked = {(t.item, t.repeat, t.variant): t for t in tasks}
+    met = {t.item: t.evidence.get("baseline") for t in tasks}
     for v in verdicts:
         games.setdefault((v.item, v.repeat), {})[v.variant] = {
             "user_prompt": asked[v.item, v.repeat, v.variant].messages[-1]["content"],
@@ -184,7 +185,8 @@ def write_model(
             "score": None if v.value is None else label(v.value),
         }
     rows = (
-        {"question_id": item, "model": model, "judge": judge, "games": [own.get(variant) for variant in VARIANTS]}
+        {"question_id": item, "model": model, "baseline": met[item], "judge": judge}
+        | {"games": [own.get(variant) for variant in VARIANTS]}
         for (item, _), own in games.items()
     )
     write_lines(folder / "model_judgment" / judge / f"{model}.jsonl", rows)

@@ -67,7 +67,7 @@ class Complaint:
     def subject(self) -> Subject:
         """What it is about."""
         status, text = self.status, f"{self.type} {self.words}".lower()
-        if status == 402 or (status < 429 and _ACCOUNT.search(text)) or "insufficient_quota" in text:
+        if status == 402 or (status in (400, 403) and _ACCOUNT.search(text)) or "insufficient_quota" in text:
             return "account"
         if status == 401 or (status == 403 and (_KEY.search(text) or not _FILTERED.search(text))):
             return "key"
@@ -81,7 +81,7 @@ class Complaint:
             return "question"
         if status >= 500:
             return "server"
-        if _KEY.search(text):
+        if status == 400 and _KEY.search(text):
             return "key"
         of_all = self.parameter and not self.parameter.startswith(_OF_THE_QUESTION)
         return "settings" if of_all or _MODEL.search(text) or _SETTINGS.search(text) else "unknown"
@@ -92,7 +92,7 @@ def complaint(status: int, body: object, text: str = "") -> Complaint:
     inner = _innermost(body)
     own: Mapping[str, Any] = inner if isinstance(inner, Mapping) else {}
     around: Mapping[str, Any] = body if isinstance(body, Mapping) else {}
-    message = inner if isinstance(inner, str) else own.get("message") or own.get("detail") or text or inner
+    message = inner if isinstance(inner, str) else own.get("message") or _details(own.get("detail")) or text or inner
     words = " ".join(str(message).split())
     kinds = (own.get("code"), own.get("type"), own.get("status"), around.get("error_type"))
     return Complaint(
@@ -101,6 +101,13 @@ def complaint(status: int, body: object, text: str = "") -> Complaint:
         " ".join(str(kind) for kind in kinds if kind is not None)[:_MOST_WORDS],
         str(own.get("param") or ""),
     )
+
+
+def _details(detail: object) -> object:
+    """What a validator says, without the request that it quotes."""
+    if not isinstance(detail, list) or not all(isinstance(one, Mapping) for one in detail):
+        return detail
+    return "; ".join(f"{one.get('msg')} ({one.get('loc')})" for one in detail)
 
 
 def _innermost(body: object) -> object:

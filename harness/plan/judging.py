@@ -19,6 +19,7 @@ _NAMED = 5
 """Cells, reasons or questions that a warning names."""
 _WORDS = 160
 """Characters of a server's words that a reason keeps."""
+_TITLES = {"cut": "cut at judge.max_tokens", "unparseable": "without a clear verdict"}
 _OWN_WORDS = ("refused", "failed")
 """Failures whose text is the server's; that of the others is the judge's."""
 
@@ -120,7 +121,7 @@ def _failed(rows: Sequence[Json]) -> list[str]:
         words = re.sub(r"\d+", "0", one["words"]) if one["status"] in _OWN_WORDS else ""
         reasons[one["status"], words].append((cell, one))
     ranked = sorted(reasons.items(), key=lambda reason: -_count(reason[1]))
-    parts = [f"{_count(own)} {status} ({_example(own)})" for (status, _), own in ranked[:_NAMED]]
+    parts = [f"{_count(own)} {_TITLES.get(status, status)} ({_example(own)})" for (status, _), own in ranked[:_NAMED]]
     if rest := sum(_count(own) for _, own in ranked[_NAMED:]):
         parts.append(f"{rest} for {len(ranked) - _NAMED} other reasons")
     total = sum(row["verdicts"] for row in rows)

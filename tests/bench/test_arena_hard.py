@@ -226,6 +226,7 @@ def test_a_run_and_its_exported_files_score_the_same(data: Path, tmp_path: Path)
     direct = BENCHMARK.aggregate(samples_frame(BENCHMARK.samples(own, {}, questions, answers, verdicts)))
     stored = score_files(files["questions"], [tmp_path / "out/model_judgment/j/m.jsonl"])
     pd.testing.assert_frame_equal(stored[list(SCORE_COLUMNS)], direct)
+    assert set(stored["baseline"]) == {"base"}
     (first, _, last) = map(json.loads, (tmp_path / "out/model_judgment/j/m.jsonl").read_text().splitlines())
     assert [g["score"] for g in first["games"]] == ["A>>B", "A>B"]
     assert [g["score"] for g in last["games"]] == [None, "B>>A"]

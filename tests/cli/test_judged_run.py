@@ -157,6 +157,7 @@ def test_a_reply_without_a_rating_is_a_failed_sample_and_no_failed_run(folder: P
     assert len(failed) == 1
     assert failed["value"].isna().all()
     assert f"{TURNS - 1}/{TURNS}" in (run / "report.md").read_text(), "the report marks the coverage"
+    assert f"1 of {TURNS} verdicts failed" in (run / "report.md").read_text(), "and says why"
     asked = len(judge.asked)
     assert judged.run(folder, judge.url).returncode == 0
     assert len(judge.asked) == asked, "it was an answer: it is final"

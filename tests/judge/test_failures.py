@@ -298,6 +298,8 @@ COMPLAINTS = [
     (500, {"error": {"message": "CUDA error"}}, "server"),
     (502, {"error": {"message": "context canceled"}}, "busy"),
     (422, {"detail": [{"loc": ["body", "top_k"], "msg": "extra fields not permitted"}]}, "settings"),
+    (422, {"detail": [{"loc": ["body"], "msg": "Odd", "input": "Write code that reads an API key."}]}, "unknown"),
+    (422, "a quota? My API key?", "unknown"),
     (400, None, "unknown"),
     (400, {"error": []}, "unknown"),
     (400, 7, "unknown"),

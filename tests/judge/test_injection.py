@@ -103,7 +103,23 @@ def test_no_reply_breaks_the_parser(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["[[7]]", "x [[ 10 ]] y", "[[8.5]]", "[[A]]", "[[C]]", "[[A>B]]", "[[B>>A]]", "[[A=B]]", "[[tie]]", "[[a]]"]
+    "text",
+    [
+        "[[**7**]]",
+        "[[7/10]]",
+        "\\[\\[7\\]\\]",
+        "【【7】】",
+        "[[7]]",
+        "x [[ 10 ]] y",
+        "[[8.5]]",
+        "[[A]]",
+        "[[C]]",
+        "[[A>B]]",
+        "[[B>>A]]",
+        "[[A=B]]",
+        "[[tie]]",
+        "[[a]]",
+    ],
 )
 def test_a_verdict_pattern_is_found(text: str) -> None:
     assert holds_verdict(text)
