@@ -154,8 +154,9 @@ def _text(content: object) -> str | None:
 
 
 def _part_text(part: object) -> str | None:
-    if isinstance(part, Mapping) and not _THOUGHT.search(str(part.get("type", ""))):
-        part = part.get("text")
+    if isinstance(part, Mapping):
+        thought = part.get("thought") or _THOUGHT.search(str(part.get("type", "")))
+        part = None if thought else part.get("text")
     return part if isinstance(part, str) else None
 
 

@@ -39,6 +39,7 @@ VERDICTS: dict[str, Any] = {
     "parts, one of them a thought": lambda: reply(
         [{"type": "thinking", "thinking": [{"type": "text", "text": "[[3]]"}]}, {"type": "text", "text": "[[8]]"}]  # type: ignore[arg-type]
     ),
+    "parts, one of them marked as a thought": lambda: reply([{"text": "[[3]]", "thought": True}, {"text": "[[8]]"}]),  # type: ignore[arg-type]
     "parts that are plain texts": lambda: reply(["Rating: ", "[[8]]"]),  # type: ignore[arg-type]
     "one part": lambda: reply({"type": "output_text", "text": "[[8]]"}),  # type: ignore[arg-type]
     "reasoning beside the text": lambda: reply("[[8]]", message={"reasoning_content": "A weak [[3]]?"}),
