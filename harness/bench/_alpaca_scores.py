@@ -1,6 +1,7 @@
 """AlpacaEval's scores: from a run's samples, and from annotation files, the same way."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence, Set
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from harness.judge.api import Status
 from harness.stats.clustered import clustered_mean
 
 BENCHMARK = "alpaca_eval"
+_NAMED = 5
+"""Instructions that a note names."""
 WIN_RATE, LENGTH_CONTROLLED, LENGTH_DIFFERENCE = "win_rate", "length_controlled_win_rate", "length_difference"
 
 
@@ -97,14 +100,8 @@ def score_files(paths: Sequence[Path], lc_reference: Path | None = None) -> pd.D
     """
     reference = lc_reference or STAND_IN
     official = read_reference(reference).difficulty.keys()
-    found: dict[tuple[str, str, str], list[Annotation]] = {}
-    for path in dict.fromkeys(paths):
-        for row in read_annotations(path):
-            found.setdefault((row.model, row.baseline, row.judge), []).append(row)
-    if not found:
-        raise HarnessError("no annotations", where="alpaca-eval")
     blocks = []
-    for (model, baseline, judge), rows in found.items():
+    for (model, baseline, judge), rows in _groups(paths).items():
         pairs = _samples(rows, official)
         table = samples_frame([*pairs, *controlled_samples(pairs, reference)])
         block = scores(table, approximate=is_stand_in(reference))
@@ -113,6 +110,32 @@ def score_files(paths: Sequence[Path], lc_reference: Path | None = None) -> pd.D
         block.insert(2, "judge", judge)
         blocks.append(block)
     return pd.concat(blocks, ignore_index=True)
+
+
+def second_annotations(paths: Sequence[Path]) -> list[str]:
+    """What to say of instructions that one judge has annotated more than once for one model; empty where none is."""
+    found = []
+    for (model, baseline, judge), rows in _groups(paths).items():
+        counts = Counter(row.index for row in rows)
+        if again := [index for index, count in counts.items() if count > 1]:
+            some = ", ".join(map(str, again[:_NAMED])) + (" ..." if len(again) > _NAMED else "")
+            found.append(
+                f"{model} against {baseline or 'its baseline'}, judged by {judge or 'a judge without a name'}: "
+                f"{len(again)} of {len(counts)} instructions are annotated more than once (index {some}); each of the "
+                f"{len(rows)} annotations counts"
+            )
+    return found
+
+
+def _groups(paths: Sequence[Path]) -> dict[tuple[str, str, str], list[Annotation]]:
+    """The annotations by (model, baseline, judge)."""
+    found: dict[tuple[str, str, str], list[Annotation]] = {}
+    for path in dict.fromkeys(paths):
+        for row in read_annotations(path):
+            found.setdefault((row.model, row.baseline, row.judge), []).append(row)
+    if not found:
+        raise HarnessError("no annotations", where="alpaca-eval")
+    return found
 
 
 def _samples(rows: Sequence[Annotation], official: Set[int]) -> list[Sample]:

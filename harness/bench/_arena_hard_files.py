@@ -40,6 +40,8 @@ class JudgedGame:
     """One game of a model_judgment line; its verdict is from the first shown answer's point of view."""
 
     model: str
+    baseline: str
+    """Whom the model met; empty where the file does not say, as v0.1's does not."""
     judge: str
     verdict: Verdict
     where: str
@@ -84,6 +86,7 @@ class _Game(BaseModel):
 
 class _Judgment(_Line):
     model: str
+    baseline: str | None = None
     judge: str
     games: tuple[_Game | None, ...] = Field(max_length=len(VARIANTS))
 
@@ -129,20 +132,21 @@ def read_answers(path: Path) -> dict[str, str | None]:
 def read_games(paths: Iterable[Path]) -> list[JudgedGame]:
     """Every game of model_judgment files. What is no label has no value; a game that is not there is `missing`.
 
-    Lines for the same (model, judge, question), in whichever file, are repeats, numbered in their order.
+    Lines for the same (model, baseline, judge, question), in whichever file, are repeats, numbered in their order.
 
     Raises:
         HarnessError: a broken line, a missing or wrong field, more than two games.
     """
     found: list[JudgedGame] = []
-    repeats: Counter[tuple[str, str, str]] = Counter()
+    repeats: Counter[tuple[str, str, str, str]] = Counter()
     for path in paths:
         for where, line in _records(path, _Judgment):
-            key = (line.model, line.judge, str(line.id))
+            baseline = line.baseline or ""
+            key = (line.model, baseline, line.judge, str(line.id))
             games = (*line.games, None, None)[: len(VARIANTS)]
             for variant, game in zip(VARIANTS, games, strict=True):
                 verdict = _verdict(str(line.id), repeats[key], variant, game)
-                found.append(JudgedGame(line.model, line.judge, verdict, where))
+                found.append(JudgedGame(line.model, baseline, line.judge, verdict, where))
             repeats[key] += 1
     return found
 
@@ -173,6 +177,7 @@ def write_model(
     write_lines(folder / "model_answer" / f"{model}.jsonl", (_answer_line(model, answer) for answer in answers))
     games: dict[tuple[str, int], dict[str, Json]] = {}
     asked = {(t.item, t.repeat, t.variant): t for t in tasks}
+    met = {t.item: t.evidence.get("baseline") for t in tasks}
     for v in verdicts:
         games.setdefault((v.item, v.repeat), {})[v.variant] = {
             "user_prompt": asked[v.item, v.repeat, v.variant].messages[-1]["content"],
@@ -180,7 +185,8 @@ def write_model(
             "score": None if v.value is None else label(v.value),
         }
     rows = (
-        {"question_id": item, "model": model, "judge": judge, "games": [own.get(variant) for variant in VARIANTS]}
+        {"question_id": item, "model": model, "baseline": met[item], "judge": judge}
+        | {"games": [own.get(variant) for variant in VARIANTS]}
         for (item, _), own in games.items()
     )
     write_lines(folder / "model_judgment" / judge / f"{model}.jsonl", rows)

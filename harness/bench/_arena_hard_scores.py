@@ -77,8 +77,11 @@ def _win_rate(samples: pd.DataFrame) -> tuple[float | None, float | None, int, i
     return *clustered_mean(own["value"].to_numpy(dtype=float), own["cluster"].tolist()), n, total
 
 
-def score_models(judge: str, samples: Mapping[str, pd.DataFrame], seed: int) -> pd.DataFrame:
-    """One judge's scores of several models (model -> its samples), with intervals and ratings; see `score_files`."""
+def score_models(judge: str, baseline: str, samples: Mapping[str, pd.DataFrame], seed: int) -> pd.DataFrame:
+    """One judge's scores of several models (model -> its samples) that met one baseline, with intervals and ratings.
+
+    See `score_files`.
+    """
     ratings = _ratings(samples)
     frames = []
     for model, own in samples.items():
@@ -86,7 +89,8 @@ def score_models(judge: str, samples: Mapping[str, pd.DataFrame], seed: int) -> 
         groups = dict(_groups(own))
         bounds = [_interval(groups[category], seed) or (None, None) for category in scores["category"]]
         scores.insert(0, "model", model)
-        scores.insert(1, "judge", judge)
+        scores.insert(1, "baseline", baseline)
+        scores.insert(2, "judge", judge)
         scores["low"], scores["high"] = zip(*bounds, strict=True)
         scores["rating"] = [ratings[category].get(model) for category in scores["category"]]
         frames.append(scores.astype({"low": "Float64", "high": "Float64", "rating": "Float64"}))

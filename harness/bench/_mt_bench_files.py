@@ -167,7 +167,7 @@ def _answer_line(model_id: str, answer: Answer) -> Json:
 
 
 def read_judgments(paths: Iterable[Path]) -> list[Judgment]:
-    """Single-answer verdicts. A score of -1, FastChat's mark of an unparsed reply, or outside 1..10 has no value.
+    """Single-answer verdicts. A score of -1, FastChat's mark of an unparsed reply, or outside 0..10 has no value.
 
     Lines for the same (model, judge, question, turn), in whichever file, are repeats, numbered in their order.
 
@@ -197,7 +197,7 @@ def _score(line: Mapping[str, Json], where: str) -> float | None:
     score = line.get("score")
     if isinstance(score, bool) or not isinstance(score, int | float):
         raise HarnessError(f"`score` must be a number, not {score!r}", where=where)
-    return float(score) if 1 <= score <= 10 else None
+    return float(score) if 0 <= score <= 10 else None
 
 
 def write_judgments(

@@ -18,6 +18,7 @@ from harness.bench._alpaca_lc import STAND_IN, is_stand_in
 from harness.bench._alpaca_package import package_file, prepare
 from harness.bench._alpaca_scores import LENGTH_CONTROLLED, WIN_RATE, controlled_samples, pair_samples, scores
 from harness.bench._alpaca_scores import score_files as score_files
+from harness.bench._alpaca_scores import second_annotations as second_annotations
 from harness.bench.api import Answer, Metric, Question, Sample
 from harness.core.errors import HarnessError
 from harness.core.settings import Settings, execution

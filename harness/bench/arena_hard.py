@@ -143,39 +143,44 @@ BENCHMARK = ArenaHard()
 
 
 def score_files(questions: Path, judgments: Sequence[Path], seed: int = 0) -> pd.DataFrame:
-    """Scores of stored arena-hard-auto judgments: columns model, judge, SCORE_COLUMNS, low, high, rating.
+    """Scores of stored arena-hard-auto judgments: columns model, baseline, judge, SCORE_COLUMNS, low, high, rating.
 
-    `low` and `high` are the 95 % bootstrap interval over questions (in %, seeded), `rating` the Bradley-Terry rating on
-    the Elo scale, fitted on all of a judge's models at once with the baseline at 1000; it is null where a model won all
-    battles or none. Lines for the same question are repeats. A question without a line counts in `total`.
+    Games against two baselines, as v2.0 has them (one for each category), are two rates. `low` and `high` are the 95 %
+    bootstrap interval over questions (in %, seeded), `rating` the Bradley-Terry rating on the Elo scale, fitted on all
+    of a judge's models that met one baseline, which has 1000; it is null where a model won all battles or none. Lines
+    for the same question are repeats. A question without a line counts in `total`; where there are several baselines,
+    in that of the baselines that meet its category.
 
     Raises:
         HarnessError: a broken line, or a judgment of a question that the question file does not have.
     """
     asked = [Question(q.id, q.category, (q.prompt,), 0.0, 1) for q in files_.read_questions(questions)]
-    known = {q.id for q in asked}
+    categories = {q.id: q.category for q in asked}
     games = files_.read_games(dict.fromkeys(judgments))
     if not games:
         raise HarnessError("no judgments", where=", ".join(map(str, judgments)))
     for game in games:
-        if game.verdict.item not in known:
+        if game.verdict.item not in categories:
             raise HarnessError(
                 f"judges question {game.verdict.item}, which is not in {questions}",
                 where=game.where,
                 fix="Give the question file that these judgments belong to.",
             )
+    met = {(game.baseline, categories[game.verdict.item]) for game in games}
+    several = len({baseline for baseline, _ in met}) > 1
     blocks = []
-    for judge, of_judge in groupby(sorted(games, key=_by), key=lambda game: game.judge):
+    for (judge, baseline), own in groupby(sorted(games, key=_by), key=lambda game: (game.judge, game.baseline)):
+        theirs = [q for q in asked if not several or (baseline, q.category) in met]
         samples = {
-            model: samples_frame(battle_samples(BENCHMARK.name, asked, [], [game.verdict for game in of_model]))
-            for model, of_model in groupby(of_judge, key=lambda game: game.model)
+            model: samples_frame(battle_samples(BENCHMARK.name, theirs, [], [game.verdict for game in of_model]))
+            for model, of_model in groupby(own, key=lambda game: game.model)
         }
-        blocks.append(score_models(judge, samples, seed))
+        blocks.append(score_models(judge, baseline, samples, seed))
     return pd.concat(blocks, ignore_index=True)
 
 
-def _by(game: files_.JudgedGame) -> tuple[str, str]:
-    return game.judge, game.model
+def _by(game: files_.JudgedGame) -> tuple[str, str, str]:
+    return game.judge, game.baseline, game.model
 
 
 def _own(settings: Settings) -> ArenaHardSettings:

@@ -105,6 +105,8 @@ def mt_bench_pairwise(settings: Settings, folder: Path | None, reference: str | 
 def arena_hard(settings: Settings, folder: Path | None, reference: str | None) -> Recorded:
     """arena-hard-auto's `model_answer/MODEL.jsonl` and `model_judgment/REFERENCE/MODEL.jsonl`.
 
+    Games against another baseline than the benchmark's are left out.
+
     Raises:
         HarnessError: as `mt_bench`.
     """
@@ -115,6 +117,8 @@ def arena_hard(settings: Settings, folder: Path | None, reference: str | None) -
     shares: dict[str, dict[Unit, list[float]]] = {}
     for game in arena.read_games(judgments):
         v = game.verdict
+        if game.baseline not in ("", settings.baseline):
+            continue
         if v.item not in known:
             raise _other_question(f"question {v.item}", game.where, settings.data)
         if v.value is not None:
@@ -136,11 +140,12 @@ def _arena_answers(path: Path) -> list[Answer]:
 def alpaca_eval(settings: Settings, folder: Path | None, reference: str | None) -> Recorded:
     """The package's annotations.json: a file, or those of a folder (`*annotations.json`, `.xz` too).
 
-    Each pair is judged in both orders; the recorded verdicts are of one, drawn at random.
+    Each pair is judged in both orders; the recorded verdicts are of one, drawn at random. A second annotation of an
+    answer is a repeat.
 
     Raises:
         HarnessError: a file is missing or broken, an instruction is not the benchmark's, a verdict is against another
-            baseline's answer, or there are none by this judge.
+            baseline's answer, or on another answer than an earlier one, or there are none by this judge.
     """
     assert isinstance(settings, AlpacaEvalSettings)
     place, reference = folder or settings.data, reference or EDITIONS[settings.version].annotator
@@ -149,8 +154,8 @@ def alpaca_eval(settings: Settings, folder: Path | None, reference: str | None) 
     files = tuple(sorted(place.glob("*annotations.json*"))) if place.is_dir() else (place,)
     whole = settings.model_copy(update={"prompts": None, "both_orders": True})
     asked = {q.turns[0]: q for q in ALPACA_EVAL.questions(whole, ALPACA_EVAL.files(whole))}
-    verdicts: dict[str, dict[Unit, float]] = {}
-    answers: dict[str, list[Answer]] = {}
+    shares: dict[str, dict[Unit, list[float]]] = {}
+    answers: dict[str, dict[str, Answer]] = {}
     for path in files:
         both = zip(alpaca.read_records(path), alpaca.read_annotations(path), strict=True)
         for number, (row, annotation) in enumerate(both, 1):
@@ -160,11 +165,17 @@ def alpaca_eval(settings: Settings, folder: Path | None, reference: str | None) 
                 fix = "Give verdicts on the benchmark's instructions against its baseline's answers."
                 raise HarnessError(f"is a verdict on {what}", where=f"{path}, row {number}", fix=fix)
             if annotation.judge == reference and annotation.preference is not None:
-                verdicts.setdefault(annotation.model, {})[question.id, 1] = annotation.preference - 1
-                answers.setdefault(annotation.model, []).append(Answer(question.id, (str(row["output_2"]),)))
-    if not verdicts:
+                answer = Answer(question.id, (str(row["output_2"]),))
+                if answers.setdefault(annotation.model, {}).setdefault(question.id, answer) != answer:
+                    fix = "Give the verdicts on one set of answers."
+                    raise HarnessError("is on another answer", where=f"{path}, row {number}", fix=fix)
+                units = shares.setdefault(annotation.model, {})
+                units.setdefault((question.id, 1), []).append(annotation.preference - 1)
+    if not shares:
         raise HarnessError(f"no verdicts by {reference}", where=str(place), fix="Name another judge with --reference.")
-    return Recorded(reference, whole, _models(answers, verdicts, place), files, lambda value: 2 - value)
+    verdicts = {model: {unit: sum(own) / len(own) for unit, own in units.items()} for model, units in shares.items()}
+    given = {model: own.values() for model, own in answers.items()}
+    return Recorded(reference, whole, _models(given, verdicts, place), files, lambda value: 2 - value)
 
 
 def _fastchat(

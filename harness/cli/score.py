@@ -74,11 +74,13 @@ def alpaca_eval(
 
     Example: harness score alpaca-eval results/*/weighted_alpaca_eval_gpt4_turbo/annotations.json
     """
-    from harness.bench.alpaca_eval import score_files
+    from harness.bench.alpaca_eval import score_files, second_annotations
     from harness.cli._output import emit
 
     table = score_files(annotations, lc_reference)
     emit(table, format_)
+    for line in second_annotations(annotations):
+        typer.echo(f"note: {line}", err=True)
     if table["approximate"].any():
         typer.echo(
             "note: length-controlled win rates are approximate (stand-in for AlpacaEval's df_gamed.csv; give it with "

@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 import openai
 import tenacity
 from openai.types.chat import ChatCompletion
-from pydantic import BaseModel, Field, ValidationError
 
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError, Incomplete
+from harness.judge._complaint import Complaint, Subject, complaint, complaint_under_200
+from harness.judge._heard import BrokenReplyError, error_body, hear
 from harness.judge.api import Status
 from harness.judge.identity import endpoint
 from harness.judge.prices import longest_reply
@@ -28,9 +29,8 @@ BACKOFF_S = 1.0
 LONGEST_PAUSE_S = 60.0
 LONGEST_RETRY_AFTER_S = 600.0
 """A server that wants us to wait longer gets no second try: the run ends and says so."""
-_RETRIED = frozenset({408, 409, 425, 429})
-_TOO_LONG = ("context_length_exceeded", "maximum context length", "maximum model length", "longer than the maximum")
-_FILTERED = ("content_filter", "content_policy_violation")
+_NOWHERE = (404, 405, 410)
+"""There is no such model, or nobody judges at that address."""
 
 
 @dataclass(frozen=True)
@@ -44,51 +44,21 @@ class Reply:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     latency_s: float = 0.0
-
-
-class _Message(BaseModel):
-    content: str | None = None
-    refusal: str | None = None
-
-
-class _Alternative(BaseModel):
-    token: str
-    logprob: float
-
-
-class _Token(BaseModel):
-    top_logprobs: list[_Alternative] | None = None
-
-
-class _Logprobs(BaseModel):
-    content: list[_Token] | None = None
-
-
-class _Choice(BaseModel):
-    finish_reason: str | None = None
-    message: _Message | None = None
-    logprobs: _Logprobs | None = None
-
-
-class _Usage(BaseModel):
-    prompt_tokens: int | None = Field(None, ge=0)
-    completion_tokens: int | None = Field(None, ge=0)
-
-
-class _Completion(BaseModel):
-    """What we read of a chat completion: the client takes a reply of any shape for one."""
-
-    model: str | None = None
-    choices: list[_Choice] | None = None
-    usage: _Usage | None = None
+    doubt: HarnessError | None = None
+    """Of a failure that may be every question's: what ends the run if no other question fares better."""
+    subject: Subject = "question"
+    """What the server's complaint is about, where it has one."""
 
 
 class _AgainError(Exception):
-    """A fault that may pass."""
+    """A fault that may pass. `gone`: while it lasts, no question can be answered."""
 
-    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+    def __init__(
+        self, reason: str, retry_after: float | None = None, *, gone: bool = False, subject: Subject = "server"
+    ) -> None:
         super().__init__(reason)
-        self.reason, self.retry_after = reason, retry_after
+        self.reason, self.retry_after, self.subject = reason, retry_after, subject
+        self.gone = gone or not _worth_waiting(self)
 
 
 class Caller:
@@ -114,11 +84,11 @@ class Caller:
         return self.profile.fit(plain)
 
     async def ask(self, body: dict[str, Json]) -> Reply:
-        """The reply, after as many tries as the settings allow.
+        """The reply, or this question's failure, after as many tries as the settings allow.
 
         Raises:
-            Incomplete: what may pass did not pass; ask again later.
-            HarnessError: the server refuses us (key, model name, parameters).
+            Incomplete: the server is gone, busy, or wants money; ask again later.
+            HarnessError: the server refuses the key, or has no such model.
         """
         tries = tenacity.AsyncRetrying(
             stop=self._enough,
@@ -130,12 +100,15 @@ class Caller:
         try:
             reply: Reply = await tries(self._once, body)
         except _AgainError as error:
-            count = tries.statistics["attempt_number"]
-            raise Incomplete(
-                f"the judge gave no verdict in {count} {'try' if count == 1 else 'tries'}: {self._clean(error.reason)}",
+            count, reason = tries.statistics["attempt_number"], self._clean(error.reason)
+            incomplete = Incomplete(
+                f"the judge gave no verdict in {count} {'try' if count == 1 else 'tries'}: {reason}",
                 where=self.where,
                 fix="What was answered is kept. Run again when the judge is back.",
-            ) from None
+            )
+            if error.gone or self.halted.is_set():
+                raise incomplete from None
+            return Reply("failed", None, reason, doubt=incomplete, subject=error.subject)
         return reply
 
     def _enough(self, state: tenacity.RetryCallState) -> bool:
@@ -151,7 +124,7 @@ class Caller:
 
     async def _once(self, body: dict[str, Json]) -> Reply:
         if self.halted.is_set():
-            raise _AgainError("another call failed")
+            raise _AgainError("another call failed", gone=True)
         clock = time.monotonic()
         try:
             async with asyncio.timeout(self.settings.timeout_s):  # the client's own limit counts between bytes
@@ -160,96 +133,74 @@ class Caller:
         except (TimeoutError, openai.APITimeoutError):
             raise _AgainError(f"no answer within {self.settings.timeout_s:g} s") from None
         except openai.APIConnectionError as error:
-            raise _AgainError(f"unreachable ({error.__cause__ or error})") from None
+            raise _AgainError(f"unreachable ({error.__cause__ or error})", gone=True) from None
         except openai.APIStatusError as error:
-            return self._refused(error)
+            said = complaint(error.status_code, error.body, error.response.text)
+            return self._refused(said, _retry_after(error.response.headers))
         except (json.JSONDecodeError, openai.APIResponseValidationError, UnicodeDecodeError):
             raise _AgainError("the reply is broken (no valid JSON)") from None
-        reply = self._read(completion, time.monotonic() - clock)
-        return self._scored(reply, [completion, *more])
+        return self._answered([completion, *more], time.monotonic() - clock)
 
-    def _scored(self, reply: Reply, completions: list[object]) -> Reply:
-        """The reply that stands for the probabilities in all of them: what they mean, and what all of them cost."""
-        if self.protocol.scored is None:
-            return reply
-        more = [self._read(completion, 0.0) for completion in completions[1:]]
-        counts = (
-            reply.prompt_tokens + sum(r.prompt_tokens for r in more),
-            reply.completion_tokens + sum(r.completion_tokens for r in more),
-        )
-        for read in (reply, *more):
-            if read.status == "refused":
-                return read
+    def _answered(self, completions: list[object], latency: float) -> Reply:
+        """The verdict in a reply, or in the replies that a scored protocol asks for; all of them are paid for."""
+        for completion in completions:
+            if said := complaint_under_200(error_body(completion)):
+                return self._refused(said, None)
+        may_be_cut = longest_reply(self.settings, self.protocol) == self.protocol.most_tokens
         try:
-            text = self.protocol.scored(
-                [_likeliest(completion, bool(self.protocol.prefix)) for completion in completions]
-            )
-            return Reply("ok", self.protocol.read(text), text, reply.model, *counts, reply.latency_s)
+            heard = [hear(completion, may_be_cut=may_be_cut) for completion in completions]
+        except BrokenReplyError as error:
+            raise _AgainError(str(error), subject="unknown") from None
+        first = next((h for h in heard if h.status != "ok"), heard[0])
+        status, value, text = first.status, None, self._clean(first.text)
+        if status == "ok":
+            status, value, text = self._read(text, [h.likeliest for h in heard])
+        counts = sum(h.prompt_tokens for h in heard), sum(h.completion_tokens for h in heard)
+        return Reply(status, value, text, _writable(first.model), *counts, latency)
+
+    def _read(self, text: str, likeliest: list[Mapping[str, float]]) -> tuple[Status, float | None, str]:
+        """Status, value and text of a reply that has a text."""
+        protocol, whole = self.protocol, self.protocol.prefix + text
+        try:
+            if protocol.scored is None:
+                return "ok", protocol.verdict(text), whole
+            if protocol.prefix:  # what follows it is often written with a space in front
+                likeliest = [{token.strip(): p for token, p in own.items()} for own in likeliest]
+            scored = protocol.scored(likeliest)
+            return "ok", protocol.read(scored), scored
         except ValueError as error:
-            return Reply("unparseable", None, f"{reply.text} ({error})", reply.model, *counts, reply.latency_s)
+            return "unparseable", None, whole if protocol.scored is None else f"{whole} ({error})"
 
     async def _post(self, body: dict[str, Json]) -> object:
         """One request; not by `chat.completions.create`, which walks through every message to no effect."""
         return await self.client.post("/chat/completions", cast_to=ChatCompletion, body=body)
 
-    def _refused(self, error: openai.APIStatusError) -> Reply:
-        """What a status other than 200 means: try again, a refusal of this one question, or a fault."""
-        said = self._clean(_said(error))
-        text = f"{error.code} {said}".lower() if isinstance(error.code, str) else said.lower()
-        if error.status_code in (401, 403):
+    def _refused(self, said: Complaint, retry_after: float | None) -> Reply:
+        """What a complaint means: try again, a failure of this one question, or a fault that ends the run."""
+        subject, words = said.subject, f"HTTP {said.status}: {self._clean(said.words)}"
+        if subject == "key":
             raise HarnessError(
-                f"the judge refuses the key (HTTP {error.status_code})",
+                f"the judge refuses the key (HTTP {said.status})",
                 where=self.where,
                 fix=f"Put a valid key in the environment variable {self.settings.api_key_env}.",
             )
-        if error.status_code == 429 and "insufficient_quota" in text:
+        if subject == "account":
             raise Incomplete(
-                f"the judge's account has no quota left: {said}",
+                f"the judge's account has no quota left: {words}",
                 where=self.where,
                 fix="What was answered is kept. Run again when there is quota.",
             )
-        if error.status_code in _RETRIED or error.status_code >= 500:
-            raise _AgainError(f"HTTP {error.status_code}: {said}", _retry_after(error.response.headers))
-        if error.status_code in (400, 413, 422) and any(mark in text for mark in (*_TOO_LONG, *_FILTERED)):
-            return Reply("refused", None, f"HTTP {error.status_code}: {said}")
-        fix = "Check judge.model and judge.base_url." if error.status_code == 404 else "Check the judge's settings."
-        raise HarnessError(
-            f"the judge does not accept the request (HTTP {error.status_code}: {said})", where=self.where, fix=fix
-        )
-
-    def _read(self, completion: object, latency: float) -> Reply:
-        shaped = _shaped(completion)
-        choice, usage = shaped.choices[0] if shaped.choices else _Choice(), shaped.usage or _Usage()
-        if choice.message is None:
-            raise _AgainError("the reply is empty (no choices)")
-        facts = (_writable(shaped.model or ""), usage.prompt_tokens or 0, usage.completion_tokens or 0, latency)
-        content = choice.message.content
-        if choice.message.refusal or choice.finish_reason == "content_filter":
-            reason = choice.message.refusal or content or "stopped by a content filter"
-            return Reply("refused", None, self._clean(reason), *facts)
-        if content is None and choice.finish_reason == "length":  # a reasoning model that was cut before it spoke
-            return Reply("unparseable", None, "(no text within judge.max_tokens)", *facts)
-        if content is None:
-            raise _AgainError("the reply is empty (no text)")
-        text = self._clean(self.protocol.prefix + content)
-        try:
-            return Reply("ok", self.protocol.read(text), text, *facts)
-        except ValueError:
-            return Reply("unparseable", None, text, *facts)
+        if subject in ("busy", "server"):
+            raise _AgainError(words, retry_after, gone=subject == "busy")
+        fix = "Check judge.model and judge.base_url." if said.status == 404 else "Check the judge's settings."
+        fault = HarnessError(f"the judge does not accept the request ({words})", where=self.where, fix=fix)
+        if said.status in _NOWHERE:
+            raise fault
+        return Reply("refused", None, words, doubt=fault, subject=subject)
 
     def _clean(self, text: str) -> str:
         key = self.client.api_key
         return _writable(text.replace(key, "[key]") if len(key) >= 8 else text)
-
-
-def _shaped(completion: object) -> _Completion:
-    if not isinstance(completion, ChatCompletion):
-        raise _AgainError("the reply is broken (no chat completion)")
-    try:
-        return _Completion.model_validate(completion, from_attributes=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise _AgainError(f"the reply is broken ({'.'.join(map(str, first['loc']))}: {first['msg']})") from None
 
 
 def _writable(text: str) -> str:
@@ -261,26 +212,6 @@ def _continued(body: dict[str, Json], text: str) -> dict[str, Json]:
     """The same request with more of the judge's turn begun for it."""
     *messages, begun = body["messages"]
     return {**body, "messages": [*messages, {**begun, "content": begun["content"] + text}]}
-
-
-def _likeliest(completion: object, begun: bool) -> dict[str, float]:
-    """The first token's likeliest alternatives -> log-probability (nats); {} where none came.
-
-    Without the spaces around them where the reply was begun for the judge: what follows is then often written with one.
-    """
-    choices = _shaped(completion).choices
-    assert choices, "read before"
-    logprobs = choices[0].logprobs
-    tokens = logprobs.content[0].top_logprobs if logprobs and logprobs.content else None
-    return {token.token.strip() if begun else token.token: token.logprob for token in reversed(tokens or [])}
-
-
-def _said(error: openai.APIStatusError) -> str:
-    """The server's own words, in short."""
-    body = error.body
-    message = body.get("message") if isinstance(body, dict) else None
-    text = " ".join(str(message or error.response.text).split())
-    return text if len(text) <= 300 else text[:300] + "..."
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

@@ -6,8 +6,10 @@ from typing import Literal
 
 from harness.core.canonical import Json
 
-Status = Literal["ok", "unparseable", "refused", "missing"]
-"""ok: a value; unparseable / refused: a final failure; missing: there was no answer to judge."""
+Status = Literal["ok", "unparseable", "cut", "refused", "failed", "missing"]
+"""ok: a value. missing: there was no answer to judge. The others are final failures of this one question: unparseable:
+the judge's reply holds no verdict; cut: it ended at its longest; refused: the judge or its server declines it; failed:
+the server failed on it in every try."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """How far a judge can be trusted: its verdicts beside recorded ones, and what moves them that should not.
 
 Agreement is a rank correlation for ratings (Spearman's, which forgives a judge that is stricter than the other) and
-Cohen's kappa, which takes off what two judges agree on by chance: quadratic weights for ratings on 1..10 (Cohen 1968),
+Cohen's kappa, which takes off what two judges agree on by chance: quadratic weights for ratings on 0..10 (Cohen 1968),
 none for preferences (Cohen 1960). Biases are measured on the judge alone: the same answer with padding must not win
 (Zheng et al. 2023, arXiv 2306.05685, section 3.3), nor may the order in which two answers are shown decide.
 
@@ -24,8 +24,8 @@ from harness.stats.spread import Floats, Rows
 
 SPEARMAN, KAPPA, FAILED = "spearman", "kappa", "failed_verdicts"
 LENGTH, FIRST_WINS = "padding_gain", "first_shown_wins"
-LOWEST, HIGHEST = 1, 10
-"""The scale of ratings."""
+LOWEST, HIGHEST = 0, 10
+"""The scale of ratings, and the 0 that some judges give though they are asked for 1 to 10."""
 Labels = NDArray[Any]
 
 
@@ -49,7 +49,7 @@ class Measure:
 
 
 def rating_agreement(judge: Floats, reference: Floats, questions: Labels, part: str = "all") -> list[Measure]:
-    """A judge's ratings against recorded ones of the same answers, both on 1..10."""
+    """A judge's ratings against recorded ones of the same answers, both on 0..10."""
     kept = np.isfinite(judge) & np.isfinite(reference)
     x, y, clusters, total = judge[kept], reference[kept], questions[kept], int(np.isfinite(reference).sum())
 
@@ -169,7 +169,7 @@ def pearson(x: Floats, y: Floats) -> float | None:
 
 
 def weighted_kappa(x: Floats, y: Floats) -> float | None:
-    """Cohen's kappa with quadratic weights of ratings, rounded to 1..10; None where no disagreement is possible.
+    """Cohen's kappa with quadratic weights of ratings, rounded to 0..10; None where no disagreement is possible.
 
     1 - sum (x - y)^2 / sum over all pairs (x_i - y_j)^2 / n: with quadratic weights the table need not be built.
     """

@@ -5,6 +5,7 @@ import json
 import os
 import typing
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import openai
@@ -22,8 +23,11 @@ from harness.judge.protocol import Protocol
 from harness.judge.settings import JudgeSettings
 from harness.store.ledger import Call, Ledger
 
-_BUDGET_WAIT_S = 0.05
-"""Between looks at a budget that calls under way may leave room in."""
+_WAIT_S = 0.05
+"""Between looks at what calls under way may change: the room in a budget, a doubt about the judge."""
+_MOST_REFUSED, _MOST_FAILED = 10, 3
+"""Questions that are refused, or that the server fails on, without a reply to any other: then it is not the questions.
+(A failed one has had all its tries, with the pauses between them.)"""
 
 
 class Progress(typing.Protocol):
@@ -81,8 +85,8 @@ async def ask(
 
     Raises:
         Incomplete: the judge is gone, or the budget is spent; what was answered is recorded, ask again later.
-        HarnessError: no key, a refused key, a wrong model name, a protocol that the judge's server does not take, a
-            ledger that cannot be written.
+        HarnessError: no key, a refused key, a wrong model name, a protocol or parameters that the judge's server does
+            not take, a ledger that cannot be written.
     """
     check_profile(settings, protocol)
     keys = [(request_digest(task), task.repeat) for task in tasks]
@@ -105,8 +109,29 @@ def unrecorded(tasks: Sequence[JudgeTask], judge_digest: str, ledger: Ledger) ->
     return len(keys) - len(ledger.recorded(judge_digest, keys))
 
 
+@dataclass(frozen=True)
+class _Answered:
+    """A call that has ended."""
+
+    begun: int
+    """Its number in the ledger."""
+    call: Call
+    reply: Reply
+
+
 class _Batch:
-    """Calls under way. The first fault stops new ones; those under way may still end and be recorded."""
+    """Calls under way. The first fault stops new ones; those under way may still end and be recorded.
+
+    One question's failure ends one question, but a failure that every question would share is not to be recorded for
+    each of them. So a complaint of the server is held until the judge replies to another question: then it was this
+    question's own, and is recorded. Where it names what only a question can be (too long, filtered) and the judge has
+    ever replied, that is not waited for. Where the complaints go on and nothing under way can refute them, they are not
+    recorded, and the first of them ends the run: `_MOST_REFUSED` refusals, `_MOST_FAILED` failures of the server, or
+    one that names a parameter before the judge has replied to anything.
+
+    When all is asked, what is still held is recorded too; not so a server's failure where this batch has seen no
+    reply at all, for then nobody knows that there is a judge.
+    """
 
     def __init__(
         self,
@@ -122,7 +147,14 @@ class _Batch:
         self.settings, self.protocol, self.judge = settings, protocol, judge
         self.recorder, self.progress = Recorder(ledger), progress
         self.done, self.total, self.purses = done, total, purses
-        self.spent = sum(cost.price_usd for cost in ledger.costs(judge))
+        costs = ledger.costs(judge)
+        self.spent = sum(cost.price_usd for cost in costs)
+        self.known = any(cost.completion_tokens for cost in costs)
+        """The judge has replied, now or earlier."""
+        self.replied = False
+        """It has, in this batch."""
+        self.held: list[_Answered] = []
+        self.under_way = 0
         self.price = price_of(settings)
         self.halted = asyncio.Event()
         self.fault: Exception | None = None
@@ -133,6 +165,7 @@ class _Batch:
         rest = iter(missing.items())
         workers = [self._work(caller, rest) for _ in range(min(self.settings.concurrency, len(missing)))]
         await asyncio.gather(*workers)
+        await self._end()
         if self.fault:
             raise self.fault
 
@@ -141,7 +174,12 @@ class _Batch:
             if self.halted.is_set():
                 return
             try:
-                await self._ask(caller, key, task)
+                await self._certain()
+                self.under_way += 1
+                try:
+                    await self._ask(caller, key, task)
+                finally:
+                    self.under_way -= 1
             except Exception as error:  # raised by `run` when no call is under way any more
                 self.fault = self.fault or error
                 self.halted.set()
@@ -150,7 +188,7 @@ class _Batch:
         body = caller.body(request_messages(task))
         most = most_cost(self.price, self.settings, self.protocol, body["messages"]) if self.price else 0.0
         while not take(self.purses, most):
-            await asyncio.sleep(_BUDGET_WAIT_S)
+            await asyncio.sleep(_WAIT_S)
         cost = 0.0
         try:
             if not self.halted.is_set():
@@ -165,15 +203,66 @@ class _Batch:
         if not begun:  # another stage or run had the same question, and its reply has come
             self._tell(0.0)
             return 0.0
+        answered = await self._answer(caller, key, body, begun)
+        await self._settle(answered)
+        return most if answered.call.price_usd is None else answered.call.price_usd
+
+    async def _answer(self, caller: Caller, key: Key, body: dict[str, Json], begun: int) -> _Answered:
         try:
             reply = await caller.ask(body)
         except Exception:  # not a kill or a cancellation: those leave the call listed as possibly paid
             await self.recorder.end(begun, None)
             raise
-        call = self._call(key, body, reply)
-        await self.recorder.end(begun, call)
-        self._tell(call.price_usd or 0.0)
-        return most if call.price_usd is None else call.price_usd
+        return _Answered(begun, self._call(key, body, reply), reply)
+
+    async def _settle(self, answered: _Answered) -> None:
+        """Record it, and what it shows to have been a question's own; or hold it."""
+        reply, settled = answered.reply, [answered]
+        if reply.doubt is None:
+            self.known = self.replied = True
+            settled, self.held = [answered, *self.held], []  # first what is paid for
+        elif reply.subject == "settings" and not self.replied:
+            await self.recorder.end(answered.begun, None)
+            raise reply.doubt
+        elif reply.subject != "question" or not self.known:
+            self.held.append(answered)
+            settled = []
+        await self._record(settled)
+
+    async def _record(self, settled: Sequence[_Answered]) -> None:
+        for one in settled:
+            await self.recorder.end(one.begun, one.call)
+            self._tell(one.call.price_usd or 0.0)
+
+    async def _certain(self) -> None:
+        """Wait while complaints pile up that a call under way may show to be their questions' own.
+
+        Raises:
+            HarnessError: none can.
+        """
+        while self._too_many():
+            if not self.under_way:
+                raise self._doubt()
+            await asyncio.sleep(_WAIT_S)
+
+    def _too_many(self) -> bool:
+        failed = sum(one.reply.status == "failed" for one in self.held)
+        return failed >= _MOST_FAILED or len(self.held) >= _MOST_REFUSED
+
+    def _doubt(self) -> HarnessError:
+        first = next(one.reply.doubt for one in self.held if one.reply.doubt is not None)
+        return type(first)(f"{first.what}; so it was with {len(self.held)} questions", where=first.where, fix=first.fix)
+
+    async def _end(self) -> None:
+        """Record what is held, or forget it where it may be every question's."""
+        gone = not self.replied and any(one.reply.subject == "server" for one in self.held)
+        if not self.fault and (gone or self._too_many()):
+            self.fault = self._doubt()
+        if not self.fault:
+            await self._record(self.held)
+            return
+        for one in self.held:
+            await self.recorder.end(one.begun, None)
 
     def _tell(self, cost: float) -> None:
         """One verdict more is there."""
@@ -200,7 +289,7 @@ class _Batch:
 
 
 def _verdict(task: JudgeTask, call: Call) -> Verdict:
-    statuses: dict[str, Status] = {"ok": "ok", "unparseable": "unparseable", "refused": "refused"}
+    statuses: dict[str, Status] = {status: status for status in typing.get_args(Status)}
     return Verdict(
         task.item,
         task.turn,

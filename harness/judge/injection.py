@@ -2,8 +2,12 @@
 
 import re
 
-_VERDICT = re.compile(r"\[\[\s*(?:\d+(?:\.\d*)?|[ABC]|[AB]\s*[<>=]{1,2}\s*[AB]|tie)\s*\]\]", re.IGNORECASE)
-"""A rating (`[[7]]`), a preference (`[[A]]`, `[[C]]` for a tie), or a graded one (`[[A>>B]]`)."""
+_VERDICT = re.compile(
+    r"(?:\\?\[){2}[\s*_`]*(?:\d+(?:\.\d*)?(?:\s*/\s*10)?|[ABC]|[AB]\s*[<>=]{1,2}\s*[AB]|tie)[\s*_`]*(?:\\?\]){2}"
+    r"|【【\s*\d+(?:\.\d*)?\s*】】",
+    re.IGNORECASE,
+)
+"""A rating (`[[7]]`), a preference (`[[A]]`, `[[C]]` for a tie), or a graded one (`[[A>>B]]`), however decorated."""
 
 
 def holds_verdict(text: str) -> bool:

@@ -16,6 +16,7 @@ from typing import Literal
 from harness.core.canonical import Json
 from harness.core.discover import discover
 from harness.core.errors import HarnessError
+from harness.judge.thoughts import said
 
 Way = Literal["text", "choice", "expected"]
 Likeliest = Mapping[str, float]
@@ -67,6 +68,15 @@ class Protocol:
     """What is sent beside messages, temperature and max_tokens."""
     most_tokens: int | None = None
     """The longest reply that can be, where that is known: a server need not keep room for more."""
+
+    upstream: Callable[[str], float | None] | None = None
+    """What the benchmark's own tool reads in a reply (None: nothing), where that may be another value."""
+    rereads: tuple[int, ...] = ()
+    """Earlier versions that asked the same and read otherwise: their recorded replies are read anew, not asked for."""
+
+    def verdict(self, reply: str) -> float:
+        """The value in what a judge wrote after `prefix`, its thoughts aside; ValueError where there is none."""
+        return self.read(self.prefix + said(reply))
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ class JudgeSettings(Settings):
     constrained to the possible verdicts. expected: the mean of them under the judge's own probabilities."""
     temperature: float = Field(0.0, ge=0)
     max_tokens: int = Field(2048, ge=1)
+    """The longest reply, thoughts included; one that ends there was cut, and is no verdict."""
     repeats: int = Field(1, ge=1)
     """How many verdicts on each answer. Raising it asks only for the further ones."""
     epoch: int = Field(0, ge=0)

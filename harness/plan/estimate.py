@@ -144,7 +144,8 @@ def _recorded(store: Store, asked: judge.AskedJudge, keys: Mapping[Key, JudgeTas
     with Ledger(store.ledger) as ledger:
         for cost in ledger.costs(asked.digest):
             usual = cost.completion_tokens / cost.calls if cost.completion_tokens else usual
-        return ledger.recorded(asked.digest, keys), usual
+        held = [ledger.recorded(digest, keys) for _, digest in sorted(asked.digests.items())]
+        return {key: call for found in held for key, call in found.items()}, usual
 
 
 def _keyed(tasks: Sequence[JudgeTask]) -> dict[Key, JudgeTask]:

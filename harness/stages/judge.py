@@ -16,6 +16,7 @@ from harness.judge.identity import judge_digest
 from harness.judge.profiles import check_profile, profile_of
 from harness.judge.program import run_program
 from harness.judge.protocol import Protocol, find_protocol
+from harness.judge.rereading import reread
 from harness.judge.settings import JudgeSettings, ServeSettings
 from harness.stages import answer
 from harness.stages import benchmark as glue
@@ -150,8 +151,13 @@ class AskedJudge:
 
     settings: JudgeSettings
     protocol: Protocol
-    digest: str
-    """Its part of the ledger's key."""
+    digests: Mapping[int, str]
+    """Its part of the ledger's key, by version of the protocol: today's, and those whose replies are read anew."""
+
+    @property
+    def digest(self) -> str:
+        """Today's."""
+        return self.digests[self.protocol.version]
 
 
 def asked_of(params: Mapping[str, Json], execution: Mapping[str, Json]) -> AskedJudge:
@@ -159,7 +165,9 @@ def asked_of(params: Mapping[str, Json], execution: Mapping[str, Json]) -> Asked
     settings = JudgeSettings.model_validate_json(json.dumps(execution["judge"]))
     protocol = find_protocol(params["judge"]["form"], settings.protocol)
     prompts, weights = params["judge"]["prompts"], execution.get("weights")
-    return AskedJudge(settings, protocol, judge_digest(settings, protocol, prompts=prompts, weights=weights))
+    versions = [replace(protocol, version=version) for version in (protocol.version, *protocol.rereads)]
+    digests = {v.version: judge_digest(settings, v, prompts=prompts, weights=weights) for v in versions}
+    return AskedJudge(settings, protocol, digests)
 
 
 def repeated(tasks: Sequence[JudgeTask], settings: JudgeSettings) -> list[JudgeTask]:
@@ -172,6 +180,7 @@ def ask(ctx: Context, tasks: list[JudgeTask], asked: AskedJudge) -> list[Verdict
     from harness.judge.client import ask_blocking, unrecorded  # the client's library takes a second to import
 
     with Ledger(ctx.store.ledger) as ledger:
+        reread(tasks, asked.settings, asked.protocol, asked.digests, ledger)
         server = None
         if asked.settings.serve is not None and unrecorded(tasks, asked.digest, ledger):
             server = _server(ctx, asked.settings.serve)

@@ -13,12 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
+from typer.testing import CliRunner
 
 from harness.bench import _alpaca_files as files
 from harness.bench import _alpaca_package as package
 from harness.bench._alpaca_lc import GAMED_WEIGHT, STAND_IN, contributions, read_reference, refit
-from harness.bench._alpaca_scores import controlled_samples, pair_samples, score_files, scores
+from harness.bench._alpaca_scores import controlled_samples, pair_samples, score_files, scores, second_annotations
 from harness.bench.api import samples_frame
+from harness.cli.score import app
 from harness.core.errors import HarnessError
 from harness.report.groups import single
 from harness.report.load import CellInfo, MetricInfo, RunData
@@ -232,6 +234,22 @@ def test_models_and_data_sets_are_told_apart(tmp_path: Path) -> None:
     assert by_set["value"].mean() == pytest.approx(
         scored(tmp_path / "annotations.json")["student", "win_rate"]["value"]
     )
+
+
+def test_a_second_annotation_by_one_judge_counts_and_is_said(tmp_path: Path) -> None:
+    own = rows(20)
+    other_judge = [row | {"annotator": "another"} for row in own[:3]]
+    again = [own[0] | {"preference": 1}, own[7] | {"preference": 2}]
+    assert second_annotations([write(tmp_path / "once.json", own + other_judge)]) == []
+    paths = [write(tmp_path / "again.json", own + other_judge + again)]
+    (line,) = second_annotations(paths)
+    assert "2 of 20 instructions are annotated more than once (index 0, 7); each of the 22 annotations counts" in line
+    assert line.startswith("student against ")
+    table = score_files(paths)
+    counted = table[(table["metric"] == "win_rate") & (table["category"] == "overall")]
+    assert sorted(counted["n"]) == [3, 22]
+    result = CliRunner().invoke(app, ["alpaca-eval", *map(str, paths)])
+    assert "note: student against" in result.stderr
 
 
 @pytest.mark.parametrize("kind", ["json", "jsonl", "parquet", "json.xz"])

@@ -41,9 +41,9 @@ def answer(item: str, text: str | None, model: str = "base") -> dict[str, Any]:
     return {"question_id": item, "answer_id": "x", "model_id": model, "choices": [{"index": 0, "turns": turns}]}
 
 
-def judgment(item: str, *scores: str | None, model: str = "m", judge: str = "j") -> dict[str, Any]:
+def judgment(item: str, *scores: str | None, model: str = "m", judge: str = "j", **more: str) -> dict[str, Any]:
     games = [{"user_prompt": "p", "judgment": f"[[{s}]]", "score": s} for s in scores]
-    return {"question_id": item, "model": model, "judge": judge, "games": games}
+    return {"question_id": item, "model": model, "judge": judge, "games": games, **more}
 
 
 @pytest.fixture
@@ -222,6 +222,7 @@ def test_a_run_and_its_exported_files_score_the_same(data: Path, tmp_path: Path)
     direct = BENCHMARK.aggregate(samples_frame(BENCHMARK.samples(own, {}, questions, answers, verdicts)))
     stored = score_files(files["questions"], [tmp_path / "out/model_judgment/j/m.jsonl"])
     pd.testing.assert_frame_equal(stored[list(SCORE_COLUMNS)], direct)
+    assert set(stored["baseline"]) == {"base"}
     (first, _, last) = map(json.loads, (tmp_path / "out/model_judgment/j/m.jsonl").read_text().splitlines())
     assert [g["score"] for g in first["games"]] == ["A>>B", "A>B"]
     assert [g["score"] for g in last["games"]] == [None, "B>>A"]
@@ -273,6 +274,33 @@ def test_judges_are_not_mixed_and_categories_are_shown_where_there_are_several(t
         ("k", "math"): 0.0,
         ("k", "code"): None,
     }
+
+
+def test_two_baselines_are_two_rates(tmp_path: Path) -> None:
+    """As in v2.0, where each category has its own; a question counts for the baseline that meets its category."""
+    asked = lines(tmp_path / "question.jsonl", *(question(k, "hard" if k in "ab" else "creative") for k in "abc"))
+    path = lines(
+        tmp_path / "j.jsonl",
+        judgment("a", "B>A", "A>B", baseline="o3"),
+        judgment("c", "A>B", "B>A", baseline="gemini"),
+        judgment("c", "A>B", "A=B", baseline="gemini", model="k"),
+    )
+    frame = score_files(asked, [path])
+    found = frame[frame["category"] == "overall"].set_index(["model", "baseline"])[["value", "n", "total"]]
+    assert {key: tuple(row) for key, row in found.iterrows()} == {
+        ("m", "o3"): (100.0, 2, 4),
+        ("m", "gemini"): (0.0, 2, 2),
+        ("k", "gemini"): (25.0, 2, 2),
+    }
+
+
+def test_the_same_question_against_two_baselines_is_no_repeat(tmp_path: Path) -> None:
+    asked = lines(tmp_path / "question.jsonl", question("a"))
+    one = lines(tmp_path / "one.jsonl", judgment("a", "B>A", "A>B", baseline="x"))
+    two = lines(tmp_path / "two.jsonl", judgment("a", "A>B", "B>A", baseline="y"))
+    frame = score_files(asked, [one, two])
+    assert frame[["baseline", "value", "n", "total"]].to_numpy().tolist() == [["x", 100.0, 2, 2], ["y", 0.0, 2, 2]]
+    assert [g.verdict.repeat for g in read_games([one, two])] == [0, 0, 0, 0]
 
 
 def test_both_layouts_are_read(data: Path, tmp_path: Path) -> None:

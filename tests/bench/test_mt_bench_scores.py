@@ -121,6 +121,14 @@ def test_a_score_outside_the_scale_is_not_a_score(tmp_path: Path) -> None:
     assert row(frame, "m", "overall")["n"] == 1
 
 
+def test_a_zero_is_a_score_as_fastchat_counts_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = questions_file(tmp_path, (1, "writing", 2), (2, "writing", 1), (3, "writing", 1))
+    path = judgments_file(tmp_path, ("m", 1, 1, 0), ("m", 1, 2, 5), ("m", 2, 1, 4), ("m", 3, 1, -1))
+    overall = row(score_files(asked, [path]), "m", "overall")
+    assert (overall["value"], overall["n"], overall["total"]) == (3, 3, 4)
+    assert fastchat_averages(path, capsys)["Average"]["m"] == 3
+
+
 def test_repeats_may_be_in_several_files_and_a_file_counts_once(tmp_path: Path) -> None:
     asked = questions_file(tmp_path, (1, "writing", 1))
     one = judgments_file(tmp_path, ("m", 1, 1, 4), name="one.jsonl")

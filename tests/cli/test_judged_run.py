@@ -159,6 +159,7 @@ def test_a_reply_without_a_rating_is_a_failed_sample_and_no_failed_run(folder: P
     assert len(failed) == 1
     assert failed["value"].isna().all()
     assert f"{TURNS - 1}/{TURNS}" in (run / "report.md").read_text(), "the report marks the coverage"
+    assert f"1 of {TURNS} verdicts failed" in (run / "report.md").read_text(), "and says why"
     asked = len(judge.asked)
     assert judged.run(folder, judge.url).returncode == 0
     assert len(judge.asked) == asked, "it was an answer: it is final"
@@ -279,6 +280,10 @@ def test_several_verdicts_on_each_answer(folder: Path, judge: Judge) -> None:
         "with_verdict_pattern": 0,
         "repeats": 2,
         "repeat_sd": 1.4142,
+        "verdicts": 2 * TURNS,
+        "failed": [],
+        "read_otherwise": 0,
+        "read_there_only": 0,
     }
     assert "a standard deviation of 1.41" in (run / "report.html").read_text()
     assert judged.run(folder, judge.url, "--set", "judge.repeats=3").returncode == 0

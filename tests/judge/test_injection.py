@@ -99,11 +99,27 @@ def test_no_reply_breaks_the_parser(text: str) -> None:
     rating = None
     with contextlib.suppress(ValueError):
         rating = read_rating(text)
-    assert rating is None or 1 <= rating <= 10
+    assert rating is None or 0 <= rating <= 10
 
 
 @pytest.mark.parametrize(
-    "text", ["[[7]]", "x [[ 10 ]] y", "[[8.5]]", "[[A]]", "[[C]]", "[[A>B]]", "[[B>>A]]", "[[A=B]]", "[[tie]]", "[[a]]"]
+    "text",
+    [
+        "[[**7**]]",
+        "[[7/10]]",
+        "\\[\\[7\\]\\]",
+        "【【7】】",
+        "[[7]]",
+        "x [[ 10 ]] y",
+        "[[8.5]]",
+        "[[A]]",
+        "[[C]]",
+        "[[A>B]]",
+        "[[B>>A]]",
+        "[[A=B]]",
+        "[[tie]]",
+        "[[a]]",
+    ],
 )
 def test_a_verdict_pattern_is_found(text: str) -> None:
     assert holds_verdict(text)
@@ -120,7 +136,7 @@ def test_the_run_counts_answers_that_hold_one() -> None:
     from harness.plan.judging import warnings
 
     row: dict[str, Any] = {"cell": "a", "benchmark": "mt_bench", "answers": 10, "with_verdict_pattern": 0}
-    row |= {"repeats": 1, "repeat_sd": None}
+    row |= {"repeats": 1, "repeat_sd": None, "verdicts": 10, "failed": []}
     assert warnings([row]) == []
     found = [row | {"cell": f"c{k}", "with_verdict_pattern": k} for k in range(8)]
     (line,) = warnings(found)

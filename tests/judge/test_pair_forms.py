@@ -121,7 +121,7 @@ def test_a_share_mirrors_with_its_answers(logprobs: list[float]) -> None:
 def test_each_way_has_a_version_and_a_name() -> None:
     for form in ("pair", "arena"):
         found = [find_protocol(form, way) for way in ("text", "choice", "expected")]
-        assert [(p.name, p.version) for p in found] == [(form, 1), (f"{form}-choice", 1), (f"{form}-expected", 1)]
+        assert [(p.name, p.version) for p in found] == [(form, 2), (f"{form}-choice", 1), (f"{form}-expected", 1)]
 
 
 async def test_an_endpoint_is_asked_for_a_constrained_label(judge: Judge) -> None:

@@ -79,7 +79,7 @@ async def test_a_system_message_is_folded_where_it_is_refused(judge: Judge) -> N
 async def test_a_reasoning_model_that_was_cut_before_it_spoke_is_final(judge: Judge) -> None:
     judge.answer = lambda _body, _n: reply(None, finish_reason="length")
     (found,) = await judge.ask(model="o3", retries=3)
-    assert (found.status, found.value) == ("unparseable", None)
+    assert (found.status, found.value) == ("cut", None)
     assert "max_tokens" in found.text
     assert len(judge.asked) == 1, "more tries would only cost more"
 

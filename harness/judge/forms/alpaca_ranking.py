@@ -41,7 +41,7 @@ def read_winner(text: str) -> float:
 FORM = Form(
     "alpaca-ranking",
     {
-        "text": Protocol("alpaca-ranking", 1, read_ranking, most_tokens=MOST_TOKENS),
+        "text": Protocol("alpaca-ranking", 2, read_ranking, rereads=(1,), most_tokens=MOST_TOKENS),
         "choice": Protocol(
             "alpaca-ranking-choice", 1, read_ranking, body=constrained((FIRST, SECOND)), most_tokens=MOST_TOKENS
         ),

@@ -98,7 +98,7 @@ def _mass_on(likeliest: Likeliest, sign: str) -> float:
 FORM = Form(
     "arena",
     {
-        "text": Protocol("arena", 1, read_verdict),
+        "text": Protocol("arena", 2, read_verdict, rereads=(1,)),
         "choice": Protocol(
             "arena-choice", 1, read_choice, _PREFIX, body={**CONTINUED, **constrained(tuple(VALUES))}, most_tokens=8
         ),

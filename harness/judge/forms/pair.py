@@ -26,6 +26,11 @@ def read_winner(text: str) -> float:
     return _VALUES[found[0]]
 
 
+def fastchat_winner(text: str) -> float | None:
+    """What FastChat reads in a reply: A before B before C; else nothing."""
+    return next((value for label, value in _VALUES.items() if f"[[{label}]]" in text), None)
+
+
 def read_choice(text: str) -> float:
     """The verdict of a constrained reply, `My final verdict is: [[A`."""
     label = text.removeprefix(_PREFIX).strip()
@@ -62,7 +67,7 @@ def expected_winner(likeliest: Sequence[Likeliest]) -> str:
 FORM = Form(
     "pair",
     {
-        "text": Protocol("pair", 1, read_winner),
+        "text": Protocol("pair", 2, read_winner, rereads=(1,), upstream=fastchat_winner),
         "choice": Protocol(
             "pair-choice", 1, read_choice, _PREFIX, body={**CONTINUED, **constrained(tuple(_VALUES))}, most_tokens=4
         ),

@@ -6,27 +6,40 @@ from collections.abc import Sequence
 from harness.judge.protocol import CONTINUED, SCORED, Form, Likeliest, Protocol, constrained, probability
 
 LOWEST, HIGHEST = 1, 10
-_RATING = re.compile(r"\[\[(\d+\.?\d*)\]\]")
-"""FastChat's `one_score_pattern`."""
-_RATING_BACKUP = re.compile(r"\[(\d+\.?\d*)\]")
-"""FastChat's `one_score_pattern_backup`, tried when the first finds nothing."""
+_NO_MARK = 0
+"""FastChat counts a 0, though the prompt asks for 1 to 10: a judge gives it to an answer that it finds worthless."""
+_NUMBER = r"(\d+\.?\d*)"
+_RATING = re.compile(
+    rf"(?:\\?\[){{2}}[\s*_`]*{_NUMBER}[\s*_`]*(?:/\s*10[\s*_`]*)?(?:\\?\]){{2}}"  # [[7]], \[\[ **7**/10 \]\]
+    rf"|【【\s*{_NUMBER}\s*】】"
+    rf"|\brating[\s*_`]*[:：][\s*_`]*\[\s*{_NUMBER}\s*\](?!\])",  # Rating: [7]
+    re.IGNORECASE,
+)
+_FASTCHAT = re.compile(r"\[\[(\d+\.?\d*)\]\]"), re.compile(r"\[(\d+\.?\d*)\]")
+"""Its `one_score_pattern`, and `one_score_pattern_backup`, tried when the first finds nothing."""
 _CHOICES = tuple(str(k) for k in range(LOWEST, HIGHEST + 1))
 _PREFIX = "Rating: [["
 
 
 def read_rating(text: str) -> float:
-    """The one rating in a free-text reply, as FastChat finds it: `[[7]]`, else `[7]`.
+    """The one rating in a free-text reply: what the prompt asks for, `[[7]]`, however a judge decorates it.
 
-    FastChat takes the first match, whatever it is. Where a reply holds two different ratings, or one outside 1..10
-    (a list index, a matrix), that is a guess: here it is no verdict.
+    A number in other brackets (an index, a citation) and one without (`7/10`) are none. Nor is one of two different
+    ratings, or one beyond 10: to choose there would be a guess.
     """
-    found = _RATING.findall(text) or _RATING_BACKUP.findall(text)
+    found = ["".join(match.groups("")) for match in _RATING.finditer(text)]
     ratings = {float(match) for match in found}
     if not ratings:
         raise ValueError("no rating in the reply")
     if len(ratings) > 1:
         raise ValueError(f"different ratings in the reply: {', '.join(dict.fromkeys(found))}")
-    return _on_scale(ratings.pop())
+    return _on_scale(ratings.pop(), _NO_MARK)
+
+
+def fastchat_rating(text: str) -> float | None:
+    """What FastChat reads in a reply: the first `[[7]]`, else the first `[7]`, whatever it is; else nothing."""
+    match = next((match for pattern in _FASTCHAT if (match := pattern.search(text))), None)
+    return None if match is None else float(match[1])
 
 
 def read_choice(text: str) -> float:
@@ -64,16 +77,16 @@ def expected_rating(likeliest: Sequence[Likeliest]) -> str:
     return f"{_PREFIX}{sum(k * m for k, m in mass.items()) / total:.4f}"
 
 
-def _on_scale(rating: float) -> float:
-    if not LOWEST <= rating <= HIGHEST:
-        raise ValueError(f"the rating {rating:g} is outside {LOWEST}..{HIGHEST}")
+def _on_scale(rating: float, lowest: int = LOWEST) -> float:
+    if not lowest <= rating <= HIGHEST:
+        raise ValueError(f"the rating {rating:g} is outside {lowest}..{HIGHEST}")
     return rating
 
 
 FORM = Form(
     "rating",
     {
-        "text": Protocol("rating", 1, read_rating),
+        "text": Protocol("rating", 2, read_rating, rereads=(1,), upstream=fastchat_rating),
         "choice": Protocol(
             "rating-choice", 1, read_choice, _PREFIX, body={**CONTINUED, **constrained(_CHOICES)}, most_tokens=8
         ),

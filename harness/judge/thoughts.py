@@ -1,0 +1,26 @@
+"""What a reasoning model says after its thoughts, where a server leaves the thoughts in the text of the reply."""
+
+import re
+
+_TAG = r"think(?:ing)?|thoughts?|seed:think|reasoning"
+_BEGIN = re.compile(
+    rf"^[ \t]*(?:<(?:{_TAG})>|\[THINK\]|◁think▷|<\|begin_of_thought\|>|<\|channel\|>analysis)", re.M | re.I
+)
+_END = re.compile(
+    rf"</(?:{_TAG})>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>|<\|channel\|>final<\|message\|>", re.IGNORECASE
+)
+
+
+def said(reply: str) -> str:
+    """The reply without its thoughts: what comes after the last end of a thought.
+
+    A template may have begun the thought in the prompt, so that the reply holds its end only.
+
+    Raises:
+        ValueError: a thought is begun on a line of its own and never ends.
+    """
+    *_, end = [0, *(match.end() for match in _END.finditer(reply))]
+    rest = reply[end:]
+    if _BEGIN.search(rest):
+        raise ValueError("a thought in the reply has no end")
+    return rest
