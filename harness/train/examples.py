@@ -97,8 +97,10 @@ def encode_file(path: Path, tokenizer: Any, max_length: int, domains: Sequence[s
         )
     if not examples:
         reasons = ", ".join(f"{reason}: {n}" for reason, n in skipped.items()) or "the file is empty"
-        fix = "Raise `max_length`." if "response beyond max_length" in skipped else ""
-        if "no response" in skipped:
+        fix = ""
+        if "response beyond max_length" in skipped:
+            fix = "Raise `max_length`."
+        elif "no response" in skipped:
             fix = "`harness data show RECIPE` names the columns that were read, and what looks like a response."
         raise HarnessError(f"there is nothing to train on ({reasons})", where=str(path), fix=fix)
     return Examples(examples, rows, dict(sorted(skipped.items())), truncated, tuple(domains))
