@@ -98,10 +98,13 @@ def _pocket(ctx: Context) -> None:
 
 
 def _template(ctx: Context) -> None:
+    from harness.models.ends import write_ends
+
     source = ctx.inputs["model"] / ctx.params["part"]
     for file in sorted(p for p in source.iterdir() if p.is_file() and p.name != "chat_template.jinja"):
         _link(file, ctx.out / file.name)
     shutil.copyfile(ctx.inputs["template"], ctx.out / "chat_template.jinja")
+    write_ends(ctx.out)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -20,7 +20,7 @@ from harness.core.lines import write_lines
 from harness.core.seeds import derive_seed
 from harness.models.load import check_finite, load_model, load_tokenizer, output_head, quiet
 from harness.train.api import Batch, Step, Teacher
-from harness.train.examples import Example, Examples, collate, encode_file, filler, hold_out
+from harness.train.examples import Example, Examples, check_end, collate, encode_file, filler, hold_out
 from harness.train.flops import Meter
 from harness.train.lora import add_adapters
 from harness.train.losses import IGNORED, live_teacher
@@ -94,7 +94,7 @@ def train(
     machine. Started by torchrun it is one of several processes; the first writes.
 
     Returns:
-        What `training.json` holds: rows, skipped by reason, truncated, response tokens, steps, per-domain rows and
+        What `training.json` holds: rows, skipped by reason, the rows the template `refused` (if any), truncated, response tokens, steps, per-domain rows and
         tokens, seconds in the loop, `train_flops` (`train.flops`), `held_out_loss` (nats per response token).
 
     Raises:
@@ -104,6 +104,7 @@ def train(
         model_folder, conversations_path, step, settings, work, seed, teachers, stored, domains, sharding, run_name
     )
     tokenizer = load_tokenizer(model_folder)
+    check_end(tokenizer)
     for folder in teachers.values():
         _same_vocabulary(tokenizer, load_tokenizer(folder), model_folder, folder)
     examples, held = encode_file(conversations_path, tokenizer, settings.max_length, domains), list[Example]()
@@ -222,7 +223,8 @@ def _line(entry: Mapping[str, float]) -> dict[str, Json]:
 
 def _summary(examples: Examples, trainer: DistillTrainer) -> dict[str, Json]:
     steps = _steps(trainer)
-    return {
+    refused: dict[str, Json] = {"refused": list(examples.refused)} if examples.refused else {}
+    return refused | {
         "rows": examples.rows,
         "trained_rows": len(examples.examples),
         "skipped": examples.skipped,
