@@ -25,8 +25,9 @@ def model_rewards(
 ) -> list[float | None]:
     """The one logit of a sequence-classification model for each conversation, written by the model's chat template.
 
-    None for a conversation with a blank answer, that the template refuses, or of more than `max_length` tokens: half a response is not
-    what is to be valued. Raises HarnessError for a model that is none, lacks its head or needs code of its own.
+    None for a conversation with a blank answer, that the template refuses, or of more than `max_length` tokens: half a
+    response is not what is to be valued. Raises HarnessError for a model that is none, lacks its head or needs code of
+    its own.
     """
     import torch
 

@@ -42,7 +42,8 @@ def train_reward(
 
     A pair is a line {id, prompt or messages, chosen, rejected}: a question or a conversation that ends with one, and
     two answers. Settings count pairs where they say conversations; a pair with a blank answer, with two equal ones,
-    with more than `max_length` tokens or that the chat template refuses is skipped and counted. Stopped, it goes on where it was.
+    with more than `max_length` tokens or that the chat template refuses is skipped and counted. Stopped, it goes
+    on where it was.
 
     Returns:
         What `training.json` holds: rows, trained_rows, skipped by reason, steps.

@@ -94,8 +94,9 @@ def train(
     machine. Started by torchrun it is one of several processes; the first writes.
 
     Returns:
-        What `training.json` holds: rows, skipped by reason, the rows the template `refused` (if any), truncated, response tokens, steps, per-domain rows and
-        tokens, seconds in the loop, `train_flops` (`train.flops`), `held_out_loss` (nats per response token).
+        What `training.json` holds: rows, skipped by reason, the rows the template `refused` (if any), truncated,
+        response tokens, steps, per-domain rows and tokens, seconds in the loop, `train_flops` (`train.flops`),
+        `held_out_loss` (nats per response token).
 
     Raises:
         HarnessError: nothing to train on, a teacher with another tokenizer, a loss that is not a number.
