@@ -87,7 +87,7 @@ def _places(
     marks = {i: (next(fresh), next(fresh)) for i in chosen}
     written = render(tokenizer, [_marked(m, *marks.get(i, ("", ""))) for i, m in enumerate(messages)])
     every = {mark for pair in marks.values() for mark in pair}
-    plain, at = [], dict[str, list[int]]()
+    plain, at = list[str](), dict[str, list[int]]()
     for character in written:
         if character in every:
             at.setdefault(character, []).append(len(plain))

@@ -13,8 +13,9 @@ from harness.core.errors import HarnessError
 from harness.core.lines import numbered_lines
 from harness.core.seeds import derive_seed
 from harness.data.readers import conversation
-from harness.models.chat import encode, turn_end
+from harness.models.chat import encode
 from harness.models.rendering import Refused
+from harness.models.turns import turn_end
 from harness.train.losses import IGNORED
 
 

@@ -111,7 +111,7 @@ def test_template_that_leaves_out_an_answer_is_refused(pocket: Any) -> None:
         "{% if add_generation_prompt %}<|im_start|> assistant {% endif %}"
     )
     assert any(encode(pocket, CHAT[1:3], 99).response_mask)
-    with pytest.raises(HarnessError, match="does not write the content of message 3 once"):
+    with pytest.raises(HarnessError, match="does not write the content of message 2 once"):
         encode(pocket, CHAT[1:], 99)
 
 
