@@ -56,17 +56,28 @@ def turns_of(tokenizer: "PreTrainedTokenizerFast", messages: Messages) -> tuple[
     """The conversation's text, and of each assistant turn what the assistant writes of it, its end with it.
 
     A turn begins where the template's generation prompt ends. What the template writes between that and the content
-    (an empty thought, say) is the assistant's, and what the generation prompt holds already is not.
+    (an empty thought, say) is the assistant's, and what the generation prompt holds already is not. Where the template
+    has {% generation %} marks, it is what lies within them too.
 
     Raises:
         Refused: the template refuses the conversation, or leaves out an answer.
     """
     text, end = render(tokenizer, messages), turn_end(tokenizer)
-    if _GENERATION.search(template_of(tokenizer)):
-        return text, [_to_end(text, span, end) for span in _marked_by_template(tokenizer, messages)]
+    if not _GENERATION.search(template_of(tokenizer)):
+        return text, _turns(tokenizer, messages, text, end)
+    marked = [_to_end(text, span, end) for span in _marked_by_template(tokenizer, messages)]
+    try:
+        turns = _turns(tokenizer, messages, text, end)
+    except Refused:  # The marks alone have to do.
+        return text, marked
+    both = ((max(a, c), min(b, d)) for a, b in marked for c, d in turns)
+    return text, [span for span in both if span[0] < span[1]]
+
+
+def _turns(tokenizer: "PreTrainedTokenizerFast", messages: Messages, text: str, end: TurnEnd | None) -> list[Span]:
     answers = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
     places = _places(tokenizer, messages, text, {*answers, *(i - 1 for i in answers if i)})
-    return text, [_to_end(text, (_start(tokenizer, messages, i, text, places), places[i].end), end) for i in answers]
+    return [_to_end(text, (_start(tokenizer, messages, i, text, places), places[i].end), end) for i in answers]
 
 
 @dataclass(frozen=True)
@@ -142,8 +153,8 @@ def _start(
         after = places[i - 1].end
         if text.startswith(prompt, after):
             return after + len(prompt)
-        if begin is None:
-            return after + _shared(tokenizer, prompt, text[after:])
+        if shared := _shared(tokenizer, prompt, text[after:]):
+            return after + shared if begin is None else min(begin, after + shared)
     if begin is None:
         raise _cannot_tell(tokenizer, f"does not write how message {i + 1} begins")
     return begin
