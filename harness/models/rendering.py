@@ -19,6 +19,11 @@ class Refused(HarnessError):
 
 def template_of(tokenizer: "PreTrainedTokenizerFast") -> str:
     """The chat template, its date pinned. HarnessError where there is none."""
+    return pinned(raw_template(tokenizer))
+
+
+def raw_template(tokenizer: "PreTrainedTokenizerFast") -> str:
+    """The chat template as the tokenizer has it. HarnessError where there is none."""
     template = tokenizer.chat_template
     if isinstance(template, dict):
         template = template.get("default")
@@ -28,7 +33,7 @@ def template_of(tokenizer: "PreTrainedTokenizerFast") -> str:
             where=str(tokenizer.name_or_path),
             fix="Name a Jinja file with `chat_template:` beside the model, or use an instruction-tuned model.",
         )
-    return pinned(str(template))
+    return str(template)
 
 
 def render(tokenizer: "PreTrainedTokenizerFast", messages: Messages, *, prompt: bool = False) -> str:
