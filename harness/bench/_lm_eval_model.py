@@ -13,7 +13,7 @@ from harness.core.errors import Incomplete
 from harness.generate.prompts import answer_text, stop_ids
 from harness.models.load import load_model, load_tokenizer
 from harness.models.memory import ran_out, release
-from harness.models.rendering import template_of
+from harness.models.rendering import refusal, template_of
 
 Run = Callable[..., list[Any]]
 """One of lm-eval's ways to ask: requests to results, in order."""
@@ -40,7 +40,8 @@ def load(model: Measured, chat: bool = False) -> HFLM:
 
 
 def _end_turns(lm: HFLM) -> None:
-    """Give lm-eval's model our chat template, and our ends of an answer."""
+    """Give lm-eval's model our chat template, its errors in our words, and our ends of an answer."""
+    write = lm.apply_chat_template
     lm.tokenizer.chat_template = template_of(lm.tokenizer)
     stops = stop_ids(lm.tokenizer, lm.model.generation_config)
     lm.model.generation_config.eos_token_id = sorted(stops)
@@ -50,7 +51,13 @@ def _end_turns(lm: HFLM) -> None:
             return answer_text(lm.tokenizer, tokens, stops)
         return str(lm.tokenizer.decode(tokens, skip_special_tokens=False))
 
-    lm.tok_decode = decode
+    def written(*given: Any, **how: Any) -> str:
+        try:
+            return str(write(*given, **how))
+        except Exception as error:  # a template is a program: it can fail in any way
+            raise refusal(lm.tokenizer, error) from None
+
+    lm.tok_decode, lm.apply_chat_template = decode, written
 
 
 class _Progress:

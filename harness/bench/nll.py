@@ -78,7 +78,7 @@ class NLLBenchmark:
     """A `MeasuredBenchmark`."""
 
     name: str = "nll"
-    version: int = 1
+    version: int = 2
     settings: type[Settings] = NLLSettings
 
     def metrics(self, settings: Settings) -> tuple[Metric, ...]:

@@ -140,8 +140,8 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-IMPORT = Kind("import_model", 1, _import, bulk=("*",))
+IMPORT = Kind("import_model", 2, _import, bulk=("*",))
 POCKET = Kind("pocket_model", 1, _pocket, bulk=("*",))
-TEMPLATE = Kind("template", 1, _template, bulk=("*",))
+TEMPLATE = Kind("template", 2, _template, bulk=("*",))
 BROUGHT = (IMPORT.name, POCKET.name, TEMPLATE.name)
 """Kinds whose models trainings start from: made anew at little cost, and shared by many recipes."""

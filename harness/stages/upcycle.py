@@ -86,4 +86,4 @@ def _opening(messages: Sequence[dict[str, str]]) -> list[dict[str, str]]:
     return list(messages[: roles.index("assistant")]) if "assistant" in roles else list(messages)
 
 
-KIND = Kind("upcycle", 1, _run, bulk=("*",))
+KIND = Kind("upcycle", 2, _run, bulk=("*",))
