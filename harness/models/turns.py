@@ -76,8 +76,13 @@ def turns_of(tokenizer: "PreTrainedTokenizerFast", messages: Messages) -> tuple[
 
 def _turns(tokenizer: "PreTrainedTokenizerFast", messages: Messages, text: str, end: TurnEnd | None) -> list[Span]:
     answers = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
-    places = _places(tokenizer, messages, text, {*answers, *(i - 1 for i in answers if i)})
-    return [_to_end(text, (_start(tokenizer, messages, i, text, places), places[i].end), end) for i in answers]
+    fresh = _fresh(text, messages)
+    mark = next(fresh)
+    numbers = sorted({*answers, *(i - 1 for i in answers if i)})
+    places = _places(tokenizer, messages, text, {i: (next(fresh), next(fresh)) for i in numbers})
+    prompts = {i: _prompt_after(tokenizer, messages[:i], mark) for i in answers if i}
+    starts = [_start(tokenizer, text, places.get(i - 1), places[i], prompts.get(i, "")) for i in answers]
+    return [_to_end(text, (start, places[i].end), end) for i, start in zip(answers, starts, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -90,21 +95,20 @@ class _Place:
 
 
 def _places(
-    tokenizer: "PreTrainedTokenizerFast", messages: Messages, text: str, numbers: set[int]
+    tokenizer: "PreTrainedTokenizerFast", messages: Messages, text: str, marks: Mapping[int, tuple[str, str]]
 ) -> dict[int, _Place]:
-    """The places of these messages' contents in `text`, which is the whole conversation."""
-    chosen = sorted(numbers)
-    fresh = _fresh(text, messages)
-    marks = {i: (next(fresh), next(fresh)) for i in chosen}
+    """The places of marked messages' contents in `text`, which is the whole conversation."""
+    if not marks:
+        return {}
     written = render(tokenizer, [_marked(m, *marks.get(i, ("", ""))) for i, m in enumerate(messages)])
     every = {mark for pair in marks.values() for mark in pair}
-    plain, at = list[str](), dict[str, list[int]]()
-    for character in written:
-        if character in every:
-            at.setdefault(character, []).append(len(plain))
+    plain, at = "", dict[str, list[int]]()
+    for piece in re.split(f"([{''.join(every)}])", written):
+        if piece in every:
+            at.setdefault(piece, []).append(len(plain))
         else:
-            plain.append(character)
-    if "".join(plain) != text:
+            plain += piece
+    if plain != text:
         raise _cannot_tell(tokenizer, "writes other text where contents begin or end otherwise")
     places = {}
     for i, (begin, end) in marks.items():
@@ -144,27 +148,31 @@ def _marked(message: Mapping[str, Any], begin: str, end: str) -> dict[str, Any]:
     return {**message, "content": outside + begin + core + end + inside[len(core) :]}
 
 
-def _start(
-    tokenizer: "PreTrainedTokenizerFast", messages: Messages, i: int, text: str, places: dict[int, _Place]
-) -> int:
-    """Where answer `i` begins: after what generation's prompt would have written by then."""
-    begin = places[i].begin
-    if i and (prompt := _prompt_after(tokenizer, messages[:i], text)):
-        after = places[i - 1].end
-        if text.startswith(prompt, after):
-            return after + len(prompt)
-        if shared := _shared(tokenizer, prompt, text[after:]):
-            return after + shared if begin is None else min(begin, after + shared)
-    if begin is None:
-        raise _cannot_tell(tokenizer, f"does not write how message {i + 1} begins")
-    return begin
+def _start(tokenizer: "PreTrainedTokenizerFast", text: str, before: _Place | None, place: _Place, prompt: str) -> int:
+    """Where an answer begins: after what generation's `prompt` would have written behind the content before it."""
+    if before is not None and prompt:
+        if text.startswith(prompt, before.end):
+            return before.end + len(prompt)
+        if shared := _shared(tokenizer, prompt, text[before.end :]):
+            start = before.end + shared
+            return start if place.begin is None else min(place.begin, start)
+    if place.begin is None:
+        raise _cannot_tell(tokenizer, "does not write how an answer begins")
+    return place.begin
 
 
-def _prompt_after(tokenizer: "PreTrainedTokenizerFast", messages: Messages, text: str) -> str:
+def untaught_prompt(tokenizer: "PreTrainedTokenizerFast") -> str:
+    """What generation's prompt ends with and no plain answer stands behind: a thought that it begins, say."""
+    mark, asked = chr(_MARKS[0]), {"role": "user", "content": "a"}
+    prompt = _prompt_after(tokenizer, [asked], mark)
+    text = render(tokenizer, [_marked(asked, "", mark), {"role": "assistant", "content": "a"}]).rpartition(mark)[2]
+    return "" if text.startswith(prompt) else prompt[_shared(tokenizer, prompt, text) :]
+
+
+def _prompt_after(tokenizer: "PreTrainedTokenizerFast", messages: Messages, mark: str) -> str:
     """What generation's prompt writes after the last of these contents; empty where the template refuses them."""
-    end = next(_fresh(text, messages))
     try:
-        return render(tokenizer, [*messages[:-1], _marked(messages[-1], "", end)], prompt=True).rpartition(end)[2]
+        return render(tokenizer, [*messages[:-1], _marked(messages[-1], "", mark)], prompt=True).rpartition(mark)[2]
     except Refused:
         return ""
 

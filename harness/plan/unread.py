@@ -1,4 +1,4 @@
-"""What a run leaves unsaid: rows that no training read, and answers that no model finished."""
+"""What a run leaves unsaid: rows that no training read, prompts that none prepared for, answers that were cut."""
 
 import json
 from collections.abc import Iterator
@@ -14,8 +14,8 @@ answers of any model; where it cuts more than half, scores are of beginnings, or
 
 
 def warnings(plan: Plan, store: Store) -> list[str]:
-    """What a reader of the run should know of both."""
-    return [*_cut_answers(plan, store), *dict.fromkeys(_refused_rows(plan, store))]
+    """What a reader of the run should know of these."""
+    return [*_cut_answers(plan, store), *dict.fromkeys(_of_trainings(plan, store))]
 
 
 def _cut_answers(plan: Plan, store: Store) -> Iterator[str]:
@@ -31,13 +31,19 @@ def _cut_answers(plan: Plan, store: Store) -> Iterator[str]:
             )
 
 
-def _refused_rows(plan: Plan, store: Store) -> Iterator[str]:
-    """A line for each training and reason, with the first such row."""
+def _of_trainings(plan: Plan, store: Store) -> Iterator[str]:
+    """A line for each training and reason to leave rows out, with the first such row; and what prompts add."""
     for cell in plan.cells:
         for trained in cell.trained:
             if not store.has(trained.stage.id):
                 continue
             summary: dict[str, Json] = json.loads((store.path(trained.stage.id) / "training.json").read_text())
+            if untaught := summary.get("untaught_prompt"):
+                yield (
+                    f"{trained.stage.title}: the chat template ends a prompt with {untaught!r}, which stands before no "
+                    "plain answer in training: the model is asked after a text that it did not learn from. Name "
+                    "another template with `chat_template:`."
+                )
             first = {row["reason"]: row for row in reversed(summary.get("refused", []))}
             for reason, row in first.items():
                 yield (

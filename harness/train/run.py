@@ -19,6 +19,7 @@ from harness.core.files import link_tree
 from harness.core.lines import write_lines
 from harness.core.seeds import derive_seed
 from harness.models.load import check_finite, load_model, load_tokenizer, output_head, quiet
+from harness.models.turns import untaught_prompt
 from harness.train.api import Batch, Step, Teacher
 from harness.train.examples import Example, Examples, check_end, collate, encode_file, filler, hold_out
 from harness.train.flops import Meter
@@ -96,7 +97,7 @@ def train(
     Returns:
         What `training.json` holds: rows, skipped by reason, the rows the template `refused` (if any), truncated,
         response tokens, steps, per-domain rows and tokens, seconds in the loop, `train_flops` (`train.flops`),
-        `held_out_loss` (nats per response token).
+        `held_out_loss` (nats per response token), `untaught_prompt` where there is one (`models.turns`).
 
     Raises:
         HarnessError: nothing to train on, a teacher with another tokenizer, a loss that is not a number.
@@ -118,6 +119,8 @@ def train(
         with quiet():
             trainer.train(resume_from_checkpoint=last_checkpoint(work))
         summary = _summary(examples, trainer)
+        if untaught := untaught_prompt(tokenizer):
+            summary["untaught_prompt"] = untaught
         if held_out is not None:
             summary |= {"held_out_rows": len(held), "held_out_loss": _mean_loss(trainer, held)}
         state = full_state(trainer)

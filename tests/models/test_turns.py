@@ -8,7 +8,7 @@ from harness.core.errors import HarnessError
 from harness.models.chat import encode, end_of_turn_ids, render_prompt, template_digest
 from harness.models.rendering import Refused
 from harness.models.template_date import DEFAULT, pinned
-from harness.models.turns import turn_end
+from harness.models.turns import turn_end, untaught_prompt
 from tests.models.chatty import (
     CHATML,
     DATED,
@@ -110,6 +110,14 @@ def test_generation_stops_at_what_ends_a_learned_turn(template: str, want: list[
     assert (end is None) == (template in (ENDLESS, WORDS))
     if end is not None:
         assert encode(found, ONE, 99).input_ids[encode(found, ONE, 99).response_mask.index(True) :].count(end.id) == 1
+
+
+@pytest.mark.parametrize(
+    ("template", "want"),
+    [(CHATML, ""), (LAST, ""), (thinks(), ""), (thinks("{{ '<think>\\n' }}"), ""), (DROPS, "<think>\n")],
+)
+def test_a_prompt_that_no_learned_answer_follows(template: str, want: str) -> None:
+    assert untaught_prompt(tokenizer(template)) == want
 
 
 def test_a_turn_that_is_not_to_be_learned_is_read_only() -> None:

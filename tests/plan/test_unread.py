@@ -46,6 +46,14 @@ def test_refused_rows_are_said_once_for_each_cause(tmp_path: Path) -> None:
     ]
 
 
+def test_a_prompt_that_training_did_not_prepare_for_is_said(tmp_path: Path) -> None:
+    (tmp_path / "training").mkdir()
+    summary = {"rows": 1, "skipped": {}, "untaught_prompt": "<think>\n"}
+    (tmp_path / "training" / "training.json").write_text(json.dumps(summary))
+    (line,) = warnings(plan(), store(tmp_path))
+    assert line.startswith(r"sft cell: the chat template ends a prompt with '<think>\n', which stands before no")
+
+
 def test_nothing_to_say(tmp_path: Path) -> None:
     (tmp_path / "training").mkdir()
     (tmp_path / "training" / "training.json").write_text(json.dumps({"rows": 1, "skipped": {}}))

@@ -108,7 +108,7 @@ def test_a_tuned_base_model_stops_where_its_template_ends_a_turn(template: str, 
     how = {"max_steps": 60, "learning_rate": 2e-2, "batch_size": 4, "micro_batch_size": 4, "warmup_steps": 5}
     sft = steps()["sft"]
     settings_of_sft: Any = sft.settings.model_validate(how)
-    given = {"out": tmp_path, "work": tmp_path / "work", "seed": 0, "progress": lambda *_, **__: None}
+    given: dict[str, Any] = {"out": tmp_path, "work": tmp_path / "work", "seed": 0, "progress": lambda *_, **__: None}
     train(base, data, sft, settings_of_sft, **given)
     with loaded(tmp_path / "model", settings("vllm", max_length=128), tmp_path / "log") as engine:
         (done,) = complete(engine, requests(0.0, ("Say 3.",))).values()
