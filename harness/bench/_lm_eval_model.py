@@ -10,15 +10,19 @@ from lm_eval.models.huggingface import HFLM
 
 from harness.bench.api import Measured
 from harness.core.errors import Incomplete
+from harness.generate.prompts import answer_text, stop_ids
 from harness.models.load import load_model, load_tokenizer
 from harness.models.memory import ran_out, release
+from harness.models.rendering import refusal, template_of
 
 Run = Callable[..., list[Any]]
 """One of lm-eval's ways to ask: requests to results, in order."""
 
 
-def load(model: Measured) -> HFLM:
+def load(model: Measured, chat: bool = False) -> HFLM:
     """Load the checkpoint, on the GPU where there is one.
+
+    With `chat`, which is for prompts in the chat template, texts end where the template ends an answer.
 
     Without one texts are generated one at a time, as the command does by default: transformers copies the whole cache
     in every step of a batch and waits for its longest text (`benchmarks/lm_eval_overhead.py` has the figures).
@@ -26,11 +30,34 @@ def load(model: Measured) -> HFLM:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     loaded = load_model(model.folder, model.dtype, device)
     lm = HFLM(pretrained=loaded, tokenizer=load_tokenizer(model.folder), batch_size=model.batch_size)
+    if chat:
+        _end_turns(lm)
     progress = _Progress(model)
     for kind in ("loglikelihood", "loglikelihood_rolling", "generate_until"):
         size = 1 if device == "cpu" and kind == "generate_until" else model.batch_size
         setattr(lm, kind, _Patient(lm, getattr(lm, kind), size, progress))
     return lm
+
+
+def _end_turns(lm: HFLM) -> None:
+    """Give lm-eval's model our chat template, its errors in our words, and our ends of an answer."""
+    write = lm.apply_chat_template
+    lm.tokenizer.chat_template = template_of(lm.tokenizer)
+    stops = stop_ids(lm.tokenizer, lm.model.generation_config)
+    lm.model.generation_config.eos_token_id = sorted(stops)
+
+    def decode(tokens: Any, skip_special_tokens: bool = True) -> str:
+        if skip_special_tokens:
+            return answer_text(lm.tokenizer, tokens, stops)
+        return str(lm.tokenizer.decode(tokens, skip_special_tokens=False))
+
+    def written(*given: Any, **how: Any) -> str:
+        try:
+            return str(write(*given, **how))
+        except Exception as error:  # a template is a program: it can fail in any way
+            raise refusal(lm.tokenizer, error) from None
+
+    lm.tok_decode, lm.apply_chat_template = decode, written
 
 
 class _Progress:

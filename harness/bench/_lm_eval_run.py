@@ -147,7 +147,7 @@ def _run(tasks: list[Any], manager: Any, how: How, model: Measured) -> dict[str,
     tracker = EvaluationTracker(output_path=str(model.out / "results.json"))
     seeds = _COMMANDS_SEEDS if how.seed is None else (how.seed,) * 4
     results = simple_evaluate(
-        load(model),
+        load(model, how.apply_chat_template),
         model_args={"pretrained": str(model.folder), "dtype": model.dtype},
         tasks=tasks,
         task_manager=manager,  # without one it reads all of its files

@@ -58,7 +58,7 @@ class LmEvalBenchmark:
     """A `MeasuredBenchmark`."""
 
     name: str = "lm_eval"
-    version: int = 1
+    version: int = 2
     settings: type[Settings] = LmEvalSettings
 
     def metrics(self, settings: Settings) -> tuple[Metric, ...]:

@@ -102,7 +102,7 @@ class NLLBenchmark:
         return found | joined
 
     def measure(self, settings: Settings, files: Mapping[str, Path], model: Measured) -> list[Sample]:
-        """Two rows per item; an item without a token to score is `missing`.
+        """Two rows per item; an item without a token to score, or that the chat template refuses, is `missing`.
 
         Raises:
             HarnessError: a set cannot be read, or nothing of it can be scored.
@@ -170,12 +170,17 @@ def _items(one: SetSettings, tokenizer: Any, max_length: int, seed: int) -> tupl
 
 def _responses(conversations: "Sequence[Conversation]", tokenizer: Any, max_length: int) -> Iterator[_Item]:
     from harness.models.chat import encode
+    from harness.models.rendering import Refused
 
     for conversation in conversations:
-        encoded = encode(tokenizer, conversation.messages, max_length)
-        scored = [False, *encoded.response_mask[1:]]
         told = [m["content"] for m in conversation.messages if m["role"] == "assistant" and m.get("train", True)]
         asked = "\n\n".join(m["content"] for m in conversation.messages if m["role"] != "assistant")
+        try:
+            encoded = encode(tokenizer, conversation.messages, max_length)
+        except Refused:
+            yield _Item(conversation.id, asked, "\n\n".join(told), [], [], 0, False)
+            continue
+        scored = [False, *encoded.response_mask[1:]]
         size = _bytes(encoded, scored)
         yield _Item(conversation.id, asked, "\n\n".join(told), encoded.input_ids, scored, size, encoded.truncated)
 

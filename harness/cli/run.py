@@ -60,6 +60,7 @@ def run(
     """
     from harness.cli import _progress
     from harness.core.machine import visible_gpus
+    from harness.plan import unread
     from harness.plan.build import build
     from harness.plan.collect import collect
     from harness.plan.collect import judges as known_judges
@@ -124,7 +125,7 @@ def run(
     _say(f"executed {len(outcome.built)} of {len(plan.stages)} stages in {outcome.seconds:.1f} s")
     for line in keeper.says():
         _say(line)
-    for line in [*data_notes(plan, store), *warnings(rows(plan, store))]:
+    for line in [*data_notes(plan, store), *warnings(rows(plan, store)), *unread.warnings(plan, store)]:
         _say(f"warning: {line}")
     for page in pages:
         _say(f"report: {page}")

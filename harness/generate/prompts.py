@@ -1,12 +1,14 @@
 """What every engine does around the model, so that they ask and stop alike: token ids in, text out."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.core.errors import HarnessError
 from harness.generate.api import Completion, Request
 from harness.models.chat import encode_prompt, end_of_turn_ids
+from harness.models.ends import end_ids
+from harness.models.rendering import Refused
 
 
 @dataclass(frozen=True)
@@ -20,10 +22,15 @@ class Prompt:
 
 
 def prepare(tokenizer: Any, requests: Sequence[Request], max_length: int) -> tuple[list[Prompt], list[Completion]]:
-    """The prompts, longest first, and the failures: requests that leave no room for an answer."""
+    """The prompts, longest first, and the failures: requests that leave no room for an answer, or that
+    the chat template refuses."""
     prompts, failed = [], []
     for request in requests:
-        ids = encode_prompt(tokenizer, request.messages)
+        try:
+            ids = encode_prompt(tokenizer, request.messages)
+        except Refused as refused:
+            failed.append(Completion(request.key, None, f"error: {refused.what}", 0, 0))
+            continue
         room = max_length - len(ids)
         if room < 1:
             finish = f"error: the prompt has {len(ids)} tokens, the limit is {max_length}"
@@ -33,10 +40,18 @@ def prepare(tokenizer: Any, requests: Sequence[Request], max_length: int) -> tup
     return sorted(prompts, key=lambda prompt: (-len(prompt.ids), prompt.request.key)), failed
 
 
-def completion(tokenizer: Any, prompt: Prompt, tokens: Sequence[int], finish: str) -> Completion:
+def completion(
+    tokenizer: Any, prompt: Prompt, tokens: Sequence[int], finish: str, stops: Collection[int]
+) -> Completion:
     """The answer that these tokens are."""
-    text = tokenizer.decode(tokens, skip_special_tokens=True)
+    text = answer_text(tokenizer, tokens, stops)
     return Completion(prompt.request.key, text, finish, len(prompt.ids), len(tokens))
+
+
+def answer_text(tokenizer: Any, tokens: Sequence[int], stops: Collection[int]) -> str:
+    """The text of what stands before the first end token, which need not be one that decoding hides."""
+    length = next((n for n, token in enumerate(tokens) if token in stops), len(tokens))
+    return str(tokenizer.decode(tokens[:length], skip_special_tokens=True))
 
 
 def room(config: Any, max_length: int) -> int:
@@ -47,8 +62,7 @@ def room(config: Any, max_length: int) -> int:
 def stop_ids(tokenizer: Any, generation_config: Any) -> frozenset[int]:
     """What ends an answer: the generation config's end tokens and the chat template's end of turn."""
     configured = generation_config.eos_token_id if generation_config else None
-    listed = configured if isinstance(configured, list) else [configured] if configured is not None else []
-    stops = frozenset([*listed, *end_of_turn_ids(tokenizer)])
+    stops = frozenset([*end_ids(configured), *end_of_turn_ids(tokenizer)])
     if not stops:
         raise HarnessError("the model names no end token", where=str(tokenizer.name_or_path))
     return stops

@@ -77,7 +77,7 @@ class TransformersEngine:
                 self._halve(batch)
                 continue
             prompts = prompts[len(batch) :]
-            on_done([completion(self._tokenizer, row.prompt, row.tokens, row.finish) for row in rows])
+            on_done([completion(self._tokenizer, row.prompt, row.tokens, row.finish, self._stops) for row in rows])
 
     def _halve(self, batch: Sequence[Prompt]) -> None:
         """Smaller batches from now on."""

@@ -173,5 +173,5 @@ class VllmEngine:
 
     def _completion(self, prompt: Prompt, tokens: list[int], finish: str) -> Completion:
         if finish in ("stop", "length"):
-            return completion(self._tokenizer, prompt, tokens, finish)
+            return completion(self._tokenizer, prompt, tokens, finish, self._stops)
         return Completion(prompt.request.key, None, f"error: vLLM ended it ({finish})", len(prompt.ids), len(tokens))

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.core.errors import HarnessError
+from harness.models.ends import write_ends
 from harness.models.load import quiet
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def import_gguf(file: Path, out: Path) -> None:
     for passing in ("name_or_path", "is_local", "local_files_only"):
         tokenizer.init_kwargs.pop(passing, None)
     tokenizer.save_pretrained(out)
+    write_ends(out)
 
 
 def _plain_copy(loaded: "PreTrainedModel") -> "PreTrainedModel":

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.core.errors import HarnessError
 from harness.core.seeds import derive_seed
+from harness.models.ends import write_ends
 from harness.models.load import Dtype, load_model, load_tokenizer, quiet
 from harness.models.refs import model_files
 
@@ -61,6 +62,7 @@ def upcycle(base: Path, experts: Sequence[Path], out: Path, *, per_token: int, r
     for file in model_files(base):
         if "safetensors" not in file.name and file.name != "config.json":
             shutil.copyfile(file, out / file.name)
+    write_ends(out)
 
 
 def zero_router(dense: Any, experts: int) -> "Tensor":

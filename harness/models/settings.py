@@ -1,5 +1,6 @@
 """Models as a recipe names them."""
 
+from datetime import date
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -56,6 +57,9 @@ class ModelSettings(Settings):
     model: str
     chat_template: str | None = None
     """A file with a Jinja chat template, for a model that has none (or the wrong one)."""
+    template_date: date | None = None
+    """The date that a template which writes today's date writes instead, 2024-07-26 by default: with another one every
+    prompt is another one."""
     optional: bool = execution(False)
     """Of a student: where it cannot be had (a gated or absent repository), its cells are left out, which is said."""
     architecture: Annotated[MoESettings | None, BeforeValidator(_dense)] = None

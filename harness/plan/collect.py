@@ -13,7 +13,7 @@ from harness.bench.api import APPROXIMATE, SAMPLE_COLUMNS, SCORE_COLUMNS, is_jud
 from harness.core.canonical import Json, digest
 from harness.core.lines import read_lines
 from harness.judge.api import Verdict
-from harness.plan import contamination, determinism, experts
+from harness.plan import contamination, determinism, experts, unread
 from harness.plan.build import Evaluated, Judged, Plan, PlannedCell
 from harness.plan.costs import costs
 from harness.plan.data_notes import data_notes
@@ -77,6 +77,7 @@ def collect(folder: RunFolder, plan: Plan, store: Store) -> dict[str, Json]:
             *warnings(asked),
             *_approximations(scores),
             *determinism.mixtures(made),
+            *unread.warnings(plan, store),
         ],
     }
 

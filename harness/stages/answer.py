@@ -52,4 +52,4 @@ def _run(ctx: Context) -> None:
     write_lines(ctx.out / "answers.jsonl", rows)
 
 
-KIND = Kind("answer", 1, _run)
+KIND = Kind("answer", 2, _run)

@@ -8,13 +8,17 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from harness.core.errors import HarnessError
 from harness.models import refs
 from harness.models.settings import ModelSettings
+from harness.models.template_date import pinned, writes_date
 from harness.stages.api import Context, Kind, Stage
 from harness.stages.pinned import absent, leaf, may_be_absent, pinned_file
+
+_TEMPLATE_FILE = "chat_template.jinja"
 
 
 @dataclass(frozen=True)
@@ -66,12 +70,15 @@ def weights(
     """
     ref = refs.parse(settings.model)
     found = made[ref.value] if ref.scheme == "artifact" else resolve(settings.model)
-    if settings.chat_template is None:
+    if settings.chat_template is None and settings.template_date is None:
         return found
-    template = pinned_file(Path(settings.chat_template))
-    inputs = {"model": found.stage, "template": template}
+    inputs, params = {"model": found.stage}, {"part": found.part}
+    if settings.chat_template is not None:
+        inputs["template"] = pinned_file(Path(settings.chat_template))
+    if settings.template_date is not None:
+        params["date"] = settings.template_date.isoformat()
     title = f"template over {found.name}"
-    return Weights(Stage(TEMPLATE.name, TEMPLATE.version, {"part": found.part}, inputs, title=title), found.name)
+    return Weights(Stage(TEMPLATE.name, TEMPLATE.version, params, inputs, title=title), found.name)
 
 
 def unavailable(settings: ModelSettings) -> str:
@@ -98,10 +105,32 @@ def _pocket(ctx: Context) -> None:
 
 
 def _template(ctx: Context) -> None:
+    from harness.models.ends import write_ends
+
     source = ctx.inputs["model"] / ctx.params["part"]
-    for file in sorted(p for p in source.iterdir() if p.is_file() and p.name != "chat_template.jinja"):
+    for file in sorted(p for p in source.iterdir() if p.is_file() and p.name != _TEMPLATE_FILE):
         _link(file, ctx.out / file.name)
-    shutil.copyfile(ctx.inputs["template"], ctx.out / "chat_template.jinja")
+    template = ctx.inputs["template"].read_text() if "template" in ctx.inputs else _own_template(source)
+    (ctx.out / _TEMPLATE_FILE).write_text(_dated(template, ctx.params.get("date")))
+    write_ends(ctx.out)
+
+
+def _own_template(folder: Path) -> str:
+    from harness.models.load import load_tokenizer
+    from harness.models.rendering import raw_template
+
+    return raw_template(load_tokenizer(folder))
+
+
+def _dated(template: str, day: str | None) -> str:
+    """The template with the date that the recipe sets."""
+    if day is None:
+        return template
+    if not writes_date(template):
+        raise HarnessError(
+            "this chat template writes no date that could be set", where="template_date", fix="Leave it out."
+        )
+    return pinned(template, date.fromisoformat(day))
 
 
 def _link(source: Path, target: Path) -> None:
@@ -111,8 +140,8 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-IMPORT = Kind("import_model", 1, _import, bulk=("*",))
+IMPORT = Kind("import_model", 2, _import, bulk=("*",))
 POCKET = Kind("pocket_model", 1, _pocket, bulk=("*",))
-TEMPLATE = Kind("template", 1, _template, bulk=("*",))
+TEMPLATE = Kind("template", 2, _template, bulk=("*",))
 BROUGHT = (IMPORT.name, POCKET.name, TEMPLATE.name)
 """Kinds whose models trainings start from: made anew at little cost, and shared by many recipes."""

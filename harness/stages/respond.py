@@ -78,4 +78,4 @@ def _conversation(script: Script, turns: list[Record]) -> dict[str, Any]:
     return {"id": script.id, "messages": messages}
 
 
-KIND = Kind("respond", 2, _run)
+KIND = Kind("respond", 3, _run)

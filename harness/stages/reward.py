@@ -98,4 +98,4 @@ def _rewards(ctx: Context, rows: list[dict[str, Json]], ids: list[str]) -> list[
     return model_rewards(ctx.inputs["model"] / ctx.params["part"], rows, settings, ctx.progress)
 
 
-KIND = Kind("reward", 1, _run)
+KIND = Kind("reward", 2, _run)

@@ -32,4 +32,4 @@ def _run(ctx: Context) -> None:
     )
 
 
-KIND = Kind("targets", 1, _run, bulk=("*.npy",))
+KIND = Kind("targets", 2, _run, bulk=("*.npy",))

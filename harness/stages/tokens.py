@@ -71,4 +71,4 @@ def conversations(ctx: Context) -> list[dict[str, Any]]:
     return rows[: ctx.params["prompts"]]
 
 
-KIND = Kind("tokens", 1, _run)
+KIND = Kind("tokens", 2, _run)

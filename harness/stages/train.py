@@ -127,4 +127,4 @@ def _stored(inputs: Mapping[str, Path]) -> dict[str, dict[str | None, Path]]:
     return found
 
 
-KIND = Kind("train", 3, _run, bulk=("model", "checkpoint-*"))
+KIND = Kind("train", 4, _run, bulk=("model", "checkpoint-*"))

@@ -64,11 +64,20 @@ def _router(ctx: Context, base: Path) -> "Router":
 def _prompts(path: Path, tokenizer: Any) -> list[list[int]]:
     """The first prompts of a dataset, as token ids."""
     from harness.models.chat import encode_prompt
+    from harness.models.rendering import Refused
 
     opened = [_opening(c.messages) for c in read_conversations(path)[:_MOST_PROMPTS]]
     if not opened:
         raise HarnessError("there is no prompt to make a router from", where=str(path))
-    return [encode_prompt(tokenizer, messages) for messages in opened]
+    prompts, refused = [], None
+    for messages in opened:
+        try:
+            prompts.append(encode_prompt(tokenizer, messages))
+        except Refused as error:
+            refused = error
+    if not prompts and refused:
+        raise HarnessError(refused.what, where=str(path), fix=refused.fix)
+    return prompts
 
 
 def _opening(messages: Sequence[dict[str, str]]) -> list[dict[str, str]]:
@@ -77,4 +86,4 @@ def _opening(messages: Sequence[dict[str, str]]) -> list[dict[str, str]]:
     return list(messages[: roles.index("assistant")]) if "assistant" in roles else list(messages)
 
 
-KIND = Kind("upcycle", 1, _run, bulk=("*",))
+KIND = Kind("upcycle", 2, _run, bulk=("*",))

@@ -80,4 +80,4 @@ def _rows(category: str, load: "Load") -> Iterator[dict[str, Json]]:
             yield dict(zip(COLUMNS, values, strict=True))
 
 
-KIND = Kind("utilisation", 1, _run)
+KIND = Kind("utilisation", 2, _run)

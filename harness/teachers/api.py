@@ -21,9 +21,9 @@ the response without its prompt; local: given the prompt and few earlier steps; 
 PASSES: tuple[Need, ...] = ("tokens", "ranks", "alone", "local")
 
 RESPONSE_COLUMNS = ("id", "status", "tokens", "prompt_tokens", "bytes", "characters", "cut")
-"""Columns of `TokenTable.responses`: status is `ok` or why the response is not scored (`empty`, `no room`); tokens is
-the number of scored response tokens (0 unless ok); bytes and characters are those of the scored text (UTF-8); cut says
-that the response was longer than `max_length`."""
+"""Columns of `TokenTable.responses`: status is `ok` or why the response is not scored (`empty`, `no room`, `refused`
+by the student base's chat template); tokens is the number of scored response tokens (0 unless ok); bytes and characters
+are those of the scored text (UTF-8); cut says that the response was longer than `max_length`."""
 
 
 @dataclass(frozen=True)

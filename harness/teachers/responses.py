@@ -11,6 +11,7 @@ import pandas as pd
 
 from harness.models.chat import Encoded, encode
 from harness.models.load import load_tokenizer
+from harness.models.rendering import Refused
 from harness.teachers.api import RESPONSE_COLUMNS
 from harness.teachers.sequences import Response
 from harness.teachers.steps import step_of, step_starts
@@ -45,7 +46,11 @@ def read_responses(
     for conversation in conversations:
         row = dict.fromkeys(RESPONSE_COLUMNS, 0) | {"id": str(conversation["id"]), "status": "empty", "cut": False}
         if _answered(conversation["messages"]):
-            encoded = encode(tokenizer, conversation["messages"], sys.maxsize)
+            try:
+                encoded = encode(tokenizer, conversation["messages"], sys.maxsize)
+            except Refused:
+                rows.append(row | {"status": "refused"})
+                continue
             response, counts = _response(encoded, max_length, start, frozenset(tokenizer.all_special_ids))
             row |= counts
             if response is not None:

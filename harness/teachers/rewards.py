@@ -13,6 +13,7 @@ from harness.data.files import read_rows
 from harness.data.pocket import Item, check, named
 from harness.models.chat import encode
 from harness.models.load import Dtype, check_finite, load_reward_model, load_tokenizer
+from harness.models.rendering import Refused
 from harness.teachers.settings import RecordedReward, RewardSettings
 
 Conversation = Mapping[str, Any]
@@ -24,8 +25,9 @@ def model_rewards(
 ) -> list[float | None]:
     """The one logit of a sequence-classification model for each conversation, written by the model's chat template.
 
-    None for a conversation with a blank answer and for one of more than `max_length` tokens: half a response is not
-    what is to be valued. Raises HarnessError for a model that is none, lacks its head or needs code of its own.
+    None for a conversation with a blank answer, that the template refuses, or of more than `max_length` tokens: half a
+    response is not what is to be valued. Raises HarnessError for a model that is none, lacks its head or needs code of
+    its own.
     """
     import torch
 
@@ -40,7 +42,10 @@ def model_rewards(
     rows: list[tuple[int, list[int]]] = []
     for index, conversation in enumerate(conversations):
         if not _blank(conversation):
-            encoded = encode(tokenizer, conversation["messages"], max_length)
+            try:
+                encoded = encode(tokenizer, conversation["messages"], max_length)
+            except Refused:
+                continue
             if not encoded.truncated:
                 rows.append((index, encoded.input_ids))
     rows.sort(key=lambda row: -len(row[1]))

@@ -8,11 +8,14 @@ from typing import Any, TypedDict
 
 import torch
 
+from harness.core.canonical import Json
 from harness.core.errors import HarnessError
 from harness.core.lines import numbered_lines
 from harness.core.seeds import derive_seed
 from harness.data.readers import conversation
 from harness.models.chat import encode
+from harness.models.rendering import Refused
+from harness.models.turns import turn_end
 from harness.train.losses import IGNORED
 
 
@@ -39,6 +42,8 @@ class Examples:
     """Rows left out, by reason."""
     truncated: int
     """Rows that are trained on without their last tokens."""
+    refused: tuple[dict[str, Json], ...] = ()
+    """The first of the rows that the chat template refuses: number of the `row`, counted from 1, `id`, `reason`."""
     domains: tuple[str, ...] = ()
     """The domains that examples may be of, in the order that their numbers count."""
 
@@ -62,7 +67,8 @@ def _learned(example: Example) -> int:
 
 
 def encode_file(path: Path, tokenizer: Any, max_length: int, domains: Sequence[str] = ()) -> Examples:
-    """Encode a conversations file; a row with an empty response or without a response token is skipped and counted.
+    """Encode a conversations file; a row with an empty response, without a response token or that the chat template
+    refuses is skipped and counted.
 
     A line is {id, messages} and, in a mix, `domain`: one of `domains`, or null for a general conversation.
 
@@ -71,6 +77,7 @@ def encode_file(path: Path, tokenizer: Any, max_length: int, domains: Sequence[s
     """
     examples: list[Example] = []
     skipped: Counter[str] = Counter()
+    refused: list[dict[str, Json]] = []
     rows = truncated = 0
     for number, record in numbered_lines(path):
         rows += 1
@@ -79,7 +86,12 @@ def encode_file(path: Path, tokenizer: Any, max_length: int, domains: Sequence[s
         if not said or not all(said):  # an empty one would teach to end at once
             skipped["empty response" if said else "no response"] += 1
             continue
-        encoded = encode(tokenizer, one.messages, max_length)
+        try:
+            encoded = encode(tokenizer, one.messages, max_length)
+        except Refused as error:
+            skipped[error.what] += 1
+            refused.append({"row": number, "id": one.id, "reason": error.what})
+            continue
         if not any(encoded.response_mask[1:]):
             skipped["response beyond max_length" if encoded.truncated else "no response"] += 1
             continue
@@ -102,8 +114,24 @@ def encode_file(path: Path, tokenizer: Any, max_length: int, domains: Sequence[s
             fix = "Raise `max_length`."
         elif "no response" in skipped:
             fix = "`harness data show RECIPE` names the columns that were read, and what looks like a response."
-        raise HarnessError(f"there is nothing to train on ({reasons})", where=str(path), fix=fix)
-    return Examples(examples, rows, dict(sorted(skipped.items())), truncated, tuple(domains))
+        where = f"{path}:{refused[0]['row']}" if refused else str(path)
+        raise HarnessError(f"there is nothing to train on ({reasons})", where=where, fix=fix)
+    named = tuple(refused[:_NAMED])
+    return Examples(examples, rows, dict(sorted(skipped.items())), truncated, named, tuple(domains))
+
+
+_NAMED = 10
+"""Refused rows that are told one by one."""
+
+
+def check_end(tokenizer: Any) -> None:
+    """HarnessError where the chat template ends an answer with nothing that a student could learn to stop at."""
+    if turn_end(tokenizer) is None:
+        raise HarnessError(
+            "the chat template ends an answer with no token of its own, so a student would never learn to stop",
+            where=str(tokenizer.name_or_path),
+            fix="Name a template with `chat_template:` that writes one after each answer, e.g. {{ eos_token }}.",
+        )
 
 
 def _domain(name: str | None, domains: Sequence[str], where: str) -> int:

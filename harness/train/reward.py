@@ -18,6 +18,7 @@ from harness.core.lines import numbered_lines, write_lines
 from harness.core.seeds import derive_seed
 from harness.models.chat import encode
 from harness.models.load import check_finite, load_reward_model, load_tokenizer, quiet
+from harness.models.rendering import Refused
 from harness.train.api import Loss
 from harness.train.run import random_state_kept
 from harness.train.saving import full_state, write_model
@@ -40,8 +41,9 @@ def train_reward(
     """Train on preference pairs; write `model/` (one label), `log.jsonl` and `training.json` to `out`.
 
     A pair is a line {id, prompt or messages, chosen, rejected}: a question or a conversation that ends with one, and
-    two answers. Settings count pairs where they say conversations; a pair with a blank answer,
-    with two equal ones or with more than `max_length` tokens is skipped and counted. Stopped, it goes on where it was.
+    two answers. Settings count pairs where they say conversations; a pair with a blank answer, with two equal ones,
+    with more than `max_length` tokens or that the chat template refuses is skipped and counted. Stopped, it goes
+    on where it was.
 
     Returns:
         What `training.json` holds: rows, trained_rows, skipped by reason, steps.
@@ -112,7 +114,11 @@ def read_pairs(path: Path, tokenizer: Any, max_length: int) -> tuple[list[Pair],
             skipped["equal responses"] += 1
         else:
             chats = [[*prompt, {"role": "assistant", "content": answer}] for answer in answers]
-            chosen, rejected = (encode(tokenizer, chat, max_length) for chat in chats)
+            try:
+                chosen, rejected = (encode(tokenizer, chat, max_length) for chat in chats)
+            except Refused as error:
+                skipped[error.what] += 1
+                continue
             if chosen.truncated or rejected.truncated:
                 skipped["beyond max_length"] += 1
             else:

@@ -19,8 +19,9 @@ from harness.core.files import link_tree
 from harness.core.lines import write_lines
 from harness.core.seeds import derive_seed
 from harness.models.load import check_finite, load_model, load_tokenizer, output_head, quiet
+from harness.models.turns import untaught_prompt
 from harness.train.api import Batch, Step, Teacher
-from harness.train.examples import Example, Examples, collate, encode_file, filler, hold_out
+from harness.train.examples import Example, Examples, check_end, collate, encode_file, filler, hold_out
 from harness.train.flops import Meter
 from harness.train.lora import add_adapters
 from harness.train.losses import IGNORED, live_teacher
@@ -94,8 +95,9 @@ def train(
     machine. Started by torchrun it is one of several processes; the first writes.
 
     Returns:
-        What `training.json` holds: rows, skipped by reason, truncated, response tokens, steps, per-domain rows and
-        tokens, seconds in the loop, `train_flops` (`train.flops`), `held_out_loss` (nats per response token).
+        What `training.json` holds: rows, skipped by reason, the rows the template `refused` (if any), truncated,
+        response tokens, steps, per-domain rows and tokens, seconds in the loop, `train_flops` (`train.flops`),
+        `held_out_loss` (nats per response token), `untaught_prompt` where there is one (`models.turns`).
 
     Raises:
         HarnessError: nothing to train on, a teacher with another tokenizer, a loss that is not a number.
@@ -104,6 +106,7 @@ def train(
         model_folder, conversations_path, step, settings, work, seed, teachers, stored, domains, sharding, run_name
     )
     tokenizer = load_tokenizer(model_folder)
+    check_end(tokenizer)
     for folder in teachers.values():
         _same_vocabulary(tokenizer, load_tokenizer(folder), model_folder, folder)
     examples, held = encode_file(conversations_path, tokenizer, settings.max_length, domains), list[Example]()
@@ -116,6 +119,8 @@ def train(
         with quiet():
             trainer.train(resume_from_checkpoint=last_checkpoint(work))
         summary = _summary(examples, trainer)
+        if untaught := untaught_prompt(tokenizer):
+            summary["untaught_prompt"] = untaught
         if held_out is not None:
             summary |= {"held_out_rows": len(held), "held_out_loss": _mean_loss(trainer, held)}
         state = full_state(trainer)
@@ -222,7 +227,8 @@ def _line(entry: Mapping[str, float]) -> dict[str, Json]:
 
 def _summary(examples: Examples, trainer: DistillTrainer) -> dict[str, Json]:
     steps = _steps(trainer)
-    return {
+    refused: dict[str, Json] = {"refused": list(examples.refused)} if examples.refused else {}
+    return refused | {
         "rows": examples.rows,
         "trained_rows": len(examples.examples),
         "skipped": examples.skipped,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import TrainerCallback
 
+from harness.models.ends import write_ends
 from harness.models.load import quiet
 from harness.models.refs import model_files
 from harness.train.settings import LoraSettings, checkpoint_part
@@ -41,7 +42,10 @@ def merged(state: State, scale: float) -> dict[str, Tensor]:
 
 
 def write_model(config: Any, state: State, lora: LoraSettings | None, source: Path, out: Path) -> None:
-    """A model with these weights in float32, adapters merged; tokenizer, template, generation config of `source`."""
+    """A model with these weights in float32, adapters merged; tokenizer and template of `source`.
+
+    Its generation config too, which lists what ends a turn under the template.
+    """
     import transformers
 
     if lora is not None:
@@ -61,6 +65,7 @@ def write_model(config: Any, state: State, lora: LoraSettings | None, source: Pa
     for file in model_files(source):
         if "safetensors" not in file.name and file.name != "config.json":
             shutil.copyfile(file, out / file.name)
+    write_ends(out)
 
 
 class KeepCheckpoints(TrainerCallback):  # type: ignore[misc]

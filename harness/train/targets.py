@@ -35,6 +35,7 @@ from harness.data.readers import read_conversations
 from harness.models.chat import encode, template_digest
 from harness.models.load import check_finite, load_model, load_tokenizer, output_head
 from harness.models.logprobs import TopTarget, top_logprobs
+from harness.models.rendering import Refused
 from harness.train.api import Batch, Teacher
 from harness.train.losses import IGNORED, response_states
 
@@ -187,13 +188,21 @@ def _conventions(tokenizer: Any) -> dict[str, str]:
 
 def _encoded(path: Path, tokenizer: Any, max_length: int) -> list[_Row]:
     rows, offset = [], 0
+    refused: Refused | None = None
     for one in read_conversations(path):
-        encoded = encode(tokenizer, one.messages, max_length)
+        try:
+            encoded = encode(tokenizer, one.messages, max_length)
+        except Refused as error:  # its training leaves it out too
+            refused = refused or error
+            rows.append(_Row(one.id, [], [], offset, 0))
+            continue
         labels = [i if r else IGNORED for i, r in zip(encoded.input_ids, encoded.response_mask, strict=True)]
         labels[:1] = [IGNORED]  # Nothing precedes the first token, so nothing predicts it.
         positions = sum(label != IGNORED for label in labels)
         rows.append(_Row(one.id, encoded.input_ids, labels, offset, positions))
         offset += positions
+    if refused and not offset:
+        raise HarnessError(refused.what, where=str(path), fix=refused.fix)
     return rows
 
 

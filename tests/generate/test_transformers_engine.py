@@ -7,11 +7,12 @@ import torch
 
 from harness.core.errors import Incomplete
 from harness.generate.api import Completion, GenerateSettings, Request
-from harness.generate.prompts import Prompt
+from harness.generate.prompts import Prompt, answer_text
 from harness.generate.transformers_engine import TransformersEngine, batch_length, load
-from harness.models.chat import encode_prompt
+from harness.models.chat import encode_prompt, end_of_turn_ids
 from harness.models.load import load_model, load_tokenizer
 from harness.models.pocket import build, parse_spec
+from tests.models.chatty import LAST, TRIMS, base_model, tokenizer
 
 WORDS = ("red", "blue", "green shop", "the price of a red shop", "two", "three four five six")
 
@@ -101,6 +102,23 @@ def test_request_that_is_too_long_fails_alone(engine: Callable[..., Transformers
     assert "limit is 512" in done["0"].finish
     assert done["0"].finish.startswith("error: ")
     assert done["1"].text is not None
+
+
+def test_request_that_the_template_refuses_fails_alone(tmp_path: Path) -> None:
+    asked = {"role": "user", "content": "red"}
+    requests = [Request("0", ({"role": "system", "content": "x"}, asked), 0.0, 2, 0), _request("1", "red", 0.0, 2)]
+    done = _complete(load(base_model(tmp_path, TRIMS), GenerateSettings()), requests)
+    assert done["0"].text is None
+    assert done["0"].finish == "error: the chat template refuses this conversation (no system role)"
+    assert done["1"].text is not None
+
+
+def test_what_follows_an_end_token_is_no_answer() -> None:
+    """Nor is the end token, where decoding would not hide it."""
+    found = tokenizer(LAST, hidden=False)
+    ids, stops = found("Yes.<|end|>\n<|user|>", add_special_tokens=False)["input_ids"], end_of_turn_ids(found)
+    assert answer_text(found, ids, stops) == "Yes."
+    assert answer_text(found, ids[:3], stops) == "Yes"
 
 
 def test_answer_is_cut_at_the_limit(engine: Callable[..., TransformersEngine]) -> None:

@@ -104,14 +104,14 @@ def test_truncation_says_so(smollm2: Any) -> None:
     assert not any(none_left.response_mask)
 
 
-def test_template_that_rewrites_earlier_turns_is_refused(pocket: Any) -> None:
+def test_template_that_leaves_out_an_answer_is_refused(pocket: Any) -> None:
     pocket.chat_template = (
         "{% for m in messages %}<|im_start|> {{ m.role }} "
         "{% if m.role != 'assistant' or loop.last %}{{ m.content }}{% endif %} <|im_end|>\n{% endfor %}"
         "{% if add_generation_prompt %}<|im_start|> assistant {% endif %}"
     )
     assert any(encode(pocket, CHAT[1:3], 99).response_mask)
-    with pytest.raises(HarnessError, match="rewrites earlier turns"):
+    with pytest.raises(HarnessError, match="does not write the content of message 2 once"):
         encode(pocket, CHAT[1:], 99)
 
 

@@ -4,15 +4,22 @@ import importlib.util
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from harness.core.errors import Incomplete
+from harness.core.lines import write_lines
 from harness.generate.api import Completion, Engine, GenerateSettings, Request
 from harness.generate.engines import loaded
 from harness.models.pocket import build, parse_spec
+from harness.train.api import steps
+from harness.train.run import train
+from tests.models.chatty import HEADS, LAST, TRIMS, base_model
 
 pytestmark = [
     pytest.mark.slow,
@@ -90,6 +97,30 @@ def test_sampled_answers_to_more_prompts_than_a_step_reads(tmp_path: Path) -> No
     with loaded(folder, settings("vllm", max_length=2048), tmp_path / "log") as engine:
         done = complete(engine, asked)
     assert {completion.finish for completion in done.values()} <= {"stop", "length"}
+
+
+@pytest.mark.parametrize(("template", "hidden"), [(TRIMS, True), (HEADS, True), (LAST, False)])
+def test_a_tuned_base_model_stops_where_its_template_ends_a_turn(template: str, hidden: bool, tmp_path: Path) -> None:
+    """Asked by us, and by vLLM itself with nothing but the folder."""
+    base, data = base_model(tmp_path / "base", template, hidden, width=64), tmp_path / "data.jsonl"
+    rows = ([{"role": "user", "content": f"Say {i}."}, {"role": "assistant", "content": "Yes."}] for i in range(8))
+    write_lines(data, ({"id": str(i), "messages": messages} for i, messages in enumerate(rows)))
+    how = {"max_steps": 60, "learning_rate": 2e-2, "batch_size": 4, "micro_batch_size": 4, "warmup_steps": 5}
+    sft = steps()["sft"]
+    settings_of_sft: Any = sft.settings.model_validate(how)
+    given: dict[str, Any] = {"out": tmp_path, "work": tmp_path / "work", "seed": 0, "progress": lambda *_, **__: None}
+    train(base, data, sft, settings_of_sft, **given)
+    with loaded(tmp_path / "model", settings("vllm", max_length=128), tmp_path / "log") as engine:
+        (done,) = complete(engine, requests(0.0, ("Say 3.",))).values()
+    assert (done.text, done.finish) == ("Yes.", "stop")
+    script = (
+        "import sys, vllm; llm = vllm.LLM(sys.argv[1], dtype='float32', enforce_eager=True, max_model_len=128)\n"
+        "how = vllm.SamplingParams(temperature=0, max_tokens=30)\n"
+        "out = llm.chat([{'role': 'user', 'content': 'Say 3.'}], how)[0].outputs[0]\n"
+        "print(len(out.token_ids), out.finish_reason)"
+    )
+    alone = subprocess.run([sys.executable, "-c", script, str(tmp_path / "model")], capture_output=True, text=True)
+    assert alone.stdout.splitlines()[-1:] == ["5 stop"], alone.stderr[-2000:]
 
 
 def test_killed_while_it_answers(tmp_path: Path) -> None:
