@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from harness.core.canonical import Json
 from harness.plan.build import Plan
-from harness.stages import answer
+from harness.stages import answer, respond
 from harness.store.store import Store
 
 MOST = 0.5
@@ -15,7 +15,8 @@ answers of any model; where it cuts more than half, scores are of beginnings, or
 
 def warnings(plan: Plan, store: Store) -> list[str]:
     """What a reader of the run should know of these."""
-    return [*_cut_answers(plan, store), *dict.fromkeys(_of_trainings(plan, store))]
+    found = (*_cut_answers(plan, store), *_cut_responses(plan, store), *_of_trainings(plan, store))
+    return list(dict.fromkeys(found))
 
 
 def _cut_answers(plan: Plan, store: Store) -> Iterator[str]:
@@ -29,6 +30,18 @@ def _cut_answers(plan: Plan, store: Store) -> Iterator[str]:
                 f"{evaluated.benchmark}: {cut} of {len(ends)} answers of {cell.name} reached the limit of their length "
                 "and were cut there. Raise `max_new_tokens`, or look whether the model ever ends its turn."
             )
+
+
+def _cut_responses(plan: Plan, store: Store) -> Iterator[str]:
+    for stage in plan.stages.values():
+        if stage.kind == respond.KIND.name and store.has(stage.id):
+            counts: dict[str, int] = json.loads((store.path(stage.id) / "data.json").read_text())
+            if counts["reached_limit"] > MOST * counts["kept"]:
+                yield (
+                    f"{stage.title}: {counts['reached_limit']} of {counts['kept']} reached the limit of their length "
+                    "and were cut there: who learns from them learns to stop there. Raise `max_new_tokens`, or look "
+                    "whether the teacher ever ends its turn."
+                )
 
 
 def _of_trainings(plan: Plan, store: Store) -> Iterator[str]:

@@ -50,7 +50,8 @@ def _run(ctx: Context) -> None:
     failed = {script.id for script in scripts} - {script.id for script, _ in answered}
     write_lines(ctx.out / "conversations.jsonl", (_conversation(script, turns) for script, turns in answered))
     write_lines(ctx.out / "skipped.jsonl", ({"id": i, "reason": "empty response"} for i in sorted(failed)))
-    counts = {"rows": len(scripts), "kept": len(answered), "failed": len(failed)}
+    cut = sum(any(turn["finish"] == "length" for turn in turns) for _, turns in answered)
+    counts = {"rows": len(scripts), "kept": len(answered), "failed": len(failed), "reached_limit": cut}
     (ctx.out / "data.json").write_text(json.dumps(counts, indent=1, sort_keys=True) + "\n")
 
 

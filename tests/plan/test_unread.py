@@ -12,11 +12,14 @@ from harness.plan.unread import warnings
 
 
 def plan() -> Any:
-    """As much of a plan as is read: one cell with one benchmark's answers, and one training."""
+    """As much of a plan as is read: one cell with one benchmark's answers and one training, one teacher's responses."""
     stage = SimpleNamespace(id="training", title="sft cell")
     cell = SimpleNamespace(name="cell", trained=[SimpleNamespace(stage=stage)])
     judged = SimpleNamespace(answers=SimpleNamespace(id="answers"))
-    return SimpleNamespace(cells=[cell], judged=[(cell, SimpleNamespace(benchmark="mt_bench"), judged)])
+    asked = SimpleNamespace(id="responses", kind="respond", title="responses of big")
+    return SimpleNamespace(
+        cells=[cell], stages={asked.id: asked}, judged=[(cell, SimpleNamespace(benchmark="mt_bench"), judged)]
+    )
 
 
 def store(folder: Path) -> Any:
@@ -32,6 +35,16 @@ def test_answers_that_mostly_reach_their_limit_are_said(tmp_path: Path, cut: int
     found = warnings(plan(), store(tmp_path))
     assert [line.split(" and ")[0] for line in found] == [
         f"mt_bench: {cut} of 4 answers of cell reached the limit of their length"
+    ] * told
+
+
+@pytest.mark.parametrize(("cut", "told"), [(5, False), (6, True)])
+def test_responses_that_mostly_reach_their_limit_are_said(tmp_path: Path, cut: int, told: bool) -> None:
+    (tmp_path / "responses").mkdir()
+    (tmp_path / "responses" / "data.json").write_text(json.dumps({"kept": 10, "reached_limit": cut}))
+    found = warnings(plan(), store(tmp_path))
+    assert [line.split(" and ")[0] for line in found] == [
+        "responses of big: 6 of 10 reached the limit of their length"
     ] * told
 
 
