@@ -167,12 +167,17 @@ def stages(folder: Path) -> dict[str, Stage]:
     }
 
 
+def version(stage: Stage) -> str:
+    """The kind's and, where a benchmark says what is done, the benchmark's."""
+    return ".".join(str(v) for v in (KINDS[stage.kind].version, stage.params.get("benchmark_version")) if v is not None)
+
+
 def fingerprints(plan: Mapping[str, Stage], store: Store) -> dict[str, Any]:
     """Run them all in a store: name -> kind, version, id and what came out (no model is asked)."""
     found: dict[str, Any] = {}
     for name, stage in plan.items():
         own = stage.identity | {"inputs": sorted(stage.inputs)}  # a new version of an input's kind is no news here
-        found[name] = {"kind": stage.kind, "version": KINDS[stage.kind].version, "asked": digest(own)}
+        found[name] = {"kind": stage.kind, "version": version(stage), "asked": digest(own)}
         if name == "judge, model":
             continue
         for needed in (s for s in stage.walk() if not s.is_leaf):
