@@ -76,6 +76,7 @@ def test_logits_that_are_more_than_a_product_are_refused(pocket_folder: Path) ->
         output_head(model)
 
 
+@pytest.mark.slow
 def test_gguf_becomes_a_plain_folder(smollm2_folder: Path) -> None:
     model, tokenizer = load_model(smollm2_folder, "float32"), load_tokenizer(smollm2_folder)
     assert parameters(smollm2_folder) == sum(w.numel() for w in model.parameters()) == 134_515_008

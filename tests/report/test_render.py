@@ -64,6 +64,7 @@ def test_the_page_says_what_a_reader_must_know(out: Path) -> None:
     assert "figures/scores_mt_bench_score.svg" in text
 
 
+@pytest.mark.usefixtures("every_format")
 def test_the_same_run_gives_the_same_bytes(run_folder: Path, out: Path, tmp_path: Path) -> None:
     again = render(run_folder, tmp_path).parent
     for path in sorted(p for p in out.rglob("*") if p.is_file()):

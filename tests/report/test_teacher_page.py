@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 
 from harness.core.errors import HarnessError
-from harness.report import style
 from harness.report.render_table import to_csv, to_latex, to_markdown
 from harness.report.teacher_facts import warnings
 from harness.report.teacher_figures import drawings, short
@@ -51,12 +50,6 @@ def tiny() -> TeacherData:
         {"reward": {"program": True}, "car": {"beta": 3.0, "sweep": (0.0, 1.0, 3.0)}}
     )
     return TeacherData("tiny", settings, parts, (), about.assign(response_seconds=np.nan), None)
-
-
-@pytest.fixture
-def pages_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page holds its figures as SVG: no other format is drawn, which takes longer than all the rest."""
-    monkeypatch.setattr(style, "_PAPER", {})
 
 
 def test_writes_page_markdown_tables_and_figures(out: Path) -> None:
@@ -120,7 +113,6 @@ def test_where_two_teachers_swap(tiny: TeacherData) -> None:
     assert crossings_table(tiny.sweep, (2.0, 3.0)).frame()["swept"].tolist() == ["no"]
 
 
-@pytest.mark.usefixtures("pages_alone")
 def test_a_teacher_without_a_score_has_no_rank_and_no_zero(data: TeacherData, tmp_path: Path) -> None:
     parts = data.parts.copy()
     parts.loc[parts["teacher"] == NAMES[0], "status"] = "no room"
@@ -178,7 +170,6 @@ def test_validation_shows_what_validation_found(data: TeacherData, out: Path) ->
     assert by_title.loc["Loss", "spearman_low"] == pytest.approx(mean.loc["loss", "low"])
 
 
-@pytest.mark.usefixtures("pages_alone")
 def test_the_page_says_that_nothing_was_trained(tmp_path: Path) -> None:
     untrained = teachers(trained=False)
     assert not is_trained(untrained)
@@ -188,7 +179,6 @@ def test_the_page_says_that_nothing_was_trained(tmp_path: Path) -> None:
     assert not (tmp_path / "tables" / "teachers_validation.csv").exists()
 
 
-@pytest.mark.usefixtures("pages_alone")
 def test_without_a_reward_there_is_no_car(tmp_path: Path) -> None:
     plain = teachers(trained=False, settings=TeachersSettings())
     parts = plain.parts.drop(columns=["car.0", "car.1", "reward.0"])
@@ -207,7 +197,6 @@ def test_without_a_reward_there_is_no_car(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.filterwarnings("error::RuntimeWarning", "error::UserWarning")
-@pytest.mark.usefixtures("pages_alone")
 def test_few_teachers_few_prompts_odd_betas(
     names: tuple[str, ...], prompts: int, car: dict[str, object], tmp_path: Path
 ) -> None:
@@ -224,6 +213,7 @@ def test_an_outcome_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         render(teachers(settings=settings), tmp_path)
 
 
+@pytest.mark.usefixtures("every_format")
 def test_figures_are_the_same_bytes_every_time_and_well_formed(data: TeacherData, out: Path, tmp_path: Path) -> None:
     again = render(data, tmp_path).parent
     for path in (out / "figures").iterdir():
@@ -282,7 +272,6 @@ class _Tags(HTMLParser):
         self.handlers += sum(name.startswith("on") for name, _ in attrs)
 
 
-@pytest.mark.usefixtures("pages_alone")
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
     bad = '<img src=x onerror="alert(1)"></script><script>alert(2)</script>'
     page = render(teachers(names=[*NAMES[:3], f"evil{bad}"], students=[f"base{bad}", "b"], trained=False), tmp_path)
