@@ -22,7 +22,8 @@ def not_repeatable(plan: Plan, store: Store, made: Provenances) -> list[str]:
     Where there is none, scores are the same to the byte: that is tested in the pocket world.
     """
     said = dict.fromkeys(line for i, how in made.items() for line in _of_stage(plan.stages[i], how, store))
-    return [*said, *_threads(made)]
+    # The driver's own stages use no tensors, whatever the process that drives (a notebook, say) has loaded.
+    return [*said, *_threads({i: how for i, how in made.items() if plan.stages[i].place == "worker"})]
 
 
 def _of_stage(stage: Stage, made: Mapping[str, Json], store: Store) -> Iterator[str]:

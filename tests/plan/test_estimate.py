@@ -1,7 +1,6 @@
 """What a plan says its judges will be asked and cost, before anything runs."""
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from harness.plan.estimate import budgets, estimate, in_words
 from harness.recipe.load import load
 from harness.store.store import Store
 from tests.cli import judged
+from tests.cli.command import harness
 from tests.cli.judged import TURNS
 
 
@@ -75,8 +75,7 @@ def test_a_judge_that_cannot_be_asked_is_found_before_the_run(tmp_path: Path) ->
 @pytest.mark.parametrize(("model", "known"), [("gpt-4", True), ("mystery", False)])
 def test_the_command(tmp_path: Path, model: str, known: bool) -> None:
     command = judged.words(tmp_path, "http://127.0.0.1:9/v1")
-    command = [*command[:3], "plan", *command[4:], "--set", f"judge.model={model}", "--format", "json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = harness("plan", *command[1:], "--set", f"judge.model={model}", "--format", "json")
     assert done.returncode == 0, done.stderr
     rows: dict[str, dict[str, Any]] = {row["stage"]: row for row in json.loads(done.stdout)}
     assert rows["judge"]["judge calls"] == rows["total"]["judge calls"] == TURNS

@@ -75,6 +75,7 @@ def check(given: LmEvalSettings, model: Path, batch: int, folder: Path) -> None:
         assert row["n"] == row["total"] == given.limit
 
 
+@pytest.mark.slow
 def test_every_digit_of_the_command_on_multiple_choice(smollm2_folder: Path, tmp_path: Path) -> None:
     check(LmEvalSettings(tasks=["arc_easy", "arc_challenge"], data_dir=DATA, limit=20), smollm2_folder, 8, tmp_path)
 
@@ -87,6 +88,7 @@ generation_kwargs: {{until: ["Question:"], do_sample: false, temperature: 0.0, m
 """
 
 
+@pytest.mark.slow
 def test_every_digit_of_the_command_on_generated_answers(smollm2_folder: Path, tmp_path: Path) -> None:
     """GSM8K's items, few-shot draws, filters and metrics; one example and 32 tokens, which a processor can afford."""
     import lm_eval
