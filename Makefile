@@ -35,7 +35,7 @@ install-vllm: $(VENV)/.vllm  ## with the CPU build of vLLM (on a GPU machine: pi
 lint: $(VENV)/.dev  ## ruff and mypy --strict over source and tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers 2
 
 test: lint  ## everything not marked slow
 	$(BIN)/pytest -m "not slow" --numprocesses logical --dist loadfile
