@@ -48,7 +48,7 @@ def run(pocket_folder: Path, teacher_folder: Path, conversations: Path, tmp_path
         held_out: HeldOut | None = None,
         **optim: Any,
     ) -> Path:
-        values = {"batch_size": 8, "micro_batch_size": 4, "learning_rate": 5e-3, "save_every": 2, **optim}
+        values = {"batch_size": 8, "micro_batch_size": 4, "learning_rate": 5e-3, "save_every": 1000, **optim}
         step = steps()["sft" if kd is None else "kd"]
         settings = step.settings.model_validate({**values, **(kd or {})})
         assert isinstance(settings, StepSettings)

@@ -86,7 +86,12 @@ def test_stopped_run_goes_on_to_the_same_bytes(run: Run) -> None:
         if done == 5:
             raise _Stopped
 
-    given: dict[str, Any] = {"epochs": 2.0, "checkpoints": (0.5, 1.0), "lora": {"rank": 4, "dropout": 0.1}}
+    given: dict[str, Any] = {
+        "epochs": 2.0,
+        "save_every": 2,
+        "checkpoints": (0.5, 1.0),
+        "lora": {"rank": 4, "dropout": 0.1},
+    }
     whole = run("whole", **given)
     with pytest.raises(_Stopped):
         run("stopped", **given, progress=stopping)

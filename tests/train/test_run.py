@@ -80,20 +80,21 @@ def test_stopped_run_goes_on_to_the_same_bytes(
             raise _Stopped
 
     if str(kd) not in wholes:
-        wholes[str(kd)] = _bytes(run("whole", kd, epochs=2.0))
+        wholes[str(kd)] = _bytes(run("whole", kd, epochs=2.0, save_every=2))
     with pytest.raises(_Stopped):
-        run("stopped", kd, epochs=2.0, progress=stopping)
+        run("stopped", kd, epochs=2.0, save_every=2, progress=stopping)
     steps: list[int] = []
-    resumed = run("stopped", kd, epochs=2.0, progress=lambda done, *_, **__: steps.append(done))
+    resumed = run("stopped", kd, epochs=2.0, save_every=2, progress=lambda done, *_, **__: steps.append(done))
     assert steps[0] == (5 if stop == 5 else 11)
     assert _bytes(resumed) == wholes[str(kd)]
 
 
 def test_run_killed_after_its_last_step_only_writes(run: Run) -> None:
-    out = run()
-    first = _bytes(out)
+    out = run(save_every=2)
+    first, steps = _bytes(out), list[int]()
     shutil.rmtree(out)
-    assert _bytes(run()) == first
+    assert _bytes(run(save_every=2, progress=lambda done, *_, **__: steps.append(done))) == first
+    assert steps == []
 
 
 def test_a_clock_set_back_loses_no_checkpoint(run: Run, tmp_path: Path) -> None:
@@ -107,14 +108,14 @@ def test_a_clock_set_back_loses_no_checkpoint(run: Run, tmp_path: Path) -> None:
         return stop
 
     with pytest.raises(_Stopped):
-        run("stopped", epochs=2.0, progress=stopping(5))
+        run("stopped", epochs=2.0, save_every=2, progress=stopping(5))
     (checkpoint,) = tmp_path.rglob("checkpoint-4")
     tomorrow = time.time() + 86400
     os.utime(checkpoint, (tomorrow, tomorrow))
     with pytest.raises(_Stopped):
-        run("stopped", epochs=2.0, progress=stopping(7))
+        run("stopped", epochs=2.0, save_every=2, progress=stopping(7))
     assert [p.name for p in checkpoint.parent.glob("checkpoint-*")] == ["checkpoint-6"]
-    assert _bytes(run("stopped", epochs=2.0)) == _bytes(run("whole", epochs=2.0))
+    assert _bytes(run("stopped", epochs=2.0, save_every=2)) == _bytes(run("whole", epochs=2.0, save_every=2))
 
 
 def test_torn_checkpoint_is_passed_over(tmp_path: Path) -> None:
