@@ -178,27 +178,27 @@ async def test_repeats_are_asked_for_only_where_they_are_new(judge: Judge) -> No
 
 async def test_many_connections_at_once(judge: Judge) -> None:
     """The connection pool is as large as the concurrency."""
-    running, most = 0, 0
+    together = asyncio.Barrier(150)  # it opens when all have come, and never before
 
     async def hold(_body: Any, _n: int) -> Any:
-        nonlocal running, most
-        running += 1
-        most = max(most, running)
-        await asyncio.sleep(1.0)
-        running -= 1
+        await together.wait()
         return reply("[[7]]")
 
     judge.answer = hold
     given = [JudgeTask(str(k), 1, "p", ({"role": "user", "content": str(k)},)) for k in range(150)]
-    await judge.ask(given=given, concurrency=150)
-    assert most == 150
+    found = await judge.ask(given=given, concurrency=150)
+    assert [verdict.value for verdict in found] == [7] * 150
 
 
 async def test_two_stages_that_ask_the_same_at_once_have_the_same_verdict(judge: Judge) -> None:
     """What is recorded is the verdict, in both, whichever reply came first."""
 
+    second_said = asyncio.Event()
+
     async def answer(_body: Any, n: int) -> Any:
-        await asyncio.sleep(0.2 - 0.1 * n)
+        if n == 0:
+            await second_said.wait()
+        second_said.set()
         return reply(f"[[{n + 1}]]")
 
     judge.answer = answer
