@@ -16,6 +16,7 @@ from harness.core.errors import Incomplete
 from harness.core.lines import write_lines
 from harness.generate.api import Completion, Engine, GenerateSettings, Request
 from harness.generate.engines import loaded
+from harness.generate.vllm_engine import ENVIRONMENT
 from harness.models.pocket import build, parse_spec
 from harness.train.api import steps
 from harness.train.run import train
@@ -119,7 +120,8 @@ def test_a_tuned_base_model_stops_where_its_template_ends_a_turn(template: str, 
         "out = llm.chat([{'role': 'user', 'content': 'Say 3.'}], how)[0].outputs[0]\n"
         "print(len(out.token_ids), out.finish_reason)"
     )
-    alone = subprocess.run([sys.executable, "-c", script, str(tmp_path / "model")], capture_output=True, text=True)
+    words, where = [sys.executable, "-c", script, str(tmp_path / "model")], {**os.environ, **ENVIRONMENT}
+    alone = subprocess.run(words, capture_output=True, text=True, env=where)
     assert alone.stdout.splitlines()[-1:] == ["5 stop"], alone.stderr[-2000:]
 
 
