@@ -115,7 +115,8 @@ def test_a_tuned_base_model_stops_where_its_template_ends_a_turn(template: str, 
         (done,) = complete(engine, requests(0.0, ("Say 3.",))).values()
     assert (done.text, done.finish) == ("Yes.", "stop")
     script = (
-        "import sys, vllm; llm = vllm.LLM(sys.argv[1], dtype='float32', enforce_eager=True, max_model_len=128)\n"
+        "import sys, vllm; llm = vllm.LLM(sys.argv[1], dtype='float32', enforce_eager=True, max_model_len=128, "
+        "gpu_memory_utilization=0.3)\n"
         "how = vllm.SamplingParams(temperature=0, max_tokens=30)\n"
         "out = llm.chat([{'role': 'user', 'content': 'Say 3.'}], how)[0].outputs[0]\n"
         "print(len(out.token_ids), out.finish_reason)"
