@@ -60,12 +60,9 @@ def run(
     """
     from harness.cli import _progress
     from harness.core.machine import visible_gpus
-    from harness.plan import unread
     from harness.plan.build import build
     from harness.plan.collect import collect
     from harness.plan.collect import judges as known_judges
-    from harness.plan.contamination import rows, warnings
-    from harness.plan.data_notes import data_notes
     from harness.plan.estimate import budgets, estimate, in_words
     from harness.plan.execute import execute
     from harness.plan.generation import check, engines
@@ -73,7 +70,7 @@ def run(
     from harness.plan.keeping import Keeper
     from harness.plan.needs import graph, to_build
     from harness.plan.progress import Recorder
-    from harness.plan.runs import judge_epoch, run_folder, says_of_judges, write_plan, write_record
+    from harness.plan.runs import judge_epoch, run_folder, says_of_judges, warnings, write_plan, write_record
     from harness.plan.teacher_tables import write_teachers
     from harness.recipe.load import load
     from harness.store.store import Store
@@ -125,8 +122,9 @@ def run(
     _say(f"executed {len(outcome.built)} of {len(plan.stages)} stages in {outcome.seconds:.1f} s")
     for line in keeper.says():
         _say(line)
-    for line in [*data_notes(plan, store), *warnings(rows(plan, store)), *unread.warnings(plan, store)]:
-        _say(f"warning: {line}")
+    for line in warnings(folder):
+        if line not in plan.left_out:  # said above
+            _say(f"warning: {line}")
     for page in pages:
         _say(f"report: {page}")
     if outcome.failed:

@@ -14,6 +14,7 @@ import pandas as pd
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
 from harness.core.lines import read_json, write_atomically
+from harness.plan import contamination
 from harness.plan.build import Plan, PlannedCell
 from harness.plan.execute import Outcome
 from harness.store.provenance import provenance
@@ -178,6 +179,12 @@ def _text(value: Json) -> str:
 def says_of_judges(folder: RunFolder, judges: Json) -> bool:
     """Whether run.json says of the judges what is known now: a calibration may have come since."""
     return folder.record.exists() and json.loads(folder.record.read_text()).get("judges") == judges
+
+
+def warnings(folder: RunFolder) -> list[str]:
+    """What run.json warns of, and each dataset that it found prompts of a benchmark in."""
+    record = json.loads(folder.record.read_text())
+    return [*record["warnings"], *contamination.warnings(record["contamination"])]
 
 
 def read_scores(folder: RunFolder) -> pd.DataFrame:
