@@ -12,6 +12,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 # Okabe & Ito's colours, readable with every common colour blindness; the yellow is left out (lost on white).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -59,7 +60,7 @@ class Look:
 def figure(width: float, height: float, *, polar: bool = False) -> tuple[Figure, Axes]:
     """A figure (inches) with one axes in the house style; touches no pyplot state."""
     with mpl.rc_context(_RC):
-        drawn = Figure(figsize=(width, height), layout="constrained")
+        drawn = Figure(figsize=(width, height))
         FigureCanvasAgg(drawn)
         axes = drawn.add_subplot(projection="polar" if polar else None)
         axes.tick_params(length=0)
@@ -115,11 +116,11 @@ def legend_below(drawn: Figure) -> None:
 
 
 def settle(drawn: Figure) -> None:
-    """Lay the figure out once, for all the files it is saved to: this costs as much as drawing it."""
-    engine = drawn.get_layout_engine()
-    if engine is not None:
-        engine.execute(drawn)
-        drawn.set_layout_engine("none")
+    """Lay the figure out once, for all the files it is saved to: this costs as much as drawing it.
+
+    The figure has no layout engine of its own, since one that has is drawn twice for each file.
+    """
+    ConstrainedLayoutEngine().execute(drawn)
 
 
 _PAPER: dict[str, dict[str, None]] = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}}
