@@ -38,7 +38,7 @@ lint: $(VENV)/.dev  ## ruff and mypy --strict over source and tests
 	$(BIN)/mypy --num-workers 2
 
 test: lint  ## everything not marked slow
-	$(BIN)/pytest -m "not slow" --numprocesses logical --dist loadfile
+	$(BIN)/pytest -m "not slow" --numprocesses logical --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/.vllm  ## the rest: real servers, long simulations
 	$(BIN)/pytest -m slow --timeout 3600

@@ -1,5 +1,6 @@
 """Models and benchmark folders that several rooms test with."""
 
+import gc
 import importlib.util
 import os
 from pathlib import Path
@@ -16,6 +17,13 @@ from tests.worlds import alpaca_eval, arena_hard, mt_bench
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("ours", deadline=None)  # an example's time is the machine's, and says nothing of the code
 settings.load_profile("ours")
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: collections need not look at it (trainings ask for a whole one at their end)."""
+    gc.collect()
+    gc.freeze()
+
 
 WORLDS = ["made up", "published"]
 

@@ -1,6 +1,9 @@
 """`harness doctor`: a table of what was found, and an exit code."""
 
+import contextlib
+import io
 import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,10 +37,19 @@ def test_a_table_for_readers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "CPU build" in text
 
 
+def here(code: str) -> "subprocess.CompletedProcess[str]":
+    """Run code as the probe does, but in this process, where torch and transformers are loaded already."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(code, {})
+    return subprocess.CompletedProcess([], 0, out.getvalue(), "")
+
+
 def test_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real probe: what it says is true of the environment that runs the tests."""
+    """What the probe says is true of the environment that runs the tests."""
     import torch
 
+    monkeypatch.setattr(probe, "_python", here)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     facts = probe.probe(tmp_path / "not" / "there")
     assert facts.packages["torch"] == torch.__version__
@@ -52,6 +64,7 @@ def test_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_import_that_fails_is_a_fact(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert probe._python("print(1)").stdout == "1\n"
     done = probe._python("import json\nraise RuntimeError('operator torchvision::nms does not exist')")
     assert done.returncode
     assert probe._reason(done) == "RuntimeError: operator torchvision::nms does not exist"

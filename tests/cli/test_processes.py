@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from tests.cli import recipes
-from tests.cli.command import HARNESS, executed, harness
+from tests.cli.command import HARNESS, executed, harness, wait_for
 
 ONE_CELL = ("--only", "method=kd,seed=0")
 
@@ -24,17 +24,6 @@ def start(recipe: Path, results: Path, *more: str) -> "subprocess.Popen[str]":
         # A shell starts its background jobs deaf to Ctrl-C, and they would hand that on.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 (one thread)
     )
-
-
-def wait_for(process: "subprocess.Popen[str]", beginning: str) -> None:
-    """Read the run's messages until one begins so."""
-    assert process.stderr is not None
-    said = []
-    for line in process.stderr:
-        said.append(line)
-        if line.startswith(beginning):
-            return
-    raise AssertionError(f"no message begins with {beginning!r}: {said}")
 
 
 @pytest.fixture(scope="module")
@@ -56,24 +45,20 @@ def test_a_finished_run_starts_no_torch(results: Path, tmp_path: Path) -> None:
     assert executed(done) == 0
 
 
-def test_killed_runs_go_on_where_they_were(results: Path, tmp_path: Path) -> None:
-    """Killed with -9 as it trains and as it answers, with all its processes: the scores are those of a whole run."""
+def test_stopped_runs_go_on_where_they_were(results: Path, tmp_path: Path) -> None:
+    """Ctrl-C as it trains, then kill -9 of all its processes as it answers: the scores are those of a whole run."""
     recipe = recipes.write(tmp_path)
-    for moment in ("start kd ", "start pocket: answers "):
-        process = start(recipe, tmp_path, *ONE_CELL)
-        wait_for(process, moment)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-    done = harness("run", recipe, "--results", tmp_path, *ONE_CELL)
-    assert done.returncode == 0, done.stderr
-    here, there = (pd.read_parquet(r / "runs/tiny/samples.parquet") for r in (results, tmp_path))
-    pd.testing.assert_frame_equal(here, there)
-
-
-def test_ctrl_c_stops_at_once_and_says_that_nothing_is_lost(tmp_path: Path) -> None:
-    process = start(recipes.write(tmp_path), tmp_path)
-    wait_for(process, "start ")
+    process = start(recipe, tmp_path, *ONE_CELL)
+    wait_for(process, "start kd ")
     os.killpg(process.pid, signal.SIGINT)
     _, rest = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "What is finished is kept; run again to go on." in rest
+    process = start(recipe, tmp_path, *ONE_CELL)
+    wait_for(process, "start pocket: answers ")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    done = harness("run", recipe, "--results", tmp_path, *ONE_CELL)
+    assert done.returncode == 0, done.stderr
+    here, there = (pd.read_parquet(r / "runs/tiny/samples.parquet") for r in (results, tmp_path))
+    pd.testing.assert_frame_equal(here, there)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from tests.cli import recipes
-from tests.cli.command import HARNESS, harness
+from tests.cli.command import HARNESS, harness, wait_for
 
 CELLS = {"one": "*seed=0", "two": "*seed=1", "three": "method=sft*", "four": "*"}
 """Every cell is in three of these runs, and the teacher, which all stand on, in all of them."""
@@ -25,17 +25,20 @@ def scores(results: Path, run: str) -> pd.DataFrame:
 def test_runs_share_one_store(tmp_path: Path, names: tuple[str, ...]) -> None:
     """All end well, every stage is built once, and the scores are those of a run that was alone."""
     recipe, results, alone = recipes.write(tmp_path), tmp_path / "results", tmp_path / "alone"
-    words = [*HARNESS, "run", str(recipe), "--results", str(results)]
-    running = [
-        subprocess.Popen([*words, "--only", CELLS[name], "--set", f"name={name}"], stderr=subprocess.PIPE, text=True)
-        for name in names
-    ]
+    words = {
+        n: ["run", str(recipe), "--results", str(results), "--only", CELLS[n], "--set", f"name={n}"] for n in names
+    }
+    *others, here = names
+    running = [subprocess.Popen([*HARNESS, *words[name]], stderr=subprocess.PIPE, text=True) for name in others]
     try:
-        said = [process.communicate(timeout=500)[1] for process in running]
+        for process in running:
+            wait_for(process, "start ")
+        done = harness(*words[here])
+        said = [done.stderr, *(process.communicate(timeout=500)[1] for process in running)]
     finally:
         for process in running:
             process.kill()
-    assert [process.returncode for process in running] == [0] * len(names), said
+    assert [done.returncode, *(process.returncode for process in running)] == [0] * len(names), said
     with sqlite3.connect(results / "store/ledger.sqlite") as db:
         built = Counter(stage for (stage,) in db.execute("SELECT stage FROM stage_runs WHERE status = 'built'"))
     assert set(built) == {path.name for path in (results / "store/artifacts").iterdir()}

@@ -1,13 +1,13 @@
 """Our side of the vLLM engine, beside a stand-in for its process (`fake_vllm.py`); tests/real has the real one."""
 
 import json
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
@@ -181,32 +181,30 @@ def test_a_model_that_cannot_be_loaded_shows_the_log(start: Start) -> None:
     assert "no such architecture" in caught.value.fix
 
 
-OWNER = """
-import sys, time
-from pathlib import Path
-from harness.generate import vllm_engine
-from harness.generate.api import GenerateSettings, Request
-vllm_engine.COMMAND, vllm_engine._is_cpu_build = tuple(sys.argv[3:]), lambda: True
-with vllm_engine.running(Path(sys.argv[1]), GenerateSettings(engine="vllm"), Path(sys.argv[2])) as engine:
-    print("up", flush=True)
-    engine.complete([Request("0", ({"role": "user", "content": "red"},), 0.0, 4, 0)], print)
-"""
+def own(folder: Path, log: Path, up: "connection.Connection[str, None]") -> None:
+    """What the owner of an engine does: start it, say so, wait for an answer that does not come."""
+    with running(folder, GenerateSettings(engine="vllm"), log) as engine:
+        up.send("up")
+        engine.complete([Request("0", ({"role": "user", "content": "red"},), 0.0, 4, 0)], print)
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_nothing_is_left_when_the_owner_dies_in_the_middle(pocket_folder: Path, log: Path, how: signal.Signals) -> None:
-    words = [sys.executable, "-c", OWNER, str(pocket_folder), str(log), *FAKE]
-    environment = {**os.environ, "FAKE_VLLM": "slow"}
-    owner = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment)
-    assert owner.stdout is not None
-    assert owner.stdout.readline() == "up\n"
-    assert len(processes(log)) == 2
-    owner.send_signal(how)
-    owner.wait()
-    deadline = time.monotonic() + 30
-    while processes(log) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert processes(log) == []
+def test_nothing_is_left_when_the_owner_dies_in_the_middle(
+    start: Start, pocket_folder: Path, log: Path, how: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_VLLM", "slow")
+    context = multiprocessing.get_context("fork")
+    up, said = context.Pipe(duplex=False)
+    owner = context.Process(target=own, args=(pocket_folder, log, said))
+    owner.start()
+    assert owner.pid is not None
+    assert up.recv() == "up"
+    found = processes(log)
+    assert len(found) == 2
+    os.kill(owner.pid, how)
+    owner.join()
+    _, alive = psutil.wait_procs(found, timeout=30)
+    assert alive == processes(log) == []
 
 
 def test_without_a_chat_template_no_process_is_started(
