@@ -1,7 +1,6 @@
 """The scheduler: order, sharing, failures, slots, GPUs. Stages run in driver threads here, so that fakes reach them."""
 
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -32,7 +31,6 @@ class Fakes:
             self.order.append(ctx.params["name"])
             self.lock.notify_all()
             self.lock.wait_for(lambda: self.most >= self.meet, timeout=20)
-        time.sleep(0.02)
         with self.lock:
             self.now -= 1
         if ctx.params.get("fail"):
