@@ -17,7 +17,7 @@ from harness.core.lines import write_lines
 from harness.generate.api import GenerateSettings, Request
 from harness.generate.transformers_engine import load as load_engine
 from harness.train.examples import encode_file
-from tests.models.chatty import ENDLESS, HEADS, LAST, TRIMS, WORDS, base_model, tokenizer
+from tests.models.chatty import CHATML, ENDLESS, HEADS, LAST, TRIMS, WORDS, base_model, tokenizer
 
 torch.set_num_threads(1)
 Run = Callable[..., Path]
@@ -42,15 +42,29 @@ def test_what_was_learned_ends_answers_everywhere(name: str, run: Run, answers: 
     base = base_model(tmp_path / "base", *BASES[name])
     tuned = run("sft", student=base, data=answers, **LEARN) / "model"
     distilled = run("kd", student=base, data=answers, teacher=tuned, **LEARN, kd={"lambda": 1.0}) / "model"
-    # Adapters alone teach a random model nothing: they start from weights that know words, in a base model's folder.
-    shutil.copytree(tuned, tmp_path / "knowing")
-    shutil.copyfile(base / "generation_config.json", tmp_path / "knowing" / "generation_config.json")
-    few = {**LEARN, "max_steps": 5, "learning_rate": 1e-4}
-    adapted = run("lora", student=tmp_path / "knowing", data=answers, **few, lora={"rank": 4, "alpha": 8.0}) / "model"
+    base = with_words(run, tmp_path, *BASES[name])  # Adapters alone teach a random model nothing.
+    assert in_our_engine(base)[1] == "length"
+    learn = {**LEARN, "max_steps": 100, "learning_rate": 1e-2}
+    adapted = run("lora", student=base, data=answers, **learn, lora={"rank": 16, "alpha": 32.0}) / "model"
     for folder in (tuned, distilled, adapted):
         assert in_our_engine(folder) == ("Yes.", "stop"), folder
         assert in_plain_transformers(folder) == 5, folder
         assert in_lm_eval(folder) == "Yes.", folder
+
+
+def with_words(run: Run, folder: Path, template: str, hidden: bool) -> Path:
+    """A model that wrote other answers under another template and is given this one, as a base model is."""
+    asked = ((f"What is {i} and {i % 7}?", f"It is {i + i % 7}. No, {i}.") for i in range(40))
+    roles = ("user", "assistant")
+    rows = ([{"role": role, "content": text} for role, text in zip(roles, pair, strict=True)] for pair in asked)
+    write_lines(folder / "texts.jsonl", ({"id": str(i), "messages": messages} for i, messages in enumerate(rows)))
+    untrained = base_model(folder / "chatml", CHATML, hidden)
+    learn = {**LEARN, "max_steps": 100, "learning_rate": 1e-2}
+    trained = run("words", student=untrained, data=folder / "texts.jsonl", **learn) / "model"
+    base = shutil.copytree(trained, folder / "knowing")
+    shutil.copyfile(untrained / "generation_config.json", base / "generation_config.json")
+    tokenizer(template, hidden=hidden).save_pretrained(base)
+    return base
 
 
 def in_our_engine(folder: Path) -> tuple[str | None, str]:
