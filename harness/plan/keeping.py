@@ -87,9 +87,11 @@ class Keeper:
 
     def says(self) -> list[str]:
         """What was evicted, and what could not be."""
-        keep = self._run.keep
-        done = f"keep: {keep}: removed the weights of {self._stages} stages, {self._bytes / 1e6:,.1f} MB"
-        return [done] * (self._stages > 0) + [f"keep: {keep}: some weights stay: {why}" for why in self._trouble]
+        setting = f"keep: {self._run.keep}"
+        lines = [f"{setting}: some weights stay: {why}" for why in self._trouble]
+        if self._stages:
+            lines.insert(0, f"{setting}: removed the weights of {self._stages} stages, {self._bytes / 1e6:,.1f} MB")
+        return lines
 
     def _await(self, stage: str) -> None:
         """What is made again stands on its inputs once more, and those of them that were evicted on theirs."""

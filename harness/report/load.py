@@ -206,19 +206,21 @@ def _record(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise HarnessError("not a run folder: it has no run.json", where=str(path.parent), fix=_RERUN)
     record = read_json(path, _RERUN)
+    if not isinstance(record, dict):
+        record = {}
     needed = ("name", "axes", "cells", "metrics")
-    missing = [
-        k for k in needed if not isinstance(record, dict) or k not in record or (k != "axes" and record[k] is None)
-    ]
+    # `axes` alone may be null: a recipe need not have any.
+    missing = [key for key in needed if key not in record or (record[key] is None and key != "axes")]
     if missing:
         raise HarnessError(f"has no {', '.join(missing)}", where=str(path), fix=_RERUN)
-    wrong = [k for k, kind in _SHAPES.items() if not isinstance(record.get(k, kind()), kind | None)]
-    wrong += [
-        f"axes.{k}" for k, labels in ({} if wrong else record.get("axes") or {}).items() if not isinstance(labels, list)
-    ]
+    given: dict[str, Any] = {key: value for key, value in record.items() if value is not None or key not in _SHAPES}
+    wrong = [key for key, shape in _SHAPES.items() if key in given and not isinstance(given[key], shape)]
+    if not wrong:
+        axes = given.setdefault("axes", {})
+        wrong = [f"axes.{axis}" for axis, labels in axes.items() if not isinstance(labels, list)]
     if wrong:
         raise HarnessError(f"has another shape than a run's record in {', '.join(wrong)}", where=str(path), fix=_RERUN)
-    return {k: v for k, v in record.items() if v is not None or k not in _SHAPES} | {"axes": record.get("axes") or {}}
+    return given
 
 
 def _score_stages(path: Path) -> dict[str, tuple[str, ...]]:

@@ -156,7 +156,7 @@ def _finish_columns(
             entry = row[k]
             row[k] = entry and replace(entry, decimals=places)
         ranked = [
-            (e.value, i)
+            (e.value, i, e)
             for i, row in enumerate(out)
             if (e := row[k]) is not None
             and e.value is not None
@@ -164,8 +164,9 @@ def _finish_columns(
             and (only_baselines or not groups[i].baseline)
         ]
         if len(ranked) > 1:
-            _, best = max(ranked) if metric.direction == "higher" else min(ranked)
-            out[best][k] = (chosen := out[best][k]) and replace(chosen, best=True)
+            choose = max if metric.direction == "higher" else min
+            _, best, estimate = choose(ranked, key=lambda scored: scored[:2])
+            out[best][k] = replace(estimate, best=True)
     return out
 
 

@@ -18,8 +18,9 @@ Choose = Callable[[Iterable[str]], set[str]]
 def evict(store: Store, stage: str, choose: Choose, note: Callable[[set[str]], Mapping[str, Json]]) -> int | None:
     """Remove files of an artifact; `note` gives what its record is to say of them from then on.
 
-    `choose` is asked again once the record is written: a run that wants the files from now on either has been heard by
-    then, and they stay, or finds them evicted, and makes them again.
+    `choose` is asked twice, before the record says that the files are evicted and after it. A run that begins to want
+    them in between is seen by the second call, and the files stay. A run that begins later reads in the record that
+    they are evicted, and makes them again.
 
     Returns:
         Bytes that this freed (a file that has another name frees none); None where nothing was to go, or a process is
