@@ -85,8 +85,11 @@ class CellRecipe(Settings):
     seed: int = 0
     """Training only."""
     data_seed: int = 0
+    """Which rows `limit` and mixes draw; the same for all cells, as the next two are."""
     sample_seed: int = 0
+    """A teacher's sampled responses."""
     eval_seed: int = 0
+    """Sampled answers to benchmarks, and draws of few-shot examples."""
     report: ReportSettings = execution(ReportSettings())
     keep: Keep = execution("all")
     """Which weights stay on disk once nothing that is to be done stands on them."""

