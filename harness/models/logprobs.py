@@ -33,6 +33,10 @@ class TopTarget:
     logprobs: "Tensor"
     """(N, K) float32: natural logs of softmax(logits / temperature); all other tokens share what is left of 1."""
 
+    def __getitem__(self, positions: slice) -> "TopTarget":
+        """The prediction at some of the positions."""
+        return TopTarget(self.ids[positions], self.logprobs[positions])
+
 
 Target = DenseTarget | TopTarget
 

@@ -13,7 +13,6 @@ from harness.stages.model import Weights
 from harness.train.api import steps
 from harness.train.settings import HeldOut, StepData, StepSettings, TargetSettings
 from harness.train.steps.command import CommandSettings
-from harness.train.steps.dae import REFERENCE
 
 
 @dataclass(frozen=True)
@@ -123,9 +122,10 @@ class TrainingBuilder:
     def _stored(
         self, step: str, settings: TargetSettings, data: DataSettings, teachers: Mapping[str, Weights]
     ) -> dict[tuple[str, str | None], Stage]:
-        """Targets of each role for what it is asked about, by role and domain (None: general conversations).
+        """The stages that store what teachers predict, by role and domain (None: general conversations).
 
-        A pass is over a dataset of the recipe, not over a mix of it: every ratio, student and seed shares it.
+        A teacher predicts only the domains that the step's loss asks it about (`Step.asks`). It reads the recipe's
+        datasets, not a mix of them, so that all ratios, students and seeds share its pass.
         """
         parts: dict[str | None, Stage] = {}
         if settings.data == "mix":
@@ -137,7 +137,7 @@ class TrainingBuilder:
             (role, domain): self.share(self.memo(targets.stage, teacher, part, settings, gpus))
             for role, teacher in teachers.items()
             for domain, part in parts.items()
-            if step != "dae" or domain == (None if role == REFERENCE else role)
+            if steps()[step].asks(role, domain)
         }
 
     def _data(self, settings: StepData, data: DataSettings) -> Stage:

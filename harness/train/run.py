@@ -134,7 +134,7 @@ def train(
 
 
 def _trainer(
-    run: Run, examples: Examples, words: int, checkpoints: Sequence[float], progress: Progress
+    run: Run, examples: Examples, vocab_size: int, checkpoints: Sequence[float], progress: Progress
 ) -> DistillTrainer:
     settings = run.settings
     args = arguments(
@@ -150,7 +150,7 @@ def _trainer(
         add_adapters(student, settings.lora)
     assert run.step.objective is not None, "a command is no step of ours"
     meter = Meter()
-    objective = run.step.objective(settings, _guides(run, str(args.device), meter), words)
+    objective = run.step.objective(settings, _guides(run, str(args.device), meter), vocab_size)
     trainer = DistillTrainer(
         objective=meter.student(balanced(objective, settings.router_loss, student), student),
         dtype=settings.dtype,

@@ -12,8 +12,9 @@ from harness.models.load import load_model
 from harness.models.moe import upcycle
 from harness.models.routing import router_logits
 from harness.train.api import Batch, Loss
-from harness.train.losses import IGNORED, sft_loss
+from harness.train.losses import IGNORED
 from harness.train.router import balanced
+from harness.train.steps.sft import sft_loss
 
 Run = Callable[..., Path]
 Curve = Callable[[Path], list[dict[str, float]]]

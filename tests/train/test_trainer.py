@@ -16,9 +16,10 @@ from harness.models.pocket import build, parse_spec
 from harness.train.api import Batch, Loss, Objective, Step
 from harness.train.examples import collate, encode_file, filler, hold_out
 from harness.train.flops import active_weights
-from harness.train.losses import IGNORED, sft_loss
+from harness.train.losses import IGNORED
 from harness.train.run import train
 from harness.train.settings import HeldOut, StepSettings
+from harness.train.steps.sft import sft_loss
 from harness.train.trainer import Padded
 
 Run = Callable[..., Path]
@@ -36,7 +37,7 @@ def test_parts_are_summed_over_the_effective_batch(pocket_folder: Path, conversa
     write_lines(tmp_path / "mix.jsonl", ({**row, "domain": "shop" if i < 2 else None} for i, row in enumerate(rows)))
     seen: list[list[tuple[int, int, int]]] = []
 
-    def objective(settings: Any, teachers: Any, words: int) -> Objective:
+    def objective(settings: Any, teachers: Any, vocab_size: int) -> Objective:
         def loss(student: Any, batch: Batch) -> Loss:
             tokens = (batch["labels"] != IGNORED).sum(dim=1)
             seen.append(list(zip(batch["row"].tolist(), batch["domain"].tolist(), tokens.tolist(), strict=True)))
