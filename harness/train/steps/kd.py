@@ -6,7 +6,7 @@ code does not shift the response mask against the logits; here the logits at t a
 """
 
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
@@ -48,19 +48,29 @@ def kd_loss(settings: KDSettings, teachers: Mapping[str, Teacher], vocab_size: i
     Parts: `agreement/teacher`, the tokens at which the student's likeliest token is the teacher's; with attention maps
     `loss/attention` in nats, `loss/attention_of_mean_heads` where the maps had to be averaged over heads.
     """
-    from harness.train.attention import attention_loss, heads_differ, layer_pairs, layers_of, recorded_attention
+    from harness.train.attention import (
+        Attention,
+        attention_loss,
+        heads_differ,
+        layer_pairs,
+        layers_of,
+        recorded_attention,
+    )
     from harness.train.losses import IGNORED, batch_losses, distillation_terms, everywhere
 
     terms, w_attn = distillation_terms(settings, vocab_size, settings.w_pred), settings.lambda_ * settings.w_attn
+
+    def recorded(model: Any) -> AbstractContextManager[Mapping[int, Attention]]:
+        return recorded_attention(model) if w_attn else nullcontext({})
 
     def cross_entropy(student: Any, batch: Batch) -> Loss:
         return Loss(batch_losses(student, batch, everywhere(batch, None), terms).total)
 
     def distillation(student: Any, batch: Batch) -> Loss:
         teacher = teachers["teacher"]
-        with recorded_attention(teacher.model) if w_attn else nullcontext({}) as teacher_maps:
+        with recorded(teacher.model) as teacher_maps:
             target = teacher.target(batch)
-        with recorded_attention(student) if w_attn else nullcontext({}) as student_maps:
+        with recorded(student) as student_maps:
             losses = batch_losses(student, batch, everywhere(batch, target), terms)
         total, tokens = losses.total, float(len(losses.agrees))
         parts = {"agreement/teacher": (float(losses.agrees.sum()), tokens)}
