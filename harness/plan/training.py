@@ -29,6 +29,11 @@ class Pipeline:
     """Fractions of the last step at which the model is kept."""
 
 
+def learned_from(model: Stage) -> list[Stage]:
+    """The datasets that a model was trained on, or a model that it was made from or taught by."""
+    return [stage.inputs["data"] for stage in model.walk() if stage.kind == train.KIND.name]
+
+
 @dataclass(frozen=True)
 class TrainingBuilder:
     """Makes the training stages of one cell."""
