@@ -25,7 +25,8 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     options: list[Parameter] = []
     groups: dict[str, Any] = {}
     for parameter in signature(command).parameters.values():
-        if is_dataclass(kind := hints[parameter.name]):
+        kind = hints[parameter.name]
+        if isinstance(kind, type) and is_dataclass(kind):
             groups[parameter.name] = kind
             options += signature(kind).parameters.values()
         else:

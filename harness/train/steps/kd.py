@@ -48,20 +48,13 @@ def kd_loss(settings: KDSettings, teachers: Mapping[str, Teacher], vocab_size: i
     Parts: `agreement/teacher`, the tokens at which the student's likeliest token is the teacher's; with attention maps
     `loss/attention` in nats, `loss/attention_of_mean_heads` where the maps had to be averaged over heads.
     """
-    from harness.train.attention import (
-        Attention,
-        attention_loss,
-        heads_differ,
-        layer_pairs,
-        layers_of,
-        recorded_attention,
-    )
+    from harness.train import attention
     from harness.train.losses import IGNORED, batch_losses, distillation_terms, everywhere
 
     terms, w_attn = distillation_terms(settings, vocab_size, settings.w_pred), settings.lambda_ * settings.w_attn
 
-    def recorded(model: Any) -> AbstractContextManager[Mapping[int, Attention]]:
-        return recorded_attention(model) if w_attn else nullcontext({})
+    def recorded(model: Any) -> AbstractContextManager[Mapping[int, attention.Attention]]:
+        return attention.recorded_attention(model) if w_attn else nullcontext({})
 
     def cross_entropy(student: Any, batch: Batch) -> Loss:
         return Loss(batch_losses(student, batch, everywhere(batch, None), terms).total)
@@ -75,10 +68,11 @@ def kd_loss(settings: KDSettings, teachers: Mapping[str, Teacher], vocab_size: i
         total, tokens = losses.total, float(len(losses.agrees))
         parts = {"agreement/teacher": (float(losses.agrees.sum()), tokens)}
         if w_attn:
-            pairs = layer_pairs(settings.attention_layers, layers_of(student), layers_of(teacher.model))
-            divergence = attention_loss(student_maps, teacher_maps, pairs, batch["labels"] != IGNORED)
+            layers = attention.layers_of(student), attention.layers_of(teacher.model)
+            pairs = attention.layer_pairs(settings.attention_layers, *layers)
+            divergence = attention.attention_loss(student_maps, teacher_maps, pairs, batch["labels"] != IGNORED)
             total = total + w_attn * divergence
-            name = "attention_of_mean_heads" if heads_differ(student_maps, teacher_maps) else "attention"
+            name = "attention_of_mean_heads" if attention.heads_differ(student_maps, teacher_maps) else "attention"
             parts[f"loss/{name}"] = (float(divergence.detach()), tokens)
         return Loss(total, parts)
 
