@@ -21,8 +21,8 @@ from _peak import peak
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from harness.train.api import Batch, Teacher
-from harness.train.losses import IGNORED, kd_loss, live_teacher
-from harness.train.steps.kd import KDSettings
+from harness.train.losses import IGNORED, live_teacher
+from harness.train.steps.kd import KDSettings, kd_loss
 
 ROOT = Path(__file__).parents[1]
 ROWS, LENGTH, PROMPT, WORDS = 4, 512, 200, 512
@@ -88,7 +88,7 @@ def objective(side: str, student: Any, teacher: Any, guide: Teacher, given: Batc
     if side == "all maps":
         return lambda: all_maps(student, teacher, given)
     settings = KDSettings(w_attn=1.0 if side == "ours" else 0.0)
-    ours = kd_loss(settings, guide, WORDS)
+    ours = kd_loss(settings, {"teacher": guide}, WORDS)
     return lambda: ours(student, given).total
 
 

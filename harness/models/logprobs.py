@@ -1,7 +1,8 @@
 """Log-probabilities and ranks at response positions, a chunk of positions at a time; what a teacher predicts there.
 
-Logits of N positions over V words take N x V floats; here only `chunk` x V exist at once, in the forward pass and,
-since each chunk is computed again there, in the backward pass too. (`models.token_losses` computes a loss in one pass.)
+Logits of N positions over a vocabulary of V take N x V floats; here only `chunk` x V exist at once, in the forward pass
+and, since each chunk is computed again there, in the backward pass too. (`models.token_losses` computes a loss in one
+pass.)
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CHUNK = 512
-"""Positions per chunk: with 50,000 words one chunk of float32 logits is 100 MB."""
+"""Positions per chunk: with a vocabulary of 50,000 one chunk of float32 logits is 100 MB."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,10 @@ class TopTarget:
     """(N, K) int64."""
     logprobs: "Tensor"
     """(N, K) float32: natural logs of softmax(logits / temperature); all other tokens share what is left of 1."""
+
+    def __getitem__(self, positions: slice) -> "TopTarget":
+        """The prediction at some of the positions."""
+        return TopTarget(self.ids[positions], self.logprobs[positions])
 
 
 Target = DenseTarget | TopTarget
@@ -56,7 +61,7 @@ def token_logprobs(hidden: "Tensor", head: "Tensor", targets: "Tensor", chunk: i
 
 
 def token_ranks(hidden: "Tensor", head: "Tensor", targets: "Tensor", chunk: int = CHUNK) -> "Tensor":
-    """Ranks (N,) of `targets` among all words: 1 for the likeliest. Not differentiable."""
+    """Ranks (N,) of `targets` among all tokens: 1 for the likeliest. Not differentiable."""
     import torch
 
     with torch.no_grad():
@@ -75,7 +80,7 @@ def token_logprobs_and_ranks(
 
 
 def top_logprobs(hidden: "Tensor", head: "Tensor", k: int, temperature: float = 1.0, chunk: int = CHUNK) -> TopTarget:
-    """The `k` likeliest words (all, where there are fewer) at N positions, likeliest first. Not differentiable."""
+    """The `k` likeliest tokens (all, where there are fewer) at N positions, likeliest first. Not differentiable."""
     import torch
 
     k = min(k, len(head))

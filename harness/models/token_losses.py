@@ -1,13 +1,13 @@
 """The kernel of training: cross-entropy and divergence from a teacher, a chunk of positions at a time.
 
-Logits of N positions over V words take N x V numbers, and autograd would keep several tensors of that size. Here the
-forward pass computes each chunk's logits once and turns them, in place, into the loss's gradient with respect to them,
-and that into the gradients of hidden states and output matrix: the loss is a scalar, so that the backward pass only
-scales these. Nothing larger than chunk x V exists.
+Logits of N positions over a vocabulary of V take N x V numbers, and autograd would keep several tensors of that size.
+Here the forward pass computes each chunk's logits once and turns them, in place, into the loss's gradient with respect
+to them, and that into the gradients of hidden states and output matrix: the loss is a scalar, so that the backward pass
+only scales these. Nothing larger than chunk x V exists.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import torch
@@ -19,18 +19,18 @@ from harness.models.logprobs import CHUNK, DenseTarget, Target, TopTarget
 ROWS = 64
 """Positions whose logits are worked on at once: few enough for a CPU's caches to hold them from pass to pass."""
 
-Guide = tuple[Tensor, Target | None]
+TeacherTarget = tuple[Tensor, Target | None]
 """Positions (n,) among the N, and what a teacher predicts at these; None: no divergence."""
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What is summed over positions: ce_weight x cross-entropy + weight x divergence; weight 0 leaves a term out."""
+    """The sum over positions: ce_weight x cross-entropy + kd_weight x divergence; a weight of 0 leaves a term out."""
 
     ce_weight: float
-    weight: float = 0.0
+    kd_weight: float = 0.0
     divergence: Divergence = FORWARD_KL
-    words: int | None = None
+    vocab_size: int | None = None
     """Rows of the output matrices that take part in a divergence where the teacher's has another number of rows than
     the student's (padding), or where its predictions were stored; None: all."""
 
@@ -46,18 +46,23 @@ class TokenLosses:
     divergence: Tensor
     """(N,) in nats, without its weight."""
     agrees: Tensor
-    """(N,) bool: the teacher's likeliest word is the student's too (false where there is no divergence)."""
+    """(N,) bool: the teacher's likeliest token is the student's too (false where there is no divergence)."""
+
+    def weighted(self, positions: Tensor, terms: Terms) -> float:
+        """The loss in nats at some positions (n,), summed, without gradient."""
+        cross_entropy, divergence = self.cross_entropy[positions].sum(), self.divergence[positions].sum()
+        return float(terms.ce_weight * cross_entropy + terms.kd_weight * divergence)
 
 
 def token_losses(
-    hidden: Tensor, head: Tensor, tokens: Tensor, guides: Sequence[Guide], terms: Terms, chunk: int = CHUNK
+    hidden: Tensor, head: Tensor, labels: Tensor, targets: Sequence[TeacherTarget], terms: Terms, chunk: int = CHUNK
 ) -> TokenLosses:
-    """The student's loss at N positions: hidden states (N, H), output matrix (V, H), next tokens (N,).
+    """The student's loss at N positions: hidden states (N, H), output matrix (V, H), next tokens `labels` (N,).
 
-    Positions that no guide names add nothing. Under autocast, products are in its type; all else is in float32.
+    Positions that no target names add nothing. Under autocast, products are in its type; all else is in float32.
     """
     wanted = (hidden.requires_grad, head.requires_grad) if torch.is_grad_enabled() else (False, False)
-    return TokenLosses(*_Fused.apply(hidden, head, tokens, guides, terms, chunk, wanted))
+    return TokenLosses(*_Fused.apply(hidden, head, labels, targets, terms, chunk, wanted))
 
 
 class _Fused(torch.autograd.Function):  # type: ignore[misc]
@@ -82,8 +87,8 @@ def _sums(
     hidden: Tensor,
     head: Tensor,
     dtype: torch.dtype,
-    tokens: Tensor,
-    guides: Sequence[Guide],
+    labels: Tensor,
+    targets: Sequence[TeacherTarget],
     terms: Terms,
     chunk: int,
     wanted: tuple[bool, bool],
@@ -94,75 +99,76 @@ def _sums(
     of_hidden, of_head = (torch.zeros_like(x) if want else None for x, want in zip((hidden, head), wanted, strict=True))
     matrix = head.to(dtype)
     step = ROWS if hidden.device.type == "cpu" else chunk
-    for positions, target in guides:
-        teacher = _prediction(target, dtype)
+    for positions, target in targets:
+        teacher = _cast(target, dtype)
         for start in range(0, len(positions), chunk):
             at = positions[start : start + chunk]
             states = hidden[at].to(dtype)
-            logits, taught = states @ matrix.T, teacher(slice(start, start + chunk))
+            logits, prediction = states @ matrix.T, _predict(teacher, slice(start, start + chunk))
             for rows in (slice(i, i + step) for i in range(0, len(at), step)):
-                *found, gradient = _rows(logits[rows].to(exact), tokens[at[rows]], taught(rows), terms)
-                for value, new in zip(values, found, strict=True):
+                taught = None if prediction is None else prediction[rows]
+                *losses, gradient = _rows(logits[rows].to(exact), taught, labels[at[rows]], terms)
+                for value, new in zip(values, losses, strict=True):
                     value[at[rows]] = new
                 logits[rows] = gradient
             if of_hidden is not None:
                 of_hidden[at] = (logits @ matrix).to(hidden.dtype)
             if of_head is not None:
                 of_head += logits.T @ states
-    total = terms.ce_weight * values[0].sum() + terms.weight * values[1].sum()
+    total = terms.ce_weight * values[0].sum() + terms.kd_weight * values[1].sum()
     return (total, *values), (of_hidden, of_head)
 
 
-Taught: TypeAlias = TopTarget | Tensor | None
-"""What a teacher predicts at some positions: stored tokens, or logits (n, Vt)."""
+Prediction: TypeAlias = TopTarget | Tensor
+"""What a teacher predicts at n positions: the tokens that were stored, or logits (n, Vt)."""
 
 
-def _prediction(target: Target | None, dtype: torch.dtype) -> Callable[[slice], Callable[[slice], Taught]]:
-    """The prediction for a chunk of the target's positions, and of that for some rows."""
-    match target:
-        case DenseTarget(states, head):
-            matrix = head.to(dtype)
-            return lambda chunk: (states[chunk].to(dtype) @ matrix.T).__getitem__
-        case TopTarget(ids, logprobs):
-            return lambda chunk: lambda rows: TopTarget(ids[chunk][rows], logprobs[chunk][rows])
-        case None:
-            return lambda chunk: lambda rows: None
+def _cast(target: Target | None, dtype: torch.dtype) -> Target | None:
+    """A live teacher with its output matrix in the type of the products: cast once, not once per chunk."""
+    return replace(target, head=target.head.to(dtype)) if isinstance(target, DenseTarget) else target
 
 
-def _rows(logits: Tensor, tokens: Tensor, taught: Taught, terms: Terms) -> tuple[Tensor, ...]:
-    """Cross-entropies, divergences, agreements (n,) and the loss's gradient (n, V); `logits` (n, V) are overwritten."""
-    cross_entropy, divergence = logits.new_zeros(2, len(logits))
-    agrees = torch.zeros_like(tokens, dtype=torch.bool)
-    gradient = torch.zeros((), dtype=logits.dtype, device=logits.device)
+def _predict(target: Target | None, positions: slice) -> Prediction | None:
+    """The teacher's prediction at a chunk of the target's positions."""
+    if isinstance(target, DenseTarget):
+        return target.hidden[positions].to(target.head.dtype) @ target.head.T
+    return None if target is None else target[positions]
+
+
+def _rows(student_logits: Tensor, teacher: Prediction | None, labels: Tensor, terms: Terms) -> tuple[Tensor, ...]:
+    """Cross-entropies, divergences, agreements (n,) and the loss's gradient (n, V); overwrites `student_logits`."""
+    cross_entropy, divergence = student_logits.new_zeros(2, len(student_logits))
+    agrees = torch.zeros_like(labels, dtype=torch.bool)
+    gradient = torch.zeros((), dtype=student_logits.dtype, device=student_logits.device)
     if terms.ce_weight:
-        log_q = logits.log_softmax(-1)
-        cross_entropy = -log_q.gather(-1, tokens[:, None]).squeeze(-1)
+        log_q = student_logits.log_softmax(-1)
+        cross_entropy = -log_q.gather(-1, labels[:, None]).squeeze(-1)
         gradient = log_q.exp_()
-        gradient[torch.arange(len(tokens), device=tokens.device), tokens] -= 1
+        gradient[torch.arange(len(labels), device=labels.device), labels] -= 1
         gradient *= terms.ce_weight
-    if terms.weight and taught is not None:
-        divergence, agrees, pull = _diverge(logits, taught, terms)
-        pull *= terms.weight / terms.divergence.temperature
-        if pull.shape != logits.shape:
-            pull = torch.nn.functional.pad(pull, (0, logits.shape[1] - pull.shape[1]))
+    if terms.kd_weight and teacher is not None:
+        divergence, agrees, pull = _diverge(student_logits, teacher, terms)
+        pull *= terms.kd_weight / terms.divergence.temperature
+        if pull.shape != student_logits.shape:
+            pull = torch.nn.functional.pad(pull, (0, student_logits.shape[1] - pull.shape[1]))
         gradient = pull if gradient.ndim == 0 else gradient.add_(pull)
     return cross_entropy, divergence, agrees, gradient
 
 
-def _diverge(logits: Tensor, taught: TopTarget | Tensor, terms: Terms) -> tuple[Tensor, Tensor, Tensor]:
+def _diverge(student_logits: Tensor, teacher: Prediction, terms: Terms) -> tuple[Tensor, Tensor, Tensor]:
     """Divergences, agreements (n,) and the gradients (n, W) with respect to logits / temperature."""
     temperature = terms.divergence.temperature
-    if isinstance(taught, TopTarget):
-        mine = logits[:, : terms.words]
-        likeliest = taught.ids.gather(-1, taught.logprobs.argmax(-1, keepdim=True))
+    if isinstance(teacher, TopTarget):
+        student_logits = student_logits[:, : terms.vocab_size]
+        likeliest = teacher.ids.gather(-1, teacher.logprobs.argmax(-1, keepdim=True))
     else:
-        words = None if taught.shape[1] == logits.shape[1] else terms.words
-        mine, theirs = logits[:, :words], taught[:, :words].to(logits.dtype)
-        likeliest = theirs.argmax(-1, keepdim=True)
-    agrees = mine.gather(-1, likeliest).squeeze(-1) == mine.amax(-1)
-    if isinstance(taught, TopTarget):
-        value, gradient = top_divergence(terms.divergence, mine / temperature, taught)
+        shared = None if teacher.shape[1] == student_logits.shape[1] else terms.vocab_size
+        student_logits, teacher_logits = student_logits[:, :shared], teacher[:, :shared].to(student_logits.dtype)
+        likeliest = teacher_logits.argmax(-1, keepdim=True)
+    agrees = student_logits.gather(-1, likeliest).squeeze(-1) == student_logits.amax(-1)
+    if isinstance(teacher, TopTarget):
+        value, gradient = top_divergence(terms.divergence, student_logits / temperature, teacher)
     else:
-        log_q, log_p = ((x / temperature).log_softmax(-1) for x in (mine, theirs))
+        log_q, log_p = ((x / temperature).log_softmax(-1) for x in (student_logits, teacher_logits))
         value, gradient = divergence_of(terms.divergence, log_q, log_p)
     return value, agrees, gradient

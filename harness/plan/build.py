@@ -11,13 +11,12 @@ from functools import cached_property
 from harness.core.errors import HarnessError
 from harness.models.settings import ModelSettings
 from harness.plan import experts
-from harness.plan.contamination import checks
 from harness.plan.memo import Memo
 from harness.plan.teachers import ScoredTeacher, TeacherBuilder
-from harness.plan.training import Pipeline, TrainingBuilder
+from harness.plan.training import Pipeline, TrainingBuilder, learned_from
 from harness.recipe.load import Cell, Recipe
 from harness.recipe.schema import CellRecipe, Keep
-from harness.stages import answer, judge, measure, score
+from harness.stages import answer, contamination, judge, measure, score
 from harness.stages import benchmark as glue
 from harness.stages.api import Stage
 from harness.stages.model import Weights, resolve, unavailable, weights
@@ -138,15 +137,15 @@ def build(recipe: Recipe, *, only: str = "*", judge_epoch: int = 0) -> Plan:
         raise HarnessError(f"no student is there: {next(iter(absent))}", where=str(recipe.path))
     shared: dict[str, Stage] = {}
     memo = Memo()
-    with _uncollected():
+    with _no_garbage_collection():
         planned = tuple(_Builder(cell, shared, memo, judge_epoch).planned() for cell in kept)
     said = (f"{count} cells of an optional student are left out: {reason}" for reason, count in absent.items())
     return Plan(recipe, planned, tuple(said))
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without the garbage collector, which takes a third of the time to find again and again that a plan is none."""
+def _no_garbage_collection() -> Iterator[None]:
+    """Pause the garbage collector: a plan keeps every object it makes, and scanning them takes a third of the time."""
     was = gc.isenabled()
     gc.disable()
     try:
@@ -195,8 +194,16 @@ class _Builder:
         asked = [self.memo(glue.asked, name, settings) for e in self.settings.evaluate for name, settings in e.items()]
         evaluated = tuple(self._evaluate(bench, model) for bench in asked)
         scored = self._scored() if cell.baseline is None and self.settings.teachers is not None else None
-        searched = tuple(map(self._share, checks(model.stage, asked, self.memo)))
-        return PlannedCell(cell, model, tuple(trained), evaluated, scored, searched)
+        return PlannedCell(cell, model, tuple(trained), evaluated, scored, self._searches(model, asked))
+
+    def _searches(self, model: Weights, asked: list[glue.Asked]) -> tuple[Stage, ...]:
+        """The stages that look for benchmarks' prompts in the data that a model learned from.
+
+        A benchmark that is measured on the model itself has no prompts of ours to look for.
+        """
+        judged, learned = [bench for bench in asked if bench.form is not None], learned_from(model.stage)
+        made = [self.memo(contamination.stage, data, bench) for bench in judged for data in learned]
+        return tuple({stage.id: self._share(stage) for stage in made}.values())
 
     def _scored(self) -> ScoredTeacher:
         return self._teachers.scored(self._training.teacher_data(self.settings.data))

@@ -13,19 +13,20 @@ from harness.bench.api import APPROXIMATE, SAMPLE_COLUMNS, SCORE_COLUMNS, is_jud
 from harness.core.canonical import Json, digest
 from harness.core.lines import read_lines
 from harness.judge.api import Verdict
-from harness.plan import contamination, determinism, experts, unread
+from harness.plan import contamination, determinism, unread
 from harness.plan.build import Evaluated, Judged, Plan, PlannedCell
 from harness.plan.costs import costs
 from harness.plan.data_notes import data_notes
 from harness.plan.generation import engines
 from harness.plan.judging import judging, warnings
 from harness.plan.runs import RunFolder
-from harness.stages import answer, judge, measure, score
+from harness.stages import answer, judge, measure, score, utilisation
 from harness.stages import benchmark as glue
 from harness.stages.api import Stage
 from harness.store.store import Store
 
 _TRANSCRIPT = ("benchmark", "item", "category", "turn", "question", "answer", "reference", "verdict", "value", "status")
+EXPERT_COLUMNS = ("cell", "benchmark", *utilisation.COLUMNS)
 
 _UNSAFE = re.compile(r"[^\w.=,+-]+")
 """What a judge's name may hold and a file's may not: `hf:org/name`."""
@@ -58,7 +59,7 @@ def collect(folder: RunFolder, plan: Plan, store: Store) -> dict[str, Json]:
     _table(folder, "transcripts", transcripts, ["cell", *_TRANSCRIPT], csv=False)
     training, curves = _training(plan, store)
     _table(folder, "curves", curves, ["cell", "step_name", "step", "tokens", "metric", "value"], csv=False)
-    _table(folder, "experts", experts.loads(plan, store), list(experts.COLUMNS))
+    _table(folder, "experts", expert_loads(plan, store), list(EXPERT_COLUMNS))
     asked = judging(plan, store)
     made = {i: store.record(i)["provenance"] for i in plan.stages if store.has(i)}
     return {
@@ -193,6 +194,16 @@ def _training(plan: Plan, store: Store) -> tuple[list[dict[str, Json]], list[pd.
             if (out / "log.jsonl").exists():  # a command keeps none
                 curves.append(_curve(out / "log.jsonl").assign(cell=cell.name, step_name=step))
     return counts, curves
+
+
+def expert_loads(plan: Plan, store: Store) -> list[pd.DataFrame]:
+    """The rows (EXPERT_COLUMNS) of every finished utilisation stage."""
+    routings = ((c.name, e.benchmark, e.routing) for c in plan.cells for e in c.evaluated if e.routing is not None)
+    return [
+        utilisation.read(store.path(stage.id)).assign(cell=cell, benchmark=benchmark)
+        for cell, benchmark, stage in routings
+        if store.has(stage.id)
+    ]
 
 
 def mixes(plan: Plan, store: Store) -> list[dict[str, Json]]:

@@ -1,32 +1,16 @@
 """Which benchmark prompts are in the data that a recipe's models were trained on."""
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from harness.core.canonical import Json
 from harness.data.contamination import LEAKED
-from harness.plan.memo import Memo
-from harness.stages import benchmark as glue
+from harness.plan.build import Plan
 from harness.stages import contamination
 from harness.stages.api import Stage
 from harness.store.store import Store
 
-if TYPE_CHECKING:
-    from harness.plan.build import Plan
 
-
-def checks(model: Stage, asked: Iterable[glue.Asked], memo: Memo) -> tuple[Stage, ...]:
-    """One stage per (dataset, judged benchmark), each once.
-
-    A dataset counts where `model` was trained on it, or a model it was made from or taught by. A benchmark that is
-    measured on the model itself has no prompts of ours to look for.
-    """
-    learned = [given.inputs["data"] for given in model.walk() if given.kind == "train"]
-    found = (memo(contamination.stage, data, bench) for bench in asked if bench.form is not None for data in learned)
-    return tuple({check.id: check for check in found}.values())
-
-
-def rows(plan: "Plan", store: Store) -> list[dict[str, Json]]:
+def rows(plan: Plan, store: Store) -> list[dict[str, Json]]:
     """One row per finished check: what `stages.contamination.read` says, its dataset, and the cells it touches."""
     cells: dict[str, list[str]] = {}
     for cell in plan.cells:

@@ -85,10 +85,11 @@ def execute(
         wanted = to_build(graph(stages), store)
     outcome = Outcome(found=[i for i in stages if i not in wanted and store.has(i)])
     if missing := {i: stage for i, stage in stages.items() if i in wanted}:
-        _check_gpus(missing.values(), gpus, cluster)
+        machines = _Machines(jobs, tuple(gpus), cluster)
+        machines.check(missing.values())
         write_orders(store, missing.values())
-        budgets = budgets or Budgets()
-        _Scheduler(stages, missing, store, run, jobs, list(gpus), listen, outcome, budgets, cluster).loop(fail_fast)
+        scheduler = _Scheduler(stages, missing, store, run, machines, budgets or Budgets(), listen, outcome)
+        scheduler.loop(fail_fast)
     outcome.seconds = time.monotonic() - clock
     return outcome
 
@@ -102,16 +103,27 @@ def _drop_damaged(stages: Mapping[str, Stage], wanted: set[str], store: Store, l
             yield damage.stage
 
 
-def _check_gpus(stages: Iterable[Stage], gpus: Sequence[str], cluster: Cluster | None) -> None:
-    for stage in stages:
-        away = cluster is not None and stage.place == "worker"
-        offered = cluster.gpus_of_a_node if cluster is not None and away else len(gpus)
-        if stage.gpus > offered:
-            raise HarnessError(
-                f"asks for {stage.gpus} GPU(s), {'a node of the cluster' if away else 'this machine'} offers {offered}",
-                where=stage.title,
-                fix="Lower `resources.gpus` in the recipe (--set resources.gpus=0 runs on the CPU).",
-            )
+@dataclass(frozen=True)
+class _Machines:
+    """What stages run on."""
+
+    jobs: int
+    gpus: tuple[str, ...]
+    """Those of this machine."""
+    cluster: Cluster | None
+
+    def check(self, stages: Iterable[Stage]) -> None:
+        """HarnessError where a stage asks for more GPUs than the machine that it is for has."""
+        for stage in stages:
+            away = self.cluster is not None and stage.place == "worker"
+            offered = self.cluster.gpus_of_a_node if self.cluster is not None and away else len(self.gpus)
+            whose = "a node of the cluster" if away else "this machine"
+            if stage.gpus > offered:
+                raise HarnessError(
+                    f"asks for {stage.gpus} GPU(s), {whose} offers {offered}",
+                    where=stage.title,
+                    fix="Lower `resources.gpus` in the recipe (--set resources.gpus=0 runs on the CPU).",
+                )
 
 
 class _Scheduler:
@@ -123,22 +135,20 @@ class _Scheduler:
         missing: dict[str, Stage],
         store: Store,
         run: str,
-        jobs: int,
-        gpus: list[str],
+        machines: _Machines,
+        budgets: Budgets,
         listen: Listener,
         outcome: Outcome,
-        budgets: Budgets,
-        cluster: Cluster | None,
     ) -> None:
         self.pending, self.store, self.run, self.listen, self.outcome = missing, store, run, listen, outcome
-        self.stages, self.cluster = stages, cluster
+        self.stages, self.cluster, self.budgets = stages, machines.cluster, budgets
         self.waiting_for = {i: {g.id for g in s.inputs.values() if g.id in missing} for i, s in missing.items()}
         self.consumers: dict[str, list[str]] = {}
         for stage_id, waiting in self.waiting_for.items():
             for given in waiting:
                 self.consumers.setdefault(given, []).append(stage_id)
-        self.slots, self.free_gpus, self.budgets = jobs, gpus, budgets
-        self.threads = max(1, (os.cpu_count() or 1) // jobs)
+        self.slots, self.free_gpus = machines.jobs, list(machines.gpus)
+        self.threads = max(1, (os.cpu_count() or 1) // machines.jobs)
         self.groups: list[_Group] = []
         self.busy_until: dict[str, float] = {}
         self.rows: dict[str, int] = {}

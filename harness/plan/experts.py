@@ -3,9 +3,6 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import pandas as pd
 
 from harness.core.errors import HarnessError
 from harness.generate.api import GenerateSettings
@@ -15,13 +12,7 @@ from harness.stages import benchmark as glue
 from harness.stages import upcycle, utilisation
 from harness.stages.api import Stage
 from harness.stages.model import POCKET, Weights
-from harness.store.store import Store
 from harness.train.settings import StepSettings
-
-if TYPE_CHECKING:
-    from harness.plan.build import Plan
-
-COLUMNS = ("cell", "benchmark", *utilisation.COLUMNS)
 
 
 def mixture(
@@ -55,16 +46,6 @@ def _configured(path: Path) -> bool | None:
 def utilisation_of(asked: glue.Asked, model: Weights, settings: GenerateSettings, gpus: int) -> Stage | None:
     """The stage that reads which experts a benchmark's questions go to; None for a model not known to have any."""
     return utilisation.stage(asked, model, settings, gpus) if routed(model.stage) else None
-
-
-def loads(plan: "Plan", store: Store) -> list[pd.DataFrame]:
-    """The rows (COLUMNS) of every finished utilisation stage."""
-    found = ((c.name, e.benchmark, e.routing) for c in plan.cells for e in c.evaluated if e.routing is not None)
-    return [
-        utilisation.read(store.path(stage.id)).assign(cell=cell, benchmark=benchmark)
-        for cell, benchmark, stage in found
-        if store.has(stage.id)
-    ]
 
 
 def check_router_loss(cell: str, steps: list[TrainStep], student: Weights) -> None:

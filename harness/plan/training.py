@@ -7,13 +7,14 @@ from harness.data.settings import DatasetSettings, DataSettings
 from harness.models.settings import ModelSettings
 from harness.plan.memo import Memo
 from harness.recipe.schema import CellRecipe, TrainStep
-from harness.stages import command, dataset, mix, select, targets, train
+from harness.stages import command, dataset, mix, select, train
+from harness.stages import targets as targets_stage
 from harness.stages.api import Stage
 from harness.stages.model import Weights
 from harness.train.api import steps
+from harness.train.job import TrainJob
 from harness.train.settings import HeldOut, StepData, StepSettings, TargetSettings
 from harness.train.steps.command import CommandSettings
-from harness.train.steps.dae import REFERENCE
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,11 @@ class Pipeline:
     seed: int
     checkpoints: Sequence[float] = (1.0,)
     """Fractions of the last step at which the model is kept."""
+
+
+def learned_from(model: Stage) -> list[Stage]:
+    """The datasets that a model was trained on, or a model that it was made from or taught by."""
+    return [stage.inputs["data"] for stage in model.walk() if stage.kind == train.KIND.name]
 
 
 @dataclass(frozen=True)
@@ -86,31 +92,26 @@ class TrainingBuilder:
         self, pipeline: Pipeline, step: str, settings: StepSettings, start: Weights, held_out: HeldOut | None
     ) -> Weights:
         data = self._data(settings, pipeline.data)
-        teachers = {role: self._guide(of, start) for role, of in steps()[step].teachers(settings).items()}
-        stored: dict[tuple[str, str | None], Stage] = {}
+        teachers = {role: self._teacher_of(of, start) for role, of in steps()[step].teachers(settings).items()}
+        targets: dict[tuple[str, str | None], Stage] = {}
         if isinstance(settings, TargetSettings) and settings.targets == "cached":
-            stored, teachers = self._stored(step, settings, pipeline.data, teachers), {}
-        made = train.stage(
-            step,
+            targets, teachers = self._targets(step, settings, pipeline.data, teachers), {}
+        job = TrainJob(
+            steps()[step],
             settings,
-            start,
-            data,
-            teachers,
             pipeline.seed,
-            self.settings.resources.gpus,
             pipeline.name,
-            stored,
-            domains=pipeline.data.domain_names if settings.data == "mix" else [],
+            domains=pipeline.data.domain_names if settings.data == "mix" else (),
             checkpoints=pipeline.checkpoints,
             held_out=held_out,
-            processes=self.settings.resources,
+            parallel=self.settings.resources,
         )
-        return self._shared(made)
+        return self._shared(train.stage(job, start, data, teachers, targets, self.settings.resources.gpus))
 
     def _shared(self, made: Weights) -> Weights:
         return Weights(self.share(made.stage), made.name, made.part)
 
-    def _guide(self, of: str, start: Weights) -> Weights:
+    def _teacher_of(self, of: str, start: Weights) -> Weights:
         """The weights that a role's `of` stands for (`Step.teachers`)."""
         if of == "student":
             return start
@@ -120,12 +121,13 @@ class TrainingBuilder:
             return teacher
         return self.model(ModelSettings(model=of))
 
-    def _stored(
+    def _targets(
         self, step: str, settings: TargetSettings, data: DataSettings, teachers: Mapping[str, Weights]
     ) -> dict[tuple[str, str | None], Stage]:
-        """Targets of each role for what it is asked about, by role and domain (None: general conversations).
+        """The stages that store what teachers predict, by role and domain (None: general conversations).
 
-        A pass is over a dataset of the recipe, not over a mix of it: every ratio, student and seed shares it.
+        A teacher predicts only the domains that the step's loss asks it about (`Step.asks`). It reads the recipe's
+        datasets, not a mix of them, so that all ratios, students and seeds share its pass.
         """
         parts: dict[str | None, Stage] = {}
         if settings.data == "mix":
@@ -134,10 +136,10 @@ class TrainingBuilder:
             parts |= {None: self._data(settings, data)}
         gpus = self.settings.resources.gpus
         return {
-            (role, domain): self.share(self.memo(targets.stage, teacher, part, settings, gpus))
+            (role, domain): self.share(self.memo(targets_stage.stage, teacher, part, settings, gpus))
             for role, teacher in teachers.items()
             for domain, part in parts.items()
-            if step != "dae" or domain == (None if role == REFERENCE else role)
+            if steps()[step].asks(role, domain)
         }
 
     def _data(self, settings: StepData, data: DataSettings) -> Stage:

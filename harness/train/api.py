@@ -52,8 +52,12 @@ class Teacher:
     """The model, frozen and on the student's device; None where its targets are stored."""
 
 
-def _none(settings: Any) -> Mapping[str, str]:
+def _no_teachers(settings: Any) -> Mapping[str, str]:
     return {}
+
+
+def _always(role: str, domain: str | None) -> bool:
+    return True
 
 
 @dataclass(frozen=True)
@@ -63,10 +67,13 @@ class Step:
     name: str
     settings: type[StepData]
     objective: Callable[[Any, Mapping[str, Teacher], int], Objective] | None
-    """(settings, teachers by role, entries of the tokenizer) -> what is minimised; None for a program of its own."""
-    teachers: Callable[[Any], Mapping[str, str]] = _none
+    """(settings, teachers by role, vocab_size) -> what is minimised; None for a program of its own."""
+    teachers: Callable[[Any], Mapping[str, str]] = _no_teachers
     """With these settings: role -> whose logits it needs: `teacher` (the recipe's), `student` (the model the step
     starts from), or a model reference. Each has the student's vocabulary; that is checked before weights are loaded."""
+    asks: Callable[[str, str | None], bool] = _always
+    """(role, domain) -> whether the loss asks that teacher about conversations of that domain (None: general ones).
+    Targets are stored for these alone."""
 
 
 def steps() -> Mapping[str, Step]:

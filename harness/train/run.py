@@ -4,9 +4,7 @@ import contextlib
 import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,14 +18,16 @@ from harness.core.lines import write_lines
 from harness.core.seeds import derive_seed
 from harness.models.load import check_finite, load_model, load_tokenizer, output_head, quiet
 from harness.models.turns import untaught_prompt
-from harness.train.api import Batch, Step, Teacher
+from harness.train.api import Batch, Teacher
 from harness.train.examples import Example, Examples, check_end, collate, encode_file, filler, hold_out
 from harness.train.flops import Meter
+from harness.train.job import TrainJob, TrainPlace
 from harness.train.lora import add_adapters
 from harness.train.losses import IGNORED, live_teacher
+from harness.train.reporters import reporters
 from harness.train.router import balanced
 from harness.train.saving import KeepCheckpoints, full_state, write_model
-from harness.train.settings import HeldOut, Sharding, StepSettings
+from harness.train.settings import Sharding, StepSettings
 from harness.train.trainer import (
     FLOPS,
     SECONDS,
@@ -43,56 +43,14 @@ _CURVE = ("step", "loss", "learning_rate", "grad_norm", "tokens")
 _KEPT = "kept"
 """Where models of earlier steps wait in the work folder."""
 
-Stored = Mapping[str | None, Path]
-"""Folders of a teacher's stored targets, by domain (None: general conversations); `train.targets` makes them."""
 
+def train(job: TrainJob, place: TrainPlace, progress: Progress) -> dict[str, Json]:
+    """Do a job: write `model/`, `log.jsonl` and `training.json` to `place.out`.
 
-@dataclass(frozen=True)
-class Run:
-    """What is trained on what, where; `train` says more."""
-
-    student: Path
-    data: Path
-    step: Step
-    settings: StepSettings
-    work: Path
-    seed: int
-    teachers: Mapping[str, Path] = field(default_factory=dict)
-    stored: Mapping[str, Stored] = field(default_factory=dict)
-    domains: Sequence[str] = ()
-    sharding: Sharding = "none"
-    run_name: str = ""
-
-
-def train(
-    model_folder: Path,
-    conversations_path: Path,
-    step: Step,
-    settings: StepSettings,
-    *,
-    out: Path,
-    work: Path,
-    seed: int,
-    progress: Progress,
-    teachers: Mapping[str, Path] = MappingProxyType({}),
-    stored: Mapping[str, Stored] = MappingProxyType({}),
-    domains: Sequence[str] = (),
-    checkpoints: Sequence[float] = (1.0,),
-    held_out: HeldOut | None = None,
-    sharding: Sharding = "none",
-    reporters: Sequence[TrainerCallback] = (),
-    run_name: str = "",
-) -> dict[str, Json]:
-    """Train by `step` and write `model/`, `log.jsonl` and `training.json` to `out`.
-
-    `teachers` are model folders by role, `stored` folders of stored targets by role. `domains` are the domains that
-    conversations may be of, in the order that a batch's `domain` counts. `checkpoints` are fractions of the training at
-    which the model is kept, in `checkpoint-FRACTION/` (at 1 it is `model/`). `reporters` get the curve as it grows,
-    under `run_name`.
-
-    The log has a line per step: loss (nats per response token), learning rate, gradient norm, response tokens, parts
-    of the loss. Continues from the newest whole checkpoint in `work`, to the same weights as an undisturbed run on that
-    machine. Started by torchrun it is one of several processes; the first writes.
+    A model that is kept at a fraction of the training is in `checkpoint-FRACTION/` (at 1 it is `model/`). The log has a
+    line per step: loss (nats per response token), learning rate, gradient norm, response tokens, parts of the loss; the
+    job's reporters get it as it grows. Continues from the newest whole checkpoint in `place.work`, to the same weights
+    as an undisturbed run on that machine. Started by torchrun it is one of several processes; the first writes.
 
     Returns:
         What `training.json` holds: rows, skipped by reason, the rows the template `refused` (if any), truncated,
@@ -102,55 +60,51 @@ def train(
     Raises:
         HarnessError: nothing to train on, a teacher with another tokenizer, a loss that is not a number.
     """
-    run = Run(
-        model_folder, conversations_path, step, settings, work, seed, teachers, stored, domains, sharding, run_name
-    )
-    tokenizer = load_tokenizer(model_folder)
+    settings, told = job.settings, reporters(job.settings.report_to, place.events)
+    tokenizer = load_tokenizer(place.student)
     check_end(tokenizer)
-    for folder in teachers.values():
-        _same_vocabulary(tokenizer, load_tokenizer(folder), model_folder, folder)
-    examples, held = encode_file(conversations_path, tokenizer, settings.max_length, domains), list[Example]()
-    if held_out is not None:
-        examples, held = hold_out(examples, held_out.share, held_out.seed)
+    for folder in place.teachers.values():
+        _same_vocabulary(tokenizer, load_tokenizer(folder), place.student, folder)
+    examples = encode_file(place.conversations, tokenizer, settings.max_length, job.domains)
+    held = list[Example]()
+    if job.held_out is not None:
+        examples, held = hold_out(examples, job.held_out.share, job.held_out.seed)
     with random_state_kept():
-        trainer = _trainer(run, examples, len(tokenizer), checkpoints, progress)
-        for reporter in reporters:
-            trainer.add_callback(reporter)
+        trainer = _trainer(job, place, examples, len(tokenizer), [Report(progress), *told])
         with quiet():
-            trainer.train(resume_from_checkpoint=last_checkpoint(work))
+            trainer.train(resume_from_checkpoint=last_checkpoint(place.work))
         summary = _summary(examples, trainer)
         if untaught := untaught_prompt(tokenizer):
             summary["untaught_prompt"] = untaught
-        if held_out is not None:
+        if job.held_out is not None:
             summary |= {"held_out_rows": len(held), "held_out_loss": _mean_loss(trainer, held)}
         state = full_state(trainer)
     if trainer.is_world_process_zero():
-        write_model(trainer.model.config, state, settings.lora, model_folder, out / "model")
-        for kept in sorted((work / _KEPT).glob("*")):
-            link_tree(kept, out / kept.name)
-        write_lines(out / "log.jsonl", map(_line, _steps(trainer)))
-        (out / "training.json").write_text(json.dumps(summary, indent=1, sort_keys=True) + "\n")
+        write_model(trainer.model.config, state, settings.lora, place.student, place.out / "model")
+        for kept in sorted((place.work / _KEPT).glob("*")):
+            link_tree(kept, place.out / kept.name)
+        write_lines(place.out / "log.jsonl", map(_line, _steps(trainer)))
+        (place.out / "training.json").write_text(json.dumps(summary, indent=1, sort_keys=True) + "\n")
     return summary
 
 
 def _trainer(
-    run: Run, examples: Examples, words: int, checkpoints: Sequence[float], progress: Progress
+    job: TrainJob, place: TrainPlace, examples: Examples, vocab_size: int, callbacks: Sequence[TrainerCallback]
 ) -> DistillTrainer:
-    settings = run.settings
-    args = arguments(
-        settings, run.work, run.seed % 2**32, run.sharding, run.run_name
-    )  # numpy's generator takes 32 bits.
-    student = load_model(run.student, "float32", str(args.device))
+    settings, seed = job.settings, derive_seed(job.seed, "train")
+    # numpy's generator takes 32 bits
+    args = arguments(settings, place.work, seed % 2**32, job.parallel.sharding, job.title)
+    student = load_model(place.student, "float32", str(args.device))
     if args.device.type == "cpu" and settings.dtype == "bfloat16":
         student.set_experts_implementation("eager")  # grouped products are slow there in bfloat16
-    check_finite(student, str(run.student))
+    check_finite(student, str(place.student))
     output_head(student)
     if settings.lora is not None:
-        torch.manual_seed(derive_seed(run.seed, "adapters"))
+        torch.manual_seed(derive_seed(seed, "adapters"))
         add_adapters(student, settings.lora)
-    assert run.step.objective is not None, "a command is no step of ours"
+    assert job.step.objective is not None, "a command is no step of ours"
     meter = Meter()
-    objective = run.step.objective(settings, _guides(run, str(args.device), meter), words)
+    objective = job.step.objective(settings, _teachers(job, place, str(args.device), meter), vocab_size)
     trainer = DistillTrainer(
         objective=meter.student(balanced(objective, settings.router_loss, student), student),
         dtype=settings.dtype,
@@ -159,15 +113,15 @@ def _trainer(
         args=args,
         train_dataset=Padded(examples.examples, filler(), _together(settings, args.world_size)),
         data_collator=collate,
-        callbacks=[Report(progress)],
+        callbacks=callbacks,
     )
 
     def keep(folder: Path) -> None:
         state = full_state(trainer)
         if trainer.is_world_process_zero():
-            write_model(trainer.model.config, state, settings.lora, run.student, folder)
+            write_model(trainer.model.config, state, settings.lora, place.student, folder)
 
-    trainer.add_callback(KeepCheckpoints(checkpoints, run.work / _KEPT, keep))
+    trainer.add_callback(KeepCheckpoints(job.checkpoints, place.work / _KEPT, keep))
     return trainer
 
 
@@ -176,19 +130,21 @@ def _together(settings: StepSettings, processes: int) -> int:
     return settings.micro_batch_size * processes if processes > 1 else 1
 
 
-def _guides(run: Run, device: str, meter: Meter) -> dict[str, Teacher]:
+def _teachers(job: TrainJob, place: TrainPlace, device: str, meter: Meter) -> dict[str, Teacher]:
     """The teachers by role, experts in the order of their domains."""
-    live: dict[str, Teacher] = {
-        role: meter.teacher(live_teacher(_frozen(folder, run.settings, device, run.sharding)))
-        for role, folder in run.teachers.items()
+    teachers: dict[str, Teacher] = {
+        role: meter.teacher(live_teacher(_frozen(folder, job.settings, device, job.parallel.sharding)))
+        for role, folder in place.teachers.items()
     }
-    if run.stored:
+    if place.targets:
         from harness.train.targets import stored_teacher
 
-        live |= {role: stored_teacher(folders, run.data, run.student) for role, folders in run.stored.items()}
+        for role in {stored.role: None for stored in place.targets}:
+            folders = {stored.domain: stored.folder for stored in place.targets if stored.role == role}
+            teachers[role] = stored_teacher(folders, place.conversations, place.student)
     # A batch counts the domains in the recipe's order, and a loss the experts that are called by them.
-    others = [role for role in live if role not in run.domains]
-    return {role: live[role] for role in [*others, *run.domains] if role in live}
+    others = [role for role in teachers if role not in job.domains]
+    return {role: teachers[role] for role in [*others, *job.domains] if role in teachers}
 
 
 def _frozen(folder: Path, settings: StepSettings, device: str, sharding: Sharding) -> Any:

@@ -5,10 +5,10 @@ is left of 1 is shared by all others. A pass is over a dataset as it is, not ove
 seed and student shares it.
 
 A divergence over k tokens and one bucket for the rest is a lower bound of the whole. `benchmarks/topk_bias.py TEACHER
-STUDENT CONVERSATIONS` measures how low: of a pocket generalist's KL to an undistilled student (0.93 nats a token, 122
-words) k = 1, 4, 16, 64 keep 94, 99.0, 99.6, 99.9 %; of SmolLM2's KL to itself two steps of fine-tuning earlier (0.0013
-nats, 49,152 words) k = 1, 16, 64, 256 keep 44, 87, 94, 97 %. Storing float16 would add an error of 6e-5 and 6e-6 nats a
-position, half a percent of the loss of a student that has come near: float32 it is.
+STUDENT CONVERSATIONS` measures how low: of a pocket generalist's KL to an undistilled student (0.93 nats a token, a
+vocabulary of 122) k = 1, 4, 16, 64 keep 94, 99.0, 99.6, 99.9 %; of SmolLM2's KL to itself two steps of fine-tuning
+earlier (0.0013 nats, a vocabulary of 49,152) k = 1, 16, 64, 256 keep 44, 87, 94, 97 %. Storing float16 would add an
+error of 6e-5 and 6e-6 nats a position, half a percent of the loss of a student that has come near: float32 it is.
 
     ids.npy        (N, k) uint16 (uint32 for a vocabulary beyond 65,536), likeliest first
     logprobs.npy   (N, k) float32, nats
@@ -125,16 +125,22 @@ def stored_teacher(folders: Mapping[str | None, Path], conversations_path: Path,
     """
     mine = _conventions(load_tokenizer(student_folder))
     stores = {domain: _Store.open(folder, mine) for domain, folder in folders.items()}
-    nothing = next((store.ids[:0].astype(np.int64), store.logprobs[:0]) for store in stores.values())
+    top_k = next(iter(stores.values())).ids.shape[1]
     places: list[tuple[_Store, int, int] | None] = []
     for row in read_conversations(conversations_path):
         store = stores.get(row.domain)
         places.append((store, *store.place(row.source or row.id)) if store else None)
 
     def target(batch: Batch) -> TopTarget:
-        device, wanted = batch["labels"].device, (batch["labels"][:, 1:] != IGNORED).sum(dim=1).tolist()
-        found = [_read(places[row], n) for row, n in zip(batch["row"].tolist(), wanted, strict=True) if n]
-        ids, logprobs = (np.concatenate(arrays) for arrays in zip(nothing, *found, strict=True))
+        device, counts = batch["labels"].device, (batch["labels"][:, 1:] != IGNORED).sum(dim=1).tolist()
+        ids, logprobs = (np.empty((sum(counts), top_k), dtype) for dtype in (np.int64, np.float32))
+        begin = 0
+        for row, count in zip(batch["row"].tolist(), counts, strict=True):
+            if count:  # padding and rows without a response have no stored targets
+                store, positions = _stored(places[row], count)
+                ids[begin : begin + count] = store.ids[positions]
+                logprobs[begin : begin + count] = store.logprobs[positions]
+                begin += count
         return TopTarget(torch.from_numpy(ids).to(device), torch.from_numpy(logprobs).to(device))
 
     return Teacher(target)
@@ -170,15 +176,15 @@ class _Store:
         return self.index[conversation]
 
 
-def _read(place: tuple[_Store, int, int] | None, wanted: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def _stored(place: tuple[_Store, int, int] | None, count: int) -> tuple[_Store, slice]:
+    """Where a conversation's targets lie; HarnessError unless they are of `count` positions, as its batch has."""
     if place is None:
         raise HarnessError("a row of the batch is of a domain that this teacher has no targets for")
     store, offset, positions = place
-    if positions != wanted:
-        what = f"targets are stored for {positions} positions of a conversation, its batch has {wanted}"
+    if positions != count:
+        what = f"targets are stored for {positions} positions of a conversation, its batch has {count}"
         raise HarnessError(what, where=str(store.folder), fix="Store them with the `max_length` of the training.")
-    rows = slice(offset, offset + positions)
-    return store.ids[rows].astype(np.int64), store.logprobs[rows].astype(np.float32)
+    return store, slice(offset, offset + positions)
 
 
 def _conventions(tokenizer: Any) -> dict[str, str]:
@@ -219,7 +225,7 @@ def _batches(rows: Sequence[_Row]) -> Iterator[list[_Row]]:
 
 
 def _predict(
-    model: Any, rows: Sequence[_Row], settings: TargetPass, words: int, ids: NDArray[Any], logprobs: NDArray[Any]
+    model: Any, rows: Sequence[_Row], settings: TargetPass, vocab_size: int, ids: NDArray[Any], logprobs: NDArray[Any]
 ) -> None:
     """Run one batch and put what it predicts into the arrays."""
 
@@ -233,7 +239,7 @@ def _predict(
     }
     with torch.inference_mode():
         hidden = response_states(model, batch)
-        top = top_logprobs(hidden, output_head(model)[:words], ids.shape[1], settings.temperature)
+        top = top_logprobs(hidden, output_head(model)[:vocab_size], ids.shape[1], settings.temperature)
     if not torch.isfinite(top.logprobs).all():
         raise HarnessError(
             "the teacher's probabilities are not finite", where=str(model.name_or_path), fix="Try `dtype: float32`."
@@ -246,7 +252,7 @@ def _predict(
         begin = end
 
 
-def _arrays(work: Path, shape: tuple[int, int], words: int) -> tuple[Any, Any]:
+def _arrays(work: Path, shape: tuple[int, int], vocab_size: int) -> tuple[Any, Any]:
     """Both arrays on disk, `ids` and `logprobs`, as an earlier start left them or new."""
 
     create: Any = np.lib.format.open_memmap
@@ -259,4 +265,4 @@ def _arrays(work: Path, shape: tuple[int, int], words: int) -> tuple[Any, Any]:
             os.replace(whole, path)
         return create(path, mode="r+")
 
-    return opened("ids", np.uint16 if words <= 1 << 16 else np.uint32), opened("logprobs", np.float32)
+    return opened("ids", np.uint16 if vocab_size <= 1 << 16 else np.uint32), opened("logprobs", np.float32)

@@ -37,6 +37,7 @@ class DistillTrainer(Trainer):  # type: ignore[misc]
         self._tokens = 0
         self._parts: list[Loss] = []
         self._clock = 0.0
+        self._sampler: _Even | None = None
         # Makes the Trainer count the labels of the accumulated batch, and not divide by the number of its parts again.
         self.model_accepts_loss_kwargs = True
         self.remove_callback(PrinterCallback)
@@ -47,6 +48,8 @@ class DistillTrainer(Trainer):  # type: ignore[misc]
 
     def _run_epoch(self, *given: Any, **named: Any) -> Any:
         self._clock = self._clock or time.monotonic()
+        if self._sampler is not None:  # what skips the batches that a stopped run has done hides it from the Trainer
+            self._sampler.set_epoch(named["epoch"])
         return super()._run_epoch(*given, **named)
 
     def loss(self, model: Any, batch: Any) -> Loss:
@@ -113,7 +116,8 @@ class DistillTrainer(Trainer):  # type: ignore[misc]
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         if self.args.world_size == 1:
             return super()._get_train_sampler(train_dataset)
-        return _Even(self.train_dataset, self.args.data_seed)
+        self._sampler = _Even(self.train_dataset, self.args.data_seed)
+        return self._sampler
 
 
 def _plain(loss: Loss) -> tuple[torch.Tensor, dict[str, tuple[float, float]]]:

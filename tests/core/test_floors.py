@@ -1,8 +1,11 @@
-"""The house: a room imports only rooms below it, and the command line starts without torch."""
+"""The house: a room imports only rooms below it, no files import each other in a circle, and the command line starts
+without torch."""
 
 import ast
 import subprocess
 import sys
+from collections.abc import Set
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -29,36 +32,82 @@ FLOORS = [
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 
 
-def imports(path: Path) -> set[tuple[str, str]]:
-    """(room, module) of every import of ours in a file, inside functions too."""
-    found = set()
+def imports(root: Path) -> dict[str, set[str]]:
+    """Module -> modules of the package `root` that its file imports.
+
+    Imports inside functions and for types alone count too: who reads the file has to know the other one. What is found
+    by name while the program runs (`core.discover`, a child process's `-m`) does not.
+    """
+    files = {".".join([root.name, *path.relative_to(root).with_suffix("").parts]): path for path in root.rglob("*.py")}
+    files = {module.removesuffix(".__init__"): path for module, path in files.items()}
+    return {module: _imported(path, files.keys()) - {module} for module, path in files.items()}
+
+
+def _imported(path: Path, modules: Set[str]) -> set[str]:
+    names = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        names: list[str] = []
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module]
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import: write it out"
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= inner & modules or {str(node.module)}
         elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        for name in names:
-            parts = name.split(".")
-            if parts[0] == "harness" and len(parts) > 1 and parts[1] in LEVEL:
-                found.add((parts[1], parts[2] if len(parts) > 2 else ""))
-    return found
+            names |= {alias.name for alias in node.names}
+    return names & modules
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda p: p.relative_to(ROOT).as_posix())
-def test_imports_go_down(path: Path) -> None:
-    relative = path.relative_to(ROOT)
-    if len(relative.parts) == 1:
+def circle(root: Path) -> list[str]:
+    """The modules of a circle of imports, the first one last again; empty where there is none."""
+    try:
+        TopologicalSorter(imports(root)).prepare()
+    except CycleError as error:
+        found: list[str] = error.args[1]
+        return found
+    return []
+
+
+IMPORTS = imports(ROOT)
+
+
+@pytest.mark.parametrize("module", sorted(IMPORTS))
+def test_imports_go_down(module: str) -> None:
+    _, room, *_ = [*module.split("."), ""]
+    if not room:
         return
-    room = relative.parts[0]
     assert room in LEVEL, f"{room} has no floor: name it in ARCHITECTURE.md and here"
-    for other, module in imports(path):
-        same = LEVEL[other] == LEVEL[room]
-        below = LEVEL[other] > LEVEL[room]
-        assembles = room == "recipe" and module == "settings"  # the schema is put together from every room's settings
-        assert below or other == room or assembles, (
-            f"{relative} imports {other}.{module}: {'beside' if same else 'above'} it"
+    for other in IMPORTS[module] - {"harness"}:
+        level = LEVEL[other.split(".")[1]]
+        assembles = room == "recipe" and other.endswith(".settings")  # of every room the schema is put together
+        assert level > LEVEL[room] or other.split(".")[1] == room or assembles, (
+            f"{module} imports {other}: {'beside' if level == LEVEL[room] else 'above'} it"
         )
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    assert circle(ROOT) == []
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        "import rooms.a",
+        "from rooms import a",
+        "from rooms.a import thing",
+        "def late():\n    from rooms.a import thing",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from rooms.a import thing",
+    ],
+)
+def test_a_circle_is_seen(tmp_path: Path, back: str) -> None:
+    root = tmp_path / "rooms"
+    root.mkdir()
+    for module, text in {"__init__": "", "a": "from rooms import b\nthing = 1", "b": "import rooms.c", "c": ""}.items():
+        (root / f"{module}.py").write_text(text)
+    assert circle(root) == []
+    (root / "c.py").write_text(back)
+    assert sorted(set(circle(root))) == ["rooms.a", "rooms.b", "rooms.c"]
+
+
+def test_an_import_inside_a_function_is_seen() -> None:
+    assert "harness.train.run" in IMPORTS["harness.stages.train"]
 
 
 @pytest.mark.parametrize(

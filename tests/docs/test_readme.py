@@ -130,7 +130,8 @@ def test_the_loss_is_its_formula_and_its_settings_are_checked(tmp_path: Path, po
     from harness.models.load import load_model, load_tokenizer
     from harness.train.api import steps
     from harness.train.examples import collate, encode_file
-    from harness.train.losses import response_logprobs, sft_loss
+    from harness.train.losses import response_logprobs
+    from harness.train.steps.sft import sft_loss
 
     data = tmp_path / "conversations.jsonl"
     write_conversations(data, read_dataset(DatasetSettings(pocket=PocketData(examples=8)), 0).conversations)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from harness.models.divergences import Divergence, divergence_of, top_divergence
 from harness.models.logprobs import DenseTarget, Target, TopTarget
-from harness.models.token_losses import Guide, Terms, TokenLosses, token_losses
+from harness.models.token_losses import TeacherTarget, Terms, TokenLosses, token_losses
 
 N, H, V, K = 13, 8, 29, 6
 KINDS = ("forward_kl", "reverse_kl", "jsd")
@@ -48,8 +48,8 @@ def _top(case: Case, temperature: float = 1.0, k: int = K) -> TopTarget:
 
 
 def _fused(case: Case, target: Target | None, terms: Terms, chunk: int = 5) -> TokenLosses:
-    guides: list[Guide] = [(torch.arange(N), target)]
-    return token_losses(case["hidden"], case["head"], case["tokens"], guides, terms, chunk)
+    targets: list[TeacherTarget] = [(torch.arange(N), target)]
+    return token_losses(case["hidden"], case["head"], case["tokens"], targets, terms, chunk)
 
 
 def _kl(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
@@ -78,7 +78,7 @@ def _plain(case: Case, terms: Terms, top: TopTarget | None = None) -> tuple[torc
     if top is not None:
         p, q = _coarse(p, top.ids), _coarse(q, top.ids)
     divergence = _plain_divergence(d.kind, p, q, d.beta)
-    return terms.ce_weight * cross_entropy.sum() + terms.weight * divergence.sum(), cross_entropy, divergence
+    return terms.ce_weight * cross_entropy.sum() + terms.kd_weight * divergence.sum(), cross_entropy, divergence
 
 
 def _gradients(total: torch.Tensor, case: Case) -> Sequence[torch.Tensor]:
@@ -209,7 +209,7 @@ def test_divergence_from_itself_is_zero_and_agrees() -> None:
         assert all(float(g.abs().max()) < 1e-5 for g in _gradients(got.total, case))
 
 
-def test_agreement_is_of_the_likeliest_words() -> None:
+def test_agreement_is_of_the_likeliest_tokens() -> None:
     case = _case()
     want = (case["hidden"] @ case["head"].T).argmax(-1) == (case["teacher_hidden"] @ case["teacher_head"].T).argmax(-1)
     assert 0 < want.sum() < N or want.sum() == 0
@@ -235,13 +235,13 @@ def test_each_teacher_counts_at_its_own_positions() -> None:
 
 
 @pytest.mark.parametrize("stored", [False, True])
-def test_rows_beyond_the_words_take_no_part_in_a_divergence(stored: bool) -> None:
+def test_rows_beyond_the_vocabulary_take_no_part_in_a_divergence(stored: bool) -> None:
     plain, padded = _case(), _case()
-    want = _fused(plain, _top(plain) if stored else _dense(plain), Terms(0.5, 0.5, words=V))
+    want = _fused(plain, _top(plain) if stored else _dense(plain), Terms(0.5, 0.5, vocab_size=V))
     with torch.no_grad():
         padded["head"] = torch.cat([padded["head"], torch.full((3, H), 5.0)])
     padded["head"].requires_grad_()
-    got = _fused(padded, _top(padded) if stored else _dense(padded), Terms(0.5, 0.5, words=V))
+    got = _fused(padded, _top(padded) if stored else _dense(padded), Terms(0.5, 0.5, vocab_size=V))
     _close(got.divergence, want.divergence)
     assert float(got.cross_entropy.sum()) > float(want.cross_entropy.sum())  # which is of the whole output matrix
     assert _gradients(got.total, padded)[1].shape == (V + 3, H)
@@ -249,8 +249,8 @@ def test_rows_beyond_the_words_take_no_part_in_a_divergence(stored: bool) -> Non
 
 def test_no_positions_give_zero() -> None:
     case = _case()
-    for guides in ([], [(torch.arange(0), DenseTarget(case["teacher_hidden"][:0], case["teacher_head"]))]):
-        got = token_losses(case["hidden"][:0], case["head"], case["tokens"][:0], guides, Terms(0.5, 0.5))
+    for targets in ([], [(torch.arange(0), DenseTarget(case["teacher_hidden"][:0], case["teacher_head"]))]):
+        got = token_losses(case["hidden"][:0], case["head"], case["tokens"][:0], targets, Terms(0.5, 0.5))
         assert got.total.item() == 0
         got.total.backward()
         head = case["head"].grad

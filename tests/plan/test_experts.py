@@ -11,6 +11,7 @@ from harness.models.pocket import parse_spec
 from harness.models.settings import ModelSettings
 from harness.plan import experts
 from harness.plan.build import Plan, build
+from harness.plan.collect import EXPERT_COLUMNS, expert_loads
 from harness.recipe import RecipeError, load
 from harness.stages.api import Session, Stage
 from harness.stages.model import weights
@@ -131,14 +132,14 @@ def test_faults_name_their_key(tmp_path: Path, value: str, fault: str) -> None:
 
 def test_rows_of_the_run_folder(tmp_path: Path) -> None:
     plan, store = planned(tmp_path), Store(tmp_path / "store")
-    assert experts.loads(plan, store) == []
+    assert expert_loads(plan, store) == []
     for name in ("teacher", "student=copies"):
         (routing,) = [cell.evaluated[0].routing for cell in plan.cells if cell.name == name]
         assert routing is not None
         for stage in (s for s in routing.walk() if not s.is_leaf and not store.has(s.id)):
             write_orders(store, [stage])
             run_stage(store, read_order(store, stage.id), Session(), lambda *_, **__: None)
-    rows = pd.concat(experts.loads(plan, store))[list(experts.COLUMNS)]
+    rows = pd.concat(expert_loads(plan, store))[list(EXPERT_COLUMNS)]
     assert set(rows["cell"]) == {"teacher", "student=copies"}
     assert set(rows["benchmark"]) == {"pocket"}
     overall = rows[(rows["category"] == "overall") & (rows["cell"] == "student=copies")]

@@ -19,6 +19,7 @@ from harness.generate.engines import loaded
 from harness.generate.vllm_engine import ENVIRONMENT
 from harness.models.pocket import build, parse_spec
 from harness.train.api import steps
+from harness.train.job import TrainJob, TrainPlace
 from harness.train.run import train
 from tests.models.chatty import HEADS, LAST, TRIMS, base_model
 
@@ -109,8 +110,8 @@ def test_a_tuned_base_model_stops_where_its_template_ends_a_turn(template: str, 
     how = {"max_steps": 60, "learning_rate": 2e-2, "batch_size": 4, "micro_batch_size": 4, "warmup_steps": 5}
     sft = steps()["sft"]
     settings_of_sft: Any = sft.settings.model_validate(how)
-    given: dict[str, Any] = {"out": tmp_path, "work": tmp_path / "work", "seed": 0, "progress": lambda *_, **__: None}
-    train(base, data, sft, settings_of_sft, **given)
+    place = TrainPlace(base, data, tmp_path, tmp_path / "work", tmp_path / "events")
+    train(TrainJob(sft, settings_of_sft, 0, "base"), place, lambda *_, **__: None)
     with loaded(tmp_path / "model", settings("vllm", max_length=128), tmp_path / "log") as engine:
         (done,) = complete(engine, requests(0.0, ("Say 3.",))).values()
     assert (done.text, done.finish) == ("Yes.", "stop")

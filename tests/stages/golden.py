@@ -53,9 +53,12 @@ from harness.stages.runner import read_order, run_stage, write_orders
 from harness.store.store import Store
 from harness.teachers.api import PASSES
 from harness.teachers.settings import PassSettings, RewardSettings, TeachersSettings
+from harness.train.job import TrainJob
 from harness.train.settings import HeldOut, OptimSettings, SelectSettings
 from harness.train.steps.command import CommandSettings
+from harness.train.steps.kd import STEP as KD
 from harness.train.steps.kd import KDSettings
+from harness.train.steps.sft import STEP as SFT
 from harness.train.steps.sft import SFTSettings
 from tests.cli.judged import write_benchmark
 from tests.stages.fingerprint import differences, fingerprint
@@ -95,14 +98,14 @@ def stages(folder: Path) -> dict[str, Stage]:
     generate = settings_of(GenerateSettings, dtype="float32", batch_size=4)
     responses = respond.stage(student, data, settings_of(ResponseSettings, max_new_tokens=4), generate, 3, 0)
     steps: dict[str, Any] = {"max_steps": 3, "batch_size": 4, "micro_batch_size": 2, "learning_rate": 1e-3}
-    sft = train.stage("sft", settings_of(SFTSettings, **steps), student, pocket, {}, 7, 0, "sft")
+    sft = train.stage(TrainJob(SFT, settings_of(SFTSettings, **steps), 7, "sft"), student, pocket)
     choice = settings_of(SelectSettings, learning_rate=[1e-5, 1e-3], held_out=0.25)
-    tried = [
-        train.stage("sft", own, student, pocket, {}, 7, 0, "sft", checkpoints=[0.5, 1.0], held_out=HeldOut(0.25, 1))
-        for own in (settings_of(SFTSettings, **steps | {"learning_rate": rate}) for rate in choice.learning_rate)
-    ]
+    rates = [settings_of(SFTSettings, **steps | {"learning_rate": rate}) for rate in choice.learning_rate]
+    jobs = [TrainJob(SFT, own, 7, "sft", (), [0.5, 1.0], HeldOut(0.25, 1)) for own in rates]
+    tried = [train.stage(job, student, pocket) for job in jobs]
     copied = settings_of(CommandSettings, run="cp -r {student} {out}")
-    kd = train.stage("kd", settings_of(KDSettings, **steps), student, pocket, {"teacher": teacher}, 7, 0, "kd")
+    distilling = TrainJob(KD, settings_of(KDSettings, **steps), 7, "kd")
+    kd = train.stage(distilling, student, pocket, {"teacher": teacher})
     suite = benchmark.asked("pocket", benchmark.by_name("pocket").settings.model_validate_json('{"questions": 8}'))
     mt_bench = settings_of(MTBenchSettings, data=str(write_benchmark(folder / "mt_bench")), max_new_tokens=4)
     asked = benchmark.asked("mt_bench", mt_bench)

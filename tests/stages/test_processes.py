@@ -15,6 +15,7 @@ from harness.recipe import load
 from harness.stages.api import Session
 from harness.stages.runner import read_order, run_stage, write_orders
 from harness.store.store import Store
+from harness.train.trainer import last_checkpoint
 
 pytestmark = pytest.mark.slow  # each start of two processes imports torch and transformers three times
 
@@ -83,6 +84,18 @@ def test_stopped_processes_go_on(alone: Path, tmp_path: Path, sharding: str, sto
     with pytest.raises(_Stopped):
         _run(tmp_path, sets, progress=stopping)
     _same(_run(tmp_path, sets), alone)
+
+
+def test_an_epoch_goes_on_with_the_examples_it_has_left(alone: Path, tmp_path: Path) -> None:
+    """A file lies where the last checkpoint goes, so that the second start finds that of step 6, within epoch 2."""
+    work = Store(tmp_path / "store").work(alone.name)
+    (work / "checkpoint-8").touch()
+    sets = ("resources={processes: 2}", "train.0.kd.save_every=3")
+    with pytest.raises(RuntimeError, match="checkpoint-8"):
+        _run(tmp_path, *sets)
+    assert last_checkpoint(work) == str(work / "checkpoint-6")
+    (work / "checkpoint-8").unlink()
+    _same(_run(tmp_path, *sets), alone)
 
 
 def test_a_fault_in_one_process_is_told(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from harness.data.readers import read_dataset, write_conversations
 from harness.data.settings import DatasetSettings, PocketData
 from harness.models.pocket import build, parse_spec
 from harness.train.api import steps
+from harness.train.job import TrainJob, TrainPlace
 from harness.train.run import train
 from harness.train.settings import HeldOut, StepSettings
 
@@ -54,19 +55,9 @@ def run(pocket_folder: Path, teacher_folder: Path, conversations: Path, tmp_path
         assert isinstance(settings, StepSettings)
         out = tmp_path / name
         out.mkdir(exist_ok=True)
-        train(
-            student,
-            data,
-            step,
-            settings,
-            out=out,
-            work=tmp_path / f"{name}-work",
-            seed=seed,
-            progress=progress,
-            teachers={"teacher": teacher} if kd is not None and teacher else {},
-            checkpoints=checkpoints,
-            held_out=held_out,
-        )
+        teachers = {"teacher": teacher} if kd is not None and teacher else {}
+        place = TrainPlace(student, data, out, tmp_path / f"{name}-work", tmp_path / "events", teachers)
+        train(TrainJob(step, settings, seed, name, (), checkpoints, held_out), place, progress)
         return out
 
     return _run

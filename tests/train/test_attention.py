@@ -10,10 +10,10 @@ from transformers.models.mixtral import MixtralConfig
 
 from harness.core.errors import HarnessError
 from harness.train import attention
-from harness.train.api import Batch
+from harness.train.api import Batch, Objective
 from harness.train.attention import attention_loss, layer_pairs, recorded_attention
-from harness.train.losses import IGNORED, kd_loss, live_teacher
-from harness.train.steps.kd import KDSettings
+from harness.train.losses import IGNORED, live_teacher
+from harness.train.steps.kd import KDSettings, kd_loss
 
 VOCABULARY = 60
 LENGTHS = (11, 7, 9)
@@ -155,33 +155,32 @@ def test_one_row_by_hand() -> None:
     assert got.item() == pytest.approx(0.75 * torch.tensor(1.5).log() + 0.25 * torch.tensor(0.5).log())
 
 
-def _settings(**values: Any) -> KDSettings:
-    return KDSettings.model_validate(values)
+def _kd(teacher: Any, **values: Any) -> Objective:
+    return kd_loss(KDSettings.model_validate(values), {"teacher": live_teacher(teacher)}, VOCABULARY)
 
 
 def test_kd_adds_the_maps_by_their_weight(batch: dict[str, torch.Tensor]) -> None:
     student, teacher = _model(0), _model(1)
-    guide = live_teacher(teacher)
-    plain = kd_loss(_settings(**{"lambda": 0.6}), guide, VOCABULARY)(student, batch)
-    both = kd_loss(_settings(**{"lambda": 0.6, "w_pred": 1.0, "w_attn": 0.5}), guide, VOCABULARY)(student, batch)
+    plain = _kd(teacher, **{"lambda": 0.6})(student, batch)
+    both = _kd(teacher, **{"lambda": 0.6, "w_pred": 1.0, "w_attn": 0.5})(student, batch)
     maps = _plain(student, teacher, batch, {0: 0, 1: 1})
     torch.testing.assert_close(both.total, plain.total + 0.3 * maps, rtol=1e-9, atol=1e-9)
     value, count = both.parts["loss/attention"]
     assert (value, count) == pytest.approx((maps.item(), float((batch["labels"] != IGNORED).sum())))
-    only = kd_loss(_settings(w_pred=0.0, w_attn=1.0), guide, VOCABULARY)(student, batch)
+    only = _kd(teacher, w_pred=0.0, w_attn=1.0)(student, batch)
     torch.testing.assert_close(only.total, maps, rtol=1e-9, atol=1e-9)
     assert _gradient(only.total, student).any()
 
 
 def test_averaged_heads_are_named(batch: dict[str, torch.Tensor]) -> None:
-    loss = kd_loss(_settings(w_attn=1.0), live_teacher(_model(1, num_attention_heads=2)), VOCABULARY)(_model(0), batch)
+    loss = _kd(_model(1, num_attention_heads=2), w_attn=1.0)(_model(0), batch)
     assert {name for name in loss.parts if "attention" in name} == {"loss/attention_of_mean_heads"}
 
 
 def test_a_batch_without_a_response_adds_nothing(batch: dict[str, torch.Tensor]) -> None:
     student = _model(0)
     empty = {**batch, "labels": torch.full_like(batch["labels"], IGNORED)}
-    loss = kd_loss(_settings(w_attn=1.0), live_teacher(_model(1)), VOCABULARY)(student, empty)
+    loss = _kd(_model(1), w_attn=1.0)(student, empty)
     assert loss.total.item() == 0
     assert not _gradient(loss.total, student).any()
 
@@ -189,18 +188,18 @@ def test_a_batch_without_a_response_adds_nothing(batch: dict[str, torch.Tensor])
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_gradient_checkpointing_changes_nothing(batch: dict[str, torch.Tensor], checkpointing: bool) -> None:
     student, teacher = _model(0), _model(1)
-    want = _gradient(kd_loss(_settings(w_attn=1.0), live_teacher(teacher), VOCABULARY)(student, batch).total, student)
+    want = _gradient(_kd(teacher, w_attn=1.0)(student, batch).total, student)
     if checkpointing:
         student.gradient_checkpointing_enable({"use_reentrant": False})
     student.train()
-    kd_loss(_settings(w_attn=1.0), live_teacher(teacher), VOCABULARY)(student, batch).total.backward()
+    _kd(teacher, w_attn=1.0)(student, batch).total.backward()
     got = torch.cat([w.grad.flatten() for w in student.parameters()])
     torch.testing.assert_close(got, want, rtol=1e-6, atol=1e-7)
 
 
 def test_under_autocast_it_is_nearly_the_same(batch: dict[str, torch.Tensor]) -> None:
     student, teacher = _model(0).float(), _model(1).float()
-    objective = kd_loss(_settings(w_pred=0.0, w_attn=1.0), live_teacher(teacher), VOCABULARY)
+    objective = _kd(teacher, w_pred=0.0, w_attn=1.0)
     want = objective(student, batch).total
     with torch.autocast("cpu", torch.bfloat16):
         got = objective(student, batch).total
@@ -264,11 +263,11 @@ def test_layers_must_be_there() -> None:
 )
 def test_settings_that_cannot_be(values: dict[str, Any], fault: str) -> None:
     with pytest.raises(ValidationError, match=fault):
-        _settings(**values)
+        KDSettings.model_validate(values)
 
 
 def test_layers_survive_json(tmp_path: Path) -> None:
     from harness.core.settings import identity
 
-    settings = _settings(w_attn=1.0, attention_layers={0: 1, 1: 3})
+    settings = KDSettings(w_attn=1.0, attention_layers={0: 1, 1: 3})
     assert KDSettings.model_validate(identity(settings), by_name=True).attention_layers == {0: 1, 1: 3}

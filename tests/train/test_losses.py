@@ -9,11 +9,12 @@ from harness.models.load import load_model, output_head
 from harness.models.logprobs import DenseTarget, Target, TopTarget
 from harness.models.pocket import build, parse_spec
 from harness.train.api import Batch, Loss, Objective, Teacher
-from harness.train.losses import IGNORED, dae_loss, kd_loss, live_teacher, sft_loss, sub_batch
-from harness.train.steps.dae import DAESettings
-from harness.train.steps.kd import KDSettings
+from harness.train.losses import IGNORED, live_teacher, sub_batch
+from harness.train.steps.dae import DAESettings, dae_loss
+from harness.train.steps.kd import KDSettings, kd_loss
+from harness.train.steps.sft import sft_loss
 
-WORDS = 100
+VOCABULARY = 100
 """Tokens of the batches; the models have a few more."""
 LENGTHS = (9, 4, 7, 6, 5)
 DOMAINS = (0, 1, 0, 2, 1)
@@ -24,7 +25,7 @@ def batch() -> dict[str, torch.Tensor]:
     """Five rows of different lengths and three domains, with responses in the middle and at the end."""
     g = torch.Generator().manual_seed(0)
     length = max(LENGTHS)
-    ids = torch.randint(5, WORDS, (len(LENGTHS), length), generator=g)
+    ids = torch.randint(5, VOCABULARY, (len(LENGTHS), length), generator=g)
     real = torch.arange(length)[None] < torch.tensor(LENGTHS)[:, None]
     response = torch.rand(ids.shape, generator=g) < 0.6
     response[:, 0] = False
@@ -118,7 +119,7 @@ def test_kd_is_the_formula(
 ) -> None:
     student, teacher, *_ = models
     settings = _kd(**{"lambda": lambda_, "temperature": temperature})
-    mine = kd_loss(settings, live_teacher(teacher) if lambda_ else None, WORDS)(student, batch)
+    mine = kd_loss(settings, {"teacher": live_teacher(teacher)} if lambda_ else {}, VOCABULARY)(student, batch)
     want = _plain(student, [teacher], batch, lambda_, temperature).sum()
     _close(mine.total, want)
     _close(_gradient(mine.total, student), _gradient(want, student))
@@ -134,7 +135,7 @@ def test_dae_is_the_formula_with_each_rows_own_teacher(
 ) -> None:
     student, shop, reference, law = models
     settings = _dae(**{"lambda": lambda_, "temperature": temperature})
-    mine = dae_loss(settings, teachers, WORDS)(student, batch)
+    mine = dae_loss(settings, teachers, VOCABULARY)(student, batch)
     each = _plain(student, [reference, shop, law], batch, lambda_, temperature)
     _close(mine.total, each.sum())
     _close(_gradient(mine.total, student), _gradient(each.sum(), student))
@@ -149,13 +150,13 @@ def test_agreement_is_of_each_teachers_own_rows(
     models: list[Any], teachers: dict[str, Teacher], batch: dict[str, torch.Tensor]
 ) -> None:
     student, shop, reference, law = models
-    parts = dae_loss(_dae(), teachers, WORDS)(student, batch).parts
+    parts = dae_loss(_dae(), teachers, VOCABULARY)(student, batch).parts
     number = batch["domain"][(batch["labels"][:, 1:] != IGNORED).nonzero()[:, 0]]
     best = _logits(student, batch).argmax(-1)
     for domain, (role, model) in enumerate((("reference", reference), ("shop", shop), ("law", law))):
         same = (best == _logits(model, batch).argmax(-1))[number == domain]
         assert parts[f"agreement/{role}"] == (float(same.sum()), float(len(same)))
-    parts = kd_loss(_kd(), live_teacher(student), WORDS)(student, batch).parts
+    parts = kd_loss(_kd(), {"teacher": live_teacher(student)}, VOCABULARY)(student, batch).parts
     assert parts == {"agreement/teacher": (float(len(number)), float(len(number)))}
 
 
@@ -177,7 +178,7 @@ def test_a_teacher_runs_on_its_own_rows_without_their_padding(
     seen: dict[str, list[Batch]] = {}
     passes = []
     hook = student.base_model.register_forward_hook(lambda *_: passes.append(1))
-    dae_loss(_dae(), _watched(teachers, seen), WORDS)(student, batch)
+    dae_loss(_dae(), _watched(teachers, seen), VOCABULARY)(student, batch)
     hook.remove()
     assert len(passes) == 1
     for role, rows, length in (("reference", [0, 2], 9), ("shop", [1, 4], 5), ("law", [3], 6)):
@@ -193,10 +194,10 @@ def test_a_teacher_without_rows_does_not_run(
 ) -> None:
     seen: dict[str, list[Batch]] = {}
     general = sub_batch(batch, batch["domain"] == 0)
-    loss = dae_loss(_dae(), _watched(teachers, seen), WORDS)(student, general)
+    loss = dae_loss(_dae(), _watched(teachers, seen), VOCABULARY)(student, general)
     assert seen.keys() == {"reference"}
     assert loss.parts["loss/law"] == loss.parts["agreement/law"] == (0.0, 0.0)
-    _close(loss.total, kd_loss(_kd(), teachers["reference"], WORDS)(student, general).total)
+    _close(loss.total, kd_loss(_kd(), {"teacher": teachers["reference"]}, VOCABULARY)(student, general).total)
 
 
 def test_a_domain_without_an_expert_is_an_error(
@@ -204,16 +205,16 @@ def test_a_domain_without_an_expert_is_an_error(
 ) -> None:
     batch["domain"][1] = 3
     with pytest.raises(HarnessError, match="domain 3, and 2 experts"):
-        dae_loss(_dae(), teachers, WORDS)(student, batch)
+        dae_loss(_dae(), teachers, VOCABULARY)(student, batch)
 
 
-def _stored(teacher: Teacher, words: int, k: int, temperature: float) -> Teacher:
+def _stored(teacher: Teacher, vocab_size: int, k: int, temperature: float) -> Teacher:
     """What a store of the k likeliest tokens gives back."""
 
     def target(batch: Batch) -> TopTarget:
         dense = teacher.target(batch)
         assert isinstance(dense, DenseTarget)
-        logprobs, ids = torch.log_softmax(dense.hidden @ dense.head[:words].T / temperature, -1).topk(k)
+        logprobs, ids = torch.log_softmax(dense.hidden @ dense.head[:vocab_size].T / temperature, -1).topk(k)
         return TopTarget(ids, logprobs)
 
     return Teacher(target)
@@ -223,34 +224,34 @@ def _stored(teacher: Teacher, words: int, k: int, temperature: float) -> Teacher
 def test_stored_targets_of_all_words_are_the_live_teacher(
     student: Any, teachers: dict[str, Teacher], batch: dict[str, torch.Tensor], divergence: str
 ) -> None:
-    words = len(output_head(student))
+    vocab_size = len(output_head(student))
     settings = _dae(**{"lambda": 0.6, "temperature": 1.5, "divergence": divergence})
-    live = dae_loss(settings, teachers, words)(student, batch)
-    stored = {role: _stored(teacher, words, words - 1, 1.5) for role, teacher in teachers.items()}
-    cached = dae_loss(settings, stored, words)(student, batch)
+    live = dae_loss(settings, teachers, vocab_size)(student, batch)
+    stored = {role: _stored(teacher, vocab_size, vocab_size - 1, 1.5) for role, teacher in teachers.items()}
+    cached = dae_loss(settings, stored, vocab_size)(student, batch)
     torch.testing.assert_close(cached.total, live.total, rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(_gradient(cached.total, student), _gradient(live.total, student), rtol=1e-5, atol=1e-6)
-    few = {role: _stored(teacher, words, 8, 1.5) for role, teacher in teachers.items()}
+    few = {role: _stored(teacher, vocab_size, 8, 1.5) for role, teacher in teachers.items()}
     if divergence != "jsd":
-        assert dae_loss(settings, few, words)(student, batch).total < live.total
-    assert dae_loss(settings, few, words)(student, batch).parts.keys() == live.parts.keys()
+        assert dae_loss(settings, few, vocab_size)(student, batch).total < live.total
+    assert dae_loss(settings, few, vocab_size)(student, batch).parts.keys() == live.parts.keys()
 
 
 def test_rows_beyond_the_vocabulary_take_no_part(tmp_path: Any, student: Any, batch: dict[str, torch.Tensor]) -> None:
     build(parse_spec("llama?layers=1&width=24&heads=2&seed=7"), tmp_path)
     teacher = load_model(tmp_path, "float32").double().requires_grad_(False)
-    words = len(output_head(teacher))
-    plain = kd_loss(_kd(), live_teacher(teacher), words)(student, batch)
-    teacher.resize_token_embeddings(words + 20, mean_resizing=False)
+    vocab_size = len(output_head(teacher))
+    plain = kd_loss(_kd(), {"teacher": live_teacher(teacher)}, vocab_size)(student, batch)
+    teacher.resize_token_embeddings(vocab_size + 20, mean_resizing=False)
     with torch.no_grad():
-        output_head(teacher)[words:] = 100.0
-    _close(kd_loss(_kd(), live_teacher(teacher), words)(student, batch).total, plain.total)
+        output_head(teacher)[vocab_size:] = 100.0
+    _close(kd_loss(_kd(), {"teacher": live_teacher(teacher)}, vocab_size)(student, batch).total, plain.total)
 
 
 def _objectives(teachers: dict[str, Teacher]) -> Iterator[Objective]:
     yield sft_loss
-    yield kd_loss(_kd(**{"lambda": 0.5}), teachers["reference"], WORDS)
-    yield dae_loss(_dae(**{"lambda": 0.5}), teachers, WORDS)
+    yield kd_loss(_kd(**{"lambda": 0.5}), {"teacher": teachers["reference"]}, VOCABULARY)
+    yield dae_loss(_dae(**{"lambda": 0.5}), teachers, VOCABULARY)
 
 
 def test_batch_without_a_response_adds_nothing(
@@ -297,8 +298,8 @@ def test_a_mask_that_is_not_shifted_is_another_loss(student: Any, batch: dict[st
         hidden = student.base_model(batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
     _close(taught.hidden, hidden[:, :-1][batch["labels"][:, 1:] != IGNORED])
     unshifted = Teacher(lambda given: DenseTarget(hidden[given["labels"] != IGNORED], taught.head))
-    assert kd_loss(_kd(), teacher, WORDS)(student, batch).total.item() == pytest.approx(0, abs=1e-9)
-    assert kd_loss(_kd(), unshifted, WORDS)(student, batch).total.item() > 1
+    assert kd_loss(_kd(), {"teacher": teacher}, VOCABULARY)(student, batch).total.item() == pytest.approx(0, abs=1e-9)
+    assert kd_loss(_kd(), {"teacher": unshifted}, VOCABULARY)(student, batch).total.item() > 1
 
 
 def test_no_logits_of_all_positions(
@@ -318,7 +319,7 @@ def test_no_logits_of_all_positions(
 def test_teachers_get_no_gradient(models: list[Any], batch: dict[str, torch.Tensor]) -> None:
     student, teacher, *_ = models
     teacher.requires_grad_(True)
-    kd_loss(_kd(), live_teacher(teacher), WORDS)(student, batch).total.backward()
+    kd_loss(_kd(), {"teacher": live_teacher(teacher)}, VOCABULARY)(student, batch).total.backward()
     assert all(w.grad is None for w in teacher.parameters())
     teacher.requires_grad_(False)
     student.zero_grad()

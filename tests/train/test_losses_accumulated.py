@@ -10,6 +10,7 @@ import pytest
 from harness.core.lines import read_lines, write_lines
 from harness.models.pocket import build, parse_spec
 from harness.train.api import steps
+from harness.train.job import TrainJob, TrainPlace
 from harness.train.run import train
 from harness.train.settings import StepSettings
 
@@ -41,18 +42,9 @@ def first_step(mixed: Path, pocket_folder: Path, tmp_path: Path) -> Callable[...
         assert isinstance(settings, StepSettings)
         out = tmp_path / f"{name}-{size}"
         out.mkdir()
-        train(
-            pocket_folder,
-            mixed,
-            steps()[name],
-            settings,
-            out=out,
-            work=tmp_path / f"{name}-{size}-work",
-            seed=0,
-            progress=lambda *_, **__: None,
-            teachers={role: teachers[role] for role in roles},
-            domains=("domain",),
-        )
+        work, asked = tmp_path / f"{name}-{size}-work", {role: teachers[role] for role in roles}
+        place = TrainPlace(pocket_folder, mixed, out, work, tmp_path / "events", asked)
+        train(TrainJob(steps()[name], settings, 0, name, ("domain",)), place, lambda *_, **__: None)
         line: dict[str, float] = json.loads((out / "log.jsonl").read_text().splitlines()[0])
         return line
 

@@ -16,9 +16,11 @@ from harness.models.pocket import build, parse_spec
 from harness.train.api import Batch, Loss, Objective, Step
 from harness.train.examples import collate, encode_file, filler, hold_out
 from harness.train.flops import active_weights
-from harness.train.losses import IGNORED, sft_loss
+from harness.train.job import TrainJob, TrainPlace
+from harness.train.losses import IGNORED
 from harness.train.run import train
 from harness.train.settings import HeldOut, StepSettings
+from harness.train.steps.sft import sft_loss
 from harness.train.trainer import Padded
 
 Run = Callable[..., Path]
@@ -36,7 +38,7 @@ def test_parts_are_summed_over_the_effective_batch(pocket_folder: Path, conversa
     write_lines(tmp_path / "mix.jsonl", ({**row, "domain": "shop" if i < 2 else None} for i, row in enumerate(rows)))
     seen: list[list[tuple[int, int, int]]] = []
 
-    def objective(settings: Any, teachers: Any, words: int) -> Objective:
+    def objective(settings: Any, teachers: Any, vocab_size: int) -> Objective:
         def loss(student: Any, batch: Batch) -> Loss:
             tokens = (batch["labels"] != IGNORED).sum(dim=1)
             seen.append(list(zip(batch["row"].tolist(), batch["domain"].tolist(), tokens.tolist(), strict=True)))
@@ -46,17 +48,9 @@ def test_parts_are_summed_over_the_effective_batch(pocket_folder: Path, conversa
 
         return loss
 
-    train(
-        pocket_folder,
-        tmp_path / "mix.jsonl",
-        Step("odd", StepSettings, objective),
-        StepSettings(batch_size=8, micro_batch_size=2),
-        out=tmp_path,
-        work=tmp_path / "work",
-        seed=0,
-        progress=lambda *_, **__: None,
-        domains=["shop"],
-    )
+    settings = StepSettings(batch_size=8, micro_batch_size=2)
+    place = TrainPlace(pocket_folder, tmp_path / "mix.jsonl", tmp_path, tmp_path / "work", tmp_path / "events")
+    train(TrainJob(Step("odd", StepSettings, objective), settings, 0, "odd", ["shop"]), place, lambda *_, **__: None)
     assert sorted(row for batch in seen for row, _, _ in batch) == list(range(20))
     assert {row for batch in seen for row, domain, _ in batch if domain} == {0, 1}
     for number, line in enumerate(read_lines(tmp_path / "log.jsonl")):

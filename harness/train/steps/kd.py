@@ -1,14 +1,17 @@
 """Knowledge distillation: (1 - lambda) CE + lambda (w_pred T^2 KL(teacher || student) + w_attn L_attn).
 
-arXiv 2406.19112; L_attn is the divergence of the attention maps (`train/attention.py`), off unless it is asked for.
+arXiv 2406.19112. CE and KL are sums over response tokens; `divergence` names others than KL (`models/divergences.py`).
+L_attn is the divergence of the attention maps (`train/attention.py`), off unless it is asked for. The paper's released
+code does not shift the response mask against the logits; here the logits at t are scored against the token at t + 1.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Self
+from contextlib import AbstractContextManager, nullcontext
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from harness.train.api import Objective, Step, Teacher
+from harness.train.api import Batch, Loss, Objective, Step, Teacher
 from harness.train.settings import TargetSettings
 
 Layer = Annotated[int, Field(ge=0, strict=False)]  # Keys of a JSON object are strings.
@@ -39,10 +42,41 @@ def _teachers(settings: KDSettings) -> Mapping[str, str]:
     return {"teacher": "teacher"} if settings.lambda_ > 0 else {}
 
 
-def _objective(settings: KDSettings, teachers: Mapping[str, Teacher], words: int) -> Objective:
-    from harness.train.losses import kd_loss
+def kd_loss(settings: KDSettings, teachers: Mapping[str, Teacher], vocab_size: int) -> Objective:
+    """Distillation from the `teacher`, which has the student's tokenizer; without one, the cross-entropy alone.
 
-    return kd_loss(settings, teachers.get("teacher"), words)
+    Parts: `agreement/teacher`, the tokens at which the student's likeliest token is the teacher's; with attention maps
+    `loss/attention` in nats, `loss/attention_of_mean_heads` where the maps had to be averaged over heads.
+    """
+    from harness.train import attention
+    from harness.train.losses import IGNORED, batch_losses, distillation_terms, everywhere
+
+    terms, w_attn = distillation_terms(settings, vocab_size, settings.w_pred), settings.lambda_ * settings.w_attn
+
+    def recorded(model: Any) -> AbstractContextManager[Mapping[int, attention.Attention]]:
+        return attention.recorded_attention(model) if w_attn else nullcontext({})
+
+    def cross_entropy(student: Any, batch: Batch) -> Loss:
+        return Loss(batch_losses(student, batch, everywhere(batch, None), terms).total)
+
+    def distillation(student: Any, batch: Batch) -> Loss:
+        teacher = teachers["teacher"]
+        with recorded(teacher.model) as teacher_maps:
+            target = teacher.target(batch)
+        with recorded(student) as student_maps:
+            losses = batch_losses(student, batch, everywhere(batch, target), terms)
+        total, tokens = losses.total, float(len(losses.agrees))
+        parts = {"agreement/teacher": (float(losses.agrees.sum()), tokens)}
+        if w_attn:
+            layers = attention.layers_of(student), attention.layers_of(teacher.model)
+            pairs = attention.layer_pairs(settings.attention_layers, *layers)
+            divergence = attention.attention_loss(student_maps, teacher_maps, pairs, batch["labels"] != IGNORED)
+            total = total + w_attn * divergence
+            name = "attention_of_mean_heads" if attention.heads_differ(student_maps, teacher_maps) else "attention"
+            parts[f"loss/{name}"] = (float(divergence.detach()), tokens)
+        return Loss(total, parts)
+
+    return distillation if teachers else cross_entropy
 
 
-STEP = Step("kd", KDSettings, _objective, _teachers)
+STEP = Step("kd", KDSettings, kd_loss, _teachers)

@@ -1,0 +1,42 @@
+"""`torchrun -m harness.train._train_child JOB`: one of the processes of a training; `train.processes` starts them.
+
+JOB is the file with the job and its place. Progress and the first fault go to files in its work folder.
+"""
+
+import contextlib
+import json
+import sys
+import traceback
+from pathlib import Path
+
+from harness.core.errors import HarnessError
+from harness.core.lines import append_lines
+from harness.train.processes import ERROR, PROGRESS, read_job
+from harness.train.run import train
+
+
+def main(words: list[str]) -> int:
+    """Run the job; 1 where it fails."""
+    job, place = read_job(Path(words[0]))
+
+    def progress(done: int, total: int, unit: str, **values: float | str) -> None:
+        append_lines(place.work / PROGRESS, [{"done": done, "total": total, "unit": unit, "values": values}])
+
+    try:
+        train(job, place, progress)
+    except HarnessError as error:
+        return _failed(place.work, {"what": error.what, "where": error.where, "fix": error.fix})
+    except Exception:  # a defect of ours or of a library: a traceback where a single process would have shown one
+        return _failed(place.work, {"traceback": traceback.format_exc()})
+    return 0
+
+
+def _failed(work: Path, fault: dict[str, str]) -> int:
+    """Tell the parent, unless another process has: what fails later fails because the first is gone."""
+    with contextlib.suppress(FileExistsError), (work / ERROR).open("x") as file:
+        json.dump(fault, file)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,65 @@
+"""One training in several processes: torchrun starts them, each runs the job and takes its share of a batch."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from harness.core.canonical import canonical
+from harness.core.errors import HarnessError
+from harness.core.guarded import guarded, tail
+from harness.train.job import TrainJob, TrainPlace
+from harness.train.trainer import Progress
+
+CHILD = "harness.train._train_child"
+PROGRESS, ERROR = "progress.jsonl", "error.json"
+"""What the processes tell, in the work folder: the first one's progress, the first fault."""
+_JOB, _LOG = "job.json", "processes.log"
+_POLL_S = 0.2
+
+
+def train_in_processes(job: TrainJob, place: TrainPlace, progress: Progress) -> None:
+    """`train.run.train` in as many processes as the job says; HarnessError when one of them fails."""
+    work, count = place.work, job.parallel.processes
+    for name in (PROGRESS, ERROR, _LOG):
+        (work / name).unlink(missing_ok=True)  # of an earlier, stopped start
+    write_job(work / _JOB, job, place)
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+    threads = max(1, int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)) // count)
+    told = 0
+    command = [*run, "-m", CHILD, str(work / _JOB)]
+    with guarded(command, {"OMP_NUM_THREADS": str(threads)}, work / _LOG) as process:
+        while process.poll() is None:
+            time.sleep(_POLL_S)
+            told = _relay(work / PROGRESS, progress, told)
+    _relay(work / PROGRESS, progress, told)
+    if process.returncode and (work / ERROR).exists():
+        fault = json.loads((work / ERROR).read_text())
+        raise HarnessError(**fault) if "what" in fault else RuntimeError(fault["traceback"])
+    if process.returncode:
+        raise HarnessError(f"a training process ended with code {process.returncode}", fix=tail(work / _LOG))
+
+
+def write_job(file: Path, job: TrainJob, place: TrainPlace) -> None:
+    """Write a job and its place down for another process."""
+    where = TypeAdapter(TrainPlace).dump_python(place, mode="json")
+    file.write_bytes(canonical({"identity": job.identity, "execution": job.execution, "place": where}))
+
+
+def read_job(file: Path) -> tuple[TrainJob, TrainPlace]:
+    """What `write_job` wrote."""
+    written = json.loads(file.read_text())
+    job = TrainJob.restore(written["identity"], written["execution"])
+    return job, TypeAdapter(TrainPlace).validate_python(written["place"])
+
+
+def _relay(file: Path, progress: Progress, told: int) -> int:
+    """Pass on what the first process has reported since; the last line may be half written."""
+    lines = file.read_text().split("\n")[:-1] if file.exists() else []
+    for line in lines[told:]:
+        said = json.loads(line)
+        progress(said["done"], said["total"], said["unit"], **said["values"])
+    return len(lines)
