@@ -36,7 +36,7 @@ def read(folder: Path) -> list[Answer]:
 
 
 def _run(ctx: Context) -> None:
-    questions = glue.questions(ctx)
+    questions = glue.open_judged(ctx).questions
     scripts = [Script(q.id, q.turns, q.temperature, q.max_new_tokens) for q in questions]
     seed = derive_seed(ctx.params["eval_seed"], "answer", ctx.params["benchmark"])
     held = converse(ctx, scripts, ctx.inputs["model"] / ctx.params["part"], generation(ctx), seed)

@@ -148,7 +148,7 @@ CHANGES = [
     Change(
         "score",
         "each turn by itself",
-        "harness.bench._turns:clustered_mean",
+        "harness.bench.turns:clustered_mean",
         lambda right, values, clusters: right(values, list(range(len(values)))),
     ),
     Change(

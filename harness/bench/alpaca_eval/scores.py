@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from harness.bench._alpaca_files import Annotation, read_annotations
-from harness.bench._alpaca_lc import STAND_IN, contributions, is_stand_in, read_reference
+from harness.bench.alpaca_eval.files import Annotation, read_annotations
+from harness.bench.alpaca_eval.length_control import STAND_IN, contributions, is_stand_in, read_reference
 from harness.bench.api import APPROXIMATE, SCORE_COLUMNS, Sample, samples_frame
 from harness.core.errors import HarnessError
 from harness.judge.api import Status
