@@ -47,6 +47,10 @@ class Question:
     max_new_tokens: int
     extra: Mapping[str, Json] = field(default_factory=dict)
     """What judging needs beyond the text: references, a checker's facts."""
+    system: str | None = None
+    """A system message that begins the conversation."""
+    top_p: float = 1.0
+    """Draw from the likeliest tokens that together have this probability."""
 
 
 @dataclass(frozen=True)

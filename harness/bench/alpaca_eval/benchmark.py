@@ -136,7 +136,7 @@ class AlpacaEval(OpenJudged[AlpacaEvalSettings]):
         return rows + controlled_samples(rows, self.files["lc_reference"])
 
     def _place(self, verdict: Verdict) -> int:
-        """The place of a verdict among those on the same answer: its repeat, or repeat by repeat the two orders."""
+        """The number of a verdict among all on the same answer; with both orders each repeat has two."""
         if not self.settings.both_orders:
             return verdict.repeat
         return len(_ORDERS) * verdict.repeat + _ORDERS.index(verdict.variant)

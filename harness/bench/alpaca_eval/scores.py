@@ -37,8 +37,8 @@ def pair_samples(
 def controlled_samples(pairs: Sequence[Sample], reference: Path) -> list[Sample]:
     """The rows of the length-controlled win rate: what each instruction contributes to it, in percent.
 
-    Their mean is the rate (see `length_control`). None where it has no meaning: other instructions than the reference's, or
-    no verdict at all.
+    Their mean is the rate (see `length_control`). There are none where the rate has no meaning: other instructions than
+    the reference's, or no verdict at all.
     """
     known = {(s.item, s.repeat): s.value for s in pairs if s.metric == LENGTH_DIFFERENCE and s.value is not None}
     wins = [s for s in pairs if s.metric == WIN_RATE and (s.item, s.repeat) in known]
