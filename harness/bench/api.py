@@ -1,4 +1,4 @@
-"""What a benchmark is: questions in, per-sample records out, scores as means of them.
+"""What a benchmark is: questions in, per-sample records out, scores made of those records alone.
 
 A benchmark is one module (or package) in this folder that exports `BENCHMARK`: a `JudgedBenchmark`, whose questions a
 model answers and a judge scores (stages answer -> judge -> score), or a `MeasuredBenchmark`, which takes its numbers
