@@ -17,8 +17,8 @@ import pandas as pd
 from pydantic import Field
 
 from harness.bench.api import Answer, JudgedBenchmark, Metric, OpenJudged, Question, Sample
-from harness.bench.arena_hard import prompts
 from harness.bench.arena_hard.files import VARIANTS, read_answers, read_questions, write_model
+from harness.bench.arena_hard.prompts import NAME, messages
 from harness.bench.arena_hard.scores import METRIC, battle_samples, win_rates
 from harness.core.errors import HarnessError
 from harness.core.settings import Settings, execution
@@ -131,5 +131,5 @@ def _task(question: Question, text: str, variant: str) -> JudgeTask:
         "baseline": question.extra["baseline"],
         "baseline_answer": baseline,
     }
-    messages = prompts.messages(question.turns[0], *shown)
-    return JudgeTask(question.id, 1, prompts.NAME, messages, evidence, variant=variant)
+    shown_to_judge = messages(question.turns[0], *shown)
+    return JudgeTask(question.id, 1, NAME, shown_to_judge, evidence, variant=variant)
