@@ -46,7 +46,7 @@ def questions(data: Path, number: int) -> list[dict[str, Any]]:
 
 def temperature(question: dict[str, Any]) -> float:
     """FastChat's for the question's category."""
-    from harness.bench.mt_bench import OTHER_TEMPERATURE, TEMPERATURES
+    from harness.bench.mt_bench.benchmark import OTHER_TEMPERATURE, TEMPERATURES
 
     return TEMPERATURES.get(question["category"], OTHER_TEMPERATURE)
 

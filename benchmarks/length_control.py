@@ -18,7 +18,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from harness.bench._alpaca_lc import GAMED_WEIGHT, STAND_IN, Reference, contributions, read_reference, refit
+from harness.bench.alpaca_eval.length_control import (
+    GAMED_WEIGHT,
+    STAND_IN,
+    Reference,
+    contributions,
+    read_reference,
+    refit,
+)
 from harness.stats.intervals import mean_interval, paired_difference
 from harness.stats.spread import Floats, Rows
 

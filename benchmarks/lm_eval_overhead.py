@@ -21,10 +21,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from harness.bench._lm_eval_run import write_tasks
-from harness.bench._lm_eval_tasks import choose
 from harness.bench.api import Measured
 from harness.bench.lm_eval import BENCHMARK, LmEvalSettings
+from harness.bench.lm_eval.run import write_tasks
+from harness.bench.lm_eval.tasks import choose
 from harness.models.gguf import import_gguf
 from harness.models.refs import parse, pin
 
@@ -33,7 +33,8 @@ OUT = Path(__file__).parents[1] / "results/reference/lm-eval"
 
 
 def ours(settings: LmEvalSettings, model: Path, out: Path) -> None:
-    BENCHMARK.measure(settings, BENCHMARK.files(settings), Measured(model, "float32", BATCH, 0, out, lambda *_: None))
+    bench = BENCHMARK.open(settings, BENCHMARK.files(settings))
+    bench.measure(Measured(model, "float32", BATCH, 0, out, lambda *_: None))
 
 
 def command(settings: LmEvalSettings, model: Path, out: Path, tasks: Path) -> list[str]:

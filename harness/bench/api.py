@@ -1,20 +1,25 @@
-"""What a benchmark is: questions in, per-sample records out, a pure aggregate.
+"""What a benchmark is: questions in, per-sample records out, scores made of those records alone.
 
-A benchmark is one module in this folder that exports `BENCHMARK`: a `GenerativeBenchmark` (the stages answer -> judge
--> score do the rest) or a `MeasuredBenchmark` (measure -> score). Nothing here imports torch.
+A benchmark is one module (or package) in this folder that exports `BENCHMARK`: a `JudgedBenchmark`, whose questions a
+model answers and a judge scores (stages answer -> judge -> score), or a `MeasuredBenchmark`, which takes its numbers
+from the model itself (measure -> score). `bench.open(settings, files)` gives the object that does the work. Nothing
+here imports torch.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Generic, Literal, TypeVar
 
 import pandas as pd
-from typing_extensions import TypeIs
 
 from harness.core.canonical import Json
 from harness.core.settings import Settings
 from harness.judge.api import JudgeTask, Program, Status, Verdict
+
+S = TypeVar("S", bound=Settings)
+"""The settings of one benchmark."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,10 @@ class Question:
     max_new_tokens: int
     extra: Mapping[str, Json] = field(default_factory=dict)
     """What judging needs beyond the text: references, a checker's facts."""
+    system: str | None = None
+    """A system message that begins the conversation."""
+    top_p: float = 1.0
+    """Draw from the likeliest tokens that together have this probability."""
 
 
 @dataclass(frozen=True)
@@ -87,57 +96,41 @@ def samples_frame(samples: Sequence[Sample]) -> pd.DataFrame:
     return frame.astype({"value": "Float64", "turn": "int64", "repeat": "int64", "length": "int64"})
 
 
-class GenerativeBenchmark(Protocol):
+@dataclass(frozen=True)
+class Opened(ABC, Generic[S]):
+    """A benchmark with its settings and files; nothing is read before it is needed."""
+
+    settings: S
+    files: Mapping[str, Path]
+    """The input files by role, wherever they are now."""
+
+    @property
+    @abstractmethod
+    def metrics(self) -> tuple[Metric, ...]:
+        """What it reports."""
+
+    @abstractmethod
+    def aggregate(self, samples: pd.DataFrame) -> pd.DataFrame:
+        """Scores (SCORE_COLUMNS, and `approximate` where a score may be) from samples of one cell; pure."""
+
+
+class OpenJudged(Opened[S]):
     """Questions that a model answers in text and a judge scores."""
 
-    name: str
-    version: int
-    """Raise it when questions, judging or samples change meaning: it is part of every stage's identity."""
-    settings: type[Settings]
-    metrics: tuple[Metric, ...]
-    program: Program | None
-    """The program judge, for a benchmark whose truth is a program; None when a model must judge."""
-
-    def form(self, settings: Settings) -> str:
-        """What kind of verdict a model judge is asked for: a form of `harness.judge.forms`."""
-        ...
-
-    def files(self, settings: Settings) -> dict[str, Path]:
-        """The input files by role (`questions`, `references`, ...): pinned by content, read by the other methods."""
-        ...
-
-    def questions(self, settings: Settings, files: Mapping[str, Path]) -> list[Question]:
+    @property
+    @abstractmethod
+    def questions(self) -> Sequence[Question]:
         """The conversations, in a fixed order."""
-        ...
 
-    def tasks(
-        self,
-        settings: Settings,
-        files: Mapping[str, Path],
-        questions: Sequence[Question],
-        answers: Sequence[Answer],
-    ) -> list[JudgeTask]:
+    @abstractmethod
+    def tasks(self, answers: Sequence[Answer]) -> list[JudgeTask]:
         """One task per judged turn whose answer exists."""
-        ...
 
-    def samples(
-        self,
-        settings: Settings,
-        files: Mapping[str, Path],
-        questions: Sequence[Question],
-        answers: Sequence[Answer],
-        verdicts: Sequence[Verdict],
-    ) -> list[Sample]:
+    @abstractmethod
+    def samples(self, answers: Sequence[Answer], verdicts: Sequence[Verdict]) -> list[Sample]:
         """One row per expected verdict: what failed or never came has a null value and says so in `status`."""
-        ...
 
-    def aggregate(self, samples: pd.DataFrame, files: Mapping[str, Path] | None = None) -> pd.DataFrame:
-        """Scores (SCORE_COLUMNS, and `approximate` where one may be) from samples of one cell; pure.
-
-        `files` are those of `files()`, for a score that stands on data of its own (a length model's reference).
-        """
-        ...
-
+    @abstractmethod
     def export(
         self,
         folder: Path,
@@ -146,10 +139,8 @@ class GenerativeBenchmark(Protocol):
         answers: Sequence[Answer],
         tasks: Sequence[JudgeTask],
         verdicts: Sequence[Verdict],
-        questions: Sequence[Question],
     ) -> None:
         """Write one model's files in the format of the benchmark's own tools into `folder`."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -168,46 +159,46 @@ class Measured:
     """(done, total, unit)"""
 
 
-class MeasuredBenchmark(Protocol):
+class OpenMeasured(Opened[S]):
     """Numbers taken from the model itself, e.g. likelihoods, or by a harness that runs the model on its own."""
 
-    name: str
-    version: int
-    """Raise it when samples change meaning: it is part of every stage's identity."""
-    settings: type[Settings]
-
-    def metrics(self, settings: Settings) -> tuple[Metric, ...]:
-        """What it reports with these settings."""
-        ...
-
-    def files(self, settings: Settings) -> dict[str, Path]:
-        """The input files by role: pinned by content."""
-        ...
-
-    def measure(self, settings: Settings, files: Mapping[str, Path], model: Measured) -> list[Sample]:
+    @abstractmethod
+    def measure(self, model: Measured) -> list[Sample]:
         """One row per item and metric; an item that could not be measured has a null value and says so in `status`.
 
         May write `transcripts.jsonl` to `model.out`: rows {item, question, answer, reference} that reports show.
         """
-        ...
 
-    def aggregate(self, samples: pd.DataFrame, files: Mapping[str, Path] | None = None) -> pd.DataFrame:
-        """Scores (SCORE_COLUMNS) from samples of one cell; pure."""
-        ...
-
+    @abstractmethod
     def export(self, folder: Path, model: str, measured: Path) -> None:
         """Write one model's files in the format of the benchmark's own tools into `folder`, from what `out` held."""
-        ...
 
 
-Benchmark = GenerativeBenchmark | MeasuredBenchmark
+@dataclass(frozen=True)
+class Benchmark(Generic[S]):
+    """What a recipe names under `evaluate`."""
+
+    name: str
+    version: int
+    """Raise it when questions, judging or samples change meaning: it is part of every stage's identity."""
+    settings: type[S]
+    files: Callable[[S], dict[str, Path]]
+    """The input files by role (`questions`, `references`, ...): pinned by content, read once it is open."""
 
 
-def is_judged(bench: Benchmark) -> TypeIs[GenerativeBenchmark]:
-    """Whether its model's answers are judged."""
-    return not hasattr(bench, "measure")
+@dataclass(frozen=True)
+class JudgedBenchmark(Benchmark[S]):
+    """A benchmark whose answers are judged."""
+
+    open: Callable[[S, Mapping[str, Path]], OpenJudged[Any]]
+    form: Callable[[S], str]
+    """What kind of verdict a model judge is asked for: a form of `harness.judge.forms`."""
+    program: Program | None = None
+    """The program judge, for a benchmark whose truth is a program; None when a model must judge."""
 
 
-def metrics_of(bench: Benchmark, settings: Settings) -> tuple[Metric, ...]:
-    """What a benchmark reports."""
-    return bench.metrics if is_judged(bench) else bench.metrics(settings)
+@dataclass(frozen=True)
+class MeasuredBenchmark(Benchmark[S]):
+    """A benchmark that measures the model itself."""
+
+    open: Callable[[S, Mapping[str, Path]], OpenMeasured[Any]]

@@ -5,19 +5,20 @@ pair-v2 prompts, the math ones with references, a win only where both orders agr
 win rate with a tie as half a win (`win_rate_adjusted`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 
-from harness.bench import _mt_bench_pairs as pairs
-from harness.bench._mt_bench_files import read_answers, read_prompts
-from harness.bench._turns import turn_scores
-from harness.bench.api import Answer, Metric, Question, Sample
-from harness.bench.mt_bench import MTBench, MTBenchSettings
+from harness.bench.api import Answer, JudgedBenchmark, Metric, OpenJudged, Question, Sample
+from harness.bench.mt_bench import pairs
+from harness.bench.mt_bench.benchmark import MTBenchSettings, chosen_questions, input_files
+from harness.bench.mt_bench.files import read_answers, read_prompts
+from harness.bench.turns import turn_scores
 from harness.core.errors import HarnessError
-from harness.core.settings import Settings, execution
+from harness.core.settings import execution
 from harness.judge.api import JudgeTask, Verdict
 
 
@@ -28,68 +29,45 @@ class MTBenchPairwiseSettings(MTBenchSettings):
     """A model's answers in FastChat's model_answer format; the content is what counts."""
 
 
-class MTBenchPairwise(MTBench):
-    """A `GenerativeBenchmark`: MT-Bench's questions and files, judged in pairs."""
+class MTBenchPairwise(OpenJudged[MTBenchPairwiseSettings]):
+    """MT-Bench's questions and files, judged in pairs."""
 
-    name = "mt_bench_pairwise"
-    version = 1
-    settings: type[Settings] = MTBenchPairwiseSettings
     metrics = (Metric("win_rate", "%", "higher", "general"),)
 
-    def form(self, settings: Settings) -> str:
-        """The better of two answers."""
-        return "pair"
-
-    def files(self, settings: Settings) -> dict[str, Path]:
-        """MT-Bench's files and the baseline's answers."""
-        assert isinstance(settings, MTBenchPairwiseSettings)
-        return super().files(settings) | {"baseline": settings.baseline}
-
-    def questions(self, settings: Settings, files: Mapping[str, Path]) -> list[Question]:
+    @cached_property
+    def questions(self) -> list[Question]:
         """MT-Bench's questions, each with the baseline's answers.
 
         Raises:
             HarnessError: as MT-Bench, or a turn that the baseline has not answered.
         """
-        model = pairs.read_model(files["baseline"])
-        answers = {answer.id: answer.turns for answer in read_answers(files["baseline"])}
+        model = pairs.read_model(self.files["baseline"])
+        answers = {answer.id: answer.turns for answer in read_answers(self.files["baseline"])}
         found = []
-        for question in super().questions(settings, files):
+        for question in chosen_questions(self.settings, self.files):
             turns = [text for text in answers.get(question.id, ()) if text is not None]
             if len(turns) < len(question.turns):
                 raise HarnessError(
                     f"{model} has no answer to each turn of question {question.id}",
-                    where=str(files["baseline"]),
+                    where=str(self.files["baseline"]),
                     fix="Complete the baseline's answers, or choose another `baseline`.",
                 )
             found.append(replace(question, extra={**question.extra, "baseline": model, "baseline_answers": turns}))
         return found
 
-    def tasks(
-        self,
-        settings: Settings,
-        files: Mapping[str, Path],
-        questions: Sequence[Question],
-        answers: Sequence[Answer],
-    ) -> list[JudgeTask]:
+    def tasks(self, answers: Sequence[Answer]) -> list[JudgeTask]:
         """Two games per answered turn, the model's answer first (`ab`) and the baseline's first (`ba`)."""
-        return pairs.judge_tasks(read_prompts(files["prompts"], pairs.PLACEHOLDERS), questions, answers)
+        prompts = read_prompts(self.files["prompts"], pairs.PLACEHOLDERS)
+        return pairs.judge_tasks(prompts, self.questions, answers)
 
-    def samples(
-        self,
-        settings: Settings,
-        files: Mapping[str, Path],
-        questions: Sequence[Question],
-        answers: Sequence[Answer],
-        verdicts: Sequence[Verdict],
-    ) -> list[Sample]:
-        """One row per (question, turn) and repeat, in % for the model; see `_mt_bench_pairs.outcome`.
+    def samples(self, answers: Sequence[Answer], verdicts: Sequence[Verdict]) -> list[Sample]:
+        """One row per (question, turn) and repeat, in % for the model; see `mt_bench.pairs.outcome`.
 
         Where one of the two games has no value the row has none, and that game's status.
         """
-        return pairs.pair_samples(self.name, self.metrics[0].name, questions, answers, verdicts)
+        return pairs.pair_samples(BENCHMARK.name, self.metrics[0].name, self.questions, answers, verdicts)
 
-    def aggregate(self, samples: pd.DataFrame, files: Mapping[str, Path] | None = None) -> pd.DataFrame:
+    def aggregate(self, samples: pd.DataFrame) -> pd.DataFrame:
         """Overall, by turn and by category: the mean over rows that have a value, clustered by question."""
         return turn_scores(samples)
 
@@ -101,10 +79,16 @@ class MTBenchPairwise(MTBench):
         answers: Sequence[Answer],
         tasks: Sequence[JudgeTask],
         verdicts: Sequence[Verdict],
-        questions: Sequence[Question] = (),
     ) -> None:
         """Write model_answer/MODEL.jsonl and model_judgment/JUDGE_pair.jsonl."""
         pairs.write_model(folder, model, judge, answers, tasks, verdicts)
 
 
-BENCHMARK = MTBenchPairwise()
+def _input_files(settings: MTBenchPairwiseSettings) -> dict[str, Path]:
+    """MT-Bench's files and the baseline's answers."""
+    return input_files(settings) | {"baseline": settings.baseline}
+
+
+BENCHMARK = JudgedBenchmark(
+    "mt_bench_pairwise", 1, MTBenchPairwiseSettings, _input_files, MTBenchPairwise, lambda _: "pair"
+)

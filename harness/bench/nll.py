@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 from pydantic import Field, field_validator
 
-from harness.bench.api import SCORE_COLUMNS, Measured, Metric, Sample
+from harness.bench.api import SCORE_COLUMNS, Measured, MeasuredBenchmark, Metric, OpenMeasured, Sample
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
 from harness.core.lines import write_lines
@@ -77,31 +77,19 @@ class _Item:
     truncated: bool
 
 
-@dataclass(eq=False)
-class NLLBenchmark:
-    """A `MeasuredBenchmark`."""
+class NLL(OpenMeasured[NLLSettings]):
+    """The chosen sets."""
 
-    name: str = "nll"
-    version: int = 2
-    settings: type[Settings] = NLLSettings
-
-    def metrics(self, settings: Settings) -> tuple[Metric, ...]:
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
         """Two for each set; bits per byte is no headline."""
-        assert isinstance(settings, NLLSettings)
         made = []
-        for name, one in settings.sets.items():
+        for name, one in self.settings.sets.items():
             made.append(Metric(f"{name}_nll", "nats/token", "lower", one.role))
             made.append(Metric(f"{name}_bits_per_byte", "bits/byte", "lower", one.role, headline=False))
         return tuple(made)
 
-    def files(self, settings: Settings) -> dict[str, Path]:
-        """The sets' files, and those that hold their prompts."""
-        assert isinstance(settings, NLLSettings)
-        found = {name: one.path for name, one in settings.sets.items() if one.path is not None}
-        joined = {name + _PROMPTS: one.prompts.path for name, one in settings.sets.items() if one.prompts is not None}
-        return found | joined
-
-    def measure(self, settings: Settings, files: Mapping[str, Path], model: Measured) -> list[Sample]:
+    def measure(self, model: Measured) -> list[Sample]:
         """Two rows per item; an item without a token to score, or that the chat template refuses, is `missing`.
 
         Raises:
@@ -109,10 +97,10 @@ class NLLBenchmark:
         """
         from harness.models.load import load_model, load_tokenizer
 
-        assert isinstance(settings, NLLSettings)
+        settings = self.settings
         tokenizer = load_tokenizer(model.folder)
         found = {
-            name: _items(_placed(name, one, files), tokenizer, settings.max_length, model.seed)
+            name: _items(_placed(name, one, self.files), tokenizer, settings.max_length, model.seed)
             for name, one in settings.sets.items()
         }
         sets = {name: items for name, (items, _) in found.items()}
@@ -126,7 +114,7 @@ class NLLBenchmark:
         (model.out / DATA).write_text(json.dumps(records, indent=1) + "\n")
         return [row for name, items in sets.items() for item in items for row in _rows(name, item, sums[id(item)])]
 
-    def aggregate(self, samples: pd.DataFrame, files: Mapping[str, Path] | None = None) -> pd.DataFrame:
+    def aggregate(self, samples: pd.DataFrame) -> pd.DataFrame:
         """Each metric's mean over items."""
         rows = []
         for metric, own in samples.groupby("metric", sort=False):
@@ -136,11 +124,18 @@ class NLLBenchmark:
                 if len(scored)
                 else (None, None)
             )
-            rows.append((self.name, metric, "overall", *mean, len(scored), len(own)))
+            rows.append((BENCHMARK.name, metric, "overall", *mean, len(scored), len(own)))
         return pd.DataFrame(rows, columns=list(SCORE_COLUMNS)).astype({"value": "Float64", "stderr": "Float64"})
 
     def export(self, folder: Path, model: str, measured: Path) -> None:
         """Nothing: no other tool has a format for this."""
+
+
+def _input_files(settings: NLLSettings) -> dict[str, Path]:
+    """The sets' files, and those that hold their prompts."""
+    found = {name: one.path for name, one in settings.sets.items() if one.path is not None}
+    joined = {name + _PROMPTS: one.prompts.path for name, one in settings.sets.items() if one.prompts is not None}
+    return found | joined
 
 
 def _placed(name: str, one: SetSettings, files: Mapping[str, Path]) -> SetSettings:
@@ -248,7 +243,7 @@ def _rows(name: str, item: _Item, nats: float) -> list[Sample]:
 
     def row(metric: str, value: float | None) -> Sample:
         status: Literal["ok", "missing"] = "ok" if value is not None else "missing"
-        return Sample(NLLBenchmark.name, metric, unit, unit, name, 1, 0, value, status, len(item.answer))
+        return Sample(BENCHMARK.name, metric, unit, unit, name, 1, 0, value, status, len(item.answer))
 
     bits = nats / math.log(2) / item.scored_bytes if tokens and item.scored_bytes else None
     return [
@@ -268,4 +263,4 @@ def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-BENCHMARK = NLLBenchmark()
+BENCHMARK = MeasuredBenchmark("nll", 2, NLLSettings, _input_files, NLL)

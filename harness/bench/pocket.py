@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
-from harness.bench._program import ProgramBenchmark
 from harness.bench.api import Metric, Question
+from harness.bench.program import program_benchmark
 from harness.core.canonical import Json
 from harness.core.settings import Settings
 from harness.data.pocket import CATEGORIES, check, questions
@@ -51,7 +51,7 @@ def _questions(settings: PocketSettings) -> list[Question]:
     ]
 
 
-BENCHMARK = ProgramBenchmark(
+BENCHMARK = program_benchmark(
     name="pocket",
     version=1,
     settings=PocketSettings,
@@ -59,7 +59,7 @@ BENCHMARK = ProgramBenchmark(
         Metric("general_score", "% correct", "higher", "general"),
         Metric("domain_score", "% correct", "higher", "domain"),
     ),
-    make_questions=_questions,
-    program=judge,
+    questions=_questions,
+    check=judge,
     metric_of=lambda question: f"{CATEGORIES[question.category]}_score",
 )

@@ -3,16 +3,17 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from harness.bench import _alpaca_files as alpaca
-from harness.bench import _arena_hard_files as arena
-from harness.bench import _mt_bench_files as fastchat
-from harness.bench._mt_bench_pairs import read_model
 from harness.bench.alpaca_eval import BENCHMARK as ALPACA_EVAL
 from harness.bench.alpaca_eval import EDITIONS, AlpacaEvalSettings
+from harness.bench.alpaca_eval import files as alpaca
 from harness.bench.api import Answer
 from harness.bench.arena_hard import ArenaHardSettings
+from harness.bench.arena_hard import files as arena
 from harness.bench.mt_bench import MTBenchSettings
+from harness.bench.mt_bench import files as fastchat
+from harness.bench.mt_bench.pairs import read_model
 from harness.bench.mt_bench_pairwise import MTBenchPairwiseSettings
 from harness.core.errors import HarnessError
 from harness.core.settings import Settings
@@ -61,21 +62,20 @@ def _only(model: RecordedModel, kept: set[str]) -> RecordedModel:
     return RecordedModel(model.name, answers, {unit: v for unit, v in model.verdicts.items() if unit[0] in kept})
 
 
-def mt_bench(settings: Settings, folder: Path | None, reference: str | None) -> Recorded:
+def mt_bench(settings: MTBenchSettings, folder: Path | None, reference: str | None) -> Recorded:
     """FastChat's `model_answer/*.jsonl` and `model_judgment/REFERENCE_single.jsonl`, by default beside the questions.
 
     Raises:
         HarnessError: a file is missing or broken, a verdict is of a question that the benchmark does not have, or no
             verdict is on an answer that is there.
     """
-    assert isinstance(settings, MTBenchSettings)
     folder, reference = folder or settings.data, reference or "gpt-4"
     ratings, answers, files = _fastchat(settings, folder, reference)
     whole = settings.model_copy(update={"questions": None, "categories": ()})
     return Recorded(reference, whole, _models(answers, ratings, folder), files)
 
 
-def mt_bench_pairwise(settings: Settings, folder: Path | None, reference: str | None) -> Recorded:
+def mt_bench_pairwise(settings: MTBenchPairwiseSettings, folder: Path | None, reference: str | None) -> Recorded:
     """Which of a model's answer and the baseline's has the higher recorded rating; an equal one is a tie.
 
     The files are those of `mt_bench`, with ratings of the baseline among them.
@@ -83,7 +83,6 @@ def mt_bench_pairwise(settings: Settings, folder: Path | None, reference: str | 
     Raises:
         HarnessError: as `mt_bench`; the baseline has no recorded ratings.
     """
-    assert isinstance(settings, MTBenchPairwiseSettings)
     folder, reference = folder or settings.data, reference or "gpt-4"
     ratings, answers, files = _fastchat(settings, folder, reference)
     baseline = read_model(settings.baseline)
@@ -102,7 +101,7 @@ def mt_bench_pairwise(settings: Settings, folder: Path | None, reference: str | 
     return Recorded(f"{reference}'s ratings", whole, _models(answers, shares, folder), files, float)
 
 
-def arena_hard(settings: Settings, folder: Path | None, reference: str | None) -> Recorded:
+def arena_hard(settings: ArenaHardSettings, folder: Path | None, reference: str | None) -> Recorded:
     """arena-hard-auto's `model_answer/MODEL.jsonl` and `model_judgment/REFERENCE/MODEL.jsonl`.
 
     Games against another baseline than the benchmark's are left out.
@@ -110,7 +109,6 @@ def arena_hard(settings: Settings, folder: Path | None, reference: str | None) -
     Raises:
         HarnessError: as `mt_bench`.
     """
-    assert isinstance(settings, ArenaHardSettings)
     folder, reference = folder or settings.data, reference or "gpt-4-1106-preview"
     judgments = sorted((folder / "model_judgment" / reference).glob("*.jsonl"))
     known = [q.id for q in arena.read_questions(settings.data / "question.jsonl")]
@@ -137,7 +135,7 @@ def _arena_answers(path: Path) -> list[Answer]:
     return [Answer(item, (text,)) for item, text in arena.read_answers(path).items()]
 
 
-def alpaca_eval(settings: Settings, folder: Path | None, reference: str | None) -> Recorded:
+def alpaca_eval(settings: AlpacaEvalSettings, folder: Path | None, reference: str | None) -> Recorded:
     """The package's annotations.json: a file, or those of a folder (`*annotations.json`, `.xz` too).
 
     Each pair is judged in both orders; the recorded verdicts are of one, drawn at random. A second annotation of an
@@ -147,13 +145,12 @@ def alpaca_eval(settings: Settings, folder: Path | None, reference: str | None) 
         HarnessError: a file is missing or broken, an instruction is not the benchmark's, a verdict is against another
             baseline's answer, or on another answer than an earlier one, or there are none by this judge.
     """
-    assert isinstance(settings, AlpacaEvalSettings)
     place, reference = folder or settings.data, reference or EDITIONS[settings.version].annotator
     if place is None:
         raise HarnessError("no recorded verdicts are named", where="alpaca_eval", fix="Name a file with --recorded.")
     files = tuple(sorted(place.glob("*annotations.json*"))) if place.is_dir() else (place,)
     whole = settings.model_copy(update={"prompts": None, "both_orders": True})
-    asked = {q.turns[0]: q for q in ALPACA_EVAL.questions(whole, ALPACA_EVAL.files(whole))}
+    asked = {q.turns[0]: q for q in ALPACA_EVAL.open(whole, ALPACA_EVAL.files(whole)).questions}
     shares: dict[str, dict[Unit, list[float]]] = {}
     answers: dict[str, dict[str, Answer]] = {}
     for path in files:
@@ -239,7 +236,8 @@ def _model(name: str, answers: Iterable[Answer], verdicts: Verdicts) -> Recorded
     return RecordedModel(name, kept, {unit: value for unit, value in verdicts.items() if unit in answered})
 
 
-Reader = Callable[[Settings, Path | None, str | None], Recorded]
+Reader = Callable[[Any, Path | None, str | None], Recorded]
+"""Of one benchmark: (its settings, the folder of recorded verdicts, whose verdicts) -> what is recorded."""
 READERS: Mapping[str, Reader] = {
     "mt_bench": mt_bench,
     "mt_bench_pairwise": mt_bench_pairwise,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from harness.core.canonical import Json
 
@@ -51,6 +51,12 @@ class Verdict:
     latency_s: float = 0.0
     variant: str = ""
     """The task's."""
+
+    @classmethod
+    def about(cls, task: JudgeTask, *, status: Status, value: float | None, text: str, **more: Any) -> "Verdict":
+        """The verdict on a task; `more` are the fields that say what came back and what it cost."""
+        asked: dict[str, Any] = {name: getattr(task, name) for name in ("item", "turn", "repeat", "prompt", "variant")}
+        return cls(**asked, status=status, value=value, text=text, **more)
 
 
 Program = Callable[[Mapping[str, Json]], tuple[float, str]]

@@ -273,37 +273,35 @@ class _Batch:
     def _call(self, key: Key, body: Mapping[str, Json], reply: Reply) -> Call:
         counted = reply.prompt_tokens or reply.completion_tokens
         price = self.price.cost(reply.prompt_tokens, reply.completion_tokens) if self.price else None
+        request, repeat = key
         return Call(
-            self.judge,
-            *key,
-            reply.status,
-            reply.value,
-            reply.text,
-            reply.model,
-            reply.prompt_tokens,
-            reply.completion_tokens,
-            price if counted or reply.status == "refused" else None,
-            round(reply.latency_s, 3),
-            json.dumps(body, ensure_ascii=False),
+            judge=self.judge,
+            request=request,
+            repeat=repeat,
+            status=reply.status,
+            value=reply.value,
+            text=reply.text,
+            model=reply.model,
+            prompt_tokens=reply.prompt_tokens,
+            completion_tokens=reply.completion_tokens,
+            price_usd=price if counted or reply.status == "refused" else None,
+            latency_s=round(reply.latency_s, 3),
+            request_json=json.dumps(body, ensure_ascii=False),
         )
 
 
 def _verdict(task: JudgeTask, call: Call) -> Verdict:
     statuses: dict[str, Status] = {status: status for status in typing.get_args(Status)}
-    return Verdict(
-        task.item,
-        task.turn,
-        task.repeat,
-        statuses[call.status],
-        call.value,
-        call.text,
-        task.prompt,
-        call.model,
-        call.prompt_tokens,
-        call.completion_tokens,
-        call.price_usd,
-        call.latency_s,
-        task.variant,
+    return Verdict.about(
+        task,
+        status=statuses[call.status],
+        value=call.value,
+        text=call.text,
+        model=call.model,
+        prompt_tokens=call.prompt_tokens,
+        completion_tokens=call.completion_tokens,
+        price_usd=call.price_usd,
+        latency_s=call.latency_s,
     )
 
 

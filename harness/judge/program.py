@@ -19,6 +19,4 @@ def _verdict(program: Program, task: JudgeTask, model: str) -> Verdict:
         value, text = program(task.evidence)
     except ValueError as error:
         status, value, text = "unparseable", None, str(error)
-    return Verdict(
-        task.item, task.turn, task.repeat, status, value, text, task.prompt, model=model, variant=task.variant
-    )
+    return Verdict.about(task, status=status, value=value, text=text, model=model)

@@ -59,11 +59,11 @@ class Protocol:
     prefix: str = ""
     """Text that the judge's reply is made to begin with; put back in front of what it continues with."""
     scored: Callable[[Sequence[Likeliest]], str] | None = None
-    """Where the verdict is not what the judge writes but what it could have written: the reply (as `read` takes it)
-    that stands for the likeliest tokens after the prefix, and after the prefix with each of `continuations`. Raises
-    ValueError when no verdict is among them."""
+    """Set where the verdict comes from the probabilities of the judge's next tokens, not from the text it writes. Takes
+    the likeliest next tokens after `prefix`, then those after `prefix` plus each of `continuations`; returns them as a
+    text that `read` takes. Raises ValueError when no possible verdict is among the tokens."""
     continuations: tuple[str, ...] = ()
-    """What else `scored` needs to know the next tokens after: one more call each."""
+    """Texts that follow `prefix` and after which `scored` needs the next tokens too: one more call each."""
     body: Mapping[str, Json] = field(default_factory=dict)
     """What is sent beside messages, temperature and max_tokens."""
     most_tokens: int | None = None

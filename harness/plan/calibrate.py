@@ -1,6 +1,5 @@
 """Hold a recipe's judges against recorded verdicts: the same tasks, judge stages and ledger as a run's."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -92,8 +91,7 @@ def _judged(plan: Plan, benchmarks: Sequence[str]) -> list[tuple[str, Stage]]:
 
 
 def _case(name: str, stage: Stage, store: Store, wanted: Wanted) -> Case:
-    settings = glue.by_name(name).settings.model_validate_json(json.dumps(stage.execution["benchmark"]))
-    recorded = READERS[name](settings, wanted.recorded, wanted.reference).only(wanted.questions)
+    recorded = READERS[name](glue.opened(stage).settings, wanted.recorded, wanted.reference).only(wanted.questions)
     asked = glue.asked(name, recorded.settings)
 
     def over(model: RecordedModel, *, padded: bool) -> Stage:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.bench.api import APPROXIMATE, SAMPLE_COLUMNS, SCORE_COLUMNS, is_judged
+from harness.bench.api import APPROXIMATE, SAMPLE_COLUMNS, SCORE_COLUMNS
 from harness.core.canonical import Json, digest
 from harness.core.lines import read_lines
 from harness.judge.api import Verdict
@@ -161,22 +161,19 @@ def _export(folder: RunFolder, store: Store, cell: PlannedCell, evaluated: Evalu
     if evaluated.judged is not None:
         _export_judged(target, cell.name, evaluated.score, evaluated.judged, store)
         return
-    bench = glue.by_name(evaluated.benchmark)
-    assert not is_judged(bench), "it has no verdicts"
+    bench = glue.open_measured(evaluated.score)
     bench.export(target, cell.name, store.path(evaluated.score.inputs["measured"].id) / measure.FILES)
 
 
 def _export_judged(target: Path, cell: str, scored: Stage, judged: Judged, store: Store) -> None:
-    bench, settings, files = glue.planned(scored)
     verdicts = store.path(judged.verdicts.id)
-    bench.export(
+    glue.open_judged(scored).export(
         target,
         cell,
         _UNSAFE.sub("-", judge.describe(judged.verdicts, store)["judge"]),
         answer.read(store.path(judged.answers.id)),
         judge.read_tasks(verdicts),
         judge.read_verdicts(verdicts),
-        bench.questions(settings, files),
     )
 
 
@@ -243,5 +240,5 @@ def _metrics(plan: Plan) -> list[dict[str, Json]]:
     return [
         {"benchmark": name, "metric": metric.name} | {k: v for k, v in vars(metric).items() if k != "name"}
         for name, stage in scored.items()
-        for metric in glue.metrics(stage)
+        for metric in glue.opened(stage).metrics
     ]

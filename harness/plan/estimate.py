@@ -82,7 +82,8 @@ def _of_judge(asked: judge.AskedJudge, stages: Sequence[Judged], store: Store) -
             done |= _keyed(judge.read_tasks(store.path(judged.verdicts.id)))
         elif store.has(judged.answers.id):
             answers = answer.read(store.path(judged.answers.id))
-            known |= _keyed(_tasks(judged, asked, answers))
+            tasks = glue.open_judged(judged.answers).tasks(answers)
+            known |= _keyed(judge.repeated(tasks, asked.settings))
         else:
             awaited.append(judged)
     recorded, reply = _recorded(store, asked, done | known)
@@ -129,9 +130,10 @@ def _awaited(asked: judge.AskedJudge, stages: Sequence[Judged]) -> list[_Sum]:
         alike.setdefault(digest([settings, files]), []).append(judged)
     found = []
     for judged, *others in alike.values():
-        questions = _questions(judged)
-        usual = _tasks(judged, asked, [_made_up(q, min(_USUAL_ANSWER, q.max_new_tokens)) for q in questions])
-        longest = _tasks(judged, asked, [_made_up(q, q.max_new_tokens) for q in questions])
+        bench = glue.open_judged(judged.answers)
+        usual = bench.tasks([_made_up(q, min(_USUAL_ANSWER, q.max_new_tokens)) for q in bench.questions])
+        longest = bench.tasks([_made_up(q, q.max_new_tokens) for q in bench.questions])
+        usual, longest = (judge.repeated(tasks, asked.settings) for tasks in (usual, longest))
         found.append(_sum_of(asked, usual, longest).times(1 + len(others)))
     return found
 
@@ -150,16 +152,6 @@ def _recorded(store: Store, asked: judge.AskedJudge, keys: Mapping[Key, JudgeTas
 
 def _keyed(tasks: Sequence[JudgeTask]) -> dict[Key, JudgeTask]:
     return {(request_digest(task), task.repeat): task for task in tasks}
-
-
-def _questions(judged: Judged) -> list[Question]:
-    bench, settings, files = glue.planned(judged.answers)
-    return bench.questions(settings, files)
-
-
-def _tasks(judged: Judged, asked: judge.AskedJudge, answers: Sequence[Answer]) -> list[JudgeTask]:
-    bench, settings, files = glue.planned(judged.answers)
-    return judge.repeated(bench.tasks(settings, files, bench.questions(settings, files), answers), asked.settings)
 
 
 def _made_up(question: Question, tokens: int) -> Answer:

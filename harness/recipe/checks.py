@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from harness.bench.api import is_judged
+from harness.bench.api import JudgedBenchmark
 from harness.core.discover import discover
 from harness.core.errors import HarnessError
 from harness.data.settings import DatasetSettings, DataSettings
@@ -230,13 +230,14 @@ def _made(cell: CellRecipe) -> Iterator[Finding]:
 
 def _judged(cell: CellRecipe, benchmarks: Registry) -> Iterator[Finding]:
     for i, (name, settings) in enumerate(next(iter(step.items())) for step in cell.evaluate):
-        if not is_judged(benchmarks[name]) or benchmarks[name].program is not None:
+        bench = benchmarks[name]
+        if not isinstance(bench, JudgedBenchmark) or bench.program is not None:
             continue
         if cell.judge is None:
             yield ("evaluate", i, name), "a model judges this benchmark, and the recipe has no 'judge'"
             continue
         try:
-            check_profile(cell.judge, find_protocol(benchmarks[name].form(settings), cell.judge.protocol))
+            check_profile(cell.judge, find_protocol(bench.form(settings), cell.judge.protocol))
         except HarnessError as error:
             yield ("judge", "protocol"), f"{name}: {error.what}; {error.fix}"
 

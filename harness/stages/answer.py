@@ -1,5 +1,6 @@
 """A model answers a benchmark's questions."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 from harness.bench.api import Answer
@@ -10,7 +11,7 @@ from harness.generate.api import GenerateSettings
 from harness.generate.engines import settled
 from harness.stages import benchmark as glue
 from harness.stages.api import Context, Kind, Stage
-from harness.stages.conversing import Script, converse, execution_of, generation, session_key
+from harness.stages.conversing import converse, execution_of, generation, session_key
 from harness.stages.model import Weights
 
 
@@ -36,20 +37,10 @@ def read(folder: Path) -> list[Answer]:
 
 
 def _run(ctx: Context) -> None:
-    questions = glue.questions(ctx)
-    scripts = [Script(q.id, q.turns, q.temperature, q.max_new_tokens) for q in questions]
+    questions = glue.open_judged(ctx).questions
     seed = derive_seed(ctx.params["eval_seed"], "answer", ctx.params["benchmark"])
-    held = converse(ctx, scripts, ctx.inputs["model"] / ctx.params["part"], generation(ctx), seed)
-    rows = (
-        {
-            "id": question.id,
-            "turns": [turn["text"] for turn in turns],
-            "finish": [turn["finish"] for turn in turns],
-            "tokens": [turn["tokens"] for turn in turns],
-        }
-        for question, turns in zip(questions, held, strict=True)
-    )
-    write_lines(ctx.out / "answers.jsonl", rows)
+    answers = converse(ctx, questions, ctx.inputs["model"] / ctx.params["part"], generation(ctx), seed)
+    write_lines(ctx.out / "answers.jsonl", (asdict(answer) for answer in answers))
 
 
 KIND = Kind("answer", 2, _run)

@@ -3,9 +3,9 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
-from harness.bench.api import Benchmark, GenerativeBenchmark, Metric, Question, is_judged, metrics_of
+from harness.bench.api import JudgedBenchmark, MeasuredBenchmark, OpenJudged, OpenMeasured
 from harness.core.canonical import Json
 from harness.core.discover import discover
 from harness.core.settings import Settings, identity
@@ -35,59 +35,40 @@ def asked(name: str, settings: Settings) -> Asked:
     bench = by_name(name)
     params = {"benchmark": name, "benchmark_version": bench.version, "settings": identity(settings)}
     files = {_FILE + role: pinned_file(path) for role, path in bench.files(settings).items()}
-    form = bench.form(settings) if is_judged(bench) else None
+    form = bench.form(settings) if isinstance(bench, JudgedBenchmark) else None
     return Asked(name, params, files, {"benchmark": settings.model_dump(mode="json")}, form)
 
 
-def by_name(name: str) -> Benchmark:
+def by_name(name: str) -> JudgedBenchmark[Any] | MeasuredBenchmark[Any]:
     """The benchmark of that name."""
-    bench: Benchmark = discover("harness.bench", "BENCHMARK")[name]
+    bench: JudgedBenchmark[Any] | MeasuredBenchmark[Any] = discover("harness.bench", "BENCHMARK")[name]
     return bench
 
 
-def judged(name: str) -> GenerativeBenchmark:
-    """The benchmark of that name, one whose answers are judged."""
+def judged(name: str) -> JudgedBenchmark[Any]:
+    """The benchmark of that name, whose answers are judged."""
     bench = by_name(name)
-    assert is_judged(bench), f"{name} is measured"
+    assert isinstance(bench, JudgedBenchmark), f"{name} is measured"
     return bench
 
 
-Loaded = tuple[GenerativeBenchmark, Settings, dict[str, Path]]
+def opened(about: Context | Stage) -> OpenJudged[Any] | OpenMeasured[Any]:
+    """The benchmark that a stage, running or planned, is about."""
+    bench = by_name(about.params["benchmark"])
+    places = {role: given.path if isinstance(given, Stage) else given for role, given in about.inputs.items()}
+    files = {role.removeprefix(_FILE): path for role, path in places.items() if path and role.startswith(_FILE)}
+    return bench.open(bench.settings.model_validate_json(json.dumps(about.execution["benchmark"])), files)
 
 
-def of(ctx: Context) -> Loaded:
-    """The judged benchmark a running stage is about, its settings and its files."""
-    return judged(ctx.params["benchmark"]), *_given(ctx.params["benchmark"], ctx.execution["benchmark"], ctx.inputs)
+def open_judged(about: Context | Stage) -> OpenJudged[Any]:
+    """`opened`, of a stage that is about a benchmark whose answers are judged."""
+    bench = opened(about)
+    assert isinstance(bench, OpenJudged), "planned as a judged benchmark"
+    return bench
 
 
-def questions(ctx: Context) -> list[Question]:
-    """The questions of the benchmark a running stage is about."""
-    bench, settings, files = of(ctx)
-    return bench.questions(settings, files)
-
-
-def planned(stage: Stage) -> Loaded:
-    """The judged benchmark that a planned stage is about, its settings and its files."""
-    return judged(stage.params["benchmark"]), *planned_settings(stage)
-
-
-def planned_settings(stage: Stage) -> tuple[Settings, dict[str, Path]]:
-    """The settings and files of the benchmark that a planned stage is about."""
-    places = {name: given.path for name, given in stage.inputs.items() if given.path is not None}
-    return _given(stage.params["benchmark"], stage.execution["benchmark"], places)
-
-
-def running(ctx: Context) -> tuple[Benchmark, Settings, dict[str, Path]]:
-    """The benchmark a running stage is about, judged or measured, its settings and its files."""
-    name = ctx.params["benchmark"]
-    return by_name(name), *_given(name, ctx.execution["benchmark"], ctx.inputs)
-
-
-def metrics(stage: Stage) -> tuple[Metric, ...]:
-    """What the benchmark of a planned stage reports."""
-    return metrics_of(by_name(stage.params["benchmark"]), planned_settings(stage)[0])
-
-
-def _given(name: str, settings: Json, places: Mapping[str, Path]) -> tuple[Settings, dict[str, Path]]:
-    files = {role.removeprefix(_FILE): path for role, path in places.items() if role.startswith(_FILE)}
-    return by_name(name).settings.model_validate_json(json.dumps(settings)), files
+def open_measured(about: Context | Stage) -> OpenMeasured[Any]:
+    """`opened`, of a stage that is about a benchmark which measures the model itself."""
+    bench = opened(about)
+    assert isinstance(bench, OpenMeasured), "planned as a measured benchmark"
+    return bench

@@ -38,7 +38,7 @@ def read(folder: Path) -> dict[str, Json]:
 
 
 def _run(ctx: Context) -> None:
-    prompts = {question.id: question.turns for question in glue.questions(ctx)}
+    prompts = {question.id: question.turns for question in glue.open_judged(ctx).questions}
     conversations = read_conversations(ctx.inputs["dataset"] / "conversations.jsonl")
     found = overlaps(prompts, conversations, ctx.params["ngram"])
     leaks = [overlap for overlap in found if overlap.exact or overlap.leaked]

@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from harness.bench.api import Answer, Question
 from harness.core.canonical import Json
 from harness.core.lines import Journal
 from harness.core.seeds import derive_seed
@@ -13,82 +13,69 @@ from harness.generate.api import Completion, Engine, GenerateSettings, Request
 from harness.generate.engines import loaded
 from harness.stages.api import Context
 
-Message = Mapping[str, str]
-Record = Mapping[str, Json]
-"""One finished turn: id, turn, text (None where generation failed), finish, tokens."""
-
-
-@dataclass(frozen=True)
-class Script:
-    """What the user says to the model in one conversation, and how the model is to answer."""
-
-    id: str
-    turns: tuple[str, ...]
-    temperature: float
-    max_new_tokens: int
-    system: str | None = None
-    top_p: float = 1.0
+Turns = Mapping[tuple[str, int], Json]
+"""(question's id, 1-based turn) -> the journal's line of a finished turn: id, turn, text, finish, tokens."""
 
 
 def converse(
-    ctx: Context, scripts: Sequence[Script], folder: Path, settings: GenerateSettings, seed: int
-) -> list[list[Record]]:
+    ctx: Context, questions: Sequence[Question], folder: Path, settings: GenerateSettings, seed: int
+) -> list[Answer]:
     """Hold every conversation; finished turns are kept in the work folder and not asked for again.
 
     Returns:
-        Per script, one record per turn. A turn after a failed one fails with it.
+        The answers, in the order of the questions. A turn after a failed one fails with it.
     """
-    total = sum(len(script.turns) for script in scripts)
+    total = sum(len(question.turns) for question in questions)
     with Journal(ctx.work / "turns.jsonl") as journal:
-        done: dict[tuple[str, int], Record] = {(r["id"], r["turn"]): r for r in journal.records}
+        done: dict[tuple[str, int], Json] = {(line["id"], line["turn"]): line for line in journal.records}
         ctx.progress(len(done), total, "answers")
 
         def keep(batch: list[Completion]) -> None:
-            records = [_record(completion) for completion in batch]
-            journal.append(*records)
-            done.update({(r["id"], r["turn"]): r for r in records})
-            ctx.progress(len(done), total, "answers", tokens=sum(int(r["tokens"]) for r in done.values()))
+            lines = [_line(completion) for completion in batch]
+            journal.append(*lines)
+            done.update({(line["id"], line["turn"]): line for line in lines})
+            ctx.progress(len(done), total, "answers", tokens=sum(int(line["tokens"]) for line in done.values()))
 
-        for turn in range(1, max((len(s.turns) for s in scripts), default=0) + 1):
-            due = [s for s in scripts if len(s.turns) >= turn and (s.id, turn) not in done]
-            requests = [_request(s, turn, done, seed) for s in due if _answered(s, turn, done)]
+        for turn in range(1, max((len(q.turns) for q in questions), default=0) + 1):
+            due = [q for q in questions if len(q.turns) >= turn and (q.id, turn) not in done]
+            requests = [_request(q, turn, done, seed) for q in due if _answered(q, turn, done)]
             if requests:
                 _engine(ctx, folder, settings).complete(requests, keep)
-    return [[_turn(script, turn, done) for turn in range(1, len(script.turns) + 1)] for script in scripts]
+    return [_answer(question, done) for question in questions]
 
 
-Done = Mapping[tuple[str, int], Record]
+def _answered(question: Question, turn: int, done: Turns) -> bool:
+    """Whether every turn before this one has a text."""
+    return all((question.id, t) in done and done[question.id, t]["text"] is not None for t in range(1, turn))
 
 
-def _answered(script: Script, turn: int, done: Done) -> bool:
-    return all((script.id, t) in done and done[script.id, t]["text"] is not None for t in range(1, turn))
-
-
-def _request(script: Script, turn: int, done: Done, seed: int) -> Request:
-    messages = [{"role": "system", "content": script.system}] if script.system is not None else []
+def _request(question: Question, turn: int, done: Turns, seed: int) -> Request:
+    messages = [{"role": "system", "content": question.system}] if question.system is not None else []
     for earlier in range(1, turn):
-        messages.append({"role": "user", "content": script.turns[earlier - 1]})
-        messages.append({"role": "assistant", "content": done[script.id, earlier]["text"]})
-    messages.append({"role": "user", "content": script.turns[turn - 1]})
+        messages.append({"role": "user", "content": question.turns[earlier - 1]})
+        messages.append({"role": "assistant", "content": done[question.id, earlier]["text"]})
+    messages.append({"role": "user", "content": question.turns[turn - 1]})
     return Request(
-        key=json.dumps([script.id, turn]),
+        key=json.dumps([question.id, turn]),
         messages=tuple(messages),
-        temperature=script.temperature,
-        max_new_tokens=script.max_new_tokens,
-        seed=derive_seed(seed, script.id, turn),
-        top_p=script.top_p,
+        temperature=question.temperature,
+        max_new_tokens=question.max_new_tokens,
+        seed=derive_seed(seed, question.id, turn),
+        top_p=question.top_p,
     )
 
 
-def _record(completion: Completion) -> Record:
+def _line(completion: Completion) -> Json:
     item, turn = json.loads(completion.key)
     result = {"text": completion.text, "finish": completion.finish, "tokens": completion.tokens}
     return {"id": item, "turn": turn, **result}
 
 
-def _turn(script: Script, turn: int, done: Done) -> Record:
+def _answer(question: Question, done: Turns) -> Answer:
     blank = {"text": None, "finish": "error: an earlier turn has no answer", "tokens": 0}
-    return done.get((script.id, turn), {"id": script.id, "turn": turn, **blank})
+    turns = [done.get((question.id, turn), blank) for turn in range(1, len(question.turns) + 1)]
+    texts, finish, tokens = (tuple(turn[name] for turn in turns) for name in ("text", "finish", "tokens"))
+    return Answer(question.id, texts, finish, tokens)
 
 
 def _engine(ctx: Context, folder: Path, settings: GenerateSettings) -> Engine:

@@ -131,10 +131,9 @@ def read_tasks(folder: Path) -> list[JudgeTask]:
 
 
 def _run(ctx: Context) -> None:
-    bench, settings, files = glue.of(ctx)
-    questions = bench.questions(settings, files)
-    tasks = bench.tasks(settings, files, questions, answer.read(ctx.inputs["answers"]))
+    tasks = glue.open_judged(ctx).tasks(answer.read(ctx.inputs["answers"]))
     if "program" in ctx.params["judge"]:
+        bench = glue.judged(ctx.params["benchmark"])
         assert bench.program is not None, "planned as a program judge"
         verdicts = run_program(bench.program, tasks, model=f"program:{bench.name}")
     else:

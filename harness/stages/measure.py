@@ -1,6 +1,6 @@
 """A measured benchmark takes its samples from the model itself."""
 
-from harness.bench.api import Measured, is_judged, samples_frame
+from harness.bench.api import Measured, samples_frame
 from harness.core.seeds import derive_seed
 from harness.generate.api import GenerateSettings
 from harness.stages import benchmark as glue
@@ -25,8 +25,6 @@ def stage(bench: glue.Asked, model: Weights, settings: GenerateSettings, eval_se
 
 
 def _run(ctx: Context) -> None:
-    bench, settings, files = glue.running(ctx)
-    assert not is_judged(bench), "planned as a measured benchmark"
     out = ctx.out / FILES
     out.mkdir()
     model = Measured(
@@ -37,7 +35,7 @@ def _run(ctx: Context) -> None:
         out=out,
         progress=ctx.progress,
     )
-    samples_frame(bench.measure(settings, files, model)).to_parquet(ctx.out / "samples.parquet", index=False)
+    samples_frame(glue.open_measured(ctx).measure(model)).to_parquet(ctx.out / "samples.parquet", index=False)
 
 
 KIND = Kind("measure", 1, _run)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness.bench.api import is_judged, samples_frame
+from harness.bench.api import OpenJudged, samples_frame
 from harness.stages import answer, judge
 from harness.stages import benchmark as glue
 from harness.stages.api import Context, Kind, Stage
@@ -34,15 +34,14 @@ def read(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _run(ctx: Context) -> None:
-    bench, settings, files = glue.running(ctx)
-    if is_judged(bench):
-        questions = bench.questions(settings, files)
+    bench = glue.opened(ctx)
+    if isinstance(bench, OpenJudged):
         answers, verdicts = answer.read(ctx.inputs["answers"]), judge.read_verdicts(ctx.inputs["verdicts"])
-        samples = samples_frame(bench.samples(settings, files, questions, answers, verdicts))
+        samples = samples_frame(bench.samples(answers, verdicts))
     else:
         samples = pd.read_parquet(ctx.inputs["measured"] / "samples.parquet")
     samples.to_parquet(ctx.out / "samples.parquet", index=False)
-    bench.aggregate(samples, files).to_parquet(ctx.out / "scores.parquet", index=False)
+    bench.aggregate(samples).to_parquet(ctx.out / "scores.parquet", index=False)
 
 
 KIND = Kind("score", 2, _run)

@@ -53,7 +53,7 @@ def _run(ctx: Context) -> None:
     tokenizer = load_tokenizer(folder)
     model = load_model(folder, ctx.params["dtype"], "cuda" if torch.cuda.is_available() else "cpu")
     limit = min(ctx.params["max_length"], model.config.max_position_embeddings)
-    questions, loads, too_long = glue.questions(ctx), dict[str, "Load"](), list[str]()
+    questions, loads, too_long = glue.open_judged(ctx).questions, dict[str, "Load"](), list[str]()
     for done, question in enumerate(questions, 1):
         ids = encode_prompt(tokenizer, [{"role": "user", "content": question.turns[0]}])
         if len(ids) >= limit:  # the model could not answer it either

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from harness.bench import _alpaca_package as package
+from harness.bench.alpaca_eval import package
 
 ANSWERS = """
 import json, logging, sys
-from harness.bench import _alpaca_child as child
+from harness.bench.alpaca_eval import child
 out, sys.stdout = sys.stdout, sys.stderr
 logging.disable(logging.ERROR)
 for line in sys.stdin:

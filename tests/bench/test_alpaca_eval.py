@@ -9,9 +9,8 @@ from typing import Any, Literal
 
 import pytest
 
-from harness.bench import _alpaca_package as package
-from harness.bench.alpaca_eval import BENCHMARK, EDITIONS, AlpacaEvalSettings, score_files
-from harness.bench.api import Answer, Question, samples_frame
+from harness.bench.alpaca_eval import BENCHMARK, EDITIONS, AlpacaEvalSettings, package, score_files
+from harness.bench.api import Answer, OpenJudged, samples_frame
 from harness.core.errors import HarnessError
 from harness.judge.api import JudgeTask, Verdict
 from harness.judge.protocol import find_protocol
@@ -46,19 +45,24 @@ def settings(folder: Path, **values: Any) -> AlpacaEvalSettings:
     return AlpacaEvalSettings.model_validate_json(json.dumps({"data": str(folder), **values}))
 
 
-def asked(own: AlpacaEvalSettings, texts: Sequence[str | None]) -> tuple[list[Question], list[Answer], list[JudgeTask]]:
-    files = BENCHMARK.files(own)
-    questions = BENCHMARK.questions(own, files)
-    answers = [Answer(q.id, (text,)) for q, text in zip(questions, texts, strict=False)]
-    return questions, answers, BENCHMARK.tasks(own, files, questions, answers)
+def opened(own: AlpacaEvalSettings) -> OpenJudged[AlpacaEvalSettings]:
+    return BENCHMARK.open(own, BENCHMARK.files(own))
+
+
+def asked(
+    own: AlpacaEvalSettings, texts: Sequence[str | None]
+) -> tuple[OpenJudged[AlpacaEvalSettings], list[Answer], list[JudgeTask]]:
+    bench = opened(own)
+    answers = [Answer(q.id, (text,)) for q, text in zip(bench.questions, texts, strict=False)]
+    return bench, answers, bench.tasks(answers)
 
 
 def judged(task: JudgeTask, preference: float | None, status: Any = "ok") -> Verdict:
     return Verdict(task.item, 1, task.repeat, status, preference, "text", task.prompt, variant=task.variant)
 
 
-def values(own: AlpacaEvalSettings, questions: Any, answers: Any, verdicts: Any) -> list[tuple[float | None, str]]:
-    samples = BENCHMARK.samples(own, BENCHMARK.files(own), questions, answers, verdicts)
+def values(bench: OpenJudged[AlpacaEvalSettings], answers: Any, verdicts: Any) -> list[tuple[float | None, str]]:
+    samples = bench.samples(answers, verdicts)
     return [(s.value, s.status) for s in samples if s.metric == "win_rate"]
 
 
@@ -137,16 +141,16 @@ def test_no_text_breaks_the_prompt(version: Literal[1, 2], tmp_path: Path) -> No
 
 def test_both_orders_are_each_others_mirror(tmp_path: Path) -> None:
     own = settings(write(tmp_path / "data", ["baseline"] * 6), both_orders=True)
-    questions, answers, tasks = asked(own, [f"answer {k}" for k in range(6)])
+    bench, answers, tasks = asked(own, [f"answer {k}" for k in range(6)])
     once = asked(settings(tmp_path / "data"), [f"answer {k}" for k in range(6)])[2]
     assert tasks[:6] == once, "the first order is the package's"
     for one, other in zip(tasks[:6], tasks[6:], strict=True):
         assert one.item == other.item
         assert {one.variant, other.variant} == {"ab", "ba"}
         assert one.messages != other.messages
-    always_first = values(own, questions, answers, [judged(t, 1.0) for t in tasks])
+    always_first = values(bench, answers, [judged(t, 1.0) for t in tasks])
     assert sorted(v for v, _ in always_first if v is not None) == [0.0] * 6 + [1.0] * 6
-    scores = BENCHMARK.aggregate(samples_frame(BENCHMARK.samples(own, BENCHMARK.files(own), questions, answers, [])))
+    scores = bench.aggregate(samples_frame(bench.samples(answers, [])))
     assert (scores["n"] == 0).all()
     assert (scores["total"] == 12).all()
 
@@ -198,7 +202,7 @@ TOKENS: tuple[dict[str, float], ...] = (
 def test_replies_are_read_as_the_package_reads_them(version: Literal[1, 2], tmp_path: Path) -> None:
     replies: tuple[Any, ...] = (RANKINGS, TOKENS)[version - 1]
     own = settings(write(tmp_path / "data", ["baseline"] * len(replies)), version=version)
-    questions, answers, tasks = asked(own, [f"answer {k}" for k in range(len(replies))])
+    bench, answers, tasks = asked(own, [f"answer {k}" for k in range(len(replies))])
     protocol = find_protocol(BENCHMARK.form(own), "text")
     verdicts = []
     for task, reply in zip(tasks, replies, strict=True):
@@ -207,10 +211,10 @@ def test_replies_are_read_as_the_package_reads_them(version: Literal[1, 2], tmp_
             verdicts.append(judged(task, preference))
         except ValueError:
             verdicts.append(judged(task, None, "unparseable"))
-    ours = [value for value, _ in values(own, questions, answers, verdicts)]
+    ours = [value for value, _ in values(bench, answers, verdicts)]
     pairs = [
         {"instruction": q.turns[0], "output_1": q.extra["baseline_answer"], "output_2": str(a.turns[0])}
-        for q, a in zip(questions, answers, strict=True)
+        for q, a in zip(bench.questions, answers, strict=True)
     ]
     theirs = package.annotate(EDITIONS[version].annotator, pairs, replies)
     assert [None if v is None else v + 1 for v in ours] == [None if t is None else pytest.approx(t) for t in theirs]
@@ -275,10 +279,10 @@ def test_a_bare_reply_is_never_more_than_a_value_error(form: str, way: str, cont
 
 def test_what_failed_has_no_value_and_a_draw_needs_no_judge(tmp_path: Path) -> None:
     own = settings(write(tmp_path / "data", ["baseline"] * 6))
-    questions, answers, tasks = asked(own, ["baseline", None, "one", "two", "three"])
+    bench, answers, tasks = asked(own, ["baseline", None, "one", "two", "three"])
     assert [t.item for t in tasks] == ["2", "3", "4"]
     verdicts = [judged(tasks[0], None, "refused"), judged(tasks[1], 1.25)]
-    found = values(own, questions, answers, verdicts)
+    found = values(bench, answers, verdicts)
     win = 0.25 if tasks[1].variant == "ba" else 0.75
     assert found == [
         (0.5, "ok"),
@@ -288,18 +292,17 @@ def test_what_failed_has_no_value_and_a_draw_needs_no_judge(tmp_path: Path) -> N
         (None, "missing"),
         (None, "missing"),
     ]
-    samples = BENCHMARK.samples(own, BENCHMARK.files(own), questions, answers, verdicts)
+    samples = bench.samples(answers, verdicts)
     differences = [s.value for s in samples if s.metric == "length_difference"]
     assert differences == [0, None, 5, 5, 3, None]
-    overall = BENCHMARK.aggregate(samples_frame(samples)).iloc[0]
+    overall = bench.aggregate(samples_frame(samples)).iloc[0]
     assert (overall["metric"], overall["n"], overall["total"]) == ("win_rate", 2, 6)
     assert overall["value"] == pytest.approx(100 * (0.5 + win) / 2)
 
 
 def test_only_the_first_prompts(tmp_path: Path) -> None:
     own = settings(write(tmp_path / "data", ["b"] * 5), prompts=2, max_new_tokens=7)
-    questions = BENCHMARK.questions(own, BENCHMARK.files(own))
-    assert [(q.id, q.category, q.turns, q.temperature, q.max_new_tokens) for q in questions] == [
+    assert [(q.id, q.category, q.turns, q.temperature, q.max_new_tokens) for q in opened(own).questions] == [
         ("0", "koala", ("instruction 0",), 0.0, 7),
         ("1", "koala", ("instruction 1",), 0.0, 7),
     ]
@@ -328,13 +331,11 @@ print(json.dumps([out["win_rate"], float(leaderboard.loc["cell", "win_rate"]), i
 def test_the_package_reads_what_we_write(tmp_path: Path) -> None:
     own = settings(write(tmp_path / "data", ["baseline"] * 9))
     texts = [*(f"answer {k} {text}" for k, text in enumerate(HOSTILE)), "baseline", "x", None]
-    questions, answers, tasks = asked(own, texts)
+    bench, answers, tasks = asked(own, texts)
     verdicts = [judged(t, 1 + k / 8) for k, t in enumerate(tasks[:-1])] + [judged(tasks[-1], None, "unparseable")]
-    BENCHMARK.export(tmp_path / "out", "cell", "gpt-4", answers, tasks, verdicts, questions)
+    bench.export(tmp_path / "out", "cell", "gpt-4", answers, tasks, verdicts)
     outputs, annotations = tmp_path / "out/cell/model_outputs.json", tmp_path / "out/cell/gpt-4/annotations.json"
-    ours = BENCHMARK.aggregate(
-        samples_frame(BENCHMARK.samples(own, BENCHMARK.files(own), questions, answers, verdicts))
-    ).iloc[0]
+    ours = bench.aggregate(samples_frame(bench.samples(answers, verdicts))).iloc[0]
     stored = score_files([annotations])
     assert stored.iloc[0]["value"] == pytest.approx(ours["value"])
     assert stored.iloc[0]["model"] == "cell"
@@ -379,7 +380,7 @@ def broken(folder: Path, name: str, content: Any) -> AlpacaEvalSettings:
 def test_a_broken_data_file_is_named(name: str, content: Any, words: str, tmp_path: Path) -> None:
     own = broken(tmp_path / "data", name, content)
     with pytest.raises(HarnessError) as error:
-        BENCHMARK.questions(own, BENCHMARK.files(own))
+        assert opened(own).questions
     assert words in str(error.value)
 
 

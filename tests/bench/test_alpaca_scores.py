@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 from typer.testing import CliRunner
 
-from harness.bench import _alpaca_files as files
-from harness.bench import _alpaca_package as package
-from harness.bench._alpaca_lc import GAMED_WEIGHT, STAND_IN, contributions, read_reference, refit
-from harness.bench._alpaca_scores import controlled_samples, pair_samples, score_files, scores, second_annotations
+from harness.bench.alpaca_eval import files, package
+from harness.bench.alpaca_eval.length_control import GAMED_WEIGHT, STAND_IN, contributions, read_reference, refit
+from harness.bench.alpaca_eval.scores import controlled_samples, pair_samples, score_files, scores, second_annotations
 from harness.bench.api import samples_frame
 from harness.cli.score import app
 from harness.core.errors import HarnessError

@@ -14,10 +14,11 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from harness.bench._arena_hard_files import read_games
-from harness.bench._arena_hard_prompts import SYSTEM, TEMPLATE
-from harness.bench.api import SCORE_COLUMNS, Answer, Question, samples_frame
+from harness.bench.api import SCORE_COLUMNS, Answer, OpenJudged, samples_frame
 from harness.bench.arena_hard import BENCHMARK, ArenaHardSettings, score_files
+from harness.bench.arena_hard.files import read_games
+from harness.bench.arena_hard.prompts import SYSTEM, TEMPLATE
+from harness.bench.arena_hard.scores import win_rates
 from harness.cli.score import app
 from harness.core.canonical import digest
 from harness.core.errors import HarnessError
@@ -55,27 +56,25 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
-def load(data: Path, **settings: object) -> tuple[ArenaHardSettings, dict[str, Path], list[Question]]:
+def load(data: Path, **settings: object) -> OpenJudged[ArenaHardSettings]:
     given = {"data": str(data), "baseline": "base", **settings}
     own = ArenaHardSettings.model_validate_json(json.dumps(given))
-    files = BENCHMARK.files(own)
-    return own, files, BENCHMARK.questions(own, files)
+    return BENCHMARK.open(own, BENCHMARK.files(own))
 
 
 def games(data: Path, *answers: Answer) -> list[JudgeTask]:
-    own, files, questions = load(data)
-    return BENCHMARK.tasks(own, files, questions, answers)
+    return load(data).tasks(answers)
 
 
 def scored(data: Path, labels: dict[tuple[str, str], str | float]) -> pd.DataFrame:
     """Samples of a model that answered everything and was judged so: (item, variant) -> label, or value."""
-    own, _, questions = load(data)
-    answers = [Answer(q.id, ("mine",)) for q in questions]
+    bench = load(data)
+    answers = [Answer(q.id, ("mine",)) for q in bench.questions]
     verdicts = [
         Verdict(item, 1, 0, "ok", VALUES.get(v, 0.0) if isinstance(v, str) else v, "", variant=variant)
         for (item, variant), v in labels.items()
     ]
-    return samples_frame(BENCHMARK.samples(own, {}, questions, answers, verdicts))
+    return samples_frame(bench.samples(answers, verdicts))
 
 
 def test_the_prompt_is_v01s_word_for_word() -> None:
@@ -83,11 +82,12 @@ def test_the_prompt_is_v01s_word_for_word() -> None:
 
 
 def test_questions_are_greedy_and_bring_the_baselines_answer(data: Path) -> None:
-    own, _, (first, *rest) = load(data, questions=2, max_new_tokens=9)
+    bench = load(data, questions=2, max_new_tokens=9)
+    first, *rest = bench.questions
     assert (first.id, first.turns, first.temperature, first.max_new_tokens) == ("a", ("Ask a?",), 0.0, 9)
     assert first.extra["baseline_answer"] == "baseline a"
     assert [q.id for q in rest] == ["b"]
-    assert ArenaHardSettings(data=own.data).max_new_tokens == 4096
+    assert ArenaHardSettings(data=bench.settings.data).max_new_tokens == 4096
 
 
 def test_each_answer_plays_two_games_with_the_places_swapped(data: Path) -> None:
@@ -118,7 +118,7 @@ def test_the_score_by_hand(data: Path) -> None:
         ("c", "ab"): "B>>A",
     }
     frame = scored(data, labels)
-    (row,) = BENCHMARK.aggregate(frame).to_dict("records")
+    (row,) = win_rates(frame).to_dict("records")
     assert row["value"] == pytest.approx(100 * 4.5 / 9)
     assert (row["category"], row["metric"], row["n"], row["total"]) == ("overall", "win_rate", 5, 6)
     assert frame["value"].mean() == pytest.approx(row["value"])  # what paired tests of a report rest on
@@ -139,27 +139,27 @@ def test_a_swap_of_both_answers_and_labels_changes_nothing(data: Path) -> None:
 
 
 def test_no_verdict_is_null_never_a_tie(data: Path) -> None:
-    own, _, questions = load(data)
+    bench = load(data)
     verdicts = [
         Verdict("a", 1, 0, "ok", 1.0, "", variant="ab"),
         Verdict("a", 1, 0, "unparseable", None, "dunno", variant="ba"),
         Verdict("b", 1, 0, "refused", None, "no", variant="ab"),
     ]
-    frame = samples_frame(BENCHMARK.samples(own, {}, questions, [Answer("a", ("mine",))], verdicts))
+    frame = samples_frame(bench.samples([Answer("a", ("mine",))], verdicts))
     assert frame["status"].tolist() == ["unparseable", "ok", "missing", "refused", "missing", "missing"]
     assert frame["value"].isna().sum() == 5
-    (row,) = BENCHMARK.aggregate(frame).to_dict("records")
+    (row,) = win_rates(frame).to_dict("records")
     assert (row["value"], row["n"], row["total"]) == (100.0, 1, 6)
-    (none,) = BENCHMARK.aggregate(samples_frame(BENCHMARK.samples(own, {}, questions, [], []))).to_dict("records")
+    (none,) = bench.aggregate(samples_frame(bench.samples([], []))).to_dict("records")
     assert (none["value"], none["stderr"], none["n"], none["total"]) == (None, None, 0, 6)
 
 
 def test_repeats_are_more_battles_of_the_same_question(data: Path) -> None:
-    own, _, questions = load(data)
+    bench = load(data)
     verdicts = [Verdict("a", 1, k, "ok", v, "", variant="ab") for k, v in enumerate((2.0, 1.0, 0.0))]
-    frame = samples_frame(BENCHMARK.samples(own, {}, questions, [], verdicts))
+    frame = samples_frame(bench.samples([], verdicts))
     assert not frame.duplicated(["item", "turn", "repeat"]).any()
-    (row,) = BENCHMARK.aggregate(frame).to_dict("records")
+    (row,) = win_rates(frame).to_dict("records")
     assert (row["value"], row["n"], row["total"]) == (80.0, 3, 10)
 
 
@@ -210,26 +210,25 @@ def test_scores_of_files_are_upstreams(tmp_path: Path) -> None:
 
 
 def test_a_run_and_its_exported_files_score_the_same(data: Path, tmp_path: Path) -> None:
-    own, files, questions = load(data)
-    answers = [Answer(q.id, (f"mine {q.id}",), tokens=(3,)) for q in questions]
-    tasks = BENCHMARK.tasks(own, files, questions, answers)
+    bench = load(data)
+    answers = [Answer(q.id, (f"mine {q.id}",), tokens=(3,)) for q in bench.questions]
+    tasks = bench.tasks(answers)
     values = [2.0, 1.0, 0.5, 0.0, None, -1.0]
     verdicts = [
         Verdict(t.item, 1, 0, "ok" if v is not None else "unparseable", v, "said", t.prompt, variant=t.variant)
         for t, v in zip(tasks, values, strict=True)
     ]
-    BENCHMARK.export(tmp_path / "out", "m", "j", answers, tasks, verdicts)
-    direct = BENCHMARK.aggregate(samples_frame(BENCHMARK.samples(own, {}, questions, answers, verdicts)))
-    stored = score_files(files["questions"], [tmp_path / "out/model_judgment/j/m.jsonl"])
+    bench.export(tmp_path / "out", "m", "j", answers, tasks, verdicts)
+    direct = bench.aggregate(samples_frame(bench.samples(answers, verdicts)))
+    stored = score_files(bench.files["questions"], [tmp_path / "out/model_judgment/j/m.jsonl"])
     pd.testing.assert_frame_equal(stored[list(SCORE_COLUMNS)], direct)
     assert set(stored["baseline"]) == {"base"}
     (first, _, last) = map(json.loads, (tmp_path / "out/model_judgment/j/m.jsonl").read_text().splitlines())
     assert [g["score"] for g in first["games"]] == ["A>>B", "A>B"]
     assert [g["score"] for g in last["games"]] == [None, "B>>A"]
     assert first["games"][0]["user_prompt"] == tasks[0].messages[1]["content"]
-    mine = ArenaHardSettings.model_validate_json(json.dumps({"data": str(data), "baseline": "m"}))
     (tmp_path / "out/model_answer/m.jsonl").rename(data / "model_answer/m.jsonl")
-    assert BENCHMARK.questions(mine, BENCHMARK.files(mine))[0].extra["baseline_answer"] == "mine a"
+    assert load(data, baseline="m").questions[0].extra["baseline_answer"] == "mine a"
 
 
 def test_one_order_only_counts_as_half_scored(tmp_path: Path) -> None:
@@ -319,11 +318,11 @@ def test_both_layouts_are_read(data: Path, tmp_path: Path) -> None:
     ]
     packed = lzma.compress("".join(json.dumps(r) + "\n" for r in said).encode())
     (later / "base.model_answer.jsonl.xz").write_bytes(packed)
-    ours, theirs = load(data)[2], load(later)[2]
+    ours, theirs = load(data).questions, load(later).questions
     assert [replace(q, category="c") for q in ours] == theirs
     (later / "base.model_answer.jsonl.xz").write_bytes(packed[:-20])
     with pytest.raises(HarnessError, match=r"not a whole \.xz file"):
-        load(later)
+        assert load(later).questions
 
 
 @pytest.mark.parametrize(
@@ -343,7 +342,7 @@ def test_a_fault_of_a_file_is_named(data: Path, name: str, record: object, says:
     with (data / name).open("a") as file:
         file.write(json.dumps(record) + "\n")
     with pytest.raises(HarnessError, match=re.escape(says)) as caught:
-        load(data)
+        assert load(data).questions
     assert str(data) in caught.value.where
 
 
@@ -351,12 +350,12 @@ def test_a_fault_of_a_file_is_named(data: Path, name: str, record: object, says:
 def test_a_baseline_that_failed_is_a_fault_before_anything_runs(data: Path, failed: str | None) -> None:
     lines(data / "model_answer/base.jsonl", answer("a", failed))
     with pytest.raises(HarnessError, match="base has no answer to question a"):
-        load(data)
+        assert load(data).questions
 
 
 def test_a_missing_baseline_file_is_named(data: Path) -> None:
     with pytest.raises(HarnessError, match="no such file") as caught:
-        load(data, baseline="nobody")
+        assert load(data, baseline="nobody").questions
     assert caught.value.where.endswith("model_answer/nobody.jsonl")
 
 
@@ -406,13 +405,13 @@ def test_the_command(tmp_path: Path) -> None:
 
 def test_the_questions_and_the_baseline_as_they_are_shared(arena_world: World) -> None:
     own = ArenaHardSettings(data=arena_world.data)
-    files = BENCHMARK.files(own)
-    questions = BENCHMARK.questions(own, files)
+    bench = BENCHMARK.open(own, BENCHMARK.files(own))
+    questions = bench.questions
     assert len(questions) == arena_world.questions
-    assert files["baseline"].suffix == ".xz"
+    assert bench.files["baseline"].suffix == ".xz"
     assert {q.id: q.turns[0] for q in questions} == arena_world.prompts()
     assert {q.id: q.extra["baseline_answer"] for q in questions} == arena_world.baseline()
-    tasks = BENCHMARK.tasks(own, files, questions, [Answer(q.id, ("no",)) for q in questions])
+    tasks = bench.tasks([Answer(q.id, ("no",)) for q in questions])
     assert len(tasks) == 2 * arena_world.questions
     prompts, answers = arena_world.prompts(), arena_world.baseline()
     for task in tasks:

@@ -17,14 +17,13 @@ import yaml
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from harness.bench._lm_eval_tasks import catalogue, package
-from harness.bench.api import Measured, MeasuredBenchmark, Sample, samples_frame
+from harness.bench.api import Measured, OpenMeasured, Sample, samples_frame
 from harness.bench.lm_eval import BENCHMARK, LmEvalSettings
+from harness.bench.lm_eval.tasks import catalogue, package
 from harness.bench.pocket_formats import multiple_choice
 from harness.core.errors import HarnessError
 from harness.core.settings import identity
 
-BENCH: MeasuredBenchmark = BENCHMARK
 ROWS: list[dict[str, Any]] = multiple_choice(16, seed=0)
 CHOICE = """
 task: NAME
@@ -61,9 +60,13 @@ def settings(**given: Any) -> LmEvalSettings:
     return LmEvalSettings.model_validate_json(json.dumps(given, default=str))
 
 
+def opened(given: LmEvalSettings) -> OpenMeasured[LmEvalSettings]:
+    return BENCHMARK.open(given, BENCHMARK.files(given))
+
+
 def measure(given: LmEvalSettings, folder: Path, out: Path, progress: Any = lambda *_: None) -> list[Sample]:
     out.mkdir()
-    return BENCH.measure(given, BENCH.files(given), Measured(folder, "float32", 4, 0, out, progress))
+    return opened(given).measure(Measured(folder, "float32", 4, 0, out, progress))
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -133,7 +136,11 @@ def printed(out: Path) -> dict[str, dict[str, Any]]:
 
 def scores(samples: list[Sample]) -> Any:
     """By metric and category."""
-    return BENCH.aggregate(samples_frame(samples)).set_index(["metric", "category"])
+    return (
+        BENCHMARK.open(LmEvalSettings(tasks=["any"]), {})
+        .aggregate(samples_frame(samples))
+        .set_index(["metric", "category"])
+    )
 
 
 @pytest.mark.slow  # the package reads its thousands of files
@@ -216,7 +223,7 @@ def test_every_filter_is_a_metric_and_the_tools_files_are_kept(
     given = settings(tasks=["copying"], include_path=tasks, data_dir=files, limit=2, domain=["copying"])
     samples = measure(given, pocket_folder, tmp_path / "out", lambda *now: told.append(now))
     assert told[-1] == (2, 2, "requests")
-    assert [(m.name, m.role, m.headline) for m in BENCH.metrics(given)] == [
+    assert [(m.name, m.role, m.headline) for m in opened(given).metrics] == [
         ("copying_exact_match_plain", "domain", True),
         ("copying_exact_match_first_word", "domain", False),
     ]
@@ -232,7 +239,7 @@ def test_every_filter_is_a_metric_and_the_tools_files_are_kept(
     export.mkdir()
     (export / "cell").mkdir()
     (export / "cell" / "results_2001.json").write_text("{}")
-    BENCH.export(export, "cell", tmp_path / "out")
+    opened(given).export(export, "cell", tmp_path / "out")
     assert sorted(path.name.split("_")[0] for path in (export / "cell").iterdir()) == ["results", "samples"]
 
 
@@ -309,7 +316,7 @@ def test_a_groups_error_is_what_the_package_computes(parts: list[list[float]], m
 def test_paths_are_no_identity_but_the_files_are_pinned(tasks: Path, data: Path) -> None:
     given = settings(tasks=["pooled"], include_path=tasks, data_dir=data)
     assert not {"include_path", "data_dir"} & set(identity(given))
-    assert set(BENCH.files(given)) == {
+    assert set(BENCHMARK.files(given)) == {
         "data:small:test",
         "data:large:test",
         *(f"task:{path.name}" for path in tasks.iterdir()),

@@ -7,8 +7,8 @@ import pytest
 import torch
 from lm_eval.api.instance import Instance
 
-from harness.bench._lm_eval_model import load
 from harness.bench.api import Measured
+from harness.bench.lm_eval.model import load
 from harness.core.errors import Incomplete
 
 WORDS = ("red", "blue", "two", "four", "green", "one", "six", "three")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.bench._lm_eval_tasks import Chosen, choose, config
+from harness.bench.lm_eval.tasks import Chosen, choose, config
 from harness.core.errors import HarnessError
 
 GENERATED = """

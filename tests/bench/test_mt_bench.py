@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from harness.bench._mt_bench_files import read_answers, read_judgments, write_answers, write_judgments
-from harness.bench.api import Answer, Question
-from harness.bench.mt_bench import BENCHMARK, REFERENCE_CATEGORIES, TEMPERATURES, MTBenchSettings
+from harness.bench.api import Answer, OpenJudged
+from harness.bench.mt_bench import BENCHMARK, MTBenchSettings
+from harness.bench.mt_bench.benchmark import REFERENCE_CATEGORIES, TEMPERATURES
+from harness.bench.mt_bench.files import read_answers, read_judgments, write_answers, write_judgments
 from harness.core.errors import HarnessError
 from harness.core.settings import identity
 from harness.judge.api import JudgeTask, Verdict
@@ -49,19 +50,17 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
-def load(data: Path, **settings: object) -> tuple[MTBenchSettings, dict[str, Path], list[Question]]:
+def load(data: Path, **settings: object) -> OpenJudged[MTBenchSettings]:
     own = MTBenchSettings.model_validate_json(json.dumps({"data": str(data), **settings}))
-    files = BENCHMARK.files(own)
-    return own, files, BENCHMARK.questions(own, files)
+    return BENCHMARK.open(own, BENCHMARK.files(own))
 
 
 def judge_tasks(data: Path, *answers: Answer) -> list[JudgeTask]:
-    own, files, questions = load(data)
-    return BENCHMARK.tasks(own, files, questions, answers)
+    return load(data).tasks(answers)
 
 
 def test_questions_have_fastchats_temperatures_and_references(data: Path) -> None:
-    _, _, (writing, math, trivia) = load(data, max_new_tokens=64)
+    writing, math, trivia = load(data, max_new_tokens=64).questions
     assert (writing.id, writing.temperature, writing.turns) == ("81", 0.7, ("Write.", "Again."))
     assert (math.id, math.temperature, math.extra["references"]) == ("111", 0.0, ["two", "four"])
     assert (trivia.id, trivia.temperature, trivia.max_new_tokens) == ("x7", 0.7, 64)
@@ -69,17 +68,17 @@ def test_questions_have_fastchats_temperatures_and_references(data: Path) -> Non
 
 
 def test_a_choice_of_questions(data: Path) -> None:
-    assert [q.id for q in load(data, questions=1)[2]] == ["81"]
-    assert [q.id for q in load(data, categories=["math", "trivia"])[2]] == ["111", "x7"]
+    assert [q.id for q in load(data, questions=1).questions] == ["81"]
+    assert [q.id for q in load(data, categories=["math", "trivia"]).questions] == ["111", "x7"]
     with pytest.raises(HarnessError, match="no category art") as caught:
-        load(data, categories=["art"])
+        assert load(data, categories=["art"]).questions
     assert "writing, math, trivia" in caught.value.fix
 
 
 def test_where_the_files_lie_is_no_identity(data: Path) -> None:
-    own, files, _ = load(data)
-    assert "data" not in identity(own)
-    assert set(files) == {"questions", "prompts", "references"}
+    bench = load(data)
+    assert "data" not in identity(bench.settings)
+    assert set(bench.files) == {"questions", "prompts", "references"}
 
 
 def test_temperatures_and_references_are_fastchats() -> None:
@@ -134,7 +133,6 @@ def test_only_what_was_answered_is_judged(data: Path) -> None:
 
 
 def test_samples_say_what_happened_to_each_turn(data: Path) -> None:
-    own, _, questions = load(data)
     answers = [Answer("81", ("four", "answer")), Answer("111", ("c", None))]
     verdicts = [
         Verdict("81", 1, 0, "ok", 7.0, ""),
@@ -142,7 +140,7 @@ def test_samples_say_what_happened_to_each_turn(data: Path) -> None:
         Verdict("81", 2, 0, "unparseable", None, ""),
         Verdict("111", 1, 0, "refused", None, ""),
     ]
-    found = BENCHMARK.samples(own, {}, questions, answers, verdicts)
+    found = load(data).samples(answers, verdicts)
     assert [(s.item, s.turn, s.repeat, s.value, s.status, s.length) for s in found] == [
         ("81", 1, 0, 7.0, "ok", 4),
         ("81", 1, 1, 8.0, "ok", 4),
@@ -157,14 +155,14 @@ def test_samples_say_what_happened_to_each_turn(data: Path) -> None:
 def test_a_missing_reference_names_the_question(data: Path) -> None:
     lines(data / "reference_answer/gpt-4.jsonl", {"question_id": 111, "choices": [{"index": 0, "turns": ["two"]}]})
     with pytest.raises(HarnessError, match="question 111") as caught:
-        load(data)
+        assert load(data).questions
     assert caught.value.where == f"{data / 'question.jsonl'}:2"
-    assert load(data, categories=["writing"])[2][0].id == "81"
+    assert load(data, categories=["writing"]).questions[0].id == "81"
 
 
 def test_a_missing_file_is_named(data: Path) -> None:
     with pytest.raises(HarnessError, match="no such file") as caught:
-        load(data, references="claude")
+        assert load(data, references="claude").questions
     assert caught.value.where.endswith("reference_answer/claude.jsonl")
 
 
@@ -183,7 +181,7 @@ def test_a_bad_question_is_named_by_file_and_line(data: Path, line: str, says: s
     path = data / "question.jsonl"
     path.write_text(path.read_text() + "\n" + line + "\n")  # the blank line counts
     with pytest.raises(HarnessError, match=re.escape(says)) as caught:
-        load(data)
+        assert load(data).questions
     assert caught.value.where == f"{path}:5"
 
 
@@ -245,7 +243,7 @@ def test_judgments_come_back_and_fastchat_reads_them(data: Path, tmp_path: Path)
 def test_export_writes_both_files(data: Path, tmp_path: Path) -> None:
     answers = [Answer("81", ("a", "b"))]
     tasks = judge_tasks(data, *answers)
-    BENCHMARK.export(tmp_path / "out", "m", "j", answers, tasks, [Verdict("81", 1, 0, "ok", 8.0, "[[8]]")])
+    load(data).export(tmp_path / "out", "m", "j", answers, tasks, [Verdict("81", 1, 0, "ok", 8.0, "[[8]]")])
     assert read_answers(tmp_path / "out/model_answer/m.jsonl") == answers
     (only,) = read_judgments([tmp_path / "out/model_judgment/j_single.jsonl"])
     assert (only.model, only.judge, only.verdict.value, only.verdict.prompt) == ("m", "j", 8.0, "single-v1")
@@ -279,10 +277,10 @@ def timeless(line: dict[str, Any]) -> str:
 
 def test_our_prompts_are_what_fastchat_sent(mt_bench_world: World) -> None:
     """Stored judgments hold the prompt that the judge saw: ours must be the same, character for character."""
-    own, files, questions = load(mt_bench_world.data)
+    bench = load(mt_bench_world.data)
     for model in mt_bench_world.averages:
         answers = read_answers(mt_bench_world.answers(model))
-        ours = {(t.item, t.turn): t for t in BENCHMARK.tasks(own, files, questions, answers)}
+        ours = {(t.item, t.turn): t for t in bench.tasks(answers)}
         assert len(ours) == 160
         for number, line in enumerate(mt_bench_world.judgments.open(encoding="utf-8"), 1):
             theirs = json.loads(line)
@@ -294,10 +292,10 @@ def test_our_prompts_are_what_fastchat_sent(mt_bench_world: World) -> None:
 
 
 def test_stored_verdicts_survive_the_round_trip(mt_bench_world: World, tmp_path: Path) -> None:
-    own, files, questions = load(mt_bench_world.data)
+    bench = load(mt_bench_world.data)
     model = next(iter(mt_bench_world.averages))
     answers = read_answers(mt_bench_world.answers(model))
-    tasks = BENCHMARK.tasks(own, files, questions, answers)
+    tasks = bench.tasks(answers)
     given = [j.verdict for j in read_judgments([mt_bench_world.judgments]) if j.model == model]
     assert len(given) == 160
     write_judgments(tmp_path / "j.jsonl", "m", "gpt-4", tasks, given)
@@ -309,4 +307,4 @@ def test_stored_verdicts_survive_the_round_trip(mt_bench_world: World, tmp_path:
 def test_a_copy_elsewhere_is_the_same_benchmark(mt_bench_world: World, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(mt_bench_world.data, copy)
-    assert load(copy)[2] == load(mt_bench_world.data)[2]
+    assert load(copy).questions == load(mt_bench_world.data).questions

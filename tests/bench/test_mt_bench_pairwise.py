@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.bench._mt_bench_files import read_answers
-from harness.bench._mt_bench_pairs import outcome
-from harness.bench.api import Answer, Question, samples_frame
+from harness.bench.api import Answer, OpenJudged, samples_frame
+from harness.bench.mt_bench.files import read_answers
+from harness.bench.mt_bench.pairs import outcome
 from harness.bench.mt_bench_pairwise import BENCHMARK, MTBenchPairwiseSettings
+from harness.bench.turns import turn_scores
 from harness.core.errors import HarnessError
 from harness.core.settings import identity
 from harness.judge.api import JudgeTask, Status, Verdict
@@ -58,21 +59,18 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
-def load(data: Path, **settings: object) -> tuple[MTBenchPairwiseSettings, dict[str, Path], list[Question]]:
+def load(data: Path, **settings: object) -> OpenJudged[MTBenchPairwiseSettings]:
     given = {"data": str(data), "baseline": str(data / "model_answer/base.jsonl"), **settings}
     own = MTBenchPairwiseSettings.model_validate_json(json.dumps(given))
-    files = BENCHMARK.files(own)
-    return own, files, BENCHMARK.questions(own, files)
+    return BENCHMARK.open(own, BENCHMARK.files(own))
 
 
 def tasks(data: Path, *answers: Answer) -> list[JudgeTask]:
-    own, files, questions = load(data)
-    return BENCHMARK.tasks(own, files, questions, answers)
+    return load(data).tasks(answers)
 
 
 def samples(data: Path, *verdicts: Verdict) -> pd.DataFrame:
-    own, _, questions = load(data)
-    return samples_frame(BENCHMARK.samples(own, {}, questions, MINE, verdicts))
+    return samples_frame(load(data).samples(MINE, verdicts))
 
 
 def verdict(item: str, turn: int, variant: str, value: float | None, repeat: int = 0, status: Status = "ok") -> Verdict:
@@ -112,10 +110,10 @@ def test_what_texts_hold_is_text(data: Path) -> None:
 
 
 def test_where_the_baseline_lies_is_no_identity(data: Path) -> None:
-    own, files, questions = load(data)
-    assert "baseline" not in identity(own)
-    assert files["baseline"].name == "base.jsonl"
-    assert questions[0].extra["baseline"] == "base"
+    bench = load(data)
+    assert "baseline" not in identity(bench.settings)
+    assert bench.files["baseline"].name == "base.jsonl"
+    assert bench.questions[0].extra["baseline"] == "base"
 
 
 @pytest.mark.parametrize(
@@ -149,7 +147,7 @@ def test_the_score_by_hand(data: Path) -> None:
         verdict("111", 1, "ba", 1.0),
     )
     assert frame["value"].tolist() == [100.0, 50.0, 0.0, pd.NA]
-    scores = BENCHMARK.aggregate(frame).set_index("category")
+    scores = turn_scores(frame).set_index("category")
     overall = scores.to_dict("index")["overall"]
     assert [overall[k] for k in ("metric", "value", "n", "total")] == ["win_rate", 50.0, 3, 4]
     assert scores.loc["turn_1", "value"] == 50.0
@@ -192,7 +190,7 @@ def test_repeats_are_rows_of_their_question(data: Path) -> None:
 def test_a_fault_of_the_baseline_is_named_before_anything_runs(data: Path, records: list[object], says: str) -> None:
     path = lines(data / "model_answer/base.jsonl", *records)
     with pytest.raises(HarnessError, match=re.escape(says)) as caught:
-        load(data)
+        assert load(data).questions
     assert caught.value.where.startswith(str(path))
 
 
@@ -217,8 +215,8 @@ def fastchat_pairwise(path: Path, baseline: str, capsys: pytest.CaptureFixture[s
 
 
 def test_fastchat_agrees_on_our_files(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    own, files, questions = load(data)
-    asked = BENCHMARK.tasks(own, files, questions, MINE)
+    bench = load(data)
+    asked = bench.tasks(MINE)
     ours = {}
     given: dict[str, list[float | None]] = {
         "m": [1.0, 0.0, 1.0, 1.0, 0.0, 1.0, 0.5, 0.5],
@@ -229,8 +227,8 @@ def test_fastchat_agrees_on_our_files(data: Path, tmp_path: Path, capsys: pytest
             Verdict(t.item, t.turn, 0, "ok" if v is not None else "unparseable", v, "said", t.prompt, variant=t.variant)
             for t, v in zip(asked, values, strict=True)
         ]
-        BENCHMARK.export(tmp_path, model, "j", MINE, asked, verdicts)
-        frame = BENCHMARK.aggregate(samples_frame(BENCHMARK.samples(own, {}, questions, MINE, verdicts)))
+        bench.export(tmp_path, model, "j", MINE, asked, verdicts)
+        frame = bench.aggregate(samples_frame(bench.samples(MINE, verdicts)))
         ours[model] = float(frame["value"][0])
     path = tmp_path / "model_judgment/j_pair.jsonl"
     theirs = fastchat_pairwise(path, "base", capsys)
@@ -248,7 +246,7 @@ def test_fastchat_agrees_on_our_files(data: Path, tmp_path: Path, capsys: pytest
 def test_a_share_is_exported_as_the_win_it_leans_to(data: Path, tmp_path: Path) -> None:
     asked = tasks(data, *MINE)[:2]
     verdicts = [verdict("81", 1, "ab", 0.7), verdict("81", 1, "ba", 0.7)]
-    BENCHMARK.export(tmp_path, "m", "j", MINE, asked, verdicts)
+    load(data).export(tmp_path, "m", "j", MINE, asked, verdicts)
     (line,) = map(json.loads, (tmp_path / "model_judgment/j_pair.jsonl").read_text().splitlines())
     assert (line["g1_winner"], line["g2_winner"]) == ("model_1", "model_2")
     assert samples(data, *verdicts)["value"][0] == pytest.approx(50.0)
@@ -257,8 +255,8 @@ def test_a_share_is_exported_as_the_win_it_leans_to(data: Path, tmp_path: Path) 
 def test_two_models_of_a_whole_benchmark(mt_bench_world: World) -> None:
     """Against each other, with the prompts of the benchmark's file filled in as FastChat does: by `str.format`."""
     baseline, model = mt_bench_world.averages
-    own, files, questions = load(mt_bench_world.data, baseline=str(mt_bench_world.answers(baseline)))
-    asked = BENCHMARK.tasks(own, files, questions, read_answers(mt_bench_world.answers(model)))
+    bench = load(mt_bench_world.data, baseline=str(mt_bench_world.answers(baseline)))
+    asked = bench.tasks(read_answers(mt_bench_world.answers(model)))
     assert len(asked) == 320
     assert {t.evidence["baseline"] for t in asked} == {baseline}
     assert sum("math" in t.prompt for t in asked) == 3 * 10 * 2 * 2
@@ -266,7 +264,7 @@ def test_two_models_of_a_whole_benchmark(mt_bench_world: World) -> None:
     texts = {q["question_id"]: q["turns"] for q in read(mt_bench_world.questions)}
     right, theirs, mine = (
         {line["question_id"]: line["choices"][0]["turns"] for line in read(path)}
-        for path in (files["references"], mt_bench_world.answers(baseline), mt_bench_world.answers(model))
+        for path in (bench.files["references"], mt_bench_world.answers(baseline), mt_bench_world.answers(model))
     )
     for task in asked:
         item = int(task.item)

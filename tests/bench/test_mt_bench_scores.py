@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from harness.bench.api import SCORE_COLUMNS, Sample, samples_frame
-from harness.bench.mt_bench import BENCHMARK, score_files
+from harness.bench.mt_bench import score_files
+from harness.bench.turns import turn_scores
 from harness.core.errors import HarnessError
 from tests.worlds.mt_bench import World
 
@@ -180,7 +181,7 @@ def test_aggregate_takes_resampled_rows() -> None:
     """Bootstraps call aggregate with rows drawn with replacement."""
     samples = [Sample("mt_bench", "score", i, i, "writing", 1, 0, v, "ok", 1) for i, v in (("a", 2.0), ("b", 8.0))]
     frame = samples_frame(samples).iloc[[0, 0, 1]]
-    scores = BENCHMARK.aggregate(frame)
+    scores = turn_scores(frame)
     assert list(scores.columns) == list(SCORE_COLUMNS)
     assert scores["value"].tolist() == [4.0, 4.0, 4.0]
     assert scores["category"].tolist() == ["overall", "turn_1", "writing"]

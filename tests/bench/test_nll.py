@@ -9,13 +9,12 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from harness.bench.api import Measured, MeasuredBenchmark, Sample, samples_frame
+from harness.bench.api import Measured, OpenMeasured, Sample, samples_frame
 from harness.bench.nll import BENCHMARK, NLLSettings
 from harness.core.errors import HarnessError
 from harness.models.chat import encode
 from harness.models.load import load_model, load_tokenizer
 
-BENCH: MeasuredBenchmark = BENCHMARK
 ROWS = [
     {"prompt": "copy : apple pear", "response": "apple pear"},
     {"prompt": "largest of 3 9 4", "response": "9"},
@@ -27,9 +26,13 @@ def settings(**sets: Any) -> NLLSettings:
     return NLLSettings.model_validate_json(json.dumps({"sets": sets}))
 
 
+def opened(given: NLLSettings) -> OpenMeasured[NLLSettings]:
+    return BENCHMARK.open(given, BENCHMARK.files(given))
+
+
 def measure(given: NLLSettings, folder: Path, out: Path, batch_size: int = 8) -> list[Sample]:
     out.mkdir(exist_ok=True)
-    return BENCH.measure(given, BENCH.files(given), Measured(folder, "float32", batch_size, 0, out, lambda *_: None))
+    return opened(given).measure(Measured(folder, "float32", batch_size, 0, out, lambda *_: None))
 
 
 @pytest.fixture
@@ -61,7 +64,7 @@ def test_the_batch_changes_nothing_and_the_score_is_the_mean_over_items(
     given = settings(chat={"path": str(file)})
     one, all_ = (measure(given, pocket_folder, tmp_path / f"out{n}", n) for n in (1, 8))
     assert [s.value for s in one] == pytest.approx([s.value for s in all_], rel=1e-5)
-    scores = BENCH.aggregate(samples_frame(one)).set_index("metric")
+    scores = opened(given).aggregate(samples_frame(one)).set_index("metric")
     own = [s.value for s in one if s.metric == "chat_nll"]
     assert scores.loc["chat_nll", "value"] == pytest.approx(sum(v for v in own if v is not None) / 3)
     assert [scores.loc["chat_nll", name] for name in ("n", "total")] == [3, 3]
@@ -69,7 +72,7 @@ def test_the_batch_changes_nothing_and_the_score_is_the_mean_over_items(
 
 def test_metrics_have_the_roles_of_their_sets() -> None:
     given = settings(maths={"path": "a.jsonl", "role": "domain"}, chat={"path": "b.jsonl"})
-    found = {m.name: (m.role, m.direction, m.headline) for m in BENCH.metrics(given)}
+    found = {m.name: (m.role, m.direction, m.headline) for m in opened(given).metrics}
     assert found == {
         "maths_nll": ("domain", "lower", True),
         "maths_bits_per_byte": ("domain", "lower", False),

@@ -7,7 +7,7 @@ from typing import cast
 import pandas as pd
 import pytest
 
-from harness.bench.api import Answer, GenerativeBenchmark, Question, samples_frame
+from harness.bench.api import Answer, Question, samples_frame
 from harness.bench.pocket import BENCHMARK, PocketSettings, judge
 from harness.bench.pocket_formats import multiple_choice, single_turn
 from harness.core.lines import read_lines
@@ -15,9 +15,9 @@ from harness.data.pocket import CATEGORIES, conversations
 from harness.data.settings import PocketData
 from harness.judge.api import Verdict
 
-BENCH: GenerativeBenchmark = BENCHMARK
 SETTINGS = PocketSettings(questions=40)
-QUESTIONS = BENCH.questions(SETTINGS, {})
+BENCH = BENCHMARK.open(SETTINGS, {})
+QUESTIONS = BENCH.questions
 
 
 def perfect(question: Question) -> Answer:
@@ -26,14 +26,14 @@ def perfect(question: Question) -> Answer:
 
 def verdicts(answers: list[Answer]) -> list[Verdict]:
     made = []
-    for task in BENCH.tasks(SETTINGS, {}, QUESTIONS, answers):
+    for task in BENCH.tasks(answers):
         value, why = judge(task.evidence)
         made.append(Verdict(task.item, task.turn, task.repeat, "ok", value, why))
     return made
 
 
 def scores(answers: list[Answer]) -> pd.DataFrame:
-    samples = samples_frame(BENCH.samples(SETTINGS, {}, QUESTIONS, answers, verdicts(answers)))
+    samples = samples_frame(BENCH.samples(answers, verdicts(answers)))
     return BENCH.aggregate(samples).set_index(["metric", "category"])
 
 
@@ -45,9 +45,9 @@ def test_questions_are_balanced_two_turn_greedy_and_stable() -> None:
     assert Counter(q.category for q in QUESTIONS) == dict.fromkeys(CATEGORIES, 5)
     assert len({q.id for q in QUESTIONS}) == 40
     assert all(len(q.turns) == 2 and q.temperature == 0 for q in QUESTIONS)
-    assert BENCH.questions(SETTINGS, {}) == QUESTIONS
-    assert BENCH.questions(PocketSettings(questions=40, seed=1), {}) != QUESTIONS
-    assert BENCH.files(SETTINGS) == {}
+    assert BENCHMARK.open(SETTINGS, {}).questions == QUESTIONS
+    assert BENCHMARK.open(PocketSettings(questions=40, seed=1), {}).questions != QUESTIONS
+    assert BENCHMARK.files(SETTINGS) == {}
 
 
 def test_answers_fit_the_token_limit() -> None:
@@ -74,7 +74,7 @@ def test_a_wrong_first_turn_costs_only_the_first_turn() -> None:
 def test_a_failed_answer_is_missing_never_zero() -> None:
     answers = [perfect(q) for q in QUESTIONS[1:]]
     answers[0] = Answer(answers[0].id, (None, None), ("error: x", "error: x"))
-    samples = BENCH.samples(SETTINGS, {}, QUESTIONS, answers, verdicts(answers))
+    samples = BENCH.samples(answers, verdicts(answers))
     assert len(samples) == 80
     assert Counter((s.status, s.value is None) for s in samples) == {("ok", False): 76, ("missing", True): 4}
     frame = scores(answers)
@@ -90,7 +90,7 @@ def test_nothing_scored_is_null() -> None:
 
 
 def test_evidence_is_complete_and_foreign_evidence_is_refused() -> None:
-    task = BENCH.tasks(SETTINGS, {}, QUESTIONS, [perfect(QUESTIONS[0])])[1]
+    task = BENCH.tasks([perfect(QUESTIONS[0])])[1]
     assert set(task.evidence) == {"question", "answer", "facts", "reference"}
     assert task.turn == 2
     assert task.evidence["question"] == QUESTIONS[0].turns[1]
@@ -118,8 +118,8 @@ def test_multiple_choice_has_one_right_answer_at_any_place() -> None:
 
 def test_export_is_fastchats_format(tmp_path: Path) -> None:
     answers = [perfect(q) for q in QUESTIONS]
-    tasks = BENCH.tasks(SETTINGS, {}, QUESTIONS, answers)
-    BENCH.export(tmp_path, "m", "program", answers, tasks, verdicts(answers), QUESTIONS)
+    tasks = BENCH.tasks(answers)
+    BENCH.export(tmp_path, "m", "program", answers, tasks, verdicts(answers))
     answered = list(read_lines(tmp_path / "model_answer" / "m.jsonl"))
     judged = list(read_lines(tmp_path / "model_judgment" / "program_single.jsonl"))
     assert answered[0]["choices"][0]["turns"] == list(answers[0].turns)

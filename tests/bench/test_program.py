@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.bench._program import ProgramBenchmark
-from harness.bench.api import Answer, GenerativeBenchmark, Metric, Question, samples_frame
+from harness.bench.api import Answer, Metric, Question, samples_frame
+from harness.bench.program import program_benchmark
 from harness.core.settings import Settings
 from harness.judge.program import run_program
 
@@ -24,9 +24,10 @@ def check(evidence: Mapping[str, Any]) -> tuple[float, str]:
     return float(evidence["answer"] == evidence["reference"]), "compared"
 
 
-BENCH: GenerativeBenchmark = ProgramBenchmark(
+BENCH = program_benchmark(
     "quiz", 1, Settings, (Metric("right", "share", "higher", "general"),), lambda _: QUESTIONS, check
 )
+OPEN = BENCH.open(Settings(), {})
 TEXTS = st.sampled_from(["a", "b", "c", "?", "", None])
 
 
@@ -37,8 +38,8 @@ def test_a_row_per_turn_and_only_judged_answers_have_a_value(
     answers = [Answer("q1", turns) for turns in first] + [Answer("q2", turns) for turns in second]
     said = {(a.id, k): text for a in answers for k, text in enumerate(a.turns, 1)}
     assert BENCH.program is not None
-    verdicts = run_program(BENCH.program, BENCH.tasks(Settings(), {}, QUESTIONS, answers), model="program:quiz")
-    samples = BENCH.samples(Settings(), {}, QUESTIONS, answers, verdicts)
+    verdicts = run_program(BENCH.program, OPEN.tasks(answers), model="program:quiz")
+    samples = OPEN.samples(answers, verdicts)
     assert [(s.item, s.turn, s.metric) for s in samples] == [("q1", 1, "right"), ("q1", 2, "right"), ("q2", 1, "right")]
     right = {("q1", 1): "a", ("q1", 2): "b", ("q2", 1): "c"}
     for s in samples:
@@ -46,7 +47,7 @@ def test_a_row_per_turn_and_only_judged_answers_have_a_value(
         want = "missing" if text is None else "unparseable" if text == "?" else "ok"
         assert (s.status, s.length) == (want, len(text or ""))
         assert s.value == (float(text == right[s.item, s.turn]) if want == "ok" else None)
-    overall = BENCH.aggregate(samples_frame(samples)).set_index("category").loc["overall"]
+    overall = OPEN.aggregate(samples_frame(samples)).set_index("category").loc["overall"]
     values = [s.value for s in samples if s.value is not None]
     assert (overall["n"], overall["total"]) == (len(values), 3)
     if values:
@@ -55,7 +56,7 @@ def test_a_row_per_turn_and_only_judged_answers_have_a_value(
 
 def test_evidence_has_the_turns_own_part_of_what_there_is() -> None:
     given = [Answer("q1", (None, "b")), Answer("q2", ("x",))]
-    tasks = BENCH.tasks(Settings(), {}, QUESTIONS, given)
+    tasks = OPEN.tasks(given)
     assert [(t.item, t.turn) for t in tasks] == [("q1", 2), ("q2", 1)]
     assert tasks[0].evidence == {"question": "b?", "answer": "b", "reference": "b", "facts": {"n": 2}}
     assert tasks[1].evidence == {"question": "c?", "answer": "x", "reference": "c"}

@@ -112,12 +112,11 @@ def test_the_benchmark_scores_what_it_should(tmp_path: Path) -> None:
     from harness.bench.api import Answer, samples_frame
     from harness.judge.program import run_program
 
-    bench = discover("harness.bench", "BENCHMARK")["backwards"]
-    settings = bench.settings()
-    questions = bench.questions(settings, {})
+    benchmark = discover("harness.bench", "BENCHMARK")["backwards"]
+    bench = benchmark.open(benchmark.settings(), {})
     answers = [Answer("stop", ("pots",)), Answer("reward", ("reward",)), Answer("evil", (None,))]
-    verdicts = run_program(bench.program, bench.tasks(settings, {}, questions, answers), model="program:backwards")
-    scores = bench.aggregate(samples_frame(bench.samples(settings, {}, questions, answers, verdicts)))
+    verdicts = run_program(benchmark.program, bench.tasks(answers), model="program:backwards")
+    scores = bench.aggregate(samples_frame(bench.samples(answers, verdicts)))
     overall = scores.set_index("category").loc["overall"]
     assert (overall["value"], overall["n"], overall["total"]) == (50, 2, 3)
 

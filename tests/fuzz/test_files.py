@@ -16,13 +16,13 @@ import pandas as pd
 import pytest
 from hypothesis import strategies as st
 
-from harness.bench import _alpaca_files as alpaca
-from harness.bench import _arena_hard_files as arena
-from harness.bench import _mt_bench_files as fastchat
-from harness.bench._alpaca_lc import COLUMNS, read_reference
+from harness.bench.alpaca_eval import files as alpaca
+from harness.bench.alpaca_eval.length_control import COLUMNS, read_reference
 from harness.bench.api import SAMPLE_COLUMNS, SCORE_COLUMNS
 from harness.bench.arena_hard import ArenaHardSettings
+from harness.bench.arena_hard import files as arena
 from harness.bench.mt_bench import MTBenchSettings
+from harness.bench.mt_bench import files as fastchat
 from harness.bench.recorded import READERS
 from harness.core.errors import HarnessError
 from harness.core.lines import Journal, read_lines

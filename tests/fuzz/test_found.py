@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.bench import _lm_eval_tasks
-from harness.bench._alpaca_files import read_annotations
+from harness.bench.alpaca_eval.files import read_annotations
+from harness.bench.lm_eval import tasks
 from harness.core.errors import HarnessError
 from harness.data.readers import read_dataset
 from harness.data.settings import DatasetSettings, JoinedPrompts
@@ -88,7 +88,7 @@ def bad(node: ast.AST) -> bool:
 
 
 def test_nothing_unpacks_evaluates_or_unpickles() -> None:
-    assert issubclass(_lm_eval_tasks._Loader, yaml.SafeLoader)
+    assert issubclass(tasks._Loader, yaml.SafeLoader)
     assert bad(ast.parse("yaml.load(text, yaml.Loader)").body[0].value)  # type: ignore[attr-defined]
     for path in (ROOT / "harness").rglob("*.py"):
         lines = [getattr(node, "lineno", 0) for node in ast.walk(ast.parse(path.read_text())) if bad(node)]

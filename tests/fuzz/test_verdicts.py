@@ -275,7 +275,7 @@ def test_any_completion(data: Any) -> None:
 
 TASKS = [
     {"question": q.turns[0], "answer": "x", "reference": q.extra["references"][0], "facts": q.extra["facts"][0]}
-    for q in POCKET.questions(PocketSettings(questions=16), {})
+    for q in POCKET.open(PocketSettings(questions=16), {}).questions
 ]
 """What the pocket suite's program is shown, one of every category and turn."""
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from aiohttp import web
 
-from harness.bench._turns import turn_samples, turn_scores
 from harness.bench.api import Question, samples_frame
+from harness.bench.turns import turn_samples, turn_scores
 from harness.judge.api import Verdict
 from harness.judge.identity import request_digest
 from harness.store.ledger import Ledger

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from harness.bench.api import Answer, Question
 from harness.bench.mt_bench import BENCHMARK, MTBenchSettings
+from harness.bench.mt_bench.files import read_prompts
+from harness.bench.mt_bench.prompts import PLACEHOLDERS, judge_tasks
 from harness.judge.api import JudgeTask
 from harness.judge.forms.rating import read_rating
 from harness.judge.injection import holds_verdict
@@ -40,9 +42,9 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> tuple[MTBenchSettings, di
 
 
 def tasks_of(bench: tuple[MTBenchSettings, dict[str, Path]], question: str, answer: str) -> list[JudgeTask]:
-    own, files = bench
+    _, files = bench
     asked = [Question("81", "writing", (question, question), 0.0, 1)]
-    return BENCHMARK.tasks(own, files, asked, [Answer("81", (answer, answer))])
+    return judge_tasks(read_prompts(files["prompts"], PLACEHOLDERS), asked, [Answer("81", (answer, answer))])
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from harness.bench._lm_eval_run import write_tasks
-from harness.bench._lm_eval_tasks import choose
 from harness.bench.api import Measured, samples_frame
 from harness.bench.lm_eval import BENCHMARK, LmEvalSettings
+from harness.bench.lm_eval.run import write_tasks
+from harness.bench.lm_eval.tasks import choose
 
 DATA = Path(__file__).parents[2] / "../shared/data/lm_eval"
 pytestmark = pytest.mark.skipif(
@@ -50,10 +50,11 @@ def read(out: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def check(given: LmEvalSettings, model: Path, batch: int, folder: Path) -> None:
     out = folder / "ours"
     out.mkdir()
+    bench = BENCHMARK.open(given, BENCHMARK.files(given))
     with started(given, model, batch, folder) as command:
         try:
             how = Measured(model, "float32", batch, 0, out, lambda *_: None)
-            samples = BENCHMARK.measure(given, BENCHMARK.files(given), how)
+            samples = bench.measure(how)
             assert command.wait() == 0
         finally:
             command.kill()
@@ -65,7 +66,7 @@ def check(given: LmEvalSettings, model: Path, batch: int, folder: Path) -> None:
                 k: other[k] for k in ("doc_hash", "prompt_hash", "filter")
             }
             assert [one[k] for k in one["metrics"]] == [other[k] for k in one["metrics"]]
-    scores = BENCHMARK.aggregate(samples_frame(samples)).set_index("metric")
+    scores = bench.aggregate(samples_frame(samples)).set_index("metric")
     for reported in choose(given.tasks, given.include_path).reported:
         told, key = theirs[reported.asked], f"{reported.metric}{{}},{reported.filter}"
         row = scores.loc[reported.name]

@@ -116,7 +116,7 @@ CHANGES = [
     Change(
         "respond",
         "a token less",
-        f"{STAGES}.respond:_script",
+        f"{STAGES}.respond:_question",
         lambda right, *given: replace(right(*given), max_new_tokens=3),
     ),
     Change("targets", "the likeliest word last", f"{TRAIN}.targets:top_logprobs", _least_first),
@@ -134,8 +134,10 @@ CHANGES = [
     Change(
         "answer",
         "a token less",
-        f"{STAGES}.answer:Script",
-        lambda right, name, turns, temperature, tokens: right(name, turns, temperature, tokens - 1),
+        f"{STAGES}.answer:converse",
+        lambda right, ctx, asked, *given: right(
+            ctx, [replace(q, max_new_tokens=q.max_new_tokens - 1) for q in asked], *given
+        ),
     ),
     Change("answer, two turns", "another seed", f"{STAGES}.answer:derive_seed", lambda right, *seed: right(*seed) + 1),
     Change(
@@ -148,7 +150,7 @@ CHANGES = [
     Change(
         "score",
         "each turn by itself",
-        "harness.bench._turns:clustered_mean",
+        "harness.bench.turns:clustered_mean",
         lambda right, values, clusters: right(values, list(range(len(values)))),
     ),
     Change(

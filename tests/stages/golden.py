@@ -78,7 +78,7 @@ def settings_of(cls: Any, **values: Any) -> Any:
 
 def half_right() -> list[Answer]:
     """Answers to the pocket suite: a model of this size has none right, and scores would all be zeros."""
-    asked = POCKET.questions(PocketSettings(questions=8), {})
+    asked = POCKET.open(PocketSettings(questions=8), {}).questions
     turns = [(q.extra["references"][0], "no" if k % 3 else q.extra["references"][1]) for k, q in enumerate(asked)]
     return [Answer(q.id, said, ("stop", "stop"), (4, 2)) for q, said in zip(asked, turns, strict=True)]
 

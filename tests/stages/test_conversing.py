@@ -119,4 +119,4 @@ def test_execution_settings_reach_the_running_stage(tmp_path: Path, store: Store
 def test_a_teacher_is_told_every_system_prompt_of_a_row() -> None:
     said = [("system", "Be brief."), ("system", "Answer in Latin."), ("user", "Why?")]
     row = {"id": "a", "messages": [{"role": role, "content": text} for role, text in said]}
-    assert respond._script(row, ResponseSettings(), 0).system == "Be brief.\n\nAnswer in Latin."
+    assert respond._question(row, ResponseSettings(), 0).system == "Be brief.\n\nAnswer in Latin."

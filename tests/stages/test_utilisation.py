@@ -8,6 +8,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from harness.bench.pocket import BENCHMARK as POCKET
+from harness.bench.pocket import PocketSettings
 from harness.core.errors import HarnessError
 from harness.generate.api import GenerateSettings
 from harness.models.chat import encode_prompt
@@ -50,8 +52,7 @@ def test_rows_by_hand(tmp_path: Path) -> None:
     assert tuple(rows.columns) == utilisation.COLUMNS
     folder = built(tmp_path, model().stage)
     words, loaded = load_tokenizer(folder), load_model(folder, "float32")
-    bench, settings, files = benchmark.judged("pocket"), benchmark.by_name("pocket").settings, dict[str, Path]()
-    questions = bench.questions(settings.model_validate_json('{"questions": 16}'), files)
+    questions = POCKET.open(PocketSettings(questions=16), {}).questions
     assert set(rows["category"]) == {q.category for q in questions} | {"overall"}
     for category in ("overall", questions[0].category):
         loads = [

@@ -10,8 +10,8 @@ import pytest
 import torch
 from lm_eval.api.instance import Instance
 
-from harness.bench._lm_eval_model import load as load_for_lm_eval
 from harness.bench.api import Measured
+from harness.bench.lm_eval.model import load as load_for_lm_eval
 from harness.core.errors import HarnessError
 from harness.core.lines import write_lines
 from harness.generate.api import GenerateSettings, Request

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from harness.bench import _mt_bench_files as files_
 from harness.bench.api import Answer, Question, Sample
+from harness.bench.mt_bench.files import NO_TIME, JudgePrompt, fastchat_id, write_answers
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
 from harness.core.lines import append_lines, numbered_lines
@@ -42,7 +42,7 @@ def read_model(path: Path) -> str:
 
 
 def judge_tasks(
-    prompts: Mapping[str, files_.JudgePrompt], questions: Sequence[Question], answers: Sequence[Answer]
+    prompts: Mapping[str, JudgePrompt], questions: Sequence[Question], answers: Sequence[Answer]
 ) -> list[JudgeTask]:
     """Two tasks per answered turn; the second turn is judged when both turns have answers."""
     given = {answer.id: answer.turns for answer in answers}
@@ -59,9 +59,7 @@ def _answered(turns: Sequence[str | None], turn: int) -> bool:
     return len(turns) >= turn and all(text is not None for text in turns[:turn])
 
 
-def _task(
-    prompts: Mapping[str, files_.JudgePrompt], question: Question, texts: Sequence[str], variant: str
-) -> JudgeTask:
+def _task(prompts: Mapping[str, JudgePrompt], question: Question, texts: Sequence[str], variant: str) -> JudgeTask:
     turn = len(texts)
     references: Sequence[str] = question.extra.get("references", [])[:turn]
     baseline: Sequence[str] = question.extra["baseline_answers"][:turn]
@@ -155,14 +153,14 @@ def write_model(
     """
     for name in ("model_answer", "model_judgment"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    files_.write_answers(folder / "model_answer" / f"{model}.jsonl", model, answers)
+    write_answers(folder / "model_answer" / f"{model}.jsonl", model, answers)
     append_lines(folder / "model_judgment" / f"{judge}_pair.jsonl", _lines(model, judge, tasks, verdicts))
 
 
 def _lines(model: str, judge: str, tasks: Sequence[JudgeTask], verdicts: Sequence[Verdict]) -> Iterator[Json]:
     asked = {(t.item, t.turn, t.repeat, t.variant): t for t in tasks}
     for (item, turn, repeat), games in _games(verdicts).items():
-        line: dict[str, Json] = {"question_id": files_.fastchat_id(item), "model_1": model}
+        line: dict[str, Json] = {"question_id": fastchat_id(item), "model_1": model}
         for number, variant in enumerate(VARIANTS, 1):
             task, verdict = asked[item, turn, repeat, variant], games.get(variant)
             line |= {
@@ -172,7 +170,7 @@ def _lines(model: str, judge: str, tasks: Sequence[JudgeTask], verdicts: Sequenc
                 f"g{number}_user_prompt": task.messages[-1]["content"],
                 f"g{number}_judgment": verdict.text if verdict else "",
             }
-        yield line | {"turn": turn, "tstamp": files_.NO_TIME}
+        yield line | {"turn": turn, "tstamp": NO_TIME}
 
 
 def _winner(verdict: Verdict | None) -> str:

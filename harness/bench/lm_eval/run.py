@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from harness.bench._lm_eval_tasks import Chosen, Config
 from harness.bench.api import Measured
+from harness.bench.lm_eval.tasks import Chosen, Config
 from harness.core.errors import HarnessError
 
 Data = Mapping[str, Mapping[str, Path]]
@@ -142,7 +142,7 @@ def _run(tasks: list[Any], manager: Any, how: How, model: Measured) -> dict[str,
     from lm_eval import simple_evaluate
     from lm_eval.loggers import EvaluationTracker
 
-    from harness.bench._lm_eval_model import load
+    from harness.bench.lm_eval.model import load
 
     tracker = EvaluationTracker(output_path=str(model.out / "results.json"))
     seeds = _COMMANDS_SEEDS if how.seed is None else (how.seed,) * 4

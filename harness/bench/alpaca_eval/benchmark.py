@@ -5,21 +5,20 @@ Li et al., *AlpacaEval* (github.com/tatsu-lab/alpaca_eval); Dubois et al., *Leng
 `alpaca_eval`, which is run for them in a process of its own; win rates are its numbers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 from pydantic import Field
 
-from harness.bench import _alpaca_files as files_
-from harness.bench._alpaca_lc import STAND_IN, is_stand_in
-from harness.bench._alpaca_package import package_file, prepare
-from harness.bench._alpaca_scores import LENGTH_CONTROLLED, WIN_RATE, controlled_samples, pair_samples, scores
-from harness.bench._alpaca_scores import score_files as score_files
-from harness.bench._alpaca_scores import second_annotations as second_annotations
-from harness.bench.api import Answer, Metric, Question, Sample
+from harness.bench.alpaca_eval.files import read_instructions, read_outputs, write_records
+from harness.bench.alpaca_eval.length_control import STAND_IN, is_stand_in
+from harness.bench.alpaca_eval.package import package_file, prepare
+from harness.bench.alpaca_eval.scores import LENGTH_CONTROLLED, WIN_RATE, controlled_samples, pair_samples, scores
+from harness.bench.api import Answer, JudgedBenchmark, Metric, OpenJudged, Question, Sample
 from harness.core.errors import HarnessError
 from harness.core.settings import Settings, execution
 from harness.judge.api import JudgeTask, Status, Verdict
@@ -75,105 +74,77 @@ class AlpacaEvalSettings(Settings):
     max_new_tokens: int = Field(2048, ge=1)
 
 
-class AlpacaEval:
-    """A `GenerativeBenchmark`. Its samples are, for each verdict, the probability that the model's answer is better
-    (`win_rate`, 0..1) and the characters by which the baseline's answer is longer (`length_difference`); and for each
-    instruction what it contributes to the length-controlled rate (in percent; their mean is the rate)."""
+class AlpacaEval(OpenJudged[AlpacaEvalSettings]):
+    """Its samples are, for each verdict, the probability that the model's answer is better (`win_rate`, 0..1) and the
+    characters by which the baseline's answer is longer (`length_difference`); and for each instruction what it
+    contributes to the length-controlled rate (in percent; their mean is the rate)."""
 
-    name = "alpaca_eval"
-    version = 1
-    settings: type[Settings] = AlpacaEvalSettings
     metrics = (
         Metric(WIN_RATE, "%", "higher", "general"),
         Metric(LENGTH_CONTROLLED, "%", "higher", "general"),
     )
-    program = None
 
-    def form(self, settings: Settings) -> str:
-        """The better of two answers."""
-        return EDITIONS[_own(settings).version].form
-
-    def files(self, settings: Settings) -> dict[str, Path]:
-        """Instructions, the baseline's answers, the package's prompt, the reference for length control.
-
-        Raises:
-            HarnessError: a file is neither named nor in `data`, or the package is not installed.
-        """
-        own = _own(settings)
-        return {
-            "instructions": own.instructions or _in_folder(own, "instructions", ["instructions"]),
-            "baseline": own.baseline_outputs or _in_folder(own, "baseline_outputs", [_baseline(own), "outputs"]),
-            "prompts": package_file(EDITIONS[own.version].prompt),
-            "lc_reference": own.lc_reference or STAND_IN,
-        }
-
-    def questions(self, settings: Settings, files: Mapping[str, Path]) -> list[Question]:
+    @cached_property
+    def questions(self) -> list[Question]:
         """The instructions in file order, each with the baseline's answer."""
-        own = _own(settings)
-        chosen = files_.read_instructions(files["instructions"])[: own.prompts]
-        answers = files_.read_outputs(files["baseline"], _baseline(own), chosen)
+        settings = self.settings
+        chosen = read_instructions(self.files["instructions"])[: settings.prompts]
+        answers = read_outputs(self.files["baseline"], _baseline(settings), chosen)
         return [
             Question(
                 str(i.index),
                 i.dataset,
                 (i.text,),
                 temperature=0.0,
-                max_new_tokens=own.max_new_tokens,
-                extra={"baseline": _baseline(own), "baseline_answer": answer},
+                max_new_tokens=settings.max_new_tokens,
+                extra={"baseline": _baseline(settings), "baseline_answer": answer},
             )
             for i, answer in zip(chosen, answers, strict=True)
         ]
 
-    def tasks(
-        self,
-        settings: Settings,
-        files: Mapping[str, Path],
-        questions: Sequence[Question],
-        answers: Sequence[Answer],
-    ) -> list[JudgeTask]:
+    def tasks(self, answers: Sequence[Answer]) -> list[JudgeTask]:
         """One task per answer and order; an answer equal to the baseline's is a draw that no judge is asked for."""
-        own = _own(settings)
+        both_orders = self.settings.both_orders
         given = _texts(answers)
-        judged = [q for q in questions if given.get(q.id) not in (None, _baseline_answer(q))]
+        judged = [q for q in self.questions if given.get(q.id) not in (None, _baseline_answer(q))]
         pairs = [(q.turns[0], _baseline_answer(q), str(given[q.id])) for q in judged]
-        if own.both_orders:  # swapped for the package, which then shows each pair the other way round
+        if both_orders:  # swapped for the package, which then shows each pair the other way round
             pairs += [(instruction, second, first) for instruction, first, second in pairs]
-        annotator = EDITIONS[own.version].annotator
+        annotator = EDITIONS[self.settings.version].annotator
         shown = prepare(annotator, [dict(zip(("instruction", "output_1", "output_2"), p, strict=True)) for p in pairs])
         tasks = []
-        for number, (q, one) in enumerate(zip(judged * (1 + own.both_orders), shown, strict=True)):
+        for number, (q, one) in enumerate(zip(judged * (1 + both_orders), shown, strict=True)):
             model_first = one.switched != (number >= len(judged))
             evidence = {"question": q.turns[0], "answer": given[q.id], "reference": _baseline_answer(q)}
             variant = "ab" if model_first else "ba"
             tasks.append(JudgeTask(q.id, 1, annotator, one.messages, evidence, variant=variant))
         return tasks
 
-    def samples(
-        self,
-        settings: Settings,
-        files: Mapping[str, Path],
-        questions: Sequence[Question],
-        answers: Sequence[Answer],
-        verdicts: Sequence[Verdict],
-    ) -> list[Sample]:
-        """Two rows per expected verdict, then one per instruction (see the class); of both orders `ba` is the first."""
-        orders = 1 + _own(settings).both_orders
+    def samples(self, answers: Sequence[Answer], verdicts: Sequence[Verdict]) -> list[Sample]:
+        """Two rows per expected verdict, numbered by `_place`, then one per instruction (see the class)."""
         repeats = 1 + max((v.repeat for v in verdicts), default=0)
+        places = repeats * (len(_ORDERS) if self.settings.both_orders else 1)
         given = _texts(answers)
-        judged = {(v.item, orders * v.repeat + (orders - 1) * (v.variant == "ab")): v for v in verdicts}
+        judged = {(v.item, self._place(v)): v for v in verdicts}
         rows = []
-        for q in questions:
+        for q in self.questions:
             text, baseline = given.get(q.id), _baseline_answer(q)
             difference = None if text is None else len(baseline) - len(text)
-            for number in range(orders * repeats):
-                value, status = _outcome(text, baseline, judged.get((q.id, number)))
-                rows += pair_samples(q.id, q.category, number, value, status, difference, len(text or ""))
-        return rows + controlled_samples(rows, files["lc_reference"])
+            for place in range(places):
+                value, status = _outcome(text, baseline, judged.get((q.id, place)))
+                rows += pair_samples(q.id, q.category, place, value, status, difference, len(text or ""))
+        return rows + controlled_samples(rows, self.files["lc_reference"])
 
-    def aggregate(self, samples: pd.DataFrame, files: Mapping[str, Path] | None = None) -> pd.DataFrame:
-        """Win rates overall and by data set, the length-controlled one overall: approximate unless `files` has the
-        package's own reference."""
-        return scores(samples, approximate=is_stand_in((files or {}).get("lc_reference", STAND_IN)))
+    def _place(self, verdict: Verdict) -> int:
+        """The number of a verdict among all on the same answer; with both orders each repeat has two."""
+        if not self.settings.both_orders:
+            return verdict.repeat
+        return len(_ORDERS) * verdict.repeat + _ORDERS.index(verdict.variant)
+
+    def aggregate(self, samples: pd.DataFrame) -> pd.DataFrame:
+        """Win rates overall and by data set, the length-controlled one overall: approximate unless the file
+        `lc_reference` is the package's own reference."""
+        return scores(samples, approximate=is_stand_in(self.files["lc_reference"]))
 
     def export(
         self,
@@ -183,7 +154,6 @@ class AlpacaEval:
         answers: Sequence[Answer],
         tasks: Sequence[JudgeTask],
         verdicts: Sequence[Verdict],
-        questions: Sequence[Question],
     ) -> None:
         """Write MODEL/model_outputs.json and MODEL/JUDGE/annotations.json as the package does.
 
@@ -194,7 +164,7 @@ class AlpacaEval:
         for verdict in verdicts:
             judged.setdefault(verdict.item, []).append(verdict)
         outputs, annotations = [], []
-        for q in (q for q in questions if q.id in given):
+        for q in (q for q in self.questions if q.id in given):
             lead = {"index": int(q.id), "dataset": q.category, "instruction": q.turns[0]}
             baseline = {"output_1": _baseline_answer(q), "generator_1": q.extra["baseline"]}
             pair = lead | baseline | {"output_2": given[q.id], "generator_2": model, "annotator": judge}
@@ -204,16 +174,30 @@ class AlpacaEval:
                 value, _ = _outcome(given[q.id], _baseline_answer(q), v)
                 preference = None if value is None else 1 + value
                 annotations.append(pair | {"preference": preference, "preference_raw_completion": v.text})
-        files_.write_records(folder / model / "model_outputs.json", outputs)
-        files_.write_records(folder / model / judge / "annotations.json", annotations)
+        write_records(folder / model / "model_outputs.json", outputs)
+        write_records(folder / model / judge / "annotations.json", annotations)
 
 
-BENCHMARK = AlpacaEval()
+def _input_files(settings: AlpacaEvalSettings) -> dict[str, Path]:
+    """Instructions, the baseline's answers, the package's prompt, the reference for length control.
+
+    Raises:
+        HarnessError: a file is neither named nor in `data`, or the package is not installed.
+    """
+    outputs = [_baseline(settings), "outputs"]
+    return {
+        "instructions": settings.instructions or _in_folder(settings, "instructions", ["instructions"]),
+        "baseline": settings.baseline_outputs or _in_folder(settings, "baseline_outputs", outputs),
+        "prompts": package_file(EDITIONS[settings.version].prompt),
+        "lc_reference": settings.lc_reference or STAND_IN,
+    }
 
 
-def _own(settings: Settings) -> AlpacaEvalSettings:
-    assert isinstance(settings, AlpacaEvalSettings)
-    return settings
+BENCHMARK = JudgedBenchmark(
+    "alpaca_eval", 1, AlpacaEvalSettings, _input_files, AlpacaEval, lambda settings: EDITIONS[settings.version].form
+)
+_ORDERS = ("ba", "ab")
+"""Both orders of a pair, as their rows are numbered: first the one in which the baseline's answer is shown first."""
 
 
 def _baseline(own: AlpacaEvalSettings) -> str:

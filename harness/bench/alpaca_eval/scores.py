@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from harness.bench._alpaca_files import Annotation, read_annotations
-from harness.bench._alpaca_lc import STAND_IN, contributions, is_stand_in, read_reference
+from harness.bench.alpaca_eval.files import Annotation, read_annotations
+from harness.bench.alpaca_eval.length_control import STAND_IN, contributions, is_stand_in, read_reference
 from harness.bench.api import APPROXIMATE, SCORE_COLUMNS, Sample, samples_frame
 from harness.core.errors import HarnessError
 from harness.judge.api import Status
@@ -37,8 +37,8 @@ def pair_samples(
 def controlled_samples(pairs: Sequence[Sample], reference: Path) -> list[Sample]:
     """The rows of the length-controlled win rate: what each instruction contributes to it, in percent.
 
-    Their mean is the rate (see `_alpaca_lc`). None where it has no meaning: other instructions than the reference's, or
-    no verdict at all.
+    Their mean is the rate (see `length_control`). There are none where the rate has no meaning: other instructions than
+    the reference's, or no verdict at all.
     """
     known = {(s.item, s.repeat): s.value for s in pairs if s.metric == LENGTH_DIFFERENCE and s.value is not None}
     wins = [s for s in pairs if s.metric == WIN_RATE and (s.item, s.repeat) in known]

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from pydantic import AliasChoices, BaseModel, Field, ValidationError
 
-from harness.bench._mt_bench_files import API_ERROR, NO_TIME
 from harness.bench.api import Answer
+from harness.bench.mt_bench.files import API_ERROR, NO_TIME
 from harness.core.canonical import Json, digest
 from harness.core.errors import HarnessError
 from harness.core.lines import numbered_lines, write_lines

@@ -1,23 +1,26 @@
 """Arena-Hard's battles, win rates, intervals and ratings."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from harness.bench._arena_hard_files import VARIANTS
-from harness.bench.api import SCORE_COLUMNS, Answer, Question, Sample
+from harness.bench.api import SCORE_COLUMNS, Answer, Question, Sample, samples_frame
+from harness.bench.arena_hard.files import VARIANTS, JudgedGame, read_games, read_questions
+from harness.core.errors import HarnessError
 from harness.judge.api import Verdict
 from harness.judge.forms.arena import STRONG_WEIGHT, battles
 from harness.stats.bootstrap import bootstrap_ci
 from harness.stats.bradley_terry import bradley_terry, elo
 from harness.stats.clustered import clustered_mean
 
-METRIC = "win_rate"
+BENCHMARK, METRIC = "arena_hard", "win_rate"
 
 
 def battle_samples(
-    benchmark: str, questions: Sequence[Question], answers: Sequence[Answer], verdicts: Sequence[Verdict]
+    questions: Sequence[Question], answers: Sequence[Answer], verdicts: Sequence[Verdict]
 ) -> list[Sample]:
     """One row per battle, a game without a value one row without; see `ArenaHard.samples`."""
     lengths = {a.id: len(a.turns[0] or "") for a in answers if a.turns}
@@ -34,7 +37,7 @@ def battle_samples(
                 first = (len(VARIANTS) * repeat + game) * STRONG_WEIGHT
                 value, count = _outcome(v)
                 rows += [
-                    Sample(benchmark, METRIC, q.id, q.id, q.category, 1, first + k, value, v.status, length)
+                    Sample(BENCHMARK, METRIC, q.id, q.id, q.category, 1, first + k, value, v.status, length)
                     for k in range(count)
                 ]
     return rows
@@ -77,7 +80,48 @@ def _win_rate(samples: pd.DataFrame) -> tuple[float | None, float | None, int, i
     return *clustered_mean(own["value"].to_numpy(dtype=float), own["cluster"].tolist()), n, total
 
 
-def score_models(judge: str, baseline: str, samples: Mapping[str, pd.DataFrame], seed: int) -> pd.DataFrame:
+def score_files(questions: Path, judgments: Sequence[Path], seed: int = 0) -> pd.DataFrame:
+    """Scores of stored arena-hard-auto judgments: columns model, baseline, judge, SCORE_COLUMNS, low, high, rating.
+
+    Games against two baselines, as v2.0 has them (one for each category), are two rates. `low` and `high` are the 95 %
+    bootstrap interval over questions (in %, seeded), `rating` the Bradley-Terry rating on the Elo scale, fitted on all
+    of a judge's models that met one baseline, which has 1000; it is null where a model won all battles or none. Lines
+    for the same question are repeats. A question without a line counts in `total`; where there are several baselines,
+    in that of the baselines that meet its category.
+
+    Raises:
+        HarnessError: a broken line, or a judgment of a question that the question file does not have.
+    """
+    asked = [Question(q.id, q.category, (q.prompt,), 0.0, 1) for q in read_questions(questions)]
+    categories = {q.id: q.category for q in asked}
+    games = read_games(dict.fromkeys(judgments))
+    if not games:
+        raise HarnessError("no judgments", where=", ".join(map(str, judgments)))
+    for game in games:
+        if game.verdict.item not in categories:
+            raise HarnessError(
+                f"judges question {game.verdict.item}, which is not in {questions}",
+                where=game.where,
+                fix="Give the question file that these judgments belong to.",
+            )
+    met = {(game.baseline, categories[game.verdict.item]) for game in games}
+    several = len({baseline for baseline, _ in met}) > 1
+    blocks = []
+    for (judge, baseline), own in groupby(sorted(games, key=_by), key=lambda game: (game.judge, game.baseline)):
+        theirs = [q for q in asked if not several or (baseline, q.category) in met]
+        samples = {
+            model: samples_frame(battle_samples(theirs, [], [game.verdict for game in of_model]))
+            for model, of_model in groupby(own, key=lambda game: game.model)
+        }
+        blocks.append(_score_models(judge, baseline, samples, seed))
+    return pd.concat(blocks, ignore_index=True)
+
+
+def _by(game: JudgedGame) -> tuple[str, str, str]:
+    return game.judge, game.baseline, game.model
+
+
+def _score_models(judge: str, baseline: str, samples: Mapping[str, pd.DataFrame], seed: int) -> pd.DataFrame:
     """One judge's scores of several models (model -> its samples) that met one baseline, with intervals and ratings.
 
     See `score_files`.

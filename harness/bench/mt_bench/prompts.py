@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from harness.bench._mt_bench_files import JudgePrompt
 from harness.bench.api import Answer, Question
+from harness.bench.mt_bench.files import JudgePrompt
 from harness.judge.api import JudgeTask
 
 _FIRST = frozenset({"question", "answer"})

@@ -13,7 +13,7 @@ import yaml
 
 from harness.core.errors import HarnessError
 
-OWN = Path(__file__).parent / "data" / "lm_eval"
+OWN = Path(__file__).parent / "data"
 """Tasks that come with us."""
 Config = Mapping[str, Any]
 _TOP = re.compile(r"^[\"']?(group|task|tag|include|class)[\"']?[ \t]*:[ \t]*(.*(?:\n[ \t]*-[^\n]*)*)", re.MULTILINE)

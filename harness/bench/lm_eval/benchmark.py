@@ -10,16 +10,15 @@ standard errors. Metrics are named TASK_METRIC, with the filter behind where the
 import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from pydantic import Field, model_validator
 
-from harness.bench._lm_eval_run import How, evaluate
-from harness.bench._lm_eval_tasks import MACRO, Chosen, Reported, choose
-from harness.bench.api import SCORE_COLUMNS, Measured, Metric, Sample
+from harness.bench.api import SCORE_COLUMNS, Measured, MeasuredBenchmark, Metric, OpenMeasured, Sample
+from harness.bench.lm_eval.run import How, evaluate
+from harness.bench.lm_eval.tasks import MACRO, Chosen, Reported, choose
 from harness.core.lines import write_lines
 from harness.core.settings import Settings, execution
 
@@ -53,57 +52,39 @@ class LmEvalSettings(Settings):
         return self
 
 
-@dataclass(eq=False)
-class LmEvalBenchmark:
-    """A `MeasuredBenchmark`."""
+class LmEval(OpenMeasured[LmEvalSettings]):
+    """The chosen tasks."""
 
-    name: str = "lm_eval"
-    version: int = 2
-    settings: type[Settings] = LmEvalSettings
-
-    def metrics(self, settings: Settings) -> tuple[Metric, ...]:
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
         """What each task's YAML declares; the first of each task is its headline."""
-        assert isinstance(settings, LmEvalSettings)
         made: dict[str, Metric] = {}
-        for name in settings.tasks:
+        for name in self.settings.tasks:
             seen = set()
-            for one in choose([name], settings.include_path).reported:
+            for one in choose([name], self.settings.include_path).reported:
                 made.setdefault(
                     one.name,
                     Metric(
                         one.name,
                         "fraction",
                         "higher" if one.higher else "lower",
-                        "domain" if name in settings.domain else "general",
+                        "domain" if name in self.settings.domain else "general",
                         headline=one.asked not in seen,
                     ),
                 )
                 seen.add(one.asked)
         return tuple(made.values())
 
-    def files(self, settings: Settings) -> dict[str, Path]:
-        """Own task files and local data.
-
-        Raises:
-            HarnessError: a task that does not exist.
-        """
-        assert isinstance(settings, LmEvalSettings)
-        chosen = choose(settings.tasks, settings.include_path)
-        found = {f"{_DATA}:{t}:{s}": path for t, own in _data(settings, chosen).items() for s, path in own.items()}
-        if (folder := settings.include_path) is not None:
-            found |= {f"{_TASK}:{p.relative_to(folder)}": p for p in sorted(folder.rglob("*")) if _is_source(p)}
-        return found
-
-    def measure(self, settings: Settings, files: Mapping[str, Path], model: Measured) -> list[Sample]:
+    def measure(self, model: Measured) -> list[Sample]:
         """One row per task, item and metric; a value that is not a number is `missing`.
 
         Raises:
             HarnessError: a task that does not exist or that runs code, data that is not here.
         """
-        assert isinstance(settings, LmEvalSettings)
+        settings = self.settings
         chosen = choose(settings.tasks, settings.include_path)
         data: dict[str, dict[str, Path]] = {}
-        for role, path in files.items():
+        for role, path in self.files.items():
             kind, _, rest = role.partition(":")
             if kind == _DATA:
                 task, _, split = rest.rpartition(":")
@@ -115,7 +96,7 @@ class LmEvalBenchmark:
         )
         return [row for one in chosen.reported for row in _rows(one, outcome.tasks[one.asked], outcome.samples)]
 
-    def aggregate(self, samples: pd.DataFrame, files: Mapping[str, Path] | None = None) -> pd.DataFrame:
+    def aggregate(self, samples: pd.DataFrame) -> pd.DataFrame:
         """Each metric as lm-eval prints it; of a group, each task's too."""
         rows: list[tuple[Any, ...]] = []
         for metric, own in samples.groupby("metric", sort=False):
@@ -125,9 +106,9 @@ class LmEvalBenchmark:
             ]
             scored, total = sum(len(values) for _, values, _ in parts), len(own)
             together = _together([values for _, values, _ in parts if values], str(metric).endswith(MACRO))
-            rows.append((self.name, metric, "overall", *together, scored, total))
+            rows.append((BENCHMARK.name, metric, "overall", *together, scored, total))
             if len(parts) > 1:
-                rows += [(self.name, metric, task, *_mean(values), len(values), n) for task, values, n in parts]
+                rows += [(BENCHMARK.name, metric, task, *_mean(values), len(values), n) for task, values, n in parts]
         return pd.DataFrame(rows, columns=list(SCORE_COLUMNS)).astype({"value": "Float64", "stderr": "Float64"})
 
     def export(self, folder: Path, model: str, measured: Path) -> None:
@@ -138,6 +119,19 @@ class LmEvalBenchmark:
         target.mkdir()
         for path in [*measured.glob("results_*.json"), *measured.glob("samples_*.jsonl")]:
             shutil.copyfile(path, target / path.name)
+
+
+def _input_files(settings: LmEvalSettings) -> dict[str, Path]:
+    """Own task files and local data.
+
+    Raises:
+        HarnessError: a task that does not exist.
+    """
+    chosen = choose(settings.tasks, settings.include_path)
+    found = {f"{_DATA}:{t}:{s}": path for t, own in _data(settings, chosen).items() for s, path in own.items()}
+    if (folder := settings.include_path) is not None:
+        found |= {f"{_TASK}:{p.relative_to(folder)}": p for p in sorted(folder.rglob("*")) if _is_source(p)}
+    return found
 
 
 def _data(settings: LmEvalSettings, chosen: Chosen) -> Mapping[str, Mapping[str, Path]]:
@@ -165,7 +159,7 @@ def _rows(one: Reported, tasks: Sequence[str], samples: Mapping[str, list[dict[s
             item, value = f"{task}:{row['doc_id']}", row.get(one.metric)
             known = isinstance(value, int | float) and math.isfinite(value)
             yield Sample(
-                benchmark=LmEvalBenchmark.name,
+                benchmark=BENCHMARK.name,
                 metric=one.name,
                 item=item,
                 cluster=item,
@@ -231,4 +225,4 @@ def _together(parts: Sequence[Sequence[float]], macro: bool) -> tuple[float | No
     return value, math.sqrt(pooled / sum(sizes))
 
 
-BENCHMARK = LmEvalBenchmark()
+BENCHMARK = MeasuredBenchmark("lm_eval", 2, LmEvalSettings, _input_files, LmEval)

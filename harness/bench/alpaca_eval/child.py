@@ -1,8 +1,8 @@
 """The `alpaca_eval` package in a process of its own: JSON on stdin, JSON on stdout.
 
 Importing the package changes the root logger, using it sets scikit-learn's metadata routing for the whole process, and
-left alone it writes caches into its own folder. So it is only ever run as `python -m harness.bench._alpaca_child`, by
-`harness.bench._alpaca_package`; nothing imports this module.
+left alone it writes caches into its own folder. So `harness.bench.alpaca_eval.package` runs this module as `python -m
+harness.bench.alpaca_eval.child`, and nothing imports it.
 
 Requests are {"do": OPERATION, ...}; a pair is {instruction, output_1, output_2}, output_1 the baseline's.
 """
