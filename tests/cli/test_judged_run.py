@@ -117,7 +117,7 @@ FAULTS: dict[str, tuple[Callable[[Judge], Answer], str, str]] = {
         "no quota left",
         "Run again when there is quota",
     ),
-    "time-out": (timed_out, "no answer within 4 s", "Run again when the judge is back"),
+    "time-out": (timed_out, "no answer within 2 s", "Run again when the judge is back"),
     "empty": (lambda _: lambda _body, _n: completion([]), "the reply is empty (no choices)", "Run again"),
     "echo": (lambda _: lambda _body, _n: fault(500, f"failed for {CANARY}"), "failed for [key]", "Run again"),
 }
@@ -127,7 +127,7 @@ FAULTS: dict[str, tuple[Callable[[Judge], Answer], str, str]] = {
 def test_a_judge_that_fails_midway(folder: Path, tmp_path: Path, name: str) -> None:
     """What, where and what to do are said; the next run asks only what is not recorded."""
     make, what, fix = FAULTS[name]
-    more = ["--set", "judge.timeout_s=4"]
+    more = ["--set", "judge.timeout_s=2"]
     if name == "refused":
         more += ["--set", "judge.retries=1"]  # the second try finds nobody
     with judged.judge(tmp_path / "a.sqlite") as judge:

@@ -1,11 +1,11 @@
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import Field
 
+from harness.bench.api import JudgedBenchmark
 from harness.core.settings import Settings, execution
 from harness.recipe import Recipe, load
 
@@ -19,17 +19,15 @@ class QuizSettings(Settings):
     examples: int = Field(10, ge=1)
 
 
-@dataclass(frozen=True)
-class Entry:
-    name: str
-    settings: type[Settings]
-    program: Any
-
-    def form(self, settings: Settings) -> str:
-        return "rating"
+def _unopened(settings: Any, files: Any) -> Any:
+    raise AssertionError("a recipe is checked without its benchmarks' files")
 
 
-REGISTRY = {"judged": Entry("judged", JudgedSettings, None), "quiz": Entry("quiz", QuizSettings, len)}
+def _benchmark(name: str, settings: type[Settings], program: Any) -> JudgedBenchmark[Any]:
+    return JudgedBenchmark(name, 1, settings, lambda settings: {}, _unopened, lambda settings: "rating", program)
+
+
+REGISTRY = {"judged": _benchmark("judged", JudgedSettings, None), "quiz": _benchmark("quiz", QuizSettings, len)}
 
 
 @pytest.fixture
