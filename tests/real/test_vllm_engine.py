@@ -7,21 +7,16 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from harness.core.errors import Incomplete
-from harness.core.lines import write_lines
 from harness.generate.api import Completion, Engine, GenerateSettings, Request
 from harness.generate.engines import loaded
 from harness.generate.vllm_engine import ENVIRONMENT
 from harness.models.pocket import build, parse_spec
-from harness.train.api import steps
-from harness.train.job import TrainJob, TrainPlace
-from harness.train.run import train
-from tests.models.chatty import HEADS, LAST, TRIMS, base_model
+from tests.train.tuned import BASES, METHODS, tuned
 
 pytestmark = [
     pytest.mark.slow,
@@ -101,18 +96,12 @@ def test_sampled_answers_to_more_prompts_than_a_step_reads(tmp_path: Path) -> No
     assert {completion.finish for completion in done.values()} <= {"stop", "length"}
 
 
-@pytest.mark.parametrize(("template", "hidden"), [(TRIMS, True), (HEADS, True), (LAST, False)])
-def test_a_tuned_base_model_stops_where_its_template_ends_a_turn(template: str, hidden: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", BASES)
+def test_a_tuned_base_model_stops_where_its_template_ends_a_turn(method: str, name: str, tmp_path: Path) -> None:
     """Asked by us, and by vLLM itself with nothing but the folder."""
-    base, data = base_model(tmp_path / "base", template, hidden, width=64), tmp_path / "data.jsonl"
-    rows = ([{"role": "user", "content": f"Say {i}."}, {"role": "assistant", "content": "Yes."}] for i in range(8))
-    write_lines(data, ({"id": str(i), "messages": messages} for i, messages in enumerate(rows)))
-    how = {"max_steps": 60, "learning_rate": 2e-2, "batch_size": 4, "micro_batch_size": 4, "warmup_steps": 5}
-    sft = steps()["sft"]
-    settings_of_sft: Any = sft.settings.model_validate(how)
-    place = TrainPlace(base, data, tmp_path, tmp_path / "work", tmp_path / "events")
-    train(TrainJob(sft, settings_of_sft, 0, "base"), place, lambda *_, **__: None)
-    with loaded(tmp_path / "model", settings("vllm", max_length=128), tmp_path / "log") as engine:
+    folder = tuned(method, name, tmp_path, width=64)
+    with loaded(folder, settings("vllm", max_length=128), tmp_path / "log") as engine:
         (done,) = complete(engine, requests(0.0, ("Say 3.",))).values()
     assert (done.text, done.finish) == ("Yes.", "stop")
     script = (
@@ -122,7 +111,7 @@ def test_a_tuned_base_model_stops_where_its_template_ends_a_turn(template: str, 
         "out = llm.chat([{'role': 'user', 'content': 'Say 3.'}], how)[0].outputs[0]\n"
         "print(len(out.token_ids), out.finish_reason)"
     )
-    words, where = [sys.executable, "-c", script, str(tmp_path / "model")], {**os.environ, **ENVIRONMENT}
+    words, where = [sys.executable, "-c", script, str(folder)], {**os.environ, **ENVIRONMENT}
     alone = subprocess.run(words, capture_output=True, text=True, env=where)
     assert alone.stdout.splitlines()[-1:] == ["5 stop"], alone.stderr[-2000:]
 

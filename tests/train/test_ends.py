@@ -1,13 +1,11 @@
 """A base model tuned under a template whose end of turn is not its own end of text answers, and stops, everywhere."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from lm_eval.api.instance import Instance
 
 from harness.bench.api import Measured
@@ -17,54 +15,31 @@ from harness.core.lines import write_lines
 from harness.generate.api import GenerateSettings, Request
 from harness.generate.transformers_engine import load as load_engine
 from harness.train.examples import encode_file
-from tests.models.chatty import CHATML, ENDLESS, HEADS, LAST, TRIMS, WORDS, base_model, tokenizer
+from tests.models.chatty import ENDLESS, HEADS, TRIMS, WORDS, base_model, tokenizer
+from tests.train.tuned import ANSWERS, BASES, LEARN, METHODS, conversations, tuned, with_words
 
-torch.set_num_threads(1)
 Run = Callable[..., Path]
-LEARN = {"max_steps": 60, "learning_rate": 3e-2, "batch_size": 4, "warmup_steps": 5, "save_every": 1000}
 ASKED = {"role": "user", "content": "Say 3."}
-BASES = {"trims": (TRIMS, True), "heads": (HEADS, True), "last": (LAST, False)}
-"""Templates whose turns end otherwise than texts; of the last one decoding hides no token."""
 
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("data") / "conversations.jsonl"
-    rows = ([{"role": "user", "content": f"Say {i}."}, {"role": "assistant", "content": "Yes."}] for i in range(8))
-    write_lines(file, ({"id": str(i), "messages": messages} for i, messages in enumerate(rows)))
-    return file
+    return conversations(tmp_path_factory.mktemp("data") / "conversations.jsonl", ANSWERS)
 
 
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
     "name", ["last", pytest.param("trims", marks=pytest.mark.slow), pytest.param("heads", marks=pytest.mark.slow)]
 )
-def test_what_was_learned_ends_answers_everywhere(name: str, run: Run, answers: Path, tmp_path: Path) -> None:
-    base = base_model(tmp_path / "base", *BASES[name])
-    tuned = run("sft", student=base, data=answers, **LEARN) / "model"
-    distilled = run("kd", student=base, data=answers, teacher=tuned, **LEARN, kd={"lambda": 1.0}) / "model"
-    base = with_words(run, tmp_path, *BASES[name])  # Adapters alone teach a random model nothing.
-    assert in_our_engine(base)[1] == "length"
-    learn = {**LEARN, "max_steps": 100, "learning_rate": 1e-2}
-    adapted = run("lora", student=base, data=answers, **learn, lora={"rank": 16, "alpha": 32.0}) / "model"
-    for folder in (tuned, distilled, adapted):
-        assert in_our_engine(folder) == ("Yes.", "stop"), folder
-        assert in_plain_transformers(folder) == 5, folder
-        assert in_lm_eval(folder) == "Yes.", folder
+def test_what_was_learned_ends_answers_everywhere(method: str, name: str, tmp_path: Path) -> None:
+    folder = tuned(method, name, tmp_path)
+    assert in_our_engine(folder) == ("Yes.", "stop")
+    assert in_plain_transformers(folder) == 5
+    assert in_lm_eval(folder) == "Yes."
 
 
-def with_words(run: Run, folder: Path, template: str, hidden: bool) -> Path:
-    """A model that wrote other answers under another template and is given this one, as a base model is."""
-    asked = ((f"What is {i} and {i % 7}?", f"It is {i + i % 7}. No, {i}.") for i in range(40))
-    roles = ("user", "assistant")
-    rows = ([{"role": role, "content": text} for role, text in zip(roles, pair, strict=True)] for pair in asked)
-    write_lines(folder / "texts.jsonl", ({"id": str(i), "messages": messages} for i, messages in enumerate(rows)))
-    untrained = base_model(folder / "chatml", CHATML, hidden)
-    learn = {**LEARN, "max_steps": 100, "learning_rate": 1e-2}
-    trained = run("words", student=untrained, data=folder / "texts.jsonl", **learn) / "model"
-    base = shutil.copytree(trained, folder / "knowing")
-    shutil.copyfile(untrained / "generation_config.json", base / "generation_config.json")
-    tokenizer(template, hidden=hidden).save_pretrained(base)
-    return base
+def test_before_it_learned_it_does_not_stop(tmp_path: Path) -> None:
+    assert in_our_engine(with_words(tmp_path, *BASES["last"]))[1] == "length"
 
 
 def in_our_engine(folder: Path) -> tuple[str | None, str]:
