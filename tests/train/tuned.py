@@ -31,7 +31,8 @@ def tuned(method: str, name: str, folder: Path, width: int = 32) -> Path:
     teacher = trained("sft", base, data, folder / "sft")
     if method == "sft":
         return teacher
-    return trained(method, base, data, folder / method, {"teacher": teacher}, **{"lambda": 1.0})
+    weight: dict[str, Any] = {"lambda": 1.0}  # of the teacher alone
+    return trained(method, base, data, folder / method, {"teacher": teacher}, **weight)
 
 
 def with_words(folder: Path, template: str, hidden: bool, width: int = 32) -> Path:
