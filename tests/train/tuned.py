@@ -18,7 +18,7 @@ METHODS = ("sft", "kd", "lora")
 ANSWERS = [(f"Say {i}.", "Yes.") for i in range(8)]
 TEXTS = [(f"What is {i} and {i % 7}?", f"It is {i + i % 7}. No, {i}.") for i in range(40)]
 LEARN = {"max_steps": 60, "learning_rate": 3e-2, "batch_size": 4, "warmup_steps": 5, "save_every": 1000}
-FINE = {"max_steps": 100, "learning_rate": 1e-2}
+FINE: dict[str, Any] = {"max_steps": 100, "learning_rate": 1e-2}
 
 
 def tuned(method: str, name: str, folder: Path, width: int = 32) -> Path:
