@@ -4,12 +4,15 @@ import html
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from unittest import mock
 
 import pytest
 
+from harness.report import style
 from tests.report import fake_run as module
 
 
@@ -17,6 +20,13 @@ from tests.report import fake_run as module
 def fake_run() -> ModuleType:
     """The module that writes fake run folders."""
     return module
+
+
+@pytest.fixture(scope="module", autouse=True)
+def figures_for_pages() -> Iterator[None]:
+    """A page holds its figures as SVG; the other formats take longer to draw than all the rest."""
+    with mock.patch.object(style, "_PAPER", {}):
+        yield
 
 
 @dataclass(frozen=True)
