@@ -30,8 +30,8 @@ import sys, time
 from pathlib import Path
 import harness.cli
 from harness.data.settings import DatasetSettings, PocketData
-from harness.plan.execute import execute
-from harness.stages import benchmark, contamination, dataset
+from harness.run.execute import execute
+from harness.stages import benchmarks, contamination, dataset
 from harness.store.store import Store
 
 def run(stages):
@@ -43,7 +43,7 @@ def run(stages):
 
 if __name__ == "__main__":
     store, kind, count = Store(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3])
-    pocket = benchmark.asked("pocket", benchmark.by_name("pocket").settings(questions=8))
+    pocket = benchmarks.pin("pocket", benchmarks.by_name("pocket").settings(questions=8))
     data = [dataset.stage(DatasetSettings(pocket=PocketData(examples=1, seed=k)), 0, str(k)) for k in range(count)]
     took = run(data)
     if kind == "contamination":
@@ -55,8 +55,8 @@ import json, sys
 from pathlib import Path
 from harness.core.canonical import digest
 from harness.plan.build import build
-from harness.plan.collect import judges
-from harness.plan.runs import run_folder, write_plan
+from harness.record.judges import judges
+from harness.record.folder import run_folder, write_plan
 from harness.recipe.load import load
 from harness.store.store import Store
 results = Path(sys.argv[2])

@@ -25,7 +25,7 @@ WRITE = """
 import sys
 from pathlib import Path
 from harness.plan.build import build
-from harness.plan.runs import run_folder, write_plan
+from harness.record.folder import run_folder, write_plan
 from harness.recipe.load import load
 plan = build(load(Path(sys.argv[1])))
 plan.stages

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from harness.plan.events import Advanced, Ended, Event, Started
+from harness.run.events import Advanced, Ended, Event, Started
 
 _EVERY_S = 15.0
 _VERBS = {

@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from harness.plan.progress import Running, Snapshot, snapshot
+from harness.run.progress import Running, Snapshot, snapshot
 
 _EVERY_S = 2.0
 _STATES = ("done", "running", "failed", "waiting")

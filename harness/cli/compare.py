@@ -39,7 +39,7 @@ def compare(
         harness compare after before --require 'domain_score >= +2'
     """
     from harness.cli._output import emit
-    from harness.plan.runs import find_run
+    from harness.record.folder import find_run
     from harness.report.comparisons import comparison_table, comparisons
     from harness.report.comparisons import require as broken_by
     from harness.report.joined import join_runs

@@ -15,8 +15,8 @@ def doctor(results: Results = RESULTS, format_: Format = "table") -> None:
     import pandas as pd
 
     from harness.cli._output import check_format, emit
-    from harness.core.diagnosis import diagnose
-    from harness.core.probe import probe
+    from harness.doctor.diagnosis import diagnose
+    from harness.doctor.probe import probe
 
     check_format(format_)
     findings = diagnose(probe(results))

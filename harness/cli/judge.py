@@ -60,33 +60,32 @@ def calibrate(
     """
     import pandas as pd
 
+    from harness.calibration.calibration import records, write
+    from harness.calibration.cases import Wanted, cases, stages
+    from harness.calibration.side_by_side import measure, rows
     from harness.cli import _progress
     from harness.cli._output import check_format, emit
     from harness.core.machine import visible_gpus
-    from harness.judge.calibration_record import write
-    from harness.plan import calibrate as plan
     from harness.plan.build import build
-    from harness.plan.calibration import measure, rows
-    from harness.plan.execute import execute
     from harness.recipe.load import load
-    from harness.stages.judge import calibrations
+    from harness.run.execute import execute
     from harness.store.store import Store
 
     check_format(format_)
     loaded, store = load(recipe, set_ or []), Store(results / "store")
-    wanted = plan.Wanted(tuple(benchmark or ()), which.recorded, which.reference, which.questions, padding)
-    cases = plan.cases(build(loaded), store, wanted)
-    stages = plan.stages(cases)
-    with _progress.show(sum(not store.has(i) for i in stages)) as listen:
-        outcome = execute(stages, store, run="calibrate", jobs=1, gpus=visible_gpus(), listen=listen)
+    wanted = Wanted(tuple(benchmark or ()), which.recorded, which.reference, which.questions, padding)
+    held = cases(build(loaded), store, wanted)
+    todo = stages(held)
+    with _progress.show(sum(not store.has(i) for i in todo)) as listen:
+        outcome = execute(todo, store, run="calibrate", jobs=1, gpus=visible_gpus(), listen=listen)
     if outcome.failed:
         raise HarnessError("a judge did not finish", fix="Mend the cause and run again: its verdicts are kept.")
-    found = [measure(case, store) for case in cases]
-    for one in found:
-        for folder in (calibrations(store), *([out] if out else [])):
-            write(folder / f"{one.digest}.json", one)
-    emit(pd.concat([rows(one) for one in found]), format_)
-    for one in found:
-        state = "calibrated" if one.informative else "UNINFORMATIVE"
-        print(f"{one.judge} on {one.benchmark}: {state}. {one.note}", file=sys.stderr)
-        print(f"record: {calibrations(store) / one.digest}.json", file=sys.stderr)
+    calibrations = [measure(case, store) for case in held]
+    for calibration in calibrations:
+        for folder in (records(store), *([out] if out else [])):
+            write(folder / f"{calibration.digest}.json", calibration)
+    emit(pd.concat([rows(calibration) for calibration in calibrations]), format_)
+    for calibration in calibrations:
+        state = "calibrated" if calibration.informative else "UNINFORMATIVE"
+        print(f"{calibration.judge} on {calibration.benchmark}: {state}. {calibration.note}", file=sys.stderr)
+        print(f"record: {records(store) / calibration.digest}.json", file=sys.stderr)

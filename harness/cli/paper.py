@@ -101,6 +101,6 @@ def build(
 
 def _runs(results: Path, names: list[str] | None) -> "list[OwnRun]":
     from harness.papers.own import load_own
-    from harness.plan.runs import find_run
+    from harness.record.folder import find_run
 
     return load_own([find_run(results, name).path for name in names or []])

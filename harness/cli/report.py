@@ -18,7 +18,7 @@ def report(
 
     Example: harness report quickstart --out reports/quickstart
     """
-    from harness.plan.runs import find_run
+    from harness.record.folder import find_run
     from harness.report.pages import render
 
     folder = find_run(results, run).path

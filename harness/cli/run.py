@@ -14,8 +14,8 @@ from harness.core.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.plan.build import Plan
-    from harness.plan.cluster import Cluster
-    from harness.plan.runs import RunFolder
+    from harness.record.folder import RunFolder
+    from harness.run.cluster import Cluster
     from harness.store.store import Store
 
 
@@ -73,18 +73,19 @@ def run(
     from harness.cli import _progress
     from harness.core.machine import visible_gpus
     from harness.plan.build import build
-    from harness.plan.collect import collect
-    from harness.plan.collect import judges as known_judges
     from harness.plan.estimate import budgets, estimate, in_words
-    from harness.plan.execute import execute
     from harness.plan.generation import check, engines
     from harness.plan.generation import in_words as engines_in_words
-    from harness.plan.keeping import Keeper
     from harness.plan.needs import graph, to_build
-    from harness.plan.progress import Recorder
-    from harness.plan.runs import judge_epoch, run_folder, says_of_judges, warnings, write_plan, write_record
-    from harness.plan.teacher_tables import write_teachers
     from harness.recipe.load import load
+    from harness.record.collect import collect
+    from harness.record.folder import judge_epoch, run_folder, write_plan
+    from harness.record.judges import judges as known_judges
+    from harness.record.summary import says_of_judges, warnings, write_record
+    from harness.record.teacher_tables import write_teachers
+    from harness.run.execute import execute
+    from harness.run.keeping import Keeper
+    from harness.run.progress import Recorder
     from harness.store.store import Store
 
     _check_executor(place.executor, place.address)
@@ -128,7 +129,7 @@ def run(
     if outcome.built or outcome.failed or news or not all(page.exists() for page in pages):
         for page in pages:
             page.unlink(missing_ok=True)
-        write_record(folder, plan, store, outcome, collect(folder, plan, store))
+        write_record(folder, plan, store, len(outcome.built), outcome.failed, collect(folder, plan, store))
         write_teachers(folder, plan, store)
         _render(folder, pages)
     _say(f"executed {len(outcome.built)} of {len(plan.stages)} stages in {outcome.seconds:.1f} s")
@@ -152,7 +153,7 @@ def _check_executor(executor: str, address: str | None) -> None:
 
 
 def _cluster(place: Place, store: "Store", todo: int) -> "AbstractContextManager[Cluster | None]":
-    from harness.plan.cluster import connected
+    from harness.run.cluster import connected
 
     return connected(place.address, store.root, place.cores) if place.executor == "ray" and todo else nullcontext()
 

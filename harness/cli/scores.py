@@ -18,7 +18,7 @@ def scores(
     Example: harness scores quickstart --format csv
     """
     from harness.cli._output import emit
-    from harness.plan.runs import find_run, read_scores
+    from harness.record.folder import find_run, read_scores
 
     frame = read_scores(find_run(results, run))
     everything = all_ or format_ != "table"

@@ -37,7 +37,7 @@ def status(
         _watch(results, run)
         return
     from harness.cli._output import emit
-    from harness.plan.status import all_runs, possibly_paid_twice, stages_of
+    from harness.run.status import all_runs, possibly_paid_twice, stages_of
     from harness.store.store import Store
 
     found = stages_of(results, run) if run else all_runs(results)
@@ -54,7 +54,7 @@ def _count(results: Path, run: str) -> None:
     from rich import print as draw
 
     from harness.cli._watch import drawn
-    from harness.plan.progress import snapshot
+    from harness.run.progress import snapshot
 
     draw(drawn(snapshot(results, run)))
 

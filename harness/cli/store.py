@@ -24,7 +24,7 @@ def du(results: Results = RESULTS, format_: Format = "table") -> None:
     import pandas as pd
 
     from harness.cli._output import emit
-    from harness.plan.runs import needed
+    from harness.record.folder import needed
     from harness.store.upkeep import entries
 
     wanted = needed(results)
@@ -97,7 +97,7 @@ def gc(
     import pandas as pd
 
     from harness.cli._output import emit
-    from harness.plan.runs import needed
+    from harness.record.folder import needed
     from harness.store.upkeep import discard, unneeded
 
     store = _store(results)

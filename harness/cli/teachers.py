@@ -38,12 +38,12 @@ def rank(
     from harness.cli._output import emit
     from harness.core.machine import visible_gpus
     from harness.plan.build import build
-    from harness.plan.execute import execute
-    from harness.plan.runs import judge_epoch, run_folder, write_plan
-    from harness.plan.teacher_tables import write_teachers
     from harness.recipe.load import load
+    from harness.record.folder import judge_epoch, run_folder, write_plan
+    from harness.record.teacher_tables import write_teachers
     from harness.report import teachers as pages
     from harness.report.teacher_page import render
+    from harness.run.execute import execute
     from harness.store.store import Store
 
     loaded = load(recipe, set_ or [])
@@ -82,7 +82,7 @@ def validate(
     Example: harness teachers validate pocket-teachers
     """
     from harness.cli._output import emit
-    from harness.plan.runs import find_run
+    from harness.record.folder import find_run
     from harness.report import teachers as pages
     from harness.report.teacher_page import render
 

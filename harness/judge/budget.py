@@ -9,7 +9,7 @@ from harness.judge.settings import JudgeSettings
 from harness.store.ledger import Ledger
 
 
-class Purse:
+class Budget:
     """A limit that calls of several stages, each in a thread of its own, share."""
 
     def __init__(self, limit: float, spent: float, where: str) -> None:
@@ -47,13 +47,13 @@ class Purse:
 class Budgets:
     """The limits of one run: of each judge (`judge.max_cost_usd`) and of all together (`--max-cost`)."""
 
-    def __init__(self, run: Purse | None = None) -> None:
+    def __init__(self, run: Budget | None = None) -> None:
         self._run = run
-        self._judges: dict[str, Purse] = {}
+        self._judges: dict[str, Budget] = {}
         self._lock = threading.Lock()
 
-    def of(self, judge: str, settings: JudgeSettings, ledger: Ledger) -> list[Purse]:
-        """The purses that a judge's calls are paid from; what the ledger holds of the judge is spent already.
+    def of(self, judge: str, settings: JudgeSettings, ledger: Ledger) -> list[Budget]:
+        """The budgets that a judge's calls are paid from; what the ledger holds of the judge is spent already.
 
         Raises:
             HarnessError: there is a limit, and the judge's price is not known.
@@ -61,12 +61,12 @@ class Budgets:
         with self._lock:
             if settings.max_cost_usd is not None and judge not in self._judges:
                 spent = sum(cost.price_usd for cost in ledger.costs(judge))
-                self._judges[judge] = Purse(settings.max_cost_usd, spent, "judge.max_cost_usd")
+                self._judges[judge] = Budget(settings.max_cost_usd, spent, "judge.max_cost_usd")
         own = self._judges[judge] if settings.max_cost_usd is not None else None
-        purses = [purse for purse in (own, self._run) if purse is not None]
-        for purse in purses:
-            check_priced(settings, purse.where)
-        return purses
+        budgets = [budget for budget in (own, self._run) if budget is not None]
+        for budget in budgets:
+            check_priced(settings, budget.where)
+        return budgets
 
 
 def check_priced(settings: JudgeSettings, where: str) -> None:
@@ -83,16 +83,16 @@ def check_priced(settings: JudgeSettings, where: str) -> None:
         )
 
 
-def take(purses: Sequence[Purse], most: float) -> bool:
+def take(budgets: Sequence[Budget], most: float) -> bool:
     """Reserve from all of them or from none."""
-    taken: list[Purse] = []
+    taken: list[Budget] = []
     try:
-        for purse in purses:
-            if not purse.take(most):
+        for budget in budgets:
+            if not budget.take(most):
                 break
-            taken.append(purse)
-        return len(taken) == len(purses)
+            taken.append(budget)
+        return len(taken) == len(budgets)
     finally:
-        if len(taken) < len(purses):
-            for purse in taken:
-                purse.settle(most, 0.0)
+        if len(taken) < len(budgets):
+            for budget in taken:
+                budget.settle(most, 0.0)

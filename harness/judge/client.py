@@ -15,7 +15,7 @@ from harness.core.errors import HarnessError
 from harness.judge._call import Caller, Reply
 from harness.judge._recorder import Recorder
 from harness.judge.api import JudgeTask, Status, Verdict
-from harness.judge.budget import Budgets, Purse, take
+from harness.judge.budget import Budget, Budgets, take
 from harness.judge.identity import Key, endpoint, request_digest, request_messages
 from harness.judge.prices import most_cost, price_of
 from harness.judge.profiles import check_profile
@@ -95,8 +95,8 @@ async def ask(
     missing = {key: task for key, task in asked.items() if key not in recorded}
     progress(len(recorded), len(asked), "verdicts")
     if missing:
-        purses = (budgets or Budgets()).of(judge_digest, settings, ledger)
-        batch = _Batch(settings, protocol, judge_digest, ledger, progress, len(recorded), len(asked), purses)
+        limits = (budgets or Budgets()).of(judge_digest, settings, ledger)
+        batch = _Batch(settings, protocol, judge_digest, ledger, progress, len(recorded), len(asked), limits)
         async with _client(settings, base_url, api_key) as client:
             await batch.run(client, missing)
     # Read back, not kept: where another stage asked the same at the same time, the row that stayed is the verdict.
@@ -142,11 +142,11 @@ class _Batch:
         progress: Progress,
         done: int,
         total: int,
-        purses: Sequence[Purse],
+        budgets: Sequence[Budget],
     ) -> None:
         self.settings, self.protocol, self.judge = settings, protocol, judge
         self.recorder, self.progress = Recorder(ledger), progress
-        self.done, self.total, self.purses = done, total, purses
+        self.done, self.total, self.budgets = done, total, budgets
         costs = ledger.costs(judge)
         self.spent = sum(cost.price_usd for cost in costs)
         self.known = any(cost.completion_tokens for cost in costs)
@@ -187,15 +187,15 @@ class _Batch:
     async def _ask(self, caller: Caller, key: Key, task: JudgeTask) -> None:
         body = caller.body(request_messages(task))
         most = most_cost(self.price, self.settings, self.protocol, body["messages"]) if self.price else 0.0
-        while not take(self.purses, most):
+        while not take(self.budgets, most):
             await asyncio.sleep(_WAIT_S)
         cost = 0.0
         try:
             if not self.halted.is_set():
                 cost = await self._once(caller, key, body, most)
         finally:
-            for purse in self.purses:
-                purse.settle(most, cost)
+            for budget in self.budgets:
+                budget.settle(most, cost)
 
     async def _once(self, caller: Caller, key: Key, body: dict[str, Json], most: float) -> float:
         """Ask and record; what it cost, or can have cost where nobody says."""

@@ -1,7 +1,7 @@
 """Verdict protocols: how a judge is made to give a verdict, and how the verdict is read from its reply.
 
 A *form* is what is asked for (a rating, the better of two answers). Each form is one module in `judge/forms` that
-exports `FORM`; its *ways* are the protocols for judges of different ability:
+exports `FORM`; its *modes* are the protocols for judges of different ability:
 
 - `text`: the judge writes freely and its reply is parsed, as the benchmark's own tools do.
 - `choice`: the reply is constrained to the possible verdicts (a server with structured outputs).
@@ -18,8 +18,8 @@ from harness.core.discover import discover
 from harness.core.errors import HarnessError
 from harness.judge.thoughts import said
 
-Way = Literal["text", "choice", "expected"]
-Likeliest = Mapping[str, float]
+VerdictMode = Literal["text", "choice", "expected"]
+TopLogprobs = Mapping[str, float]
 """The likeliest next tokens (after a `Protocol.prefix` without spaces around them) -> natural-log probability."""
 
 CONTINUED: Mapping[str, Json] = {"add_generation_prompt": False, "continue_final_message": True}
@@ -49,7 +49,10 @@ def constrained(choices: Sequence[str]) -> Mapping[str, Json]:
 
 @dataclass(frozen=True)
 class Protocol:
-    """One way to get a verdict. Its name and version are part of the judge's digest."""
+    """How a judge is asked for a verdict in one mode, and how its reply is read.
+
+    Its name and version are part of the judge's digest.
+    """
 
     name: str
     version: int
@@ -58,7 +61,7 @@ class Protocol:
     """Reply -> value. Raises ValueError, with the reason, when there is no verdict in it."""
     prefix: str = ""
     """Text that the judge's reply is made to begin with; put back in front of what it continues with."""
-    scored: Callable[[Sequence[Likeliest]], str] | None = None
+    scored: Callable[[Sequence[TopLogprobs]], str] | None = None
     """Set where the verdict comes from the probabilities of the judge's next tokens, not from the text it writes. Takes
     the likeliest next tokens after `prefix`, then those after `prefix` plus each of `continuations`; returns them as a
     text that `read` takes. Raises ValueError when no possible verdict is among the tokens."""
@@ -80,27 +83,27 @@ class Protocol:
 
 
 @dataclass(frozen=True)
-class Form:
-    """What a judge can be asked for: a kind of verdict, and the ways to get it."""
+class VerdictForm:
+    """What a judge can be asked for: a kind of verdict, and a protocol for each mode of asking."""
 
     name: str
-    ways: Mapping[Way, Protocol]
+    modes: Mapping[VerdictMode, Protocol]
 
 
-def forms() -> Mapping[str, Form]:
+def forms() -> Mapping[str, VerdictForm]:
     """Every form by name."""
     return discover("harness.judge.forms", "FORM")
 
 
-def find_protocol(form: str, way: str) -> Protocol:
+def find_protocol(form: str, mode: str) -> Protocol:
     """The protocol for a form of verdict.
 
     Raises:
-        HarnessError: this form cannot be had in that way.
+        HarnessError: the form has no such mode.
     """
-    ways = {str(name): protocol for name, protocol in forms()[form].ways.items()}
-    if way not in ways:
+    modes = {str(name): protocol for name, protocol in forms()[form].modes.items()}
+    if mode not in modes:
         raise HarnessError(
-            f"'{form}' verdicts cannot be had by protocol '{way}'", fix=f"Choose from {', '.join(ways)}."
+            f"'{form}' verdicts cannot be had by protocol '{mode}'", fix=f"Choose from {', '.join(modes)}."
         )
-    return ways[way]
+    return modes[mode]

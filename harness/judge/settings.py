@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 
 from harness.core.settings import Settings, execution
-from harness.judge.protocol import Way
+from harness.judge.protocol import VerdictMode
 
 OPENAI_URL = "https://api.openai.com/v1"
 
@@ -29,7 +29,7 @@ class JudgeSettings(Settings):
     base_url: str | None = None
     """The endpoint; OpenAI's own by default. Identity, since the same name may be another model elsewhere."""
     serve: ServeSettings | None = None
-    protocol: Way = "text"
+    protocol: VerdictMode = "text"
     """text: the judge writes freely and its reply is parsed, as the benchmark's own tools do. choice: its reply is
     constrained to the possible verdicts. expected: the mean of them under the judge's own probabilities."""
     temperature: float = Field(0.0, ge=0)

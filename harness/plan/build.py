@@ -2,29 +2,28 @@
 
 import gc
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cached_property
 
 from harness.core.errors import HarnessError
 from harness.models.settings import ModelSettings
-from harness.plan import experts
-from harness.plan.memo import Memo
-from harness.plan.teachers import ScoredTeacher, TeacherBuilder
-from harness.plan.training import Pipeline, TrainingBuilder, learned_from
+from harness.plan import experts, sources, teachers, training
+from harness.plan.context import CellContext, Graph
+from harness.plan.teachers import ScoredTeacher
+from harness.plan.training import Pipeline
 from harness.recipe.load import Cell, Recipe
-from harness.recipe.schema import CellRecipe, Keep
-from harness.stages import answer, contamination, judge, measure, score
-from harness.stages import benchmark as glue
+from harness.recipe.schema import Keep
+from harness.stages import answer, benchmarks, contamination, judge, measure, score
 from harness.stages.api import Stage
-from harness.stages.model import Weights, resolve, unavailable, weights
+from harness.stages.model import PlannedModel, unavailable
 from harness.train.settings import checkpoint_part
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedStages:
     """The stages of a benchmark that a model answers and a judge scores."""
 
     answers: Stage
@@ -37,7 +36,7 @@ class Evaluated:
 
     benchmark: str
     score: Stage
-    judged: Judged | None
+    judged: JudgedStages | None
     """None for a benchmark that is measured on the model itself: then `score` has it as its input `measured`."""
     routing: Stage | None = None
     """Which experts its questions are routed to, for a model that is known to have routers."""
@@ -48,8 +47,8 @@ class PlannedCell:
     """A cell and the stages that make its row."""
 
     cell: Cell
-    model: Weights
-    trained: tuple[Weights, ...]
+    model: PlannedModel
+    trained: tuple[PlannedModel, ...]
     evaluated: tuple[Evaluated, ...]
     teacher: ScoredTeacher | None = None
     """Its teacher's scores for its student base, where the recipe asks for them."""
@@ -79,7 +78,7 @@ class Plan:
     """A sentence for each optional student that cannot be had."""
 
     @property
-    def judged(self) -> Iterator[tuple[PlannedCell, Evaluated, Judged]]:
+    def judged(self) -> Iterator[tuple[PlannedCell, Evaluated, JudgedStages]]:
         """Every (cell, benchmark) that has answers and verdicts."""
         return ((c, e, e.judged) for c in self.cells for e in c.evaluated if e.judged is not None)
 
@@ -135,10 +134,9 @@ def build(recipe: Recipe, *, only: str = "*", judge_epoch: int = 0) -> Plan:
     kept = [cell for cell in cells if not _absent(cell, reasons)]
     if not kept:
         raise HarnessError(f"no student is there: {next(iter(absent))}", where=str(recipe.path))
-    shared: dict[str, Stage] = {}
-    memo = Memo()
+    graph = Graph()
     with _no_garbage_collection():
-        planned = tuple(_Builder(cell, shared, memo, judge_epoch).planned() for cell in kept)
+        planned = tuple(_planned(cell, graph, judge_epoch) for cell in kept)
     said = (f"{count} cells of an optional student are left out: {reason}" for reason, count in absent.items())
     return Plan(recipe, planned, tuple(said))
 
@@ -159,104 +157,62 @@ def _absent(cell: Cell, reasons: Mapping[str, str]) -> str:
     return reasons[cell.settings.student.model] if cell.settings.student.optional else ""
 
 
-@dataclass
-class _Builder:
-    """Makes the stages of one cell; `shared` keeps one object per id, so that the graph stays small."""
+def _planned(cell: Cell, graph: Graph, judge_epoch: int) -> PlannedCell:
+    """The cell's row: its model, trained unless it is a baseline, on every benchmark; its teacher's scores."""
+    settings = cell.settings
+    ctx = CellContext(settings, cell.labels, graph)
+    for name, recipe in settings.models.items():
+        base = sources.model(ctx, ModelSettings(model=recipe.base))
+        experts.check_router_loss(name, recipe.train, base)
+        ctx.made[name] = training.trained(ctx, Pipeline(name, recipe.train, recipe.data, recipe.seed), base)[-1]
+    trained: list[PlannedModel] = []
+    teacher = sources.teacher_model(ctx) if cell.baseline == "teacher" else None
+    model = teacher or sources.model(ctx, settings.student)
+    if cell.baseline is None and settings.train:
+        experts.check_router_loss(cell.name, settings.train, model)
+        pipeline = Pipeline(cell.trained_as, settings.train, settings.data, settings.seed, settings.checkpoints)
+        trained = training.trained(ctx, pipeline, model)
+        model = PlannedModel(trained[-1].stage, cell.name, checkpoint_part(cell.checkpoint))
+    model = PlannedModel(model.stage, cell.name, model.part)
+    benches = [graph.once(benchmarks.pin, name, of) for entry in settings.evaluate for name, of in entry.items()]
+    evaluated = tuple(_evaluated(ctx, bench, model, judge_epoch) for bench in benches)
+    scored = None
+    if cell.baseline is None and settings.teachers is not None:
+        scored = teachers.scored(ctx, training.teacher_data(ctx, settings.data))
+    return PlannedCell(cell, model, tuple(trained), evaluated, scored, _searches(graph, model, benches))
 
-    cell: Cell
-    shared: dict[str, Stage]
-    memo: Memo
-    judge_epoch: int
-    made: dict[str, Weights] = field(default_factory=dict)
 
-    @property
-    def settings(self) -> CellRecipe:
-        """The cell's."""
-        return self.cell.settings
+def _searches(graph: Graph, model: PlannedModel, benches: Sequence[benchmarks.PinnedBenchmark]) -> tuple[Stage, ...]:
+    """The stages that look for benchmarks' prompts in the data that a model learned from.
 
-    def planned(self) -> PlannedCell:
-        """The cell's row: its model, trained unless it is a baseline, on every benchmark; its teacher's scores."""
-        cell = self.cell
-        for name, made in self.settings.models.items():
-            base = self._model(ModelSettings(model=made.base))
-            experts.check_router_loss(name, made.train, base)
-            self.made[name] = self._training.trained(Pipeline(name, made.train, made.data, made.seed), base)[-1]
-        trained: list[Weights] = []
-        teacher = self._teacher() if cell.baseline == "teacher" else None
-        model = teacher or self._model(self.settings.student)
-        if cell.baseline is None and self.settings.train:
-            own = self.settings
-            experts.check_router_loss(cell.name, own.train, model)
-            pipeline = Pipeline(cell.trained_as, own.train, own.data, own.seed, own.checkpoints)
-            trained = self._training.trained(pipeline, model)
-            model = Weights(trained[-1].stage, cell.name, checkpoint_part(cell.checkpoint))
-        model = Weights(model.stage, cell.name, model.part)
-        asked = [self.memo(glue.asked, name, settings) for e in self.settings.evaluate for name, settings in e.items()]
-        evaluated = tuple(self._evaluate(bench, model) for bench in asked)
-        scored = self._scored() if cell.baseline is None and self.settings.teachers is not None else None
-        return PlannedCell(cell, model, tuple(trained), evaluated, scored, self._searches(model, asked))
+    A benchmark that is measured on the model itself has no prompts of ours to look for.
+    """
+    judged, learned = [bench for bench in benches if bench.form is not None], training.learned_from(model.stage)
+    made = [graph.once(contamination.stage, data, bench) for bench in judged for data in learned]
+    return tuple({stage.id: graph.share(stage) for stage in made}.values())
 
-    def _searches(self, model: Weights, asked: list[glue.Asked]) -> tuple[Stage, ...]:
-        """The stages that look for benchmarks' prompts in the data that a model learned from.
 
-        A benchmark that is measured on the model itself has no prompts of ours to look for.
-        """
-        judged, learned = [bench for bench in asked if bench.form is not None], learned_from(model.stage)
-        made = [self.memo(contamination.stage, data, bench) for bench in judged for data in learned]
-        return tuple({stage.id: self._share(stage) for stage in made}.values())
+def _evaluated(ctx: CellContext, bench: benchmarks.PinnedBenchmark, model: PlannedModel, judge_epoch: int) -> Evaluated:
+    settings, share, gpus = ctx.settings, ctx.graph.share, ctx.settings.resources.gpus
+    if bench.form is None:
+        measured = share(measure.stage(bench, model, settings.generate, settings.eval_seed, gpus))
+        return Evaluated(bench.name, share(score.measured_stage(bench, measured)), None)
+    answers = share(answer.stage(bench, model, settings.generate, settings.eval_seed, gpus))
+    verdicts = share(_verdicts(ctx, bench, answers, judge_epoch))
+    routing = experts.utilisation_of(bench, model, settings.generate, gpus)
+    return Evaluated(
+        bench.name,
+        share(score.stage(bench, answers, verdicts)),
+        JudgedStages(answers, verdicts),
+        share(routing) if routing is not None else None,
+    )
 
-    def _scored(self) -> ScoredTeacher:
-        return self._teachers.scored(self._training.teacher_data(self.settings.data))
 
-    @property
-    def _training(self) -> TrainingBuilder:
-        return TrainingBuilder(
-            self.settings, self._share, self.memo, self._model, self._teacher, self._teachers.responses
-        )
-
-    @property
-    def _teachers(self) -> TeacherBuilder:
-        return TeacherBuilder(self.settings, self.cell.labels, self._share, self._model)
-
-    def _share(self, stage: Stage) -> Stage:
-        return self.shared.setdefault(stage.id, stage)
-
-    def _model(self, settings: ModelSettings) -> Weights:
-        found = self._shared(weights(settings, self.made, lambda text: self.memo(resolve, text)))
-        if settings.architecture is None:
-            return found
-        return self._shared(experts.mixture(found, settings.architecture, self._model, self._dataset))
-
-    def _shared(self, found: Weights) -> Weights:
-        return Weights(self._share(found.stage), found.name, found.part)
-
-    def _dataset(self, role: str) -> Stage:
-        return self._training.dataset(self.settings.data.role(role), role)
-
-    def _teacher(self) -> Weights | None:
-        teacher = self.settings.teacher
-        return None if teacher is None or teacher.model is None else self._model(ModelSettings(model=teacher.model))
-
-    def _evaluate(self, asked: glue.Asked, model: Weights) -> Evaluated:
-        own, gpus = self.settings, self.settings.resources.gpus
-        if asked.form is None:
-            measured = self._share(measure.stage(asked, model, own.generate, own.eval_seed, gpus))
-            return Evaluated(asked.name, self._share(score.measured_stage(asked, measured)), None)
-        answers = self._share(answer.stage(asked, model, own.generate, own.eval_seed, gpus))
-        verdicts = self._share(self._judge(asked, answers))
-        routing = experts.utilisation_of(asked, model, own.generate, gpus)
-        return Evaluated(
-            asked.name,
-            self._share(score.stage(asked, answers, verdicts)),
-            Judged(answers, verdicts),
-            self._share(routing) if routing is not None else None,
-        )
-
-    def _judge(self, asked: glue.Asked, answers: Stage) -> Stage:
-        settings = self.settings.judge
-        if glue.judged(asked.name).program is not None:
-            return judge.program_stage(asked, answers)
-        assert settings is not None, "the schema asks for a judge where a model must judge"
-        settings = settings.model_copy(update={"epoch": max(settings.epoch, self.judge_epoch)})
-        served = self._model(ModelSettings(model=settings.model)) if settings.serve is not None else None
-        return judge.model_stage(asked, answers, settings, served, self.settings.resources.gpus)
+def _verdicts(ctx: CellContext, bench: benchmarks.PinnedBenchmark, answers: Stage, judge_epoch: int) -> Stage:
+    settings = ctx.settings.judge
+    if benchmarks.judged(bench.name).program is not None:
+        return judge.program_stage(bench, answers)
+    assert settings is not None, "the schema asks for a judge where a model must judge"
+    settings = settings.model_copy(update={"epoch": max(settings.epoch, judge_epoch)})
+    served = sources.model(ctx, ModelSettings(model=settings.model)) if settings.serve is not None else None
+    return judge.model_stage(bench, answers, settings, served, ctx.settings.resources.gpus)

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from harness.bench.api import Answer, Question
 from harness.core.canonical import digest
 from harness.judge.api import JudgeTask
-from harness.judge.budget import Budgets, Purse, check_priced
+from harness.judge.budget import Budget, Budgets, check_priced
 from harness.judge.identity import Key, request_digest
 from harness.judge.prices import Price, longest_reply, most_cost, price_of
-from harness.plan.build import Judged, Plan
-from harness.stages import answer, judge
-from harness.stages import benchmark as glue
+from harness.plan.build import JudgedStages, Plan
+from harness.stages import answer, benchmarks, judge
 from harness.stages.pinned import is_absent
 from harness.store.ledger import Call, Ledger
 from harness.store.store import Store
@@ -27,7 +26,7 @@ _USUAL_ANSWER, _USUAL_REPLY = 300, 250
 class Estimate:
     """What one judge is still to be asked."""
 
-    asked: judge.AskedJudge
+    asked: judge.ResolvedJudge
     stages: frozenset[str]
     """Ids of its verdict stages."""
     verdicts: int
@@ -59,30 +58,30 @@ def estimate(plan: Plan, store: Store) -> list[Estimate]:
 
     A benchmark whose files are not here (`stages.pinned.absent_allowed`) is left out.
     """
-    groups: dict[str, tuple[judge.AskedJudge, dict[str, Judged]]] = {}
+    groups: dict[str, tuple[judge.ResolvedJudge, dict[str, JudgedStages]]] = {}
     for _, _, judged in plan.judged:
         if "program" not in judged.verdicts.params["judge"] and not unknown(judged):
-            asked = judge.asked_of(judged.verdicts.params, judged.verdicts.execution)
+            asked = judge.resolved(judged.verdicts.params, judged.verdicts.execution)
             groups.setdefault(asked.digest, (asked, {}))[1][judged.verdicts.id] = judged
     return [_of_judge(asked, list(stages.values()), store) for asked, stages in groups.values()]
 
 
-def unknown(judged: Judged) -> bool:
+def unknown(judged: JudgedStages) -> bool:
     """Whether a benchmark's questions are not here, so that nothing is known of what its judge will be asked."""
     return any(is_absent(file) for role, file in judged.answers.inputs.items() if role != "model")
 
 
-def _of_judge(asked: judge.AskedJudge, stages: Sequence[Judged], store: Store) -> Estimate:
+def _of_judge(asked: judge.ResolvedJudge, stages: Sequence[JudgedStages], store: Store) -> Estimate:
     """Equal requests are asked once; requests about answers that are not there yet are taken to differ."""
     done: dict[Key, JudgeTask] = {}
     known: dict[Key, JudgeTask] = {}
-    awaited: list[Judged] = []
+    awaited: list[JudgedStages] = []
     for judged in stages:
         if store.has(judged.verdicts.id):
             done |= _keyed(judge.read_tasks(store.path(judged.verdicts.id)))
         elif store.has(judged.answers.id):
             answers = answer.read(store.path(judged.answers.id))
-            tasks = glue.open_judged(judged.answers).tasks(answers)
+            tasks = benchmarks.open_judged(judged.answers).tasks(answers)
             known |= _keyed(judge.repeated(tasks, asked.settings))
         else:
             awaited.append(judged)
@@ -115,22 +114,22 @@ class _Sum:
         return _Sum(n * self.verdicts, n * self.prompt_tokens, None if self.most_usd is None else n * self.most_usd)
 
 
-def _sum_of(asked: judge.AskedJudge, usual: Sequence[JudgeTask], longest: Sequence[JudgeTask]) -> _Sum:
+def _sum_of(asked: judge.ResolvedJudge, usual: Sequence[JudgeTask], longest: Sequence[JudgeTask]) -> _Sum:
     price = price_of(asked.settings)
     most = sum(most_cost(price, asked.settings, asked.protocol, t.messages) for t in longest) if price else None
     return _Sum(len(usual), sum(_prompt_tokens(asked, task) for task in usual), most)
 
 
-def _awaited(asked: judge.AskedJudge, stages: Sequence[Judged]) -> list[_Sum]:
+def _awaited(asked: judge.ResolvedJudge, stages: Sequence[JudgedStages]) -> list[_Sum]:
     """Of answers that are not there yet; one benchmark asks the same of every cell, so it is added up once."""
-    alike: dict[str, list[Judged]] = {}
+    alike: dict[str, list[JudgedStages]] = {}
     for judged in stages:
         files = {role: stage.id for role, stage in judged.answers.inputs.items() if role != "model"}
         settings = {k: judged.answers.params[k] for k in ("benchmark", "benchmark_version", "settings")}
         alike.setdefault(digest([settings, files]), []).append(judged)
     found = []
     for judged, *others in alike.values():
-        bench = glue.open_judged(judged.answers)
+        bench = benchmarks.open_judged(judged.answers)
         usual = bench.tasks([_made_up(q, min(_USUAL_ANSWER, q.max_new_tokens)) for q in bench.questions])
         longest = bench.tasks([_made_up(q, q.max_new_tokens) for q in bench.questions])
         usual, longest = (judge.repeated(tasks, asked.settings) for tasks in (usual, longest))
@@ -138,7 +137,7 @@ def _awaited(asked: judge.AskedJudge, stages: Sequence[Judged]) -> list[_Sum]:
     return found
 
 
-def _recorded(store: Store, asked: judge.AskedJudge, keys: Mapping[Key, JudgeTask]) -> tuple[dict[Key, Call], float]:
+def _recorded(store: Store, asked: judge.ResolvedJudge, keys: Mapping[Key, JudgeTask]) -> tuple[dict[Key, Call], float]:
     """What the ledger holds of these, and the usual length of this judge's replies in tokens."""
     usual: float = min(_USUAL_REPLY, longest_reply(asked.settings, asked.protocol))
     if not store.ledger.exists():
@@ -158,7 +157,7 @@ def _made_up(question: Question, tokens: int) -> Answer:
     return Answer(question.id, ("abc " * tokens,) * len(question.turns))
 
 
-def _prompt_tokens(asked: judge.AskedJudge, task: JudgeTask) -> int:
+def _prompt_tokens(asked: judge.ResolvedJudge, task: JudgeTask) -> int:
     """Expected, over all calls for one verdict."""
     characters = sum(len(message["content"]) for message in task.messages)
     return (1 + len(asked.protocol.continuations)) * math.ceil(characters / _CHARS_PER_TOKEN)
@@ -193,4 +192,4 @@ def budgets(rows: Sequence[Estimate], limit: float | None) -> Budgets:
     for row in rows:
         if row.verdicts:
             check_priced(row.asked.settings, "--max-cost")
-    return Budgets(Purse(limit, sum(row.spent_usd for row in rows), "--max-cost"))
+    return Budgets(Budget(limit, sum(row.spent_usd for row in rows), "--max-cost"))

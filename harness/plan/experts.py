@@ -1,29 +1,15 @@
-"""Mixtures of experts in a plan: a student made into one, and which models have routers."""
+"""Mixtures of experts in a plan: which models have routers, and what that allows."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 from harness.core.errors import HarnessError
 from harness.generate.api import GenerateSettings
-from harness.models.settings import ModelSettings, MoESettings
 from harness.recipe.schema import TrainStep
-from harness.stages import benchmark as glue
-from harness.stages import upcycle, utilisation
+from harness.stages import benchmarks, upcycle, utilisation
 from harness.stages.api import Stage
-from harness.stages.model import POCKET, Weights
+from harness.stages.model import POCKET, PlannedModel
 from harness.train.settings import StepSettings
-
-
-def mixture(
-    model: Weights,
-    settings: MoESettings,
-    weights: Callable[[ModelSettings], Weights],
-    dataset: Callable[[str], Stage],
-) -> Weights:
-    """`model` as a mixture of experts; `dataset` gives the stage of one of the recipe's datasets by its role."""
-    experts = [weights(ModelSettings(model=reference)) for reference in settings.from_ or ()]
-    return upcycle.stage(model, experts, settings, [dataset(role) for role in settings.prompts])
 
 
 def routed(stage: Stage) -> bool | None:
@@ -43,12 +29,14 @@ def _configured(path: Path) -> bool | None:
     return bool(json.loads(config.read_text()).get("model_type") == "mixtral") if config.is_file() else None
 
 
-def utilisation_of(asked: glue.Asked, model: Weights, settings: GenerateSettings, gpus: int) -> Stage | None:
+def utilisation_of(
+    bench: benchmarks.PinnedBenchmark, model: PlannedModel, settings: GenerateSettings, gpus: int
+) -> Stage | None:
     """The stage that reads which experts a benchmark's questions go to; None for a model not known to have any."""
-    return utilisation.stage(asked, model, settings, gpus) if routed(model.stage) else None
+    return utilisation.stage(bench, model, settings, gpus) if routed(model.stage) else None
 
 
-def check_router_loss(cell: str, steps: list[TrainStep], student: Weights) -> None:
+def check_router_loss(cell: str, steps: list[TrainStep], student: PlannedModel) -> None:
     """HarnessError where a step balances the routers of a student that is known to have none."""
     for name, settings in (item for step in steps for item in step.items()):
         if isinstance(settings, StepSettings) and settings.router_loss > 0 and routed(student.stage) is False:

@@ -9,13 +9,15 @@ from harness.core.seeds import derive_seed
 from harness.core.settings import identity
 from harness.generate.api import GenerateSettings
 from harness.generate.engines import settled
-from harness.stages import benchmark as glue
+from harness.stages import benchmarks
 from harness.stages.api import Context, Kind, Stage
 from harness.stages.conversing import converse, execution_of, generation, session_key
-from harness.stages.model import Weights
+from harness.stages.model import PlannedModel
 
 
-def stage(bench: glue.Asked, model: Weights, settings: GenerateSettings, eval_seed: int, gpus: int) -> Stage:
+def stage(
+    bench: benchmarks.PinnedBenchmark, model: PlannedModel, settings: GenerateSettings, eval_seed: int, gpus: int
+) -> Stage:
     """The stage in which `model` answers one benchmark."""
     settings = settled(settings, gpus)
     return Stage(
@@ -37,7 +39,7 @@ def read(folder: Path) -> list[Answer]:
 
 
 def _run(ctx: Context) -> None:
-    questions = glue.open_judged(ctx).questions
+    questions = benchmarks.open_judged(ctx).questions
     seed = derive_seed(ctx.params["eval_seed"], "answer", ctx.params["benchmark"])
     answers = converse(ctx, questions, ctx.inputs["model"] / ctx.params["part"], generation(ctx), seed)
     write_lines(ctx.out / "answers.jsonl", (asdict(answer) for answer in answers))

@@ -10,7 +10,7 @@ from harness.core.guarded import guarded, tail
 from harness.core.lines import read_lines
 from harness.core.seeds import derive_seed
 from harness.stages.api import Context, Kind, Stage
-from harness.stages.model import Weights
+from harness.stages.model import PlannedModel
 from harness.stages.pinned import pinned_file
 from harness.train.steps.command import CommandSettings, argv
 
@@ -19,13 +19,15 @@ _FILE = "file:"
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 
 
-def stage(settings: CommandSettings, student: Weights, data: Stage, seed: int, gpus: int, name: str) -> Weights:
+def stage(
+    settings: CommandSettings, student: PlannedModel, data: Stage, seed: int, gpus: int, name: str
+) -> PlannedModel:
     """The stage in which the command trains `student` on `data`."""
     files = {f"{_FILE}{number}": pinned_file(path) for number, path in enumerate(settings.files)}
     params = {"step": "command", "run": settings.run, "part": student.part, "seed": seed}
     inputs = {"student": student.stage, "data": data, **files}
     made = Stage(KIND.name, KIND.version, params, inputs, gpus=gpus, title=f"command {name}")
-    return Weights(made, name, "model")
+    return PlannedModel(made, name, "model")
 
 
 def _run(ctx: Context) -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 from harness.core.canonical import Json
 from harness.data.contamination import NGRAM, overlaps
 from harness.data.readers import read_conversations
-from harness.stages import benchmark as glue
+from harness.stages import benchmarks
 from harness.stages.api import Context, Kind, Stage
 
 _EXAMPLES = 5
 
 
-def stage(dataset: Stage, bench: glue.Asked, ngram: int = NGRAM) -> Stage:
+def stage(dataset: Stage, bench: benchmarks.PinnedBenchmark, ngram: int = NGRAM) -> Stage:
     """The stage that looks for the prompts of a judged benchmark."""
     title = f"{bench.name}: prompts in {dataset.title}"
     return Stage(
@@ -38,7 +38,7 @@ def read(folder: Path) -> dict[str, Json]:
 
 
 def _run(ctx: Context) -> None:
-    prompts = {question.id: question.turns for question in glue.open_judged(ctx).questions}
+    prompts = {question.id: question.turns for question in benchmarks.open_judged(ctx).questions}
     conversations = read_conversations(ctx.inputs["dataset"] / "conversations.jsonl")
     found = overlaps(prompts, conversations, ctx.params["ngram"])
     leaks = [overlap for overlap in found if overlap.exact or overlap.leaked]

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from harness.core.canonical import Json, digest
 from harness.core.lines import read_lines, write_lines
 from harness.core.settings import identity
-from harness.judge import calibration_record
 from harness.judge.api import JudgeTask, Verdict
 from harness.judge.identity import judge_digest
 from harness.judge.profiles import check_profile, profile_of
@@ -18,24 +17,22 @@ from harness.judge.program import run_program
 from harness.judge.protocol import Protocol, find_protocol
 from harness.judge.rereading import reread
 from harness.judge.settings import JudgeSettings, ServeSettings
-from harness.stages import answer
-from harness.stages import benchmark as glue
+from harness.stages import answer, benchmarks
 from harness.stages.api import Context, Kind, Stage
-from harness.stages.model import Weights
+from harness.stages.model import PlannedModel
 from harness.store.ledger import Ledger
-from harness.store.store import Store
 
 if TYPE_CHECKING:
     from harness.judge.server import Server
 
 
-def program_stage(bench: glue.Asked, answers: Stage) -> Stage:
+def program_stage(bench: benchmarks.PinnedBenchmark, answers: Stage) -> Stage:
     """The stage in which the benchmark's own program judges."""
     return _stage(bench, answers, {**bench.params, "judge": {"program": bench.name}}, None)
 
 
 @dataclass(frozen=True)
-class Judging:
+class JudgeFields:
     """A model judge's share of a stage that asks it."""
 
     params: dict[str, Json]
@@ -49,7 +46,7 @@ class Judging:
 
 
 @cache
-def judging(settings: JudgeSettings, form: str, prompts: str, served: Weights | None) -> Judging:
+def judge_fields(settings: JudgeSettings, form: str, prompts: str, served: PlannedModel | None) -> JudgeFields:
     """A model judge that is asked for a form of verdict with a set of prompts, at an endpoint or `served` here.
 
     Raises:
@@ -62,26 +59,30 @@ def judging(settings: JudgeSettings, form: str, prompts: str, served: Weights | 
     params["part"] = served.part if served else ""
     execution: dict[str, Json] = {"judge": settings.model_dump(mode="json")}
     if served is None:
-        return Judging(params, execution, {}, "", light=True)
+        return JudgeFields(params, execution, {}, "", light=True)
     execution["weights"] = served.stage.id
     session = f"judge/{served.stage.id}/{served.part}/{digest(identity(settings.serve) if settings.serve else {})}"
-    return Judging(params, execution, {"judge": served.stage}, session, light=False)
+    return JudgeFields(params, execution, {"judge": served.stage}, session, light=False)
 
 
-def model_stage(bench: glue.Asked, answers: Stage, settings: JudgeSettings, served: Weights | None, gpus: int) -> Stage:
+def model_stage(
+    bench: benchmarks.PinnedBenchmark, answers: Stage, settings: JudgeSettings, served: PlannedModel | None, gpus: int
+) -> Stage:
     """The stage in which a model judges a benchmark's answers."""
     assert bench.form is not None, "a measured benchmark has no judge"
-    judge = judging(settings, bench.form, _prompt_set(bench), served)
+    judge = judge_fields(settings, bench.form, _prompt_set(bench), served)
     return _stage(bench, answers, {**bench.params, "judge": judge.params}, judge, gpus if served else 0)
 
 
-def _prompt_set(bench: glue.Asked) -> str:
+def _prompt_set(bench: benchmarks.PinnedBenchmark) -> str:
     """What the judge's prompts are known by: their file's digest, or the benchmark's version."""
     file = bench.files.get("file:prompts")
     return file.id if file is not None else f"{bench.name}/{bench.params['benchmark_version']}"
 
 
-def _stage(bench: glue.Asked, answers: Stage, params: dict[str, Json], judge: Judging | None, gpus: int = 0) -> Stage:
+def _stage(
+    bench: benchmarks.PinnedBenchmark, answers: Stage, params: dict[str, Json], judge: JudgeFields | None, gpus: int = 0
+) -> Stage:
     return Stage(
         kind=KIND.name,
         version=KIND.version,
@@ -96,29 +97,6 @@ def _stage(bench: glue.Asked, answers: Stage, params: dict[str, Json], judge: Ju
     )
 
 
-def describe(stage: Stage, store: Store) -> dict[str, Json]:
-    """What a report says of the judge behind a verdict stage.
-
-    `calibrated` is true of a program, which needs no calibration, and of a judge whose calibration is in the store;
-    `uninformative` of one that its calibration found to be of no use.
-    """
-    judge = stage.params["judge"]
-    if "program" in judge:
-        name = f"program:{judge['program']}"
-        return {"judge": name, "protocol": "program", "calibrated": True, "note": "checked by a program"}
-    facts = {"judge": judge["model"], "protocol": judge["protocol"]}
-    known = calibration_record.find(calibrations(store), asked_of(stage.params, stage.execution).digest)
-    if known is None:
-        note = "no calibration on record: compare rows with each other, not with published scores"
-        return facts | {"calibrated": False, "note": note}
-    return facts | {"calibrated": True, "uninformative": not known.informative, "note": known.note}
-
-
-def calibrations(store: Store) -> Path:
-    """The folder of the store's calibration records."""
-    return store.root / "calibrations"
-
-
 def read_verdicts(folder: Path) -> list[Verdict]:
     """The verdicts of a finished judge stage."""
     return [Verdict(**row) for row in read_lines(folder / "verdicts.jsonl")]
@@ -131,13 +109,13 @@ def read_tasks(folder: Path) -> list[JudgeTask]:
 
 
 def _run(ctx: Context) -> None:
-    tasks = glue.open_judged(ctx).tasks(answer.read(ctx.inputs["answers"]))
+    tasks = benchmarks.open_judged(ctx).tasks(answer.read(ctx.inputs["answers"]))
     if "program" in ctx.params["judge"]:
-        bench = glue.judged(ctx.params["benchmark"])
+        bench = benchmarks.judged(ctx.params["benchmark"])
         assert bench.program is not None, "planned as a program judge"
         verdicts = run_program(bench.program, tasks, model=f"program:{bench.name}")
     else:
-        asked = asked_of(ctx.params, ctx.execution)
+        asked = resolved(ctx.params, ctx.execution)
         tasks = repeated(tasks, asked.settings)
         verdicts = ask(ctx, tasks, asked)
     write_lines(ctx.out / "tasks.jsonl", (asdict(task) for task in tasks))
@@ -145,7 +123,7 @@ def _run(ctx: Context) -> None:
 
 
 @dataclass(frozen=True)
-class AskedJudge:
+class ResolvedJudge:
     """The model judge of a stage."""
 
     settings: JudgeSettings
@@ -159,14 +137,14 @@ class AskedJudge:
         return self.digests[self.protocol.version]
 
 
-def asked_of(params: Mapping[str, Json], execution: Mapping[str, Json]) -> AskedJudge:
+def resolved(params: Mapping[str, Json], execution: Mapping[str, Json]) -> ResolvedJudge:
     """The model judge of a stage, planned or running."""
     settings = JudgeSettings.model_validate_json(json.dumps(execution["judge"]))
     protocol = find_protocol(params["judge"]["form"], settings.protocol)
     prompts, weights = params["judge"]["prompts"], execution.get("weights")
     versions = [replace(protocol, version=version) for version in (protocol.version, *protocol.rereads)]
     digests = {v.version: judge_digest(settings, v, prompts=prompts, weights=weights) for v in versions}
-    return AskedJudge(settings, protocol, digests)
+    return ResolvedJudge(settings, protocol, digests)
 
 
 def repeated(tasks: Sequence[JudgeTask], settings: JudgeSettings) -> list[JudgeTask]:
@@ -174,7 +152,7 @@ def repeated(tasks: Sequence[JudgeTask], settings: JudgeSettings) -> list[JudgeT
     return [replace(task, repeat=k) for task in tasks for k in range(settings.repeats)]
 
 
-def ask(ctx: Context, tasks: list[JudgeTask], asked: AskedJudge) -> list[Verdict]:
+def ask(ctx: Context, tasks: list[JudgeTask], asked: ResolvedJudge) -> list[Verdict]:
     """The model judge's verdicts on `tasks`; a judge that we serve is started when a verdict is not recorded yet."""
     from harness.judge.client import ask_blocking, unrecorded  # the client's library takes a second to import
 

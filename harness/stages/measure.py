@@ -3,15 +3,17 @@
 from harness.bench.api import Measured, samples_frame
 from harness.core.seeds import derive_seed
 from harness.generate.api import GenerateSettings
-from harness.stages import benchmark as glue
+from harness.stages import benchmarks
 from harness.stages.api import Context, Kind, Stage
-from harness.stages.model import Weights
+from harness.stages.model import PlannedModel
 
 FILES = "files"
 """The folder of an artifact that holds the files of the benchmark's own tools."""
 
 
-def stage(bench: glue.Asked, model: Weights, settings: GenerateSettings, eval_seed: int, gpus: int) -> Stage:
+def stage(
+    bench: benchmarks.PinnedBenchmark, model: PlannedModel, settings: GenerateSettings, eval_seed: int, gpus: int
+) -> Stage:
     """The stage in which one benchmark measures `model`."""
     return Stage(
         kind=KIND.name,
@@ -35,7 +37,7 @@ def _run(ctx: Context) -> None:
         out=out,
         progress=ctx.progress,
     )
-    samples_frame(glue.open_measured(ctx).measure(model)).to_parquet(ctx.out / "samples.parquet", index=False)
+    samples_frame(benchmarks.open_measured(ctx).measure(model)).to_parquet(ctx.out / "samples.parquet", index=False)
 
 
 KIND = Kind("measure", 1, _run)

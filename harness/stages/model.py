@@ -22,7 +22,7 @@ _TEMPLATE_FILE = "chat_template.jinja"
 
 
 @dataclass(frozen=True)
-class Weights:
+class PlannedModel:
     """A Hugging Face folder that will be there: `part` of what `stage` puts out."""
 
     stage: Stage
@@ -30,7 +30,7 @@ class Weights:
     part: str = ""
 
 
-def resolve(text: str) -> Weights:
+def resolve(text: str) -> PlannedModel:
     """The folder that a reference stands for, one that names no model of the recipe's own: pinned here.
 
     Raises:
@@ -48,21 +48,21 @@ def resolve(text: str) -> Weights:
 
         spec = parse_spec(ref.value)
         stage = Stage(POCKET.name, POCKET.version, {"spec": spec.identity()}, title=f"build {text}")
-        return Weights(stage, text)
+        return PlannedModel(stage, text)
     pin = refs.pin(ref, download=not may_be_absent())
     if pin.path is None:
         if may_be_absent():
-            return Weights(absent(text), text)
+            return PlannedModel(absent(text), text)
         raise HarnessError("cannot find the weights", where=text, fix=pin.note)
     source = leaf(pin.digest, pin.path, text)
     if not pin.needs_import:
-        return Weights(source, text)
-    return Weights(Stage(IMPORT.name, IMPORT.version, {}, {"gguf": source}, title=f"import {text}"), text)
+        return PlannedModel(source, text)
+    return PlannedModel(Stage(IMPORT.name, IMPORT.version, {}, {"gguf": source}, title=f"import {text}"), text)
 
 
 def weights(
-    settings: ModelSettings, made: Mapping[str, Weights], resolve: Callable[[str], Weights] = resolve
-) -> Weights:
+    settings: ModelSettings, made: Mapping[str, PlannedModel], resolve: Callable[[str], PlannedModel] = resolve
+) -> PlannedModel:
     """The folder that settings stand for; `made` are the recipe's own models by name, `resolve` finds all others.
 
     Raises:
@@ -78,7 +78,7 @@ def weights(
     if settings.template_date is not None:
         params["date"] = settings.template_date.isoformat()
     title = f"template over {found.name}"
-    return Weights(Stage(TEMPLATE.name, TEMPLATE.version, params, inputs, title=title), found.name)
+    return PlannedModel(Stage(TEMPLATE.name, TEMPLATE.version, params, inputs, title=title), found.name)
 
 
 def unavailable(settings: ModelSettings) -> str:

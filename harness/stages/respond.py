@@ -11,11 +11,11 @@ from harness.generate.api import GenerateSettings, ResponseSettings
 from harness.generate.engines import settled
 from harness.stages.api import Context, Kind, Stage
 from harness.stages.conversing import converse, execution_of, generation, session_key
-from harness.stages.model import Weights
+from harness.stages.model import PlannedModel
 
 
 def stage(
-    teacher: Weights,
+    teacher: PlannedModel,
     prompts: Stage,
     responses: ResponseSettings,
     settings: GenerateSettings,

@@ -11,7 +11,7 @@ from harness.core.settings import identity
 from harness.judge.settings import JudgeSettings
 from harness.stages import judge
 from harness.stages.api import Context, Kind, Stage
-from harness.stages.model import Weights
+from harness.stages.model import PlannedModel
 from harness.stages.pinned import pinned_file
 from harness.teachers import judged
 from harness.teachers.settings import RewardSettings
@@ -21,7 +21,7 @@ def stage(
     responses: Stage,
     settings: RewardSettings,
     *,
-    model: Weights | None = None,
+    model: PlannedModel | None = None,
     strength: float | None = None,
     gpus: int = 0,
     title: str,
@@ -41,9 +41,11 @@ def stage(
     return Stage(KIND.name, KIND.version, params, inputs, execution, place="driver", light=True, title=title)
 
 
-def judged_stage(responses: Stage, settings: JudgeSettings, served: Weights | None, gpus: int, title: str) -> Stage:
+def judged_stage(
+    responses: Stage, settings: JudgeSettings, served: PlannedModel | None, gpus: int, title: str
+) -> Stage:
     """The stage in which a model judge rates each response from 1 to 10."""
-    own = judge.judging(settings, "rating", judged.PROMPTS, served)
+    own = judge.judge_fields(settings, "rating", judged.PROMPTS, served)
     return Stage(
         KIND.name,
         KIND.version,
@@ -77,7 +79,7 @@ def _run(ctx: Context) -> None:
 
 def _judged(ctx: Context, rows: list[dict[str, Json]]) -> list[float | None]:
     """The judge's mean rating of each response; None where no verdict could be read."""
-    asked = judge.asked_of(ctx.params, ctx.execution)
+    asked = judge.resolved(ctx.params, ctx.execution)
     tasks = judge.repeated(judged.reward_tasks(rows), asked.settings)
     return judged.mean_ratings(rows, judge.ask(ctx, tasks, asked))
 

@@ -6,18 +6,18 @@ from pathlib import Path
 from harness.core.seeds import derive_seed
 from harness.core.settings import identity
 from harness.stages.api import Context, Kind, Stage
-from harness.stages.model import Weights
+from harness.stages.model import PlannedModel
 from harness.stages.pinned import pinned_file
 from harness.train.settings import OptimSettings
 
 
-def stage(base: Weights, pairs: Path, settings: OptimSettings, seed: int, gpus: int) -> Weights:
+def stage(base: PlannedModel, pairs: Path, settings: OptimSettings, seed: int, gpus: int) -> PlannedModel:
     """The stage that trains `base` on a file of preference pairs."""
     params = {"settings": identity(settings), "seed": seed, "part": base.part}
     inputs = {"base": base.stage, "pairs": pinned_file(pairs)}
     name = f"reward model on {pairs.name}"
     made = Stage(KIND.name, KIND.version, params, inputs, {"save_every": settings.save_every}, gpus=gpus, title=name)
-    return Weights(made, name, "model")
+    return PlannedModel(made, name, "model")
 
 
 def _run(ctx: Context) -> None:

@@ -5,12 +5,11 @@ from pathlib import Path
 import pandas as pd
 
 from harness.bench.api import OpenJudged, samples_frame
-from harness.stages import answer, judge
-from harness.stages import benchmark as glue
+from harness.stages import answer, benchmarks, judge
 from harness.stages.api import Context, Kind, Stage
 
 
-def stage(bench: glue.Asked, answers: Stage, verdicts: Stage) -> Stage:
+def stage(bench: benchmarks.PinnedBenchmark, answers: Stage, verdicts: Stage) -> Stage:
     """The stage that scores one model on one benchmark."""
     inputs = {"answers": answers, "verdicts": verdicts, **bench.files}
     title = verdicts.title.replace("verdicts", "scores", 1)
@@ -19,7 +18,7 @@ def stage(bench: glue.Asked, answers: Stage, verdicts: Stage) -> Stage:
     )
 
 
-def measured_stage(bench: glue.Asked, measured: Stage) -> Stage:
+def measured_stage(bench: benchmarks.PinnedBenchmark, measured: Stage) -> Stage:
     """The stage that scores what a benchmark measured on a model."""
     inputs = {"measured": measured, **bench.files}
     title = measured.title.replace("measures", "scores", 1)
@@ -34,7 +33,7 @@ def read(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _run(ctx: Context) -> None:
-    bench = glue.opened(ctx)
+    bench = benchmarks.opened(ctx)
     if isinstance(bench, OpenJudged):
         answers, verdicts = answer.read(ctx.inputs["answers"]), judge.read_verdicts(ctx.inputs["verdicts"])
         samples = samples_frame(bench.samples(answers, verdicts))

@@ -7,17 +7,17 @@ from harness.core.canonical import Json
 from harness.core.files import link_tree
 from harness.core.settings import identity
 from harness.stages.api import Context, Kind, Stage
-from harness.stages.model import Weights
+from harness.stages.model import PlannedModel
 from harness.train.settings import SelectSettings
 
 
-def stage(step: str, settings: SelectSettings, candidates: Sequence[Weights], name: str) -> Weights:
+def stage(step: str, settings: SelectSettings, candidates: Sequence[PlannedModel], name: str) -> PlannedModel:
     """The stage that chooses among `candidates`, trained with the settings' learning rates in this order."""
     inputs = {f"candidate:{number}": candidate.stage for number, candidate in enumerate(candidates)}
     params = {"step": step, "select": identity(settings)}
     title = f"select {step} {name}"
     made = Stage(KIND.name, KIND.version, params, inputs, place="driver", light=True, title=title)
-    return Weights(made, name, "model")
+    return PlannedModel(made, name, "model")
 
 
 def _run(ctx: Context) -> None:

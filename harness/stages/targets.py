@@ -1,11 +1,11 @@
 """What a teacher predicts for a dataset, stored once for every training that learns from it."""
 
 from harness.stages.api import Context, Kind, Stage
-from harness.stages.model import Weights
+from harness.stages.model import PlannedModel
 from harness.train.settings import TargetSettings
 
 
-def stage(teacher: Weights, data: Stage, settings: TargetSettings, gpus: int) -> Stage:
+def stage(teacher: PlannedModel, data: Stage, settings: TargetSettings, gpus: int) -> Stage:
     """The stage that stores `teacher`'s targets for `data`, as a step with these settings reads them."""
     params = {
         "part": teacher.part,

@@ -7,12 +7,12 @@ from harness.core.lines import read_lines
 from harness.core.seeds import derive_seed
 from harness.core.settings import identity
 from harness.stages.api import Context, Kind, Stage
-from harness.stages.model import Weights
+from harness.stages.model import PlannedModel
 from harness.teachers.settings import PassSettings
 
 
 def stage(
-    student: Weights,
+    student: PlannedModel,
     responses: Stage,
     settings: PassSettings,
     passes: list[str],

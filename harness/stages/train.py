@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from harness.stages.api import Context, Kind, Stage
-from harness.stages.model import Weights
+from harness.stages.model import PlannedModel
 from harness.train.job import StoredTargets, TrainJob, TrainPlace
 
 _TEACHER, _TARGETS = "teacher:", "targets:"
@@ -17,19 +17,19 @@ Targets = Mapping[tuple[str, str | None], Stage]
 
 def stage(
     job: TrainJob,
-    student: Weights,
+    student: PlannedModel,
     data: Stage,
-    teachers: Mapping[str, Weights] = MappingProxyType({}),
+    teachers: Mapping[str, PlannedModel] = MappingProxyType({}),
     targets: Targets = MappingProxyType({}),
     gpus: int = 0,
-) -> Weights:
+) -> PlannedModel:
     """The stage of a job. A teacher comes by its role, as weights or as `targets` that were stored earlier."""
     models = {"student": student} | {_TEACHER + role: teacher for role, teacher in teachers.items()}
     inputs = {"student": student.stage, "data": data} | {role: model.stage for role, model in models.items()}
     inputs |= {f"{_TARGETS}{role}:{domain or ''}": made for (role, domain), made in targets.items()}
     params = job.identity | {"parts": {role: model.part for role, model in models.items()}}
     made = Stage(KIND.name, KIND.version, params, inputs, job.execution, gpus=gpus, title=job.title)
-    return Weights(made, job.name, "model")
+    return PlannedModel(made, job.name, "model")
 
 
 def _run(ctx: Context) -> None:

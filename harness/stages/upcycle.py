@@ -9,7 +9,7 @@ from harness.core.errors import HarnessError
 from harness.data.readers import read_conversations
 from harness.models.settings import MoESettings
 from harness.stages.api import Context, Kind, Stage
-from harness.stages.model import Weights
+from harness.stages.model import PlannedModel
 
 if TYPE_CHECKING:
     from harness.models.moe import Router
@@ -19,7 +19,9 @@ _MOST_PROMPTS = 128
 """Of each dataset, for a hidden router: the first ones."""
 
 
-def stage(model: Weights, experts: Sequence[Weights], settings: MoESettings, prompts: Sequence[Stage] = ()) -> Weights:
+def stage(
+    model: PlannedModel, experts: Sequence[PlannedModel], settings: MoESettings, prompts: Sequence[Stage] = ()
+) -> PlannedModel:
     """The stage that makes `model` a mixture of `experts` (none: of copies of itself).
 
     `prompts` are the datasets of a hidden router, one for each expert.
@@ -36,7 +38,7 @@ def stage(model: Weights, experts: Sequence[Weights], settings: MoESettings, pro
     if settings.router == "random":
         params |= {"scale": settings.router_scale, "seed": settings.router_seed}
     title = f"{settings.experts} experts of {model.name}"
-    return Weights(Stage(KIND.name, KIND.version, params, inputs, title=title), title)
+    return PlannedModel(Stage(KIND.name, KIND.version, params, inputs, title=title), title)
 
 
 def _run(ctx: Context) -> None:

@@ -9,9 +9,9 @@ import pandas as pd
 
 from harness.core.canonical import Json
 from harness.generate.api import GenerateSettings
-from harness.stages import benchmark as glue
+from harness.stages import benchmarks
 from harness.stages.api import Context, Kind, Stage
-from harness.stages.model import Weights
+from harness.stages.model import PlannedModel
 
 if TYPE_CHECKING:
     from harness.models.routing import Load
@@ -23,7 +23,7 @@ experts; `tokens` is what both are over. The category `overall` is all of them."
 OVERALL = "overall"
 
 
-def stage(bench: glue.Asked, model: Weights, settings: GenerateSettings, gpus: int) -> Stage:
+def stage(bench: benchmarks.PinnedBenchmark, model: PlannedModel, settings: GenerateSettings, gpus: int) -> Stage:
     """The stage that reads `model`'s routers over the first turns of a benchmark's questions."""
     own = {"dtype": settings.dtype, "max_length": settings.max_length, "part": model.part}
     return Stage(
@@ -53,7 +53,7 @@ def _run(ctx: Context) -> None:
     tokenizer = load_tokenizer(folder)
     model = load_model(folder, ctx.params["dtype"], "cuda" if torch.cuda.is_available() else "cpu")
     limit = min(ctx.params["max_length"], model.config.max_position_embeddings)
-    questions, loads, too_long = glue.open_judged(ctx).questions, dict[str, "Load"](), list[str]()
+    questions, loads, too_long = benchmarks.open_judged(ctx).questions, dict[str, "Load"](), list[str]()
     for done, question in enumerate(questions, 1):
         ids = encode_prompt(tokenizer, [{"role": "user", "content": question.turns[0]}])
         if len(ids) >= limit:  # the model could not answer it either

@@ -78,3 +78,8 @@ def _git(*words: str) -> str:
 def provenance() -> dict[str, Json]:
     """All of it."""
     return {"versions": versions(), "hardware": hardware(), "git": git_state()}
+
+
+def command() -> str:
+    """The command line of this process, as a record keeps it."""
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])

@@ -18,7 +18,7 @@ from harness.teachers.parts import OK, all_scores
 from harness.teachers.settings import TeachersSettings
 
 _BLOCK = 2**22
-"""Weights that exist at once (32 MB)."""
+"""PlannedModel that exist at once (32 MB)."""
 
 
 @dataclass(frozen=True)

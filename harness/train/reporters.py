@@ -1,4 +1,4 @@
-"""Where a training's curve goes beside our own log: TensorBoard, Weights & Biases, Trackio, MLflow.
+"""Where a training's curve goes beside our own log: TensorBoard, PlannedModel & Biases, Trackio, MLflow.
 
 They are transformers' own reporters; their settings (project, server, key) are their own environment variables.
 """

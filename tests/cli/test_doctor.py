@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.cli import app
-from harness.core import probe
-from tests.core.test_diagnosis import HEALTHY
+from harness.doctor import probe
+from tests.doctor.test_diagnosis import HEALTHY
 
 
 def shown(*words: str) -> tuple[int, str]:

@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from harness.calibration import measures as calibration
+from harness.calibration.cases import pad
 from harness.cli import app
 from harness.core.errors import HarnessError
-from harness.judge import calibration
 from harness.plan.build import build
-from harness.plan.calibrate import pad
-from harness.plan.collect import judges
-from harness.plan.runs import RunFolder, says_of_judges
 from harness.recipe.load import load
+from harness.record.folder import RunFolder
+from harness.record.judges import judges
+from harness.record.summary import says_of_judges
 from harness.stats.bootstrap import bootstrap_ci
 from harness.store.ledger import Ledger
 from harness.store.store import Store
@@ -87,14 +88,14 @@ def measures(result: Result) -> dict[tuple[str, str], dict[str, Any]]:
     return {(row["measure"], row["part"]): row for row in json.loads(result.stdout)}
 
 
-def asked_of(body: dict[str, Any]) -> tuple[str, int]:
+def resolved(body: dict[str, Any]) -> tuple[str, int]:
     """The answer that is to be rated, and its turn."""
     said = body["messages"][-1]["content"]
     return said.split("A: ")[-1], said.count("A: ")
 
 
 def recorded_as(body: dict[str, Any]) -> int:
-    answer, turn = asked_of(body)
+    answer, turn = resolved(body)
     item, model = answer.split()[1].split(".")[0], answer.split()[3].rstrip(".")
     return rating(int(item), model, turn)
 
@@ -138,7 +139,7 @@ def test_a_judge_of_one_word_is_uninformative(folder: Path, judge: Judge) -> Non
 
 
 def test_a_judge_that_loves_length_is_found(folder: Path, judge: Judge) -> None:
-    judge.answer = says(lambda body: min(10, recorded_as(body) + PADDED_GAIN * (PAD in asked_of(body)[0])))
+    judge.answer = says(lambda body: min(10, recorded_as(body) + PADDED_GAIN * (PAD in resolved(body)[0])))
     result = calibrate(folder, judge.url, "--format", "json")
     found = measures(result)
     assert found["padding_wins", "all"]["value"] > 0.9
@@ -188,7 +189,7 @@ def test_what_a_run_says_of_its_judge(folder: Path, judge: Judge) -> None:
 
 @pytest.mark.slow
 def test_a_calibration_comes_into_a_report_that_is_there(folder: Path, judge: Judge) -> None:
-    judge.answer = says(lambda body: recorded_as(body) if " of " in asked_of(body)[0] else 5)
+    judge.answer = says(lambda body: recorded_as(body) if " of " in resolved(body)[0] else 5)
     run, report = folder / "results/runs/judged", folder / "results/runs/judged/report.md"
     assert judged.run(folder, judge.url).returncode == 0
     assert "is not calibrated" in report.read_text()
@@ -206,7 +207,7 @@ def test_fewer_questions_are_spread_over_the_benchmark(folder: Path, judge: Judg
     judge.answer = says(recorded_as)
     result = calibrate(folder, judge.url, "--questions", "3", "--no-padding", "--format", "json")
     assert measures(result)["spearman", "all"]["total"] == 3 * len(MODELS) * 2
-    assert {asked_of(body)[0].split()[1].split(".")[0] for body in judge.asked} == {"0", "4", "8"}
+    assert {resolved(body)[0].split()[1].split(".")[0] for body in judge.asked} == {"0", "4", "8"}
     assert "UNINFORMATIVE" in result.stderr
     assert "too few questions to tell (3)" in result.stderr
 

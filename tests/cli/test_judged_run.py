@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from aiohttp import web
 
-from harness.plan.status import possibly_paid_twice
+from harness.run.status import possibly_paid_twice
 from harness.store.ledger import Ledger
 from harness.store.store import Store
 from tests.cli import judged

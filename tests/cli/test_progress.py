@@ -11,7 +11,7 @@ import time
 import pytest
 
 from harness.cli._progress import Bars, Lines, show
-from harness.plan.events import Advanced, Ended, Started
+from harness.run.events import Advanced, Ended, Started
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -109,7 +109,7 @@ def test_bars_leave_markup_in_a_title_or_an_error_alone(capsys: pytest.CaptureFi
 
 PROGRAM = """
 from harness.cli._progress import Bars, show
-from harness.plan.events import Advanced, Ended, Started
+from harness.run.events import Advanced, Ended, Started
 
 with show(2) as listen:
     assert isinstance(listen, Bars), "stderr is a terminal"

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from harness.cli import _watch
-from harness.plan.progress import Running, Snapshot, Spent
+from harness.run.progress import Running, Snapshot, Spent
 from tests.cli.command import harness
 
 

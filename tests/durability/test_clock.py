@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from harness.plan.execute import execute
-from harness.plan.status import stages_of
+from harness.run.execute import execute
+from harness.run.status import stages_of
 from harness.stages import runner
 from harness.stages.api import Context, Kind, Stage
 from harness.stages.registry import KINDS

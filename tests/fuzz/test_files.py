@@ -24,16 +24,16 @@ from harness.bench.arena_hard import files as arena
 from harness.bench.mt_bench import MTBenchSettings
 from harness.bench.mt_bench import files as fastchat
 from harness.bench.recorded import READERS
+from harness.calibration import calibration as calibration_record
+from harness.calibration.measures import Measure
 from harness.core.errors import HarnessError
 from harness.core.lines import Journal, read_lines
 from harness.data import pull
 from harness.data.readers import read_conversations, read_dataset, write_conversations
 from harness.data.settings import DatasetSettings, JoinedPrompts
-from harness.judge import calibration_record
-from harness.judge.calibration import Measure
 from harness.models.inventory import inspected
 from harness.models.load import load_model, load_reward_model, load_tokenizer
-from harness.plan.runs import RunFolder, read_plan
+from harness.record.folder import RunFolder, read_plan
 from harness.report.load import load_run
 from harness.stages.inventory import stored
 from harness.stages.runner import read_order

@@ -18,15 +18,15 @@ from harness.judge.forms.arena import battles, label
 from harness.judge.identity import endpoint
 from harness.judge.profiles import profile_of
 from harness.judge.program import run_program
-from harness.judge.protocol import Form, Protocol, forms
+from harness.judge.protocol import Protocol, VerdictForm, forms
 from harness.judge.settings import JudgeSettings
 from harness.judge.thoughts import said
 from tests.fuzz.mutations import changed, values
 from tests.fuzz.profiles import fuzz
 
 RANGES = {"rating": (0, 10), "pair": (0, 1), "arena": (-1, 2), "alpaca-weighted": (1, 2), "alpaca-ranking": (1, 2)}
-"""Form -> lowest and highest value."""
-PROTOCOLS = [(form, way) for form in forms().values() for way in form.ways.values()]
+"""VerdictForm -> lowest and highest value."""
+PROTOCOLS = [(form, way) for form in forms().values() for way in form.modes.values()]
 
 fragments = st.sampled_from(
     [
@@ -123,7 +123,7 @@ replies = st.text(max_size=30) | st.lists(fragments | st.text(max_size=5), max_s
 """What a judge may say."""
 
 
-def value_in_range(form: Form, way: Protocol, text: str) -> float | None:
+def value_in_range(form: VerdictForm, way: Protocol, text: str) -> float | None:
     """What the protocol reads in a reply with or without its beginning; None for its documented failure."""
     try:
         value = way.read(said(text))

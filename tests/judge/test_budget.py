@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from harness.core.errors import HarnessError, Incomplete
 from harness.judge.api import JudgeTask
-from harness.judge.budget import Budgets, Purse, take
+from harness.judge.budget import Budget, Budgets, take
 from harness.judge.client import ask
 from harness.judge.prices import Price, longest_reply, most_cost, most_tokens, price_list
 from harness.judge.protocol import find_protocol
@@ -46,14 +46,14 @@ def test_a_verdict_of_several_calls_is_reserved_whole() -> None:
 
 
 def test_calls_of_many_threads_stay_within_the_limit() -> None:
-    purse, spent = Purse(10.0, 1.0, "w"), []
+    budget, spent = Budget(10.0, 1.0, "w"), []
 
     def work(seed: int) -> None:
         chance = random.Random(seed)
         while True:
             most = chance.uniform(0.1, 0.5)
             try:
-                if not purse.take(most):
+                if not budget.take(most):
                     time.sleep(0.0005)
                     continue
             except Incomplete:
@@ -61,7 +61,7 @@ def test_calls_of_many_threads_stay_within_the_limit() -> None:
             cost = chance.uniform(0.0, most)
             time.sleep(0.0002)
             spent.append(cost)
-            purse.settle(most, cost)
+            budget.settle(most, cost)
 
     threads = [threading.Thread(target=work, args=(k,)) for k in range(8)]
     for thread in threads:
@@ -69,11 +69,11 @@ def test_calls_of_many_threads_stay_within_the_limit() -> None:
     for thread in threads:
         thread.join()
     assert 9.0 < 1.0 + sum(spent) <= 10.0
-    assert purse.spent == pytest.approx(1.0 + sum(spent))
+    assert budget.spent == pytest.approx(1.0 + sum(spent))
 
 
 def test_from_all_purses_or_from_none() -> None:
-    large, small = Purse(10.0, 0.0, "large"), Purse(1.0, 0.0, "small")
+    large, small = Budget(10.0, 0.0, "large"), Budget(1.0, 0.0, "small")
     assert take([large, small], 0.6)
     assert not take([large, small], 0.6), "it depends on what the first call costs"
     assert large.take(9.4), "nothing was left held"
@@ -88,7 +88,7 @@ def test_from_all_purses_or_from_none() -> None:
 async def test_two_judges_share_the_limit_of_a_run(judge: Judge, tmp_path: Path) -> None:
     """Each in a thread with an event loop of its own, as the stages of a run ask."""
     limit = 4.0
-    budgets = Budgets(Purse(limit, 0.0, "--max-cost"))
+    budgets = Budgets(Budget(limit, 0.0, "--max-cost"))
     judge.answer = lambda _body, _n: reply("[[7]]")
     faults: list[Incomplete] = []
 
@@ -157,7 +157,7 @@ async def test_a_reply_without_a_count_is_taken_at_its_most(judge: Judge) -> Non
 async def test_a_run_limit_without_a_price_is_refused(judge: Judge) -> None:
     own = judge.settings(model="mystery")
     with pytest.raises(HarnessError, match="no price is known for the judge mystery"):
-        Budgets(Purse(1.0, 0.0, "--max-cost")).of("d", own, judge.ledger)
+        Budgets(Budget(1.0, 0.0, "--max-cost")).of("d", own, judge.ledger)
 
 
 def test_prices_say_when_and_from_where() -> None:

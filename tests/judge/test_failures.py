@@ -19,7 +19,7 @@ from harness.core.errors import HarnessError, Incomplete
 from harness.judge import client
 from harness.judge._complaint import complaint
 from harness.judge.protocol import find_protocol
-from harness.plan import judging
+from harness.record import judging
 from tests.judge.stand_in import Judge, completion, fault, reply
 
 RATING = find_protocol("rating", "text")

@@ -135,7 +135,7 @@ def test_what_is_no_verdict_pattern(text: str) -> None:
 
 
 def test_the_run_counts_answers_that_hold_one() -> None:
-    from harness.plan.judging import warnings
+    from harness.record.judging import warnings
 
     row: dict[str, Any] = {"cell": "a", "benchmark": "mt_bench", "answers": 10, "with_verdict_pattern": 0}
     row |= {"repeats": 1, "repeat_sd": None, "verdicts": 10, "failed": []}

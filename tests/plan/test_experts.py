@@ -11,8 +11,8 @@ from harness.models.pocket import parse_spec
 from harness.models.settings import ModelSettings
 from harness.plan import experts
 from harness.plan.build import Plan, build
-from harness.plan.collect import EXPERT_COLUMNS, expert_loads
 from harness.recipe import RecipeError, load
+from harness.record.collect import EXPERT_COLUMNS, expert_loads
 from harness.stages.api import Session, Stage
 from harness.stages.model import weights
 from harness.stages.runner import read_order, run_stage, write_orders

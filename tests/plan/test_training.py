@@ -8,8 +8,8 @@ import pytest
 
 from harness.core.lines import read_lines
 from harness.plan.build import Plan, build
-from harness.plan.collect import mixes
 from harness.recipe.load import load
+from harness.record.collect import mixes
 from harness.stages.api import Session, Stage
 from harness.stages.runner import read_order, run_stage, write_orders
 from harness.store.store import Store

@@ -25,7 +25,7 @@ from harness.judge.settings import JudgeSettings
 from harness.models.settings import ModelSettings, MoESettings
 from harness.stages import (
     answer,
-    benchmark,
+    benchmarks,
     command,
     contamination,
     dataset,
@@ -106,9 +106,9 @@ def stages(folder: Path) -> dict[str, Stage]:
     copied = settings_of(CommandSettings, run="cp -r {student} {out}")
     distilling = TrainJob(KD, settings_of(KDSettings, **steps), 7, "kd")
     kd = train.stage(distilling, student, pocket, {"teacher": teacher})
-    suite = benchmark.asked("pocket", benchmark.by_name("pocket").settings.model_validate_json('{"questions": 8}'))
+    suite = benchmarks.pin("pocket", benchmarks.by_name("pocket").settings.model_validate_json('{"questions": 8}'))
     mt_bench = settings_of(MTBenchSettings, data=str(write_benchmark(folder / "mt_bench")), max_new_tokens=4)
-    asked = benchmark.asked("mt_bench", mt_bench)
+    asked = benchmarks.pin("mt_bench", mt_bench)
     answers = answer.stage(suite, sft, generate, 11, 0)
     sampled = answer.stage(asked, student, generate, 11, 0)
     told = stored_answers.stage(Store(folder / "store"), half_right(), "answers, half of them right")
@@ -133,7 +133,7 @@ def stages(folder: Path) -> dict[str, Stage]:
     scored = score_teacher.stage(read, pocket, right, settings_of(TeachersSettings, prompts=8), "scores")
     mixed = mix.stage(settings_of(SFTSettings, data="mix", ratio=0.25, examples=8), pocket, {"shop": leaked}, 0)
     held_out = {"shop": {"pocket": {"examples": 3, "domain_ratio": 1.0, "seed": 4}, "role": "domain"}}
-    nll = benchmark.asked("nll", settings_of(NLLSettings, sets=held_out))
+    nll = benchmarks.pin("nll", settings_of(NLLSettings, sets=held_out))
     measured = measure.stage(nll, student, generate, 11, 0)
     by_prompts = settings_of(MoESettings, experts=2, per_token=1, router="hidden", prompts=["train", "prompts"])
     hidden = upcycle.stage(student, [], by_prompts, [pocket, data])

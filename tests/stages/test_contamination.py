@@ -11,16 +11,16 @@ from harness.core.errors import HarnessError
 from harness.data.contamination import NGRAM, words
 from harness.data.pocket import questions
 from harness.data.settings import DatasetSettings
-from harness.stages import benchmark, contamination, dataset
+from harness.stages import benchmarks, contamination, dataset
 from harness.stages.api import Session, Stage
 from harness.stages.runner import read_order, run_stage, write_orders
 from harness.store.store import Store
 from tests.cli.judged import write_benchmark
 
 
-def asked(name: str = "pocket", **settings: Any) -> benchmark.Asked:
-    own = benchmark.judged(name).settings if name == "pocket" else MTBenchSettings
-    return benchmark.asked(name, own.model_validate_json(json.dumps(settings)))
+def asked(name: str = "pocket", **settings: Any) -> benchmarks.PinnedBenchmark:
+    own = benchmarks.judged(name).settings if name == "pocket" else MTBenchSettings
+    return benchmarks.pin(name, own.model_validate_json(json.dumps(settings)))
 
 
 def data(**settings: Any) -> Stage:

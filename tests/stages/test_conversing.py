@@ -15,7 +15,7 @@ from harness.core.lines import Journal
 from harness.generate import engines, vllm_engine
 from harness.generate.api import Engine, GenerateSettings, ResponseSettings
 from harness.models.settings import ModelSettings
-from harness.stages import answer, benchmark, conversing, respond
+from harness.stages import answer, benchmarks, conversing, respond
 from harness.stages.api import Session, Stage
 from harness.stages.model import weights
 from harness.stages.runner import read_order, run_stage, write_orders
@@ -35,9 +35,9 @@ def stages(folder: Path, engine: str = "vllm") -> list[Stage]:
     """Two benchmarks of one checkpoint."""
     generate = GenerateSettings.model_validate_json(json.dumps({"engine": engine, "batch_size": 4}))
     model = weights(ModelSettings(model=MODEL), {})
-    suite = benchmark.asked("pocket", benchmark.by_name("pocket").settings.model_validate_json('{"questions": 8}'))
+    suite = benchmarks.pin("pocket", benchmarks.by_name("pocket").settings.model_validate_json('{"questions": 8}'))
     data = write_benchmark(folder / "mt_bench")
-    mt_bench = benchmark.asked("mt_bench", MTBenchSettings(data=data, max_new_tokens=4))
+    mt_bench = benchmarks.pin("mt_bench", MTBenchSettings(data=data, max_new_tokens=4))
     return [answer.stage(suite, model, generate, 11, 0), answer.stage(mt_bench, model, generate, 11, 0)]
 
 

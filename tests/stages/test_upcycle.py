@@ -15,7 +15,7 @@ from harness.models.moe import hidden_router
 from harness.models.settings import ModelSettings, MoESettings
 from harness.stages import dataset, upcycle
 from harness.stages.api import Session, Stage
-from harness.stages.model import Weights, weights
+from harness.stages.model import PlannedModel, weights
 from harness.stages.runner import read_order, run_stage, write_orders
 from harness.store.store import Store
 
@@ -23,7 +23,7 @@ BASE = "pocket:llama?layers=1&width=16&heads=2&seed=1"
 OTHER = "pocket:llama?layers=1&width=16&heads=2&seed=2"
 
 
-def model(reference: str = BASE) -> Weights:
+def model(reference: str = BASE) -> PlannedModel:
     return weights(ModelSettings(model=reference), {})
 
 

@@ -16,9 +16,9 @@ from harness.models.chat import encode_prompt
 from harness.models.load import load_model, load_tokenizer
 from harness.models.routing import entropy, measure_load
 from harness.models.settings import ModelSettings, MoESettings
-from harness.stages import benchmark, upcycle, utilisation
+from harness.stages import benchmarks, upcycle, utilisation
 from harness.stages.api import Session, Stage
-from harness.stages.model import Weights, weights
+from harness.stages.model import PlannedModel, weights
 from harness.stages.runner import read_order, run_stage, write_orders
 from harness.store.store import Store
 from tests.cli.judged import write_benchmark
@@ -27,15 +27,15 @@ BASE = "pocket:llama?layers=1&width=16&heads=2&seed=1"
 MIXTRAL = "pocket:mixtral?layers=2&width=16&heads=2&experts=4&per_token=2&seed=1"
 
 
-def model(reference: str = MIXTRAL) -> Weights:
+def model(reference: str = MIXTRAL) -> PlannedModel:
     return weights(ModelSettings(model=reference), {})
 
 
-def asked(name: str = "pocket", **settings: Any) -> benchmark.Asked:
-    return benchmark.asked(name, benchmark.by_name(name).settings.model_validate_json(json.dumps(settings)))
+def asked(name: str = "pocket", **settings: Any) -> benchmarks.PinnedBenchmark:
+    return benchmarks.pin(name, benchmarks.by_name(name).settings.model_validate_json(json.dumps(settings)))
 
 
-def stage(weights: Weights, questions: int = 8, **generate: Any) -> Stage:
+def stage(weights: PlannedModel, questions: int = 8, **generate: Any) -> Stage:
     return utilisation.stage(asked(questions=questions), weights, GenerateSettings(**generate), 0)
 
 

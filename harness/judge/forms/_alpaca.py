@@ -3,13 +3,13 @@
 import json
 import math
 
-from harness.judge.protocol import Likeliest
+from harness.judge.protocol import TopLogprobs
 
 _LARGEST = 1e300
 """No log-probability is as far from 0: Python reads NaN, infinities and integers of any length as JSON."""
 
 
-def tokens_reply(likeliest: Likeliest, first: str, second: str) -> str:
+def tokens_reply(likeliest: TopLogprobs, first: str, second: str) -> str:
     """The reply that stands for the probabilities of two tokens: {token: log-probability (nats)}, those that are there.
 
     Raises:

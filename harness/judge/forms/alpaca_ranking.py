@@ -8,7 +8,7 @@ import ast
 from collections.abc import Sequence
 
 from harness.judge.forms._alpaca import read_tokens, tokens_reply
-from harness.judge.protocol import CONTINUED, SCORED, Form, Likeliest, Protocol, constrained
+from harness.judge.protocol import CONTINUED, SCORED, Protocol, TopLogprobs, VerdictForm, constrained
 
 FIRST = "[{'model': 'model_1', 'rank': 1}, {'model': 'model_2', 'rank': 2}]"
 SECOND = "[{'model': 'model_2', 'rank': 1}, {'model': 'model_1', 'rank': 2}]"
@@ -28,7 +28,7 @@ def read_ranking(text: str) -> float:
     return float(rank)
 
 
-def scored_winner(likeliest: Sequence[Likeliest]) -> str:
+def scored_winner(likeliest: Sequence[TopLogprobs]) -> str:
     """The reply that stands for the probabilities of 1 and 2 as the number of the better model."""
     return _PREFIX + tokens_reply(likeliest[0], "1", "2")
 
@@ -38,7 +38,7 @@ def read_winner(text: str) -> float:
     return read_tokens(text.removeprefix(_PREFIX), "1", "2")
 
 
-FORM = Form(
+FORM = VerdictForm(
     "alpaca-ranking",
     {
         "text": Protocol("alpaca-ranking", 2, read_ranking, rereads=(1,), most_tokens=MOST_TOKENS),

@@ -7,7 +7,7 @@ between a probability.
 from collections.abc import Sequence
 
 from harness.judge.forms._alpaca import read_tokens, tokens_reply
-from harness.judge.protocol import CONTINUED, SCORED, Form, Likeliest, Protocol, constrained
+from harness.judge.protocol import CONTINUED, SCORED, Protocol, TopLogprobs, VerdictForm, constrained
 
 FIRST, SECOND = "m", "M"
 _PREFIX = "Best model identifier:"
@@ -15,7 +15,7 @@ _AS_THE_PACKAGE = {"temperature": 1, "logprobs": True, "top_logprobs": 5}
 """What the package sends with weighted_alpaca_eval_gpt4_turbo; log-probabilities are those before any temperature."""
 
 
-def scored_choice(likeliest: Sequence[Likeliest]) -> str:
+def scored_choice(likeliest: Sequence[TopLogprobs]) -> str:
     """The reply that stands for the probabilities of `m` and `M`."""
     return tokens_reply(likeliest[0], FIRST, SECOND)
 
@@ -33,7 +33,7 @@ def read_choice(text: str) -> float:
     return 1.0 if choice == FIRST else 2.0
 
 
-def _scored_continuation(likeliest: Sequence[Likeliest]) -> str:
+def _scored_continuation(likeliest: Sequence[TopLogprobs]) -> str:
     return _PREFIX + scored_choice(likeliest)
 
 
@@ -41,7 +41,7 @@ def _read_continuation(text: str) -> float:
     return read_scored(text.removeprefix(_PREFIX))
 
 
-FORM = Form(
+FORM = VerdictForm(
     "alpaca-weighted",
     {
         "text": Protocol("alpaca-weighted", 1, read_scored, scored=scored_choice, body=_AS_THE_PACKAGE, most_tokens=1),

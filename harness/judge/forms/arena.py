@@ -12,7 +12,7 @@ A value between 0 and 1 is one battle with that share of the win: what a judge's
 import re
 from collections.abc import Sequence
 
-from harness.judge.protocol import CONTINUED, SCORED, Form, Likeliest, Protocol, constrained, probability
+from harness.judge.protocol import CONTINUED, SCORED, Protocol, TopLogprobs, VerdictForm, constrained, probability
 
 VALUES = {"A>>B": 2.0, "A>B": 1.0, "A=B": 0.5, "B>A": 0.0, "B>>A": -1.0}
 """Label -> value, best for A first."""
@@ -68,7 +68,7 @@ def read_expected(text: str) -> float:
     return share
 
 
-def expected_verdict(likeliest: Sequence[Likeliest]) -> str:
+def expected_verdict(likeliest: Sequence[TopLogprobs]) -> str:
     """The reply that stands for a judge's probabilities: how likely A is better, a tie counting half, to four digits.
 
     The first are the log-probabilities (nats) of tokens after `[[`, the others after `[[A` and `[[B`: a label that
@@ -91,11 +91,11 @@ def expected_verdict(likeliest: Sequence[Likeliest]) -> str:
     return f"{_PREFIX}A {(better['A'] + tie / 2) / total:.4f}"
 
 
-def _mass_on(likeliest: Likeliest, sign: str) -> float:
+def _mass_on(likeliest: TopLogprobs, sign: str) -> float:
     return sum(probability(logprob) for token, logprob in likeliest.items() if token.startswith(sign))
 
 
-FORM = Form(
+FORM = VerdictForm(
     "arena",
     {
         "text": Protocol("arena", 2, read_verdict, rereads=(1,)),

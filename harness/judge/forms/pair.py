@@ -6,7 +6,7 @@ and its probability where the judge's own probabilities are read. Which model wa
 
 from collections.abc import Sequence
 
-from harness.judge.protocol import CONTINUED, SCORED, Form, Likeliest, Protocol, constrained, probability
+from harness.judge.protocol import CONTINUED, SCORED, Protocol, TopLogprobs, VerdictForm, constrained, probability
 
 FIRST, TIE, SECOND = 1.0, 0.5, 0.0
 _VALUES = {"A": FIRST, "B": SECOND, "C": TIE}
@@ -47,7 +47,7 @@ def read_expected(text: str) -> float:
     return share
 
 
-def expected_winner(likeliest: Sequence[Likeliest]) -> str:
+def expected_winner(likeliest: Sequence[TopLogprobs]) -> str:
     """The reply that stands for a judge's probabilities of A, B and C, a tie counting half: A's share to four digits.
 
     Mass on anything else is left out.
@@ -64,7 +64,7 @@ def expected_winner(likeliest: Sequence[Likeliest]) -> str:
     return f"{_PREFIX}A {share:.4f}"
 
 
-FORM = Form(
+FORM = VerdictForm(
     "pair",
     {
         "text": Protocol("pair", 2, read_winner, rereads=(1,), upstream=fastchat_winner),

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from harness.judge.protocol import CONTINUED, SCORED, Form, Likeliest, Protocol, constrained, probability
+from harness.judge.protocol import CONTINUED, SCORED, Protocol, TopLogprobs, VerdictForm, constrained, probability
 
 LOWEST, HIGHEST = 1, 10
 _NO_MARK = 0
@@ -55,7 +55,7 @@ def read_expected(text: str) -> float:
     return _on_scale(float(text.removeprefix(_PREFIX)))
 
 
-def expected_rating(likeliest: Sequence[Likeliest]) -> str:
+def expected_rating(likeliest: Sequence[TopLogprobs]) -> str:
     """The reply that stands for a judge's probabilities: `Rating: [[` and the mean rating to four digits.
 
     The first are the log-probabilities (nats) of tokens after `Rating: [[`, the second after `Rating: [[1`. A tokenizer
@@ -83,7 +83,7 @@ def _on_scale(rating: float, lowest: int = LOWEST) -> float:
     return rating
 
 
-FORM = Form(
+FORM = VerdictForm(
     "rating",
     {
         "text": Protocol("rating", 2, read_rating, rereads=(1,), upstream=fastchat_rating),

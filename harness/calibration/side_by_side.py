@@ -1,0 +1,157 @@
+"""From verdict artifacts to a judge's calibration: own and recorded verdicts side by side, then the measures."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.bench.recorded import Recorded, Unit
+from harness.calibration import measures as measures
+from harness.calibration.calibration import Calibration
+from harness.calibration.cases import Case
+from harness.calibration.measures import Measure
+from harness.core.canonical import Json, file_digest
+from harness.judge.api import Verdict
+from harness.stages import judge
+from harness.stages.api import Stage
+from harness.stats.spread import Floats
+from harness.store.provenance import command, provenance
+from harness.store.store import Store
+
+ByModel = Mapping[str, Sequence[Verdict]]
+_ORDERS = ("ab", "ba")
+
+
+def measure(case: Case, store: Store) -> Calibration:
+    """The calibration of a judge whose stages are finished."""
+    plain, padded = _read(case.plain, store), _read(case.padded, store)
+    table = _side_by_side(case.recorded, plain, padded)
+    given = [v for own in plain.values() for v in own]
+    judged = _ratings(table) if case.recorded.share is None else _preferences(table, given, case.recorded.share)
+    values = np.array([np.nan if v.value is None else v.value for v in given])
+    asked = judge.resolved(case.judge.params, case.judge.execution)
+    return Calibration(
+        digest=asked.digest,
+        judge=asked.settings.model,
+        protocol=asked.protocol.name,
+        benchmark=case.benchmark,
+        form=case.form,
+        reference=case.recorded.reference,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        measures=(
+            measures.failures(values, _items(given)),
+            *judged,
+            *(_length(table) if padded else ()),
+        ),
+        models=_models(table),
+        cost=_cost(given),
+        data={path.name: file_digest(path) for path in case.recorded.files},
+        command=command(),
+        provenance=provenance(),
+    )
+
+
+def _read(stages: Mapping[str, Stage], store: Store) -> ByModel:
+    return {model: judge.read_verdicts(store.path(stage.id)) for model, stage in stages.items()}
+
+
+def _side_by_side(recorded: Recorded, plain: ByModel, padded: ByModel) -> pd.DataFrame:
+    """One row per recorded verdict: what the reference said, what the judge says, of the padded copy, by order."""
+    rows = []
+    for model in recorded.models:
+        own, copies = plain[model.name], padded.get(model.name, ())
+        columns = {"judge": _values(own, recorded), "padded": _values(copies, recorded)}
+        columns |= {order: _values([v for v in own if v.variant == order], recorded) for order in _ORDERS}
+        rows += [
+            {"model": model.name, "item": unit[0], "turn": unit[1], "reference": reference}
+            | {name: values.get(unit, np.nan) for name, values in columns.items()}
+            for unit, reference in model.verdicts.items()
+        ]
+    return pd.DataFrame(rows)
+
+
+def _values(verdicts: Sequence[Verdict], recorded: Recorded) -> dict[Unit, float]:
+    """The mean verdict of each unit, of pairs the model's share; a unit none of whose verdicts has a value is left out.
+
+    A pair shown in both orders counts only where both have a value: one alone would bring its position bias in.
+    """
+    found: dict[Unit, dict[str, list[float]]] = {}
+    orders: dict[Unit, set[str]] = {}
+    for v in verdicts:
+        orders.setdefault((v.item, v.turn), set()).add(v.variant)
+        if v.value is not None:
+            value = v.value if recorded.share is None else recorded.share(v.value)
+            value = 1 - value if v.variant == "ba" else value
+            found.setdefault((v.item, v.turn), {}).setdefault(v.variant, []).append(value)
+    return {
+        unit: float(np.mean([np.mean(values) for values in own.values()]))
+        for unit, own in found.items()
+        if own.keys() == orders[unit]
+    }
+
+
+def _ratings(table: pd.DataFrame) -> Iterator[Measure]:
+    ours, reference, questions = _column(table, "judge"), _column(table, "reference"), _questions(table)
+    yield from measures.rating_agreement(ours, reference, questions)
+    turns = sorted(table["turn"].unique())
+    for turn in turns if len(turns) > 1 else ():
+        own = (table["turn"] == turn).to_numpy()
+        yield from measures.rating_agreement(ours[own], reference[own], questions[own], f"turn {turn}")
+    units = (table["item"] + "/" + table["turn"].astype(str)).to_numpy()
+    yield from measures.order_agreement(ours, reference, questions, units, table["model"].to_numpy())
+
+
+def _preferences(table: pd.DataFrame, given: Sequence[Verdict], share: Callable[[float], float]) -> Iterator[Measure]:
+    questions = _questions(table)
+    yield from measures.preference_agreement(_column(table, "judge"), _column(table, "reference"), questions)
+    first = np.array([np.nan if v.value is None else share(v.value) for v in given])
+    yield measures.first_shown(first, _items(given))
+    if {v.variant for v in given} == set(_ORDERS):
+        yield measures.order_flips(_column(table, "ab"), _column(table, "ba"), questions)
+
+
+def _length(table: pd.DataFrame) -> list[Measure]:
+    return measures.length_bias(_column(table, "judge"), _column(table, "padded"), _questions(table))
+
+
+def _column(table: pd.DataFrame, name: str) -> Floats:
+    return table[name].to_numpy(dtype=np.float64)
+
+
+def _questions(table: pd.DataFrame) -> measures.Labels:
+    return table["item"].to_numpy()
+
+
+def _items(verdicts: Sequence[Verdict]) -> measures.Labels:
+    return np.array([v.item for v in verdicts])
+
+
+def _models(table: pd.DataFrame) -> dict[str, Json]:
+    """Mean verdicts per model, over what both judged."""
+    both = table[table["judge"].notna()]
+    return {
+        str(name): {"judge": float(own["judge"].mean()), "reference": float(own["reference"].mean()), "n": len(own)}
+        for name, own in both.groupby("model")
+    }
+
+
+def _cost(verdicts: Sequence[Verdict]) -> dict[str, Json]:
+    """Of one verdict on average, the price of a thousand; None where a price is not known."""
+    prices = [v.price_usd for v in verdicts if v.price_usd is not None]
+    return {
+        "usd_per_1000_verdicts": 1000 * sum(prices) / len(prices) if len(prices) == len(verdicts) else None,
+        "seconds_per_verdict": float(np.mean([v.latency_s for v in verdicts])),
+        "tokens_per_verdict": float(np.mean([v.prompt_tokens + v.completion_tokens for v in verdicts])),
+    }
+
+
+def rows(calibration: Calibration) -> pd.DataFrame:
+    """The calibration as a tidy table: one row per measure, then what a verdict costs."""
+    lead = {k: getattr(calibration, k) for k in ("judge", "protocol", "benchmark", "reference")}
+    measured: list[dict[str, Any]] = [lead | asdict(m) for m in calibration.measures]
+    cost = [lead | {"name": name, "part": "all", "value": value} for name, value in calibration.cost.items()]
+    frame = pd.DataFrame([*measured, *cost]).rename(columns={"name": "measure"}).drop(columns="clusters")
+    return frame.astype({"value": "Float64", "low": "Float64", "high": "Float64", "n": "Int64", "total": "Int64"})

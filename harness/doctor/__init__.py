@@ -1,0 +1,1 @@
+"""What is wrong with this machine or installation, and the remedy."""

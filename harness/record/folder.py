@@ -1,0 +1,140 @@
+"""A run's folder: one execution of a recipe, as plain files; what was planned is written and read here."""
+
+import io
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from harness.core.canonical import Json
+from harness.core.errors import HarnessError
+from harness.core.lines import read_json, write_atomically
+from harness.plan.build import Plan
+
+_MADE_AGAIN = "Run its recipe again (finished stages are kept), or remove its folder."
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a run's files lie."""
+
+    path: Path
+
+    @property
+    def plan(self) -> Path:
+        """The cells with their stage ids."""
+        return self.path / "plan.json"
+
+    @property
+    def report(self) -> Path:
+        """The page; written last, so that its presence says that the rest is there."""
+        return self.path / "report.html"
+
+    @property
+    def teachers(self) -> Path:
+        """The teachers' page, of a run that scores any."""
+        return self.path / "teachers.html"
+
+    @property
+    def record(self) -> Path:
+        """What the run was and did."""
+        return self.path / "run.json"
+
+
+def run_folder(results: Path, name: str) -> RunFolder:
+    """The folder of the run with that name."""
+    return RunFolder(results / "runs" / name)
+
+
+def find_run(results: Path, run: str) -> RunFolder:
+    """A run that is there, by name or by folder."""
+    for path in (results / "runs" / run, Path(run)):
+        if (path / "plan.json").exists():
+            return RunFolder(path)
+    known = sorted(p.parent.name for p in (results / "runs").glob("*/plan.json"))
+    fix = f"Runs here: {', '.join(known)}." if known else "`harness run RECIPE` makes one."
+    raise HarnessError("no such run", where=run, fix=fix)
+
+
+def write_plan(folder: RunFolder, plan: Plan, judge_epoch: int) -> None:
+    """Write down what is about to run: the resolved recipe, the cells, the stages.
+
+    Where that differs from what is there, the folder is emptied first: no table outlives the cells it was made from.
+    """
+    texts = {folder.path / "recipe.yaml": plan.recipe.text, folder.plan: _plan_text(plan, judge_epoch)}
+    if all(path.exists() and path.read_text() == text for path, text in texts.items()):
+        return
+    try:
+        if folder.path.exists():
+            shutil.rmtree(folder.path)
+        folder.path.mkdir(parents=True)
+        for path, text in texts.items():
+            write_atomically(path, text)
+    except OSError as error:  # names a file of the folder without saying of which
+        raise OSError(error.errno, error.strerror, str(folder.path)) from error
+
+
+def _plan_text(plan: Plan, judge_epoch: int) -> str:
+    stages = {i: {"kind": s.kind, "title": s.title, "inputs": _inputs(s.inputs)} for i, s in plan.stages.items()}
+    cells = [
+        {
+            "cell": cell.name,
+            "labels": cell.cell.labels,
+            "baseline": cell.cell.baseline is not None,
+            "stages": [e.score.id for e in cell.evaluated],
+        }
+        for cell in plan.cells
+    ]
+    record = {"recipe": str(plan.recipe.path), "judge_epoch": judge_epoch, "keep": plan.keep, "finals": plan.finals}
+    return as_text(record | {"cells": cells, "stages": stages})
+
+
+def _inputs(inputs: Mapping[str, object]) -> dict[str, str]:
+    return {name: stage.id for name, stage in inputs.items() if not stage.is_leaf}  # type: ignore[attr-defined]
+
+
+def judge_epoch(folder: RunFolder, *, again: bool) -> int:
+    """The epoch of a run's judge calls: what it was, or one more when all are to be asked again."""
+    epoch: int = read_plan(folder)["judge_epoch"] if folder.plan.exists() else 0
+    return epoch + again
+
+
+def read_plan(folder: RunFolder) -> dict[str, Json]:
+    """What `write_plan` wrote."""
+    plan = read_json(folder.plan, _MADE_AGAIN)
+    match plan:
+        case {"stages": {}} if isinstance(plan.get("judge_epoch", 0), int):
+            return dict(plan)
+    raise HarnessError("is no plan of a run", where=str(folder.plan), fix=_MADE_AGAIN)
+
+
+def needed(results: Path) -> set[str]:
+    """The stages that the runs of a results folder stand on.
+
+    Raises:
+        HarnessError: a run's plan cannot be read, so that what it needs is not known.
+    """
+    found: set[str] = set()
+    for path in sorted((results / "runs").glob("*/plan.json")):
+        found |= read_plan(RunFolder(path.parent))["stages"].keys()
+    return found
+
+
+def as_text(value: Json) -> str:
+    """A value as the folder's JSON files hold it."""
+    text = io.StringIO()  # a plan of 10,000 cells is millions of pieces, which json.dumps holds until it joins them
+    json.dump(value, text, indent=1, ensure_ascii=False)
+    return text.getvalue() + "\n"
+
+
+def read_scores(folder: RunFolder) -> pd.DataFrame:
+    """The run's tidy scores table."""
+    path = folder.path / "scores.parquet"
+    if not path.exists():
+        raise HarnessError(
+            "this run has no scores yet", where=str(folder.path), fix="`harness status` says how far it is."
+        )
+    return pd.read_parquet(path)

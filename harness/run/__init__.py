@@ -1,0 +1,1 @@
+"""The executors: stages done on this machine or a cluster, and how far they are."""

@@ -1,0 +1,32 @@
+"""Imported once by the fork server: what stages import, and what libraries work out when they are first used.
+
+So a worker starts in a tenth of a second, not in three. Nothing here may start a thread or touch a GPU: a fork would
+inherit half of it.
+"""
+
+import gc
+
+import torch
+import transformers.models.llama.modeling_llama
+import transformers.models.mixtral.modeling_mixtral
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+import harness.generate.transformers_engine
+import harness.models.chat
+import harness.run.worker
+import harness.stages.registry
+import harness.train.run
+from harness.core.discover import discover
+from harness.judge.protocol import forms
+from harness.store.provenance import provenance
+from harness.train.api import steps
+
+__all__ = ["AutoModelForCausalLM", "AutoTokenizer", "DynamicCache", "harness", "torch", "transformers"]
+
+get_checkpoint_conversion_mapping("llama")  # The first call compiles the patterns of every architecture.
+for known in (provenance, forms, steps):
+    known()
+discover("harness.bench", "BENCHMARK")
+# What is there by now stays: a worker's collections need not look at it, nor copy the pages that they would write to.
+gc.freeze()

@@ -1,0 +1,155 @@
+"""How far the stages under way are: written down by the driver, read by whoever watches."""
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from harness.core.canonical import Json
+from harness.core.lines import write_atomically
+from harness.record.folder import RunFolder, find_run, read_plan
+from harness.run.events import Advanced, Ended, Event, Listener
+from harness.store.ledger import Ledger
+from harness.store.store import Store
+
+_EVERY_S = 1.0
+
+
+@dataclass
+class Running:
+    """A stage under way."""
+
+    title: str
+    since: float
+    """Seconds since the epoch."""
+    done: int = 0
+    total: int = 0
+    """0 while it is not known."""
+    unit: str = ""
+    values: dict[str, float | str] = field(default_factory=dict)
+    """What it tells beside, e.g. the loss."""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a judge was asked since this run began, and what that cost."""
+
+    judge: str
+    calls: int
+    usd: float
+    unpriced: int
+    """Calls whose price is not known."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A run at one moment."""
+
+    run: str
+    alive: bool
+    """Whether its driver is."""
+    kinds: Mapping[str, Counter[str]]
+    """Stages by kind, in the order of the graph, and by state: done, running, failed, waiting."""
+    running: Mapping[str, Running]
+    judges: tuple[Spent, ...]
+
+    @property
+    def states(self) -> Counter[str]:
+        """Of all stages."""
+        return sum(self.kinds.values(), Counter[str]())
+
+
+class Recorder:
+    """A listener that passes events on, and keeps `progress.json` from the first one until it is left."""
+
+    def __init__(self, folder: RunFolder, store: Store, judges: Mapping[str, str], listen: Listener) -> None:
+        """`judges` are names by digest."""
+        self.path, self.listen, self.running, self.written = _path(folder), listen, dict[str, Running](), 0.0
+        with Ledger(store.ledger) as ledger:
+            before = {cost.judge: asdict(cost) for cost in ledger.costs() if cost.judge in judges}
+        process = psutil.Process()
+        self.head = {"pid": process.pid, "process_started": process.create_time(), "host": os.uname().nodename}
+        self.head |= {"judges": judges, "before": before}
+
+    def __call__(self, event: Event) -> None:
+        """Take note; write it down at most once a second."""
+        self.listen(event)
+        if isinstance(event, Ended):
+            self.running.pop(event.stage, None)
+        elif isinstance(event, Advanced):
+            own = self.running[event.stage]
+            own.done, own.total, own.unit, own.values = event.done, event.total, event.unit, event.values
+        else:
+            self.running[event.stage] = Running(event.title, time.time())
+        if time.monotonic() - self.written >= _EVERY_S:
+            self._write()
+
+    def _write(self) -> None:
+        self.written = time.monotonic()
+        write_atomically(
+            self.path, json.dumps(self.head | {"running": {i: asdict(r) for i, r in self.running.items()}})
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self.written:
+            self.path.unlink(missing_ok=True)
+
+
+def snapshot(results: Path, run: str) -> Snapshot:
+    """A run as it is now.
+
+    Raises:
+        HarnessError: no such run.
+    """
+    store, folder = Store(results / "store"), find_run(results, run)
+    plan, told = read_plan(folder), _told(_path(folder))
+    missing = [i for i in plan["stages"] if not store.has(i)]
+    running = {i: Running(**told["running"][i]) for i in missing if i in told["running"]} if told else {}
+    with Ledger(store.ledger) as ledger:
+        last = ledger.last_stage_runs([i for i in missing if i not in running])
+        now = {cost.judge: cost for cost in ledger.costs()} if told else {}
+    failed = {i for i, tried in last.items() if tried.status == "failed"}
+    kinds: dict[str, Counter[str]] = {}
+    for stage_id, stage in plan["stages"].items():
+        state = "running" if stage_id in running else "failed" if stage_id in failed else "waiting"
+        kinds.setdefault(stage["kind"], Counter())[state if stage_id in missing else "done"] += 1
+    return Snapshot(folder.path.name, told is not None, kinds, running, tuple(_spent(told, now) if told else ()))
+
+
+def _spent(told: Json, now: Mapping[str, Json]) -> Iterable[Spent]:
+    nothing = {"calls": 0, "price_usd": 0.0, "unpriced": 0}
+    for judge, name in told["judges"].items():
+        then = told["before"].get(judge, nothing)
+        costs = asdict(now[judge]) if judge in now else nothing
+        calls, usd, unpriced = (costs[key] - then[key] for key in nothing)
+        yield Spent(name, calls, usd, unpriced)
+
+
+def _path(folder: RunFolder) -> Path:
+    return folder.path / "progress.json"
+
+
+def _told(path: Path) -> Json:
+    """What a driver that is still there has written; None where none is."""
+    try:
+        told = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    return told if told["host"] != os.uname().nodename or _alive(told) else None
+
+
+def _alive(told: Json) -> bool:
+    try:
+        return bool(psutil.Process(told["pid"]).create_time() == told["process_started"])
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,73 @@
+"""What the end of a run says of answers that were cut and of rows that no training read."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from harness.core.lines import write_lines
+from harness.record.unread import warnings
+
+
+def plan() -> Any:
+    """As much of a plan as is read: one cell with one benchmark's answers and one training, one teacher's responses."""
+    stage = SimpleNamespace(id="training", title="sft cell")
+    cell = SimpleNamespace(name="cell", trained=[SimpleNamespace(stage=stage)])
+    judged = SimpleNamespace(answers=SimpleNamespace(id="answers"))
+    asked = SimpleNamespace(id="responses", kind="respond", title="responses of big")
+    return SimpleNamespace(
+        cells=[cell], stages={asked.id: asked}, judged=[(cell, SimpleNamespace(benchmark="mt_bench"), judged)]
+    )
+
+
+def store(folder: Path) -> Any:
+    return SimpleNamespace(has=lambda stage: (folder / stage).exists(), path=lambda stage: folder / stage)
+
+
+@pytest.mark.parametrize(("cut", "told"), [(0, False), (2, False), (3, True), (4, True)])
+def test_answers_that_mostly_reach_their_limit_are_said(tmp_path: Path, cut: int, told: bool) -> None:
+    (tmp_path / "answers").mkdir()
+    ends = ["length"] * cut + ["stop"] * (4 - cut)
+    rows = [{"id": str(i), "turns": ["a", "b"], "finish": ends[2 * i : 2 * i + 2], "tokens": [1, 1]} for i in range(2)]
+    write_lines(tmp_path / "answers" / "answers.jsonl", rows)
+    found = warnings(plan(), store(tmp_path))
+    assert [line.split(" and ")[0] for line in found] == [
+        f"mt_bench: {cut} of 4 answers of cell reached the limit of their length"
+    ] * told
+
+
+@pytest.mark.parametrize(("cut", "told"), [(5, False), (6, True)])
+def test_responses_that_mostly_reach_their_limit_are_said(tmp_path: Path, cut: int, told: bool) -> None:
+    (tmp_path / "responses").mkdir()
+    (tmp_path / "responses" / "data.json").write_text(json.dumps({"kept": 10, "reached_limit": cut}))
+    found = warnings(plan(), store(tmp_path))
+    assert [line.split(" and ")[0] for line in found] == [
+        "responses of big: 6 of 10 reached the limit of their length"
+    ] * told
+
+
+def test_refused_rows_are_said_once_for_each_cause(tmp_path: Path) -> None:
+    (tmp_path / "training").mkdir()
+    refused = [{"row": row, "id": f"r{row}", "reason": reason} for row, reason in ((3, "one"), (5, "two"), (9, "one"))]
+    summary = {"rows": 41, "skipped": {"one": 2, "two": 1, "empty response": 4}, "refused": refused}
+    (tmp_path / "training" / "training.json").write_text(json.dumps(summary))
+    assert sorted(warnings(plan(), store(tmp_path))) == [
+        "sft cell: 1 of 41 rows were left out, first row 5 (r5): two.",
+        "sft cell: 2 of 41 rows were left out, first row 3 (r3): one.",
+    ]
+
+
+def test_a_prompt_that_training_did_not_prepare_for_is_said(tmp_path: Path) -> None:
+    (tmp_path / "training").mkdir()
+    summary = {"rows": 1, "skipped": {}, "untaught_prompt": "<think>\n"}
+    (tmp_path / "training" / "training.json").write_text(json.dumps(summary))
+    (line,) = warnings(plan(), store(tmp_path))
+    assert line.startswith(r"sft cell: the chat template ends a prompt with '<think>\n', which stands before no")
+
+
+def test_nothing_to_say(tmp_path: Path) -> None:
+    (tmp_path / "training").mkdir()
+    (tmp_path / "training" / "training.json").write_text(json.dumps({"rows": 1, "skipped": {}}))
+    assert warnings(plan(), store(tmp_path)) == []
