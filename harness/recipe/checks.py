@@ -15,7 +15,7 @@ from harness.recipe.faults import Key, nearest, one_of
 from harness.recipe.schema import CellRecipe
 from harness.recipe.sections import Registry
 from harness.train.api import steps
-from harness.train.settings import StepData, StepSettings
+from harness.train.settings import StepData
 from harness.train.steps.dae import DAESettings
 
 Finding = tuple[Key, str]
@@ -131,7 +131,6 @@ def _train(cell: CellRecipe) -> Iterator[Finding]:
         yield ("student", "model"), "a model behind an endpoint gives text only and cannot be trained"
     for i, (name, settings) in enumerate(next(iter(step.items())) for step in cell.train):
         key: Key = ("train", i, name)
-        yield from _batches(key, settings, cell.resources.processes)
         if settings.data == "teacher":
             yield from _teacher_data(cell, key)
         else:
@@ -183,14 +182,6 @@ def _experts(key: Key, settings: DAESettings, data: DataSettings) -> Iterator[Fi
         yield (*key, "experts"), f"no expert for {', '.join(missing)}"
 
 
-def _batches(key: Key, settings: StepData, processes: int) -> Iterator[Finding]:
-    if isinstance(settings, StepSettings) and settings.batch_size % (settings.micro_batch_size * processes):
-        parts = f"micro_batch_size {settings.micro_batch_size}"
-        parts += f" times {processes} processes" if processes > 1 else ""
-        named = "batch_size" if "batch_size" in settings.model_fields_set else "micro_batch_size"
-        yield (*key, named), f"batch_size {settings.batch_size} is not a multiple of {parts}"
-
-
 def _teacher_data(cell: CellRecipe, key: Key) -> Iterator[Finding]:
     if cell.teacher is None:
         yield (*key, "data"), "this step trains on the teacher's responses, and the recipe has no teacher"
@@ -221,7 +212,6 @@ def _made(cell: CellRecipe) -> Iterator[Finding]:
             yield here, "a made model needs at least one training step"
         for i, (step, settings) in enumerate(next(iter(step.items())) for step in made.train):
             key: Key = (*here, i, step)
-            yield from _batches(key, settings, cell.resources.processes)
             if settings.data == "teacher" or steps()[step].teachers(settings):
                 yield key, "a made model trains without a teacher: sft on data: train, domain or mix"
             else:

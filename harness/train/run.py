@@ -19,7 +19,8 @@ from harness.core.seeds import derive_seed
 from harness.models.load import check_finite, load_model, load_tokenizer, output_head, quiet
 from harness.models.turns import untaught_prompt
 from harness.train.api import Batch, Teacher
-from harness.train.examples import Example, Examples, check_end, collate, encode_file, filler, hold_out
+from harness.train.batches import Cutting, EffectiveBatches
+from harness.train.examples import Example, Examples, check_end, collate, encode_file, filler, hold_out, learned
 from harness.train.flops import Meter
 from harness.train.job import TrainJob, TrainPlace
 from harness.train.lora import add_adapters
@@ -32,7 +33,6 @@ from harness.train.trainer import (
     FLOPS,
     SECONDS,
     DistillTrainer,
-    Padded,
     Progress,
     Report,
     arguments,
@@ -103,6 +103,16 @@ def _trainer(
         torch.manual_seed(derive_seed(seed, "adapters"))
         add_adapters(student, settings.lora)
     assert job.step.objective is not None, "a command is no step of ours"
+    cutting = Cutting(
+        collate,
+        length=lambda example: len(example["input_ids"]),
+        count=learned,
+        filler=filler(),
+        rows=settings.micro_rows,
+        tokens=settings.micro_batch_tokens,
+        process=args.process_index,
+        processes=args.world_size,
+    )
     meter = Meter()
     objective = job.step.objective(settings, _teachers(job, place, str(args.device), meter), vocab_size)
     trainer = DistillTrainer(
@@ -111,8 +121,9 @@ def _trainer(
         flops=meter.read,
         model=student,
         args=args,
-        train_dataset=Padded(examples.examples, filler(), _together(settings, args.world_size)),
-        data_collator=collate,
+        batches=EffectiveBatches(len(examples.examples), settings.batch_size, args.data_seed),
+        train_dataset=examples.examples,
+        data_collator=cutting,
         callbacks=callbacks,
     )
 
@@ -123,11 +134,6 @@ def _trainer(
 
     trainer.add_callback(KeepCheckpoints(job.checkpoints, place.work / _KEPT, keep))
     return trainer
-
-
-def _together(settings: StepSettings, processes: int) -> int:
-    """Of how many examples each process takes equally many; one process takes a smaller last batch as it is."""
-    return settings.micro_batch_size * processes if processes > 1 else 1
 
 
 def _teachers(job: TrainJob, place: TrainPlace, device: str, meter: Meter) -> dict[str, Teacher]:
