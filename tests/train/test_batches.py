@@ -7,23 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.train.batches import Cutting, EffectiveBatches, cut, share
+from harness.models.cutting import cut
+from harness.train.batches import Cutting, EffectiveBatches, share
 
 LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=70)
-
-
-@given(LENGTHS, st.integers(1, 9), st.none() | st.integers(1, 900))
-def test_every_example_is_in_one_part_and_no_part_is_beyond_its_limits(
-    lengths: list[int], rows: int, tokens: int | None
-) -> None:
-    parts = cut(lengths, rows, tokens)
-    assert sorted(place for part in parts for place in part) == list(range(len(lengths)))
-    for part in parts:
-        longest = max(lengths[place] for place in part)
-        assert len(part) <= rows
-        assert tokens is None or len(part) == 1 or len(part) * longest <= tokens
-    flat = [lengths[place] for part in parts for place in part]
-    assert flat == sorted(flat, reverse=True)
 
 
 @given(LENGTHS, st.integers(1, 5))

@@ -13,6 +13,7 @@ from harness.core.errors import HarnessError
 from harness.data.mixing import mix
 from harness.data.readers import read_conversations, write_conversations
 from harness.models.chat import encode
+from harness.models.cutting import cut
 from harness.models.load import load_model, load_tokenizer, output_head
 from harness.models.logprobs import TopTarget
 from harness.train import targets
@@ -145,7 +146,8 @@ def test_a_stopped_pass_goes_on(
         store(teacher_folder, conversations, tmp_path / "stopped")
     assert not list((tmp_path / "stopped/out").iterdir())
     again = store(teacher_folder, conversations, tmp_path / "stopped")
-    expected = len(list(targets._batches(targets._encoded(conversations, load_tokenizer(teacher_folder), 40))))
+    lengths = [len(row.input_ids) for row in targets._encoded(conversations, load_tokenizer(teacher_folder), 40)]
+    expected = len(cut(lengths, tokens=targets.BATCH_TOKENS))
     assert len(runs) == expected + 1, "the first two batches once, the third tried twice"
     for name in ("ids.npy", "logprobs.npy", "index.jsonl", "targets.json"):
         assert (again / name).read_bytes() == (whole / name).read_bytes()
