@@ -1,4 +1,4 @@
-"""A token table on disk: `responses.parquet`, and one NumPy array per pass (float32, int32)."""
+"""A token table on disk: `responses.parquet`, and a NumPy array per pass (float32 or int32)."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ _DTYPES: dict[str, type[np.generic]] = {
 
 
 def save(table: TokenTable, folder: Path) -> None:
-    """Write a token table into `folder`, which is made; passes that were not asked for have no file."""
+    """Write a token table into `folder`, which is created; a pass that was not run has no file."""
     folder.mkdir(parents=True, exist_ok=True)
     table.responses[list(RESPONSE_COLUMNS)].to_parquet(folder / "responses.parquet", index=False)
     for name, dtype in _DTYPES.items():
@@ -29,7 +29,7 @@ def save(table: TokenTable, folder: Path) -> None:
 
 
 def load(folder: Path) -> TokenTable:
-    """Read what `save` wrote.
+    """Read a table that `save` wrote.
 
     Raises:
         HarnessError: a file is missing or broken, or an array does not have the responses' number of tokens.
