@@ -10,7 +10,7 @@ Row = dict[str, Any]
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The records of a file that holds nothing but objects; HarnessError for any other."""
+    """The records of a file that holds objects alone; HarnessError for any other file."""
     rows = read_records(path)
     if not all(isinstance(row, dict) for row in rows):
         raise HarnessError("every record must be an object with named fields", where=str(path))
@@ -18,7 +18,7 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def read_records(path: Path) -> list[Any]:
-    """Every record of a JSON, JSONL or Parquet file; HarnessError when there is none."""
+    """Every record of a JSON, JSONL or Parquet file; HarnessError if there is no file or no record."""
     if not path.is_file():
         raise HarnessError("no such data file", where=str(path))
     match path.suffixes[-2:]:
@@ -54,7 +54,7 @@ def _read_json(path: Path) -> list[Any]:
     try:
         data = read_json(path)
     except HarnessError as error:
-        if "Extra data" in error.what:  # JSON lines by the wrong name
+        if "Extra data" in error.what:  # JSON lines with the ending .json
             return list(read_lines(path))
         raise
     if not isinstance(data, list):
