@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from harness.core.canonical import Json
 from harness.core.lines import read_json
 from harness.models.chat import end_of_turn_ids
 from harness.models.load import load_tokenizer
+from harness.models.refs import model_files
 from harness.models.rendering import Refused
 
 _FILE = "generation_config.json"
@@ -36,6 +38,14 @@ def write_ends(folder: Path) -> None:
         new = folder / f".{_FILE}"  # The file may be a link to another folder's.
         new.write_text(json.dumps(written, indent=2, sort_keys=True) + "\n")
         os.replace(new, folder / _FILE)
+
+
+def complete(folder: Path, source: Path) -> None:
+    """Add to a folder of weights and config the other files of the model `source`, and the tokens that end a turn."""
+    for file in model_files(source):
+        if "safetensors" not in file.name and file.name != "config.json":
+            shutil.copyfile(file, folder / file.name)
+    write_ends(folder)
 
 
 def end_ids(configured: Any) -> list[int]:

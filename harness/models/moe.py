@@ -5,16 +5,14 @@ same as its dense source, however the routers choose, because a token's weights 
 """
 
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.core.errors import HarnessError
 from harness.core.seeds import derive_seed
-from harness.models.ends import write_ends
+from harness.models.ends import complete
 from harness.models.load import Dtype, load_model, quiet, tokenizer_difference
-from harness.models.refs import model_files
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,10 +57,7 @@ def upcycle(base: Path, experts: Sequence[Path], out: Path, *, per_token: int, r
     sparse.generation_config = dense.generation_config
     with quiet():
         sparse.save_pretrained(out)
-    for file in model_files(base):
-        if "safetensors" not in file.name and file.name != "config.json":
-            shutil.copyfile(file, out / file.name)
-    write_ends(out)
+    complete(out, base)
 
 
 def zero_router(dense: Any, experts: int) -> "Tensor":

@@ -164,7 +164,7 @@ def _planned(cell: Cell, graph: Graph, judge_epoch: int) -> PlannedCell:
     for name, recipe in settings.models.items():
         base = sources.model(ctx, ModelSettings(model=recipe.base))
         experts.check_router_loss(name, recipe.train, base)
-        ctx.made[name] = training.trained(ctx, Pipeline(name, recipe.train, recipe.data, recipe.seed), base)[-1]
+        ctx.trained[name] = training.trained(ctx, Pipeline(name, recipe.train, recipe.data, recipe.seed), base)[-1]
     trained: list[PlannedModel] = []
     teacher = sources.teacher_model(ctx) if cell.baseline == "teacher" else None
     model = teacher or sources.model(ctx, settings.student)

@@ -53,5 +53,5 @@ class CellContext:
     settings: CellRecipe
     labels: Mapping[str, str]
     graph: Graph
-    made: dict[str, PlannedModel] = field(default_factory=dict)
+    trained: dict[str, PlannedModel] = field(default_factory=dict)
     """The models that the recipe trains for the cell (`models:`), by name; each may depend on those before it."""

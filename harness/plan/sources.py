@@ -12,7 +12,7 @@ from harness.stages.model import PlannedModel, resolve, weights
 def model(ctx: CellContext, settings: ModelSettings) -> PlannedModel:
     """A model of the recipe, made into a mixture of experts if `architecture` says so."""
     graph = ctx.graph
-    base = graph.share_model(weights(settings, ctx.made, lambda text: graph.once(resolve, text)))
+    base = graph.share_model(weights(settings, ctx.trained, lambda text: graph.once(resolve, text)))
     moe = settings.architecture
     if moe is None:
         return base

@@ -116,8 +116,8 @@ def totals(labels: NDArray[Any], values: Floats, order: Sequence[Any]) -> tuple[
     position = {label: k for k, label in enumerate(order)}
     index = np.array([position.get(label, -1) for label in labels.tolist()])
     inside = index >= 0
-    sums: Floats = np.bincount(index[inside], weights=values[inside], minlength=len(order))
-    return sums, np.bincount(index[inside], minlength=len(order)).astype(np.float64)
+    sums, sizes = (np.bincount(index[inside], weights=w, minlength=len(order)) for w in (values[inside], None))
+    return sums.astype(np.float64), sizes.astype(np.float64)
 
 
 def _influence(rows: Rows, shared: Sequence[Any]) -> Floats:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
 from harness.core.lines import Journal
-from harness.models.cutting import cut
 from harness.models.load import Dtype, check_finite, load_model, output_head
 from harness.models.logprobs import CHUNK, token_logprobs, token_logprobs_and_ranks
+from harness.models.padding import cut, padded
 from harness.teachers import sequences
 from harness.teachers.api import Need, TokenTable
 from harness.teachers.responses import read_responses, scoring_tokenizer
@@ -102,16 +102,15 @@ def forward(model: Any, rows: Sequence[Row], ranked: bool) -> Values:
     chunk = CPU_CHUNK if device.type == "cpu" else CHUNK
     options: dict[str, Any] = {}
     if rows[0].segments is not None:
-        segments = _padded([cast(sequences.Ints, row.segments) for row in rows], -1, device)
-        options["position_ids"] = _padded([cast(sequences.Ints, row.positions) for row in rows], 0, device)
-        options["attention_mask"] = _segment_mask(segments)
+        options["position_ids"] = padded([row.positions for row in rows], 0)[0].to(device)
+        options["attention_mask"] = _segment_mask(padded([row.segments for row in rows], -1)[0].to(device))
     places = torch.repeat_interleave(torch.arange(len(rows)), torch.tensor([len(row.targets) for row in rows]))
     columns, targets = (
         torch.from_numpy(np.concatenate(parts)).long().to(device)
         for parts in ([row.predictors for row in rows], [row.targets for row in rows])
     )
     with torch.inference_mode():
-        ids = _padded([row.ids for row in rows], 0, device)
+        ids = padded([row.ids for row in rows], 0)[0].to(device)
         hidden = model.base_model(input_ids=ids, use_cache=False, **options).last_hidden_state
         picked = hidden[places.to(device), columns]
         if ranked:
@@ -166,16 +165,6 @@ def _segment_mask(segments: "Tensor") -> "Tensor":
     """(B, 1, L, L), true where a row's token may see a column's: the prompt (0) and the same segment, up to itself."""
     same = (segments[:, :, None] == segments[:, None, :]) | (segments[:, None, :] == 0)
     return same.tril()[:, None]
-
-
-def _padded(rows: Sequence[sequences.Ints], filler: int, device: Any) -> "Tensor":
-    """(B, L), padded on the right."""
-    import torch
-
-    out = torch.full((len(rows), max(map(len, rows))), filler, dtype=torch.long)
-    for i, row in enumerate(rows):
-        out[i, : len(row)] = torch.from_numpy(row)
-    return out.to(device)
 
 
 def _put(out: NDArray[Any], batch: Sequence[Row], values: NDArray[Any]) -> None:

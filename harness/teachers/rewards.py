@@ -13,6 +13,7 @@ from harness.data.files import read_rows
 from harness.data.pocket import Item, check, named
 from harness.models.chat import encode
 from harness.models.load import Dtype, check_finite, load_reward_model, load_tokenizer
+from harness.models.padding import padded
 from harness.models.rendering import Refused
 from harness.teachers.responses import answered
 from harness.teachers.settings import RecordedReward, RewardSettings
@@ -62,12 +63,7 @@ def _logits(model: Any, rows: Sequence[Sequence[int]]) -> list[float]:
     """A logit per row, which the model takes at the last token that is not padding."""
     import torch
 
-    length = max(map(len, rows))
-    ids = torch.full((len(rows), length), model.config.get_text_config().pad_token_id)
-    mask = torch.zeros_like(ids)
-    for i, row in enumerate(rows):
-        ids[i, : len(row)] = torch.tensor(row)
-        mask[i, : len(row)] = 1
+    ids, mask = padded(rows, model.config.get_text_config().pad_token_id)
     with torch.inference_mode():
         logits = model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device)).logits
     values: list[float] = logits[:, 0].float().tolist()

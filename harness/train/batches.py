@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from harness.models.cutting import cut
+from harness.models.padding import cut
 
 Tensors = dict[str, torch.Tensor]
 

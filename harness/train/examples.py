@@ -13,7 +13,8 @@ from harness.core.errors import HarnessError
 from harness.core.lines import numbered_lines
 from harness.core.seeds import derive_seed
 from harness.data.readers import conversation
-from harness.models.chat import encode
+from harness.models.chat import Encoded, encode
+from harness.models.padding import padded
 from harness.models.rendering import Refused
 from harness.models.turns import turn_end
 from harness.train.losses import IGNORED
@@ -97,12 +98,10 @@ def encode_file(path: Path, tokenizer: Any, max_length: int, domains: Sequence[s
             skipped["response beyond max_length" if encoded.truncated else "no response"] += 1
             continue
         truncated += encoded.truncated
-        # No token precedes the first, so nothing predicts it.
-        labels = [i if r else IGNORED for i, r in zip(encoded.input_ids, encoded.response_mask, strict=True)]
         examples.append(
             {
                 "input_ids": encoded.input_ids,
-                "labels": [IGNORED, *labels[1:]],
+                "labels": labels_of(encoded),
                 "row": rows - 1,
                 "domain": _domain(chat.domain, domains, f"{path}:{number}"),
                 "id": chat.id,
@@ -123,6 +122,12 @@ def encode_file(path: Path, tokenizer: Any, max_length: int, domains: Sequence[s
 
 _LISTED = 10
 """Refused rows that are listed; all are counted."""
+
+
+def labels_of(encoded: Encoded) -> list[int]:
+    """The ids at response tokens, else IGNORED, also for the first token, which no earlier token could predict."""
+    labels = [i if r else IGNORED for i, r in zip(encoded.input_ids, encoded.response_mask, strict=True)]
+    return [IGNORED, *labels[1:]]
 
 
 def check_end(tokenizer: Any) -> None:
@@ -167,15 +172,11 @@ def filler() -> Example:
 
 def collate(examples: Sequence[Example]) -> dict[str, torch.Tensor]:
     """Pad on the right to (B, L) `input_ids`, `attention_mask`, `labels`; `row` and `domain` are (B,)."""
-    length = max(len(e["input_ids"]) for e in examples)
-
-    def padded(rows: list[list[int]], filling: int) -> torch.Tensor:
-        return torch.tensor([row + [filling] * (length - len(row)) for row in rows])
-
+    ids, mask = padded([e["input_ids"] for e in examples], 0)
     return {
-        "input_ids": padded([e["input_ids"] for e in examples], 0),
-        "attention_mask": padded([[1] * len(e["input_ids"]) for e in examples], 0),
-        "labels": padded([e["labels"] for e in examples], IGNORED),
+        "input_ids": ids,
+        "attention_mask": mask,
+        "labels": padded([e["labels"] for e in examples], IGNORED)[0],
         "row": torch.tensor([e["row"] for e in examples]),
         "domain": torch.tensor([e["domain"] for e in examples]),
     }

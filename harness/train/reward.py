@@ -18,6 +18,7 @@ from harness.core.lines import numbered_lines, write_lines
 from harness.core.seeds import derive_seed
 from harness.models.chat import encode
 from harness.models.load import check_finite, load_reward_model, load_tokenizer, quiet
+from harness.models.padding import padded
 from harness.models.rendering import Refused
 from harness.train.api import Loss
 from harness.train.batches import Cutting, EffectiveBatches
@@ -102,11 +103,8 @@ def reward_loss(model: Any, batch: Mapping[str, Tensor]) -> Tensor:
 
 def collate_pairs(pairs: Sequence[Pair], pad: int) -> dict[str, Tensor]:
     """B pairs to (2B, L) `input_ids` and `attention_mask`, the chosen answers first."""
-    rows = [torch.tensor(pair[side]) for side in ("chosen", "rejected") for pair in pairs]
-    return {
-        "input_ids": torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad),
-        "attention_mask": torch.nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in rows], batch_first=True),
-    }
+    ids, mask = padded([pair[side] for side in ("chosen", "rejected") for pair in pairs], pad)
+    return {"input_ids": ids, "attention_mask": mask}
 
 
 def read_pairs(path: Path, tokenizer: Any, max_length: int) -> tuple[list[Pair], dict[str, int]]:

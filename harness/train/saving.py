@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 from transformers import TrainerCallback
 
-from harness.models.ends import write_ends
+from harness.models.ends import complete
 from harness.models.load import quiet
-from harness.models.refs import model_files
 from harness.train.settings import LoraSettings, checkpoint_part
 
 State = Mapping[str, Tensor]
@@ -62,10 +61,7 @@ def write_model(config: Any, state: State, lora: LoraSettings | None, source: Pa
     if "use_cache" in described:  # The Trainer switches the cache off.
         written["use_cache"] = described["use_cache"]
     (out / "config.json").write_text(json.dumps(written, indent=2, sort_keys=True) + "\n")
-    for file in model_files(source):
-        if "safetensors" not in file.name and file.name != "config.json":
-            shutil.copyfile(file, out / file.name)
-    write_ends(out)
+    complete(out, source)
 
 
 class KeepCheckpoints(TrainerCallback):  # type: ignore[misc]

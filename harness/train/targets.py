@@ -26,18 +26,18 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn.utils.rnn import pad_sequence
 
 from harness.core.canonical import Json, digest
 from harness.core.errors import HarnessError
 from harness.core.lines import Journal, read_lines, write_lines
 from harness.data.readers import read_conversations
 from harness.models.chat import encode, template_digest
-from harness.models.cutting import cut
 from harness.models.load import check_finite, load_model, load_tokenizer, output_head
 from harness.models.logprobs import TopTarget, top_logprobs
+from harness.models.padding import cut, padded
 from harness.models.rendering import Refused
 from harness.train.api import Batch, Teacher
+from harness.train.examples import labels_of
 from harness.train.losses import IGNORED, response_states
 
 BATCH_TOKENS = 2048
@@ -205,8 +205,7 @@ def _encoded(path: Path, tokenizer: Any, max_length: int) -> list[_Row]:
             refused = refused or error
             rows.append(_Row(conversation.id, [], [], offset, 0))
             continue
-        labels = [i if r else IGNORED for i, r in zip(encoded.input_ids, encoded.response_mask, strict=True)]
-        labels[:1] = [IGNORED]  # No token precedes the first, so nothing predicts it.
+        labels = labels_of(encoded)
         positions = sum(label != IGNORED for label in labels)
         rows.append(_Row(conversation.id, encoded.input_ids, labels, offset, positions))
         offset += positions
@@ -218,16 +217,10 @@ def _encoded(path: Path, tokenizer: Any, max_length: int) -> list[_Row]:
 def _predict(
     model: Any, rows: Sequence[_Row], settings: TargetPass, vocab_size: int, ids: NDArray[Any], logprobs: NDArray[Any]
 ) -> None:
-    """Run one batch and write its predictions into the arrays."""
-
-    def padded(values: list[list[int]], filler: int) -> torch.Tensor:
-        return pad_sequence([torch.tensor(v) for v in values], batch_first=True, padding_value=filler).to(model.device)
-
-    batch = {
-        "input_ids": padded([row.input_ids for row in rows], 0),
-        "attention_mask": padded([[1] * len(row.input_ids) for row in rows], 0),
-        "labels": padded([row.labels for row in rows], IGNORED),
-    }
+    """Run a batch and write its predictions into the arrays."""
+    tokens, mask = padded([row.input_ids for row in rows], 0)
+    batch = {"input_ids": tokens, "attention_mask": mask, "labels": padded([row.labels for row in rows], IGNORED)[0]}
+    batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
     with torch.inference_mode():
         hidden = response_states(model, batch)
         top = top_logprobs(hidden, output_head(model)[:vocab_size], ids.shape[1], settings.temperature)

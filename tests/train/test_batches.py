@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.models.cutting import cut
+from harness.models.padding import cut
 from harness.train.batches import Cutting, EffectiveBatches, share
 
 LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=70)

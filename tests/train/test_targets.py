@@ -13,9 +13,9 @@ from harness.core.errors import HarnessError
 from harness.data.mixing import mix
 from harness.data.readers import read_conversations, write_conversations
 from harness.models.chat import encode
-from harness.models.cutting import cut
 from harness.models.load import load_model, load_tokenizer, output_head
 from harness.models.logprobs import TopTarget
+from harness.models.padding import cut
 from harness.train import targets
 from harness.train.losses import IGNORED, response_states
 from harness.train.targets import TargetPass, stored_teacher, write_targets

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.models.cutting import cut
+from harness.models.padding import cut
 
 
 @given(st.lists(st.integers(1, 300), max_size=70), st.none() | st.integers(1, 9), st.none() | st.integers(1, 1000))

@@ -1,6 +1,10 @@
-"""Token sequences, cut into batches by length so that little computation goes into padding."""
+"""Token sequences as batches: cut by length, so that little computation goes into padding, and padded to tensors."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def cut(lengths: Sequence[int], rows: int | None = None, tokens: int | None = None) -> list[list[int]]:
@@ -16,3 +20,13 @@ def cut(lengths: Sequence[int], rows: int | None = None, tokens: int | None = No
         else:
             batch.append(index)
     return batches
+
+
+def padded(rows: Sequence[Any], filler: int) -> "tuple[Tensor, Tensor]":
+    """Rows of whole numbers as (B, L), `filler` on the right; and their mask, 1 for numbers of a row, 0 for padding."""
+    import torch
+    from torch.nn.utils.rnn import pad_sequence
+
+    ids = [torch.as_tensor(row, dtype=torch.long) for row in rows]
+    mask = pad_sequence([torch.ones_like(row) for row in ids], batch_first=True)
+    return pad_sequence(ids, batch_first=True, padding_value=filler), mask
