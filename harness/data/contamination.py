@@ -10,7 +10,7 @@ n-gram too. So a prompt counts as leaked from a share of 0.7 on, as in Chowdhery
 
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -66,7 +66,7 @@ def overlaps(
                 for prompt in grams[gram]:
                     shared[prompt].add(gram)
                     first.setdefault(prompt, conversation.id)
-    sizes = _sizes(grams)
+    sizes = Counter(prompt for holders in grams.values() for prompt in holders)
     return [
         Overlap(p, p in exact, len(shared[p]) / sizes[p] if p in sizes else None, exact.get(p, first.get(p)))
         for p in prompts
@@ -101,12 +101,3 @@ def _by_gram(prompts: Mapping[str, Sequence[str]], n: int) -> dict[Gram, set[str
             for gram in ngrams(words(turn), n):
                 grams[gram].add(prompt)
     return dict(grams)
-
-
-def _sizes(grams: Mapping[Gram, set[str]]) -> Mapping[str, int]:
-    """The number of different n-grams of each prompt that has any."""
-    sizes: defaultdict[str, int] = defaultdict(int)
-    for owners in grams.values():
-        for prompt in owners:
-            sizes[prompt] += 1
-    return dict(sizes)

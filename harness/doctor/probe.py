@@ -50,7 +50,7 @@ class Facts:
 
 def probe(results: Path) -> Facts:
     """The facts about this machine and this process's environment; takes a few seconds."""
-    packages = _packages()
+    packages = {canonical(d.name): d.version for d in importlib.metadata.distributions() if d.name}
     modules = {"torch": _TORCH, "transformers": "import transformers.modeling_utils"}
     modules |= {name: f"import {name}" for name in VISION}
     imports = {name: _python(code) for name, code in modules.items() if name in packages}
@@ -73,11 +73,6 @@ def probe(results: Path) -> Facts:
         writable=os.access(place, os.W_OK),
         keys=frozenset(name for name, value in os.environ.items() if name.endswith("_API_KEY") and value),
     )
-
-
-def _packages() -> dict[str, str]:
-    distributions = importlib.metadata.distributions()
-    return {canonical(d.name): d.version for d in distributions if d.name}
 
 
 def canonical(name: str) -> str:

@@ -5,7 +5,7 @@ pass too, which computes each chunk again. (`models.token_losses` computes a los
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,7 +56,14 @@ def token_logprobs(hidden: "Tensor", head: "Tensor", targets: "Tensor", chunk: i
 
     Differentiable in `hidden` and `head`.
     """
-    return _chunked(_token_logprobs, chunk, head, hidden, targets)
+    import torch
+    from torch.utils.checkpoint import checkpoint
+
+    pieces = list(zip(hidden.split(chunk), targets.split(chunk), strict=True))
+    if not torch.is_grad_enabled():
+        return torch.cat([_token_logprobs(head, *piece) for piece in pieces])
+    options: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
+    return torch.cat([checkpoint(_token_logprobs, head, *piece, **options) for piece in pieces])
 
 
 def token_logprobs_and_ranks(
@@ -93,15 +100,3 @@ def _both(head: "Tensor", hidden: "Tensor", targets: "Tensor") -> "tuple[Tensor,
     logits = (hidden @ head.T).float()
     chosen = logits.gather(-1, targets[:, None])
     return chosen.squeeze(-1) - logits.logsumexp(dim=-1), (logits > chosen).sum(dim=-1) + 1
-
-
-def _chunked(function, chunk: int, head: "Tensor", *rows: "Tensor") -> "Tensor":  # type: ignore[no-untyped-def]
-    """Concatenate function(head, *slices of rows) over chunks; only a chunk's result is kept."""
-    import torch
-    from torch.utils.checkpoint import checkpoint
-
-    pieces = list(zip(*(r.split(chunk) for r in rows), strict=True))
-    if not torch.is_grad_enabled():
-        return torch.cat([function(head, *piece) for piece in pieces])
-    keep = {"use_reentrant": False, "preserve_rng_state": False}
-    return torch.cat([checkpoint(function, head, *piece, **keep) for piece in pieces])

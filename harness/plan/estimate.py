@@ -17,7 +17,7 @@ from harness.store.ledger import Call, Ledger
 from harness.store.store import Store
 
 _CHARS_PER_TOKEN = 4
-"""Of English text, under usual tokenizers of judges."""
+"""For English text, under usual tokenizers of judges."""
 _USUAL_ANSWER, _USUAL_REPLY = 300, 250
 """Tokens assumed of a student's answer that is not generated yet, and of a judge's reply if the ledger has no reply of
 this judge."""

@@ -68,7 +68,8 @@ def connected(address: str | None, store: Path, cores: int) -> Iterator[Cluster]
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise _no_cluster(address, error) from None
     try:
-        _check_cores(cores)
+        if cores > (most := _most("CPU")):
+            raise HarnessError(f"no node has {cores} cores: the largest has {most}", where="--cores")
         yield Cluster(store.absolute(), cores)
     finally:
         ray.shutdown()
@@ -101,11 +102,6 @@ def _most(resource: str) -> int:
     return max((int(node["Resources"].get(resource, 0)) for node in nodes if node["Alive"]), default=0)
 
 
-def _check_cores(cores: int) -> None:
-    if cores > (most := _most("CPU")):
-        raise HarnessError(f"no node has {cores} cores: the largest has {most}", where="--cores")
-
-
 class _Submitted:
     """A session that was handed to the cluster."""
 
@@ -126,7 +122,8 @@ class _Submitted:
                     if self.cancelled or not self.left:
                         return
                     again = ": handed in again" if number < _MOST_TRIES else ""
-                    _say(f"{self.left[0].title}: lost with its node or process ({brief(error)}){again}")
+                    line = f"{self.left[0].title}: lost with its node or process ({brief(error)}){again}"
+                    print(line, file=sys.stderr, flush=True)
                 else:
                     return
 
@@ -176,7 +173,3 @@ def _session(store: Path, orders: tuple[Order, ...], cores: int) -> Iterator[Eve
         return  # the process has ended; the driver notices the stages without an end
     finally:
         stop()
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

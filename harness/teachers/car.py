@@ -68,10 +68,6 @@ def car_sweep(
     )
 
 
-def _with_beta(settings: TeachersSettings, beta: float) -> TeachersSettings:
-    return settings.model_copy(update={"car": settings.car.model_copy(update={"beta": beta})})
-
-
 def _at_each(
     panel: Panel, settings: TeachersSettings, betas: Sequence[float], seed: int, resamples: int
 ) -> pd.DataFrame:
@@ -79,7 +75,7 @@ def _at_each(
     means = np.concatenate([panel.means(w) for w in resample_weights(len(panel.values), resamples, seed)])
     frames = []
     for beta in betas:
-        at = _with_beta(settings, beta)
+        at = settings.model_copy(update={"car": settings.car.model_copy(update={"beta": beta})})
         car = panel.observed(at)
         first = first_shares(rank_teachers(panel.score.combine(means, at), "higher"))
         frame = pd.DataFrame({"teacher": panel.teachers, "car": car, "rank": rank_teachers(car, "higher")})

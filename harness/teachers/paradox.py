@@ -88,8 +88,8 @@ def _row(pairs: pd.DataFrame, student: str, family: str, cluster: str) -> dict[s
     wins, clusters = pairs["win"].to_numpy(dtype=np.float64), pairs[cluster].to_numpy()
     interval = mean_interval([Rows(wins, clusters, np.arange(len(wins)))], proportion=True)
     assert interval is not None, "there are rows"
-    clustered_by = "families" if cluster == "family" else "student bases"
-    note = f"clusters: {clustered_by}" if interval.clusters > 1 else f"no interval: one of the {clustered_by}"
+    single, plural = ("family", "families") if cluster == "family" else ("student base", "student bases")
+    note = f"clusters: {plural}" if interval.clusters > 1 else f"no interval: a single {single}"
     return row | {
         "share": interval.value,
         "low": interval.low,

@@ -52,14 +52,6 @@ class Teacher:
     """The model, frozen and on the student's device; None where its targets are stored."""
 
 
-def _no_teachers(settings: Any) -> Mapping[str, str]:
-    return {}
-
-
-def _always(role: str, domain: str | None) -> bool:
-    return True
-
-
 @dataclass(frozen=True)
 class Step:
     """A way to train."""
@@ -68,11 +60,11 @@ class Step:
     settings: type[StepData]
     objective: Callable[[Any, Mapping[str, Teacher], int], Objective] | None
     """(settings, teachers by role, vocab_size) -> the objective that is minimised; None where a command trains."""
-    teachers: Callable[[Any], Mapping[str, str]] = _no_teachers
+    teachers: Callable[[Any], Mapping[str, str]] = lambda settings: {}
     """settings -> {role: model}: the models whose logits the loss needs, each `teacher` (the recipe's), `student` (the
     model the step starts from) or a model reference. They must have the student's vocabulary, which is checked before
     weights are loaded."""
-    asks: Callable[[str, str | None], bool] = _always
+    asks: Callable[[str, str | None], bool] = lambda role, domain: True
     """(role, domain) -> whether the loss needs that teacher on conversations of that domain (None: general). Targets
     are stored only where it does."""
 

@@ -33,7 +33,7 @@ UNSEEN = -1e30
 
 @dataclass(frozen=True)
 class Attention:
-    """What one layer computes its maps from."""
+    """The tensors from which a layer computes its maps."""
 
     query: Tensor
     """(B, H, L, D), rotated."""

@@ -21,7 +21,7 @@ from harness.train.losses import IGNORED
 
 
 class Example(TypedDict):
-    """One conversation as tokens."""
+    """A conversation as tokens."""
 
     input_ids: list[int]
     labels: list[int]

@@ -1,10 +1,10 @@
-"""What a teacher predicts at response positions: stored in one pass, read back by every training that needs it.
+"""A teacher's predictions at response positions: stored in a pass, and read by every training that needs them.
 
 At each position the `top_k` likeliest tokens are stored with their log-probabilities, of softmax(logits / temperature);
 all other tokens share what is left of 1. A pass is over a dataset as it is, not over a mix of it, so that every ratio,
 seed and student shares the pass.
 
-A divergence over k tokens and one bucket for the rest is a lower bound of the whole. `benchmarks/topk_bias.py TEACHER
+A divergence over k tokens and a bucket for the rest is a lower bound of the whole. `benchmarks/topk_bias.py TEACHER
 STUDENT CONVERSATIONS` measures how low: of a pocket generalist's KL to an undistilled student (0.93 nats a token, a
 vocabulary of 122) k = 1, 4, 16, 64 keep 94, 99.0, 99.6, 99.9 %; of SmolLM2's KL to itself two steps of fine-tuning
 earlier (0.0013 nats, a vocabulary of 49,152) k = 1, 16, 64, 256 keep 44, 87, 94, 97 %. Storing float16 would add an
@@ -49,7 +49,7 @@ Progress = Callable[..., None]
 
 @dataclass(frozen=True)
 class TargetPass:
-    """What determines the stored targets, beside the teacher and the conversations."""
+    """The settings that determine stored targets, beside the teacher and the conversations."""
 
     top_k: int
     temperature: float
@@ -60,7 +60,7 @@ class TargetPass:
 
 @dataclass(frozen=True)
 class _Row:
-    """One conversation in the arrays."""
+    """A conversation in the arrays."""
 
     id: str
     input_ids: list[int]
@@ -72,10 +72,10 @@ class _Row:
 def write_targets(
     model_folder: Path, conversations_path: Path, settings: TargetPass, *, out: Path, work: Path, progress: Progress
 ) -> dict[str, Json]:
-    """One pass of a teacher over conversations; a stopped pass goes on from its last whole batch in `work`.
+    """Run a teacher over conversations; a stopped pass goes on from its last whole batch in `work`.
 
     Returns:
-        What `targets.json` holds.
+        The content of `targets.json`.
 
     Raises:
         HarnessError: a broken model, a chat template that cannot mark responses, predictions that are not finite.

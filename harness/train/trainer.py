@@ -22,7 +22,7 @@ Progress = Callable[..., None]
 """progress(done, total, unit, **values)"""
 
 SECONDS, FLOPS = "_seconds", "_flops"
-"""What a log entry holds beside the curve: the step's time, and its floating-point operations in all processes."""
+"""Keys of a log entry that are not in the curve: the step's time, and its operations in all processes."""
 
 
 class DistillTrainer(Trainer):  # type: ignore[misc]
