@@ -29,6 +29,7 @@ import torch
 from harness.core.lines import write_lines
 from harness.models.gguf import import_gguf
 from harness.models.load import load_model, load_tokenizer
+from harness.models.padding import cut
 from harness.models.refs import parse, pin
 from harness.train import batches
 from harness.train.api import steps
@@ -75,9 +76,9 @@ def padding(examples: Sequence[Example]) -> dict[str, dict[str, float]]:
         computed = 0
         for batch in batches.EffectiveBatches(len(examples), BATCH, seed=0):
             lengths = [len(examples[i]["input_ids"]) for i in batch]
-            cut = in_order if side == "random" else batches.cut
+            parts = in_order if side == "random" else cut
             limits = (BATCH, TOKENS) if side == "tokens" else (ROWS, None)
-            computed += sum(len(part) * max(lengths[i] for i in part) for part in cut(lengths, *limits))
+            computed += sum(len(part) * max(lengths[i] for i in part) for part in parts(lengths, *limits))
         shares[side] = {"over_tokens": computed / there, "over_taught": computed / taught}
     return shares
 
