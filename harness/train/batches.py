@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from harness.models.batching import by_length
+
 Tensors = dict[str, torch.Tensor]
 
 
@@ -55,22 +57,9 @@ class Cutting:
     def __call__(self, examples: Sequence[Any]) -> dict[str, Any]:
         """`micro_batches` of this process, equally many in all, and the `count` of the whole effective batch."""
         lengths = [self.length(example) for example in examples]
-        parts = share(cut(lengths, self.rows, self.tokens), self.processes)[self.process]
+        parts = share(by_length(lengths, rows=self.rows, tokens=self.tokens), self.processes)[self.process]
         micro_batches = [self.collate([examples[i] for i in part] or [self.filler]) for part in parts]
         return {"micro_batches": micro_batches, "count": sum(map(self.count, examples))}
-
-
-def cut(lengths: Sequence[int], rows: int, tokens: int | None = None) -> list[list[int]]:
-    """The places of `lengths`, longest first, in parts of at most `rows` and `tokens`, padding included."""
-    parts: list[list[int]] = []
-    for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
-        part = parts[-1] if parts else []
-        full = len(part) == rows or (tokens is not None and part and (len(part) + 1) * lengths[part[0]] > tokens)
-        if full or not parts:
-            parts.append([place])
-        else:
-            part.append(place)
-    return parts
 
 
 def share(parts: Sequence[list[int]], processes: int) -> list[list[list[int]]]:

@@ -16,6 +16,7 @@ from harness.core.errors import HarnessError
 from harness.core.files import link_tree
 from harness.core.lines import write_lines
 from harness.core.seeds import derive_seed
+from harness.models.batching import by_length
 from harness.models.load import check_finite, load_model, load_tokenizer, output_head, quiet
 from harness.models.turns import untaught_prompt
 from harness.train.api import Batch, Teacher
@@ -24,7 +25,7 @@ from harness.train.examples import Example, Examples, check_end, collate, encode
 from harness.train.flops import Meter
 from harness.train.job import TrainJob, TrainPlace
 from harness.train.lora import add_adapters
-from harness.train.losses import IGNORED, live_teacher
+from harness.train.losses import live_teacher
 from harness.train.reporters import reporters
 from harness.train.router import balanced
 from harness.train.saving import KeepCheckpoints, full_state, write_model
@@ -167,14 +168,12 @@ def _frozen(folder: Path, settings: StepSettings, device: str, sharding: Shardin
 
 def _mean_loss(trainer: DistillTrainer, examples: Sequence[Example]) -> float:
     """The objective per response token, in nats."""
-    size, total, tokens = trainer.args.per_device_train_batch_size, 0.0, 0
-    model = trainer.model_wrapped.eval()
-    for begin in range(0, len(examples), size):
-        batch: Batch = {k: v.to(trainer.args.device) for k, v in collate(examples[begin : begin + size]).items()}
+    model, total, limits = trainer.model_wrapped.eval(), 0.0, trainer.data_collator
+    for places in by_length([len(e["input_ids"]) for e in examples], rows=limits.rows, tokens=limits.tokens):
+        batch: Batch = collate([examples[place] for place in places])
         with torch.no_grad():
-            total += float(trainer.loss(model, batch).total)
-        tokens += int((batch["labels"] != IGNORED).sum())
-    return total / tokens
+            total += float(trainer.loss(model, {k: v.to(trainer.args.device) for k, v in batch.items()}).total)
+    return total / sum(map(learned, examples))
 
 
 def _steps(trainer: DistillTrainer) -> list[dict[str, float]]:

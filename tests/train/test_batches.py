@@ -7,28 +7,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.train.batches import Cutting, EffectiveBatches, cut, share
+from harness.models.batching import by_length
+from harness.train.batches import Cutting, EffectiveBatches, share
 
 LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=70)
 
 
-@given(LENGTHS, st.integers(1, 9), st.none() | st.integers(1, 900))
-def test_every_example_is_in_one_part_and_no_part_is_beyond_its_limits(
-    lengths: list[int], rows: int, tokens: int | None
-) -> None:
-    parts = cut(lengths, rows, tokens)
-    assert sorted(place for part in parts for place in part) == list(range(len(lengths)))
-    for part in parts:
-        longest = max(lengths[place] for place in part)
-        assert len(part) <= rows
-        assert tokens is None or len(part) == 1 or len(part) * longest <= tokens
-    flat = [lengths[place] for part in parts for place in part]
-    assert flat == sorted(flat, reverse=True)
-
-
 @given(LENGTHS, st.integers(1, 5))
 def test_processes_take_equally_many_parts_and_each_part_once(lengths: list[int], processes: int) -> None:
-    parts = cut(lengths, 4)
+    parts = by_length(lengths, rows=4)
     shares = share(parts, processes)
     assert len({len(mine) for mine in shares}) == 1
     assert sorted(part for mine in shares for part in mine if part) == sorted(parts)
@@ -37,7 +24,7 @@ def test_processes_take_equally_many_parts_and_each_part_once(lengths: list[int]
 
 def test_processes_are_balanced_by_tokens() -> None:
     lengths = [1 + (k * 7919) % 1000 for k in range(128)]
-    loads = [sum(lengths[place] for part in mine for place in part) for mine in share(cut(lengths, 8), 2)]
+    loads = [sum(lengths[place] for part in mine for place in part) for mine in share(by_length(lengths, rows=8), 2)]
     assert max(loads) < 1.05 * min(loads)
 
 
