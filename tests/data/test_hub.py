@@ -1,7 +1,7 @@
 """Datasets of the hub and folders of shards: which files a split has, what is pinned, and each refusal in a line."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +178,10 @@ def test_refusals_are_one_line(
     monkeypatch.setattr("time.sleep", lambda _: None)  # the client's own retries
     files = {**FILES, "config.json": b"{}", "model.safetensors": b"w" * 99}
     hub.repositories[f"{kind}/org/faulty"] = Repository([files], fault)
-    ask = {"models": lambda: pin(parse("hf:org/faulty")), "datasets": lambda: read_dataset(of(hf="org/faulty"), 0)}
+    ask: dict[str, Callable[[], object]] = {
+        "models": lambda: pin(parse("hf:org/faulty")),
+        "datasets": lambda: read_dataset(of(hf="org/faulty"), 0),
+    }
     with pytest.raises(HarnessError, match=what) as caught:
         ask[kind]()
     assert len(str(caught.value).splitlines()) <= 2
@@ -215,9 +218,8 @@ def test_shards_by_glob_and_by_folder(tmp_path: Path) -> None:
         settings = DatasetSettings(path=path)
         assert first_words(settings) == [str(k) for k in range(12)]
         inputs = dataset.stage(settings, 0, "train").inputs
-        assert [inputs[name].path.name for name in sorted(inputs) if inputs[name].path] == [
-            f"train-{k:05d}-of-00012.parquet" for k in range(12)
-        ]
+        names = [inputs[name].title for name in sorted(inputs)]
+        assert names == [f"train-{k:05d}-of-00012.parquet" for k in range(12)]
     with pytest.raises(HarnessError, match="no file matches"):
         read_dataset(DatasetSettings(path=tmp_path / "x*.jsonl"), 0)
     (tmp_path / "empty").mkdir()
