@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from harness.judge.api import JudgeTask, Program, Status, Verdict
+from harness.judge.api import JudgeTask, Program, Verdict
+from harness.store.ledger import Reply
 
 
 def run_program(program: Program, tasks: Sequence[JudgeTask], *, model: str) -> list[Verdict]:
@@ -14,9 +15,8 @@ def run_program(program: Program, tasks: Sequence[JudgeTask], *, model: str) -> 
 
 
 def _verdict(program: Program, task: JudgeTask, model: str) -> Verdict:
-    status: Status = "ok"
     try:
         value, text = program(task.evidence)
     except ValueError as error:
-        status, value, text = "unparseable", None, str(error)
-    return Verdict.about(task, status=status, value=value, text=text, model=model)
+        return Verdict(task, Reply("unparseable", text=str(error), model=model))
+    return Verdict(task, Reply("ok", value, text, model))

@@ -1,6 +1,6 @@
 """Verdict protocols: how a judge is made to give a verdict, and how the verdict is read from its reply.
 
-A *form* is what is asked for (a rating, the better of two answers). Each form is one module in `judge/forms` that
+A *form* says what is asked for (a rating, the better of two answers). Each form is one module in `judge/forms` that
 exports `FORM`; its *modes* are the protocols for judges of different ability:
 
 - `text`: the judge writes freely and its reply is parsed, as the benchmark's own tools do.
@@ -57,14 +57,15 @@ class Protocol:
     name: str
     version: int
     """Raised when the same reply would be read differently, or the judge is asked differently."""
-    read: Callable[[str], float]
+    read: Callable[[str], float] | None = None
     """Reply -> value. Raises ValueError, with the reason, when there is no verdict in it."""
     prefix: str = ""
     """Text that the judge's reply is made to begin with; put back in front of what it continues with."""
-    scored: Callable[[Sequence[TopLogprobs]], str] | None = None
-    """Set where the verdict comes from the probabilities of the judge's next tokens, not from the text it writes. Takes
-    the likeliest next tokens after `prefix`, then those after `prefix` plus each of `continuations`; returns them as a
-    text that `read` takes. Raises ValueError when no possible verdict is among the tokens."""
+    scored: Callable[[Sequence[TopLogprobs]], tuple[float, str]] | None = None
+    """In place of `read` where the verdict comes from the probabilities of the judge's next tokens, not from the text
+    that it writes. Takes the likeliest next tokens after `prefix`, then those after `prefix` plus each of
+    `continuations`; returns the value, and the text that is recorded as the reply. Raises ValueError when no possible
+    verdict is among the tokens."""
     continuations: tuple[str, ...] = ()
     """Texts that follow `prefix` and after which `scored` needs the next tokens too: one more call each."""
     body: Mapping[str, Json] = field(default_factory=dict)
@@ -78,7 +79,8 @@ class Protocol:
     """Earlier versions that asked the same and read otherwise: their recorded replies are read anew, not asked for."""
 
     def verdict(self, reply: str) -> float:
-        """The value in what a judge wrote after `prefix`, its thoughts aside; ValueError where there is none."""
+        """The value in what a judge wrote after `prefix`, its thoughts aside; ValueError where there is no value."""
+        assert self.read is not None, "a scored protocol takes tokens, not a text"
         return self.read(self.prefix + said(reply))
 
 

@@ -20,7 +20,7 @@ from harness.judge.settings import JudgeSettings, ServeSettings
 from harness.stages import answer, benchmarks
 from harness.stages.api import Context, Kind, Stage
 from harness.stages.model import PlannedModel
-from harness.store.ledger import Ledger
+from harness.store.ledger import Ledger, Reply
 
 if TYPE_CHECKING:
     from harness.judge.server import Server
@@ -97,9 +97,20 @@ def _stage(
     )
 
 
+_REPLY = ("status", "value", "text", "model", "prompt_tokens", "completion_tokens", "price_usd", "latency_s")
+_COLUMNS = ("item", "turn", "repeat", *_REPLY[:3], "prompt", *_REPLY[3:], "variant")
+"""Of a row of verdicts.jsonl: the task's key and the reply, without what was sent."""
+
+
 def read_verdicts(folder: Path) -> list[Verdict]:
     """The verdicts of a finished judge stage."""
-    return [Verdict(**row) for row in read_lines(folder / "verdicts.jsonl")]
+    replies = ({name: row[name] for name in _REPLY} for row in read_lines(folder / "verdicts.jsonl"))
+    return [Verdict(task, Reply(**reply)) for task, reply in zip(read_tasks(folder), replies, strict=True)]
+
+
+def _row(verdict: Verdict) -> dict[str, Json]:
+    values = vars(verdict.task) | vars(verdict.reply)
+    return {name: values[name] for name in _COLUMNS}
 
 
 def read_tasks(folder: Path) -> list[JudgeTask]:
@@ -119,7 +130,7 @@ def _run(ctx: Context) -> None:
         tasks = repeated(tasks, asked.settings)
         verdicts = ask(ctx, tasks, asked)
     write_lines(ctx.out / "tasks.jsonl", (asdict(task) for task in tasks))
-    write_lines(ctx.out / "verdicts.jsonl", (asdict(verdict) for verdict in verdicts))
+    write_lines(ctx.out / "verdicts.jsonl", map(_row, verdicts))
 
 
 @dataclass(frozen=True)

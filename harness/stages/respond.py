@@ -3,11 +3,11 @@
 import json
 from typing import Any
 
-from harness.bench.api import Answer, Question
+from harness.bench.api import Question
 from harness.core.lines import read_lines, write_lines
 from harness.core.seeds import derive_seed
 from harness.core.settings import identity
-from harness.generate.api import GenerateSettings, ResponseSettings
+from harness.generate.api import Answer, GenerateSettings, ResponseSettings
 from harness.generate.engines import settled
 from harness.stages.api import Context, Kind, Stage
 from harness.stages.conversing import converse, execution_of, generation, session_key

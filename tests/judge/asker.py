@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from harness.judge import _call
+from harness.judge import caller
 from harness.judge.client import ask_blocking
 from harness.judge.protocol import find_protocol
 from harness.judge.settings import JudgeSettings
@@ -20,7 +20,7 @@ CONCURRENCY = 32
 
 def main(url: str, ledger: str, count: str) -> None:
     """Ask everything."""
-    _call.BACKOFF_S = 0.01
+    caller.BACKOFF_S = 0.01
     settings = JudgeSettings(
         model="gpt-4", base_url=url, concurrency=CONCURRENCY, retries=12, timeout_s=2.0, api_key_env="TEST_JUDGE_KEY"
     )
@@ -34,7 +34,7 @@ def main(url: str, ledger: str, count: str) -> None:
             progress=lambda *_, **__: None,
         )
     for verdict in verdicts:
-        print(json.dumps(asdict(verdict)))
+        print(json.dumps([verdict.task.item, asdict(verdict.reply)]))
 
 
 if __name__ == "__main__":

@@ -61,12 +61,12 @@ def test_constrained_verdicts_of_a_served_model(smollm2_folder: Path, tmp_path: 
             api_key=server.api_key,
         )
         for verdict in short:
-            assert verdict.status == "ok"
-            assert verdict.value in range(1, 11)
-            assert verdict.text == f"Rating: [[{verdict.value:g}"
-            assert (verdict.model, verdict.price_usd) == ("judge", 0.0)
-        assert (long.status, long.value) == ("refused", None)
-        assert "maximum context length" in long.text
+            assert verdict.reply.status == "ok"
+            assert verdict.reply.value in range(1, 11)
+            assert verdict.reply.text == f"Rating: [[{verdict.reply.value:g}"
+            assert (verdict.reply.model, verdict.reply.price_usd) == ("judge", 0.0)
+        assert (long.reply.status, long.reply.value) == ("refused", None)
+        assert "maximum context length" in long.reply.text
         key = server.api_key
     assert started
     assert not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in started)

@@ -60,20 +60,12 @@ def read_choice(text: str) -> float:
     return read_label(text.removeprefix(_PREFIX).strip())
 
 
-def read_expected(text: str) -> float:
-    """The share in a reply that `expected_verdict` wrote, `My final verdict is: [[A 0.7312`."""
-    share = float(text.removeprefix(f"{_PREFIX}A "))
-    if not 0 <= share <= 1:
-        raise ValueError(f"the share {share:g} is outside 0..1")
-    return share
-
-
-def expected_verdict(likeliest: Sequence[TopLogprobs]) -> str:
-    """The reply that stands for a judge's probabilities: how likely A is better, a tie counting half, to four digits.
+def expected_verdict(likeliest: Sequence[TopLogprobs]) -> tuple[float, str]:
+    """How likely A is better under a judge's probabilities, to four digits, and the reply that stands for it.
 
     The first are the log-probabilities (nats) of tokens after `[[`, the others after `[[A` and `[[B`: a label that
-    begins with A may still be a tie. `>` and `>>` count the same, since tokenizers cut them differently: every game is
-    one battle. Mass on anything that does not go on to a label is left out.
+    begins with A may still be a tie, which counts half. `>` and `>>` count the same, since tokenizers cut them
+    differently: every game is one battle. Mass on anything that does not go on to a label is left out.
 
     Raises:
         ValueError: no label is among the likeliest tokens.
@@ -88,7 +80,8 @@ def expected_verdict(likeliest: Sequence[TopLogprobs]) -> str:
     total = better["A"] + better["B"] + tie
     if not total:
         raise ValueError("no verdict label is among the judge's likeliest tokens")
-    return f"{_PREFIX}A {(better['A'] + tie / 2) / total:.4f}"
+    share = round((better["A"] + tie / 2) / total, 4)
+    return share, f"{_PREFIX}A {share:.4f}"
 
 
 def _mass_on(likeliest: TopLogprobs, sign: str) -> float:
@@ -105,8 +98,7 @@ FORM = VerdictForm(
         "expected": Protocol(
             "arena-expected",
             1,
-            read_expected,
-            _PREFIX,
+            prefix=_PREFIX,
             scored=expected_verdict,
             continuations=("A", "B"),
             body={**CONTINUED, **SCORED},

@@ -12,7 +12,7 @@ from openai.types.chat import ChatCompletion
 from pydantic import BaseModel, Field, ValidationError
 
 from harness.core.canonical import Json
-from harness.judge.api import Status
+from harness.store.ledger import Status
 
 _FILTERED = re.compile(
     r"filter|safety|recitation|prohibit|blocklist|blocked|spii|sensitive|guardrail|refus|moderat", re.I
@@ -30,7 +30,7 @@ class BrokenReplyError(Exception):
 
 
 @dataclass(frozen=True)
-class Heard:
+class ReadCompletion:
     """What one completion says."""
 
     status: Status
@@ -99,7 +99,7 @@ def error_body(completion: object) -> dict[str, Json]:
     return {**whole, "error": (getattr(first, "model_extra", None) or {}).get("error")}
 
 
-def hear(completion: object, *, may_be_cut: bool) -> Heard:
+def read_completion(completion: object, *, may_be_cut: bool) -> ReadCompletion:
     """What a completion says. `may_be_cut`: the request asked for so few tokens that a reply may end at them.
 
     Raises:
@@ -111,25 +111,25 @@ def hear(completion: object, *, may_be_cut: bool) -> Heard:
     text = _text(message.content)
     refusal = _text(message.refusal) or _refusal_part(message.content)
 
-    def heard(status: Status, said: str) -> Heard:
+    def read(status: Status, said: str) -> ReadCompletion:
         counts = usage.prompt_tokens or 0, usage.completion_tokens or 0
-        return Heard(status, said, shaped.model or "", *counts, _likeliest(choice))
+        return ReadCompletion(status, said, shaped.model or "", *counts, _likeliest(choice))
 
     if refusal or _FILTERED.search(finish):
-        return heard("refused", refusal or text or f"stopped by a content filter ({finish})")
+        return read("refused", refusal or text or f"stopped by a content filter ({finish})")
     if choice.message is None:
         more = (completion.model_extra if isinstance(completion, ChatCompletion) else None) or {}
         raise BrokenReplyError(f"the reply is empty (no choices){f': {more}'[:_MOST_WORDS] if more else ''}")
     if _BROKEN_OFF.search(finish):
         raise BrokenReplyError(f"the reply was broken off (finish_reason {finish})")
     if _CUT.search(finish) and not may_be_cut:
-        return heard("cut", text or f"(no text within judge.max_tokens; finish_reason {finish})")
+        return read("cut", text or f"(no text within judge.max_tokens; finish_reason {finish})")
     instead = ", ".join(name for name in _OTHER_THAN_TEXT if getattr(message, name))
     if text or (text is not None and not instead):
-        return heard("ok", text)
+        return read("ok", text)
     if not instead and message.content is None and not _CUT.search(finish):
         raise BrokenReplyError("the reply is empty (no text)")
-    return heard("unparseable", f"(no text, only {instead or 'parts of other kinds'}; finish_reason {finish})")
+    return read("unparseable", f"(no text, only {instead or 'parts of other kinds'}; finish_reason {finish})")
 
 
 def _shaped(completion: object) -> _Completion:
