@@ -1,7 +1,8 @@
 """The base of every room's settings, and what of them is identity."""
 
+import json
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,6 +15,14 @@ class Settings(BaseModel):
     """Frozen, and strict about unknown keys. Validate with `model_validate_json` semantics (lists, str paths)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, strict=True)
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def restore(settings: type[S], values: Json) -> S:
+    """The settings that `identity` and `model_dump` gave these values of: JSON by the names of the fields."""
+    return settings.model_validate_json(json.dumps(values), by_name=True)
 
 
 def execution(default: Any = ..., **constraints: Any) -> Any:

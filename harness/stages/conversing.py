@@ -1,6 +1,5 @@
 """Conversations held with a model, turn by turn, all at once: what `answer` and `respond` have in common."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -8,7 +7,7 @@ from harness.bench.api import Question
 from harness.core.canonical import Json
 from harness.core.lines import Journal
 from harness.core.seeds import derive_seed
-from harness.core.settings import identity
+from harness.core.settings import identity, restore
 from harness.generate.api import Answer, Engine, GenerateSettings, Request
 from harness.generate.engines import loaded
 from harness.stages.api import Context
@@ -90,7 +89,7 @@ def generation(ctx: Context) -> GenerateSettings:
 
 def settings_of(params: Mapping[str, Json], execution: Mapping[str, Json]) -> GenerateSettings:
     """The generation settings of a stage, planned or running: those that are identity, and those that are not."""
-    return GenerateSettings.model_validate_json(json.dumps({**params["generate"], **execution["generate"]}))
+    return restore(GenerateSettings, params["generate"] | execution["generate"])
 
 
 def execution_of(settings: GenerateSettings) -> dict[str, Json]:

@@ -1,9 +1,7 @@
 """Instruction data in one form: a file of the user's, or the pocket world, to `conversations.jsonl`."""
 
-import json
-
-from harness.core.lines import write_lines
-from harness.core.settings import identity
+from harness.core.lines import write_json, write_lines
+from harness.core.settings import identity, restore
 from harness.data.settings import DatasetSettings
 from harness.stages.api import Context, Kind, Stage
 from harness.stages.pinned import pinned_file
@@ -24,13 +22,13 @@ def stage(settings: DatasetSettings, data_seed: int, title: str) -> Stage:
 
 
 def _run(ctx: Context) -> None:
-    settings = DatasetSettings.model_validate_json(json.dumps(_with_paths(ctx)))
+    settings = restore(DatasetSettings, _with_paths(ctx))
     from harness.data.readers import read_dataset, write_conversations
 
     data = read_dataset(settings, data_seed=ctx.params["data_seed"])
     write_conversations(ctx.out / "conversations.jsonl", data.conversations)
     write_lines(ctx.out / "skipped.jsonl", ({"id": one.id, "reason": one.reason} for one in data.skipped))
-    (ctx.out / RECORD).write_text(json.dumps(data.record, indent=1, sort_keys=True) + "\n")
+    write_json(ctx.out / RECORD, data.record)
 
 
 def _with_paths(ctx: Context) -> dict[str, object]:

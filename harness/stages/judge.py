@@ -1,6 +1,5 @@
 """A judge turns a benchmark's answers into verdicts: a snapshot of ledger rows, or a program's results."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.core.canonical import Json, digest
 from harness.core.lines import read_lines, write_lines
-from harness.core.settings import identity
+from harness.core.settings import identity, restore
 from harness.judge.api import JudgeTask, Verdict
 from harness.judge.identity import judge_digest
 from harness.judge.profiles import check_profile, profile_of
@@ -150,7 +149,7 @@ class ResolvedJudge:
 
 def resolved(params: Mapping[str, Json], execution: Mapping[str, Json]) -> ResolvedJudge:
     """The model judge of a stage, planned or running."""
-    settings = JudgeSettings.model_validate_json(json.dumps(execution["judge"]))
+    settings = restore(JudgeSettings, execution["judge"])
     protocol = find_protocol(params["judge"]["form"], settings.protocol)
     prompts, weights = params["judge"]["prompts"], execution.get("weights")
     versions = [replace(protocol, version=version) for version in (protocol.version, *protocol.rereads)]
