@@ -1,10 +1,11 @@
 """The base of every room's settings, and what of them is identity."""
 
 import json
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
 from harness.core.canonical import Json
 
@@ -18,6 +19,14 @@ class Settings(BaseModel):
 
 
 S = TypeVar("S", bound=Settings)
+
+
+@dataclass(frozen=True)
+class Named(Generic[S]):
+    """A mapping with one key in a recipe, `{sft: {...}}`: the name of an extension, and the settings of its use."""
+
+    name: str
+    settings: SerializeAsAny[S]
 
 
 def restore(settings: type[S], values: Json) -> S:
