@@ -1,4 +1,4 @@
-"""The vLLM engine: a process of its own, which gets token ids and gives token ids (`_vllm_child.py`).
+"""The vLLM engine: a process of its own, which gets token ids and gives token ids (`vllm_child.py`).
 
 vLLM keeps a GPU, threads and modules' states for as long as its process lives, so that process is held by a guard and
 is gone when the engine is closed, or when we are. Prompts, end tokens and texts are made here, as the transformers
@@ -22,7 +22,7 @@ from harness.generate.api import Answer, GenerateSettings, Request
 from harness.generate.prompts import Prompt, answer, failure, prepare, room, stop_ids
 from harness.models.load import load_tokenizer
 
-COMMAND = (sys.executable, "-m", "harness.generate._vllm_child")
+COMMAND = (sys.executable, "-m", "harness.generate.vllm_child")
 ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine in the process we hold, not in a child of it
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # it would keep a core for itself, and two engines would take the same ones

@@ -147,7 +147,7 @@ def _checkpoints(cell: CellRecipe) -> Iterator[Finding]:
         return
     if not cell.train:
         yield ("checkpoints",), "the recipe trains nothing, so that there is nothing to keep"
-    elif cell.train[-1].name == "command":
+    elif steps()[cell.train[-1].name].objective is None:
         yield ("checkpoints",), "of a command's training only the end is known"
 
 

@@ -126,7 +126,7 @@ def test_killed_while_it_answers(tmp_path: Path) -> None:
     def kill(batch: list[Answer]) -> None:
         done.extend(batch)
         for process in psutil.Process().children(recursive=True):
-            if process.cmdline()[1:3] == ["-m", "harness.generate._vllm_child"]:
+            if process.cmdline()[1:3] == ["-m", "harness.generate.vllm_child"]:
                 os.kill(process.pid, signal.SIGKILL)
 
     with (
