@@ -18,12 +18,12 @@ class JudgeTask:
     prompt: str = ""
     """Name of the judge prompt, e.g. `single-v1-multi-turn`."""
     messages: tuple[Mapping[str, str], ...] = ()
-    """The chat messages for a model judge: {role, content}; () where only the verdict is known, as in files of old."""
+    """The chat messages for a model judge: {role, content}. () where a file of recorded verdicts does not say them."""
     evidence: Mapping[str, Json] = field(default_factory=dict)
     """Question, answer, reference and the like as data: what a program judge reads, what a report shows."""
     repeat: int = 0
     variant: str = ""
-    """Which of several ways the same answer is judged: the order of a pair, `ab` (the model's answer first) or `ba`."""
+    """Of an answer that is judged in several ways, the way: the order of a pair, `ab` (the model's first) or `ba`."""
 
 
 @dataclass(frozen=True)

@@ -30,17 +30,17 @@ LONGEST_PAUSE_S = 60.0
 LONGEST_RETRY_AFTER_S = 600.0
 """A server that wants us to wait longer gets no second try: the run ends and says so."""
 _NOWHERE = (404, 405, 410)
-"""There is no such model, or nobody judges at that address."""
+"""HTTP statuses of an address without a judge, or of a judge without that model."""
 
 
 @dataclass(frozen=True)
 class Doubt:
-    """That a failure may be every question's, and not this one's alone."""
+    """A failure of one question that every other question may share."""
 
     fault: HarnessError
-    """What ends the run if no other question fares better."""
+    """The error that ends the run if the other questions fail too."""
     subject: Subject
-    """What the server's complaint is about."""
+    """The subject of the server's complaint."""
 
 
 class _AgainError(Exception):
@@ -55,7 +55,7 @@ class _AgainError(Exception):
 
 
 class Caller:
-    """Asks one judge. The key is in the client only; it is taken out of any text that echoes it."""
+    """Asks one judge. Only the client holds the key; a text that echoes the key is stored without it."""
 
     def __init__(
         self, client: openai.AsyncOpenAI, settings: JudgeSettings, protocol: Protocol, halted: asyncio.Event
@@ -65,7 +65,7 @@ class Caller:
         self.where = str(client.base_url).rstrip("/") if settings.serve else endpoint(settings)
 
     def body(self, messages: list[Mapping[str, Json]]) -> dict[str, Json]:
-        """All that is sent."""
+        """The whole request."""
         begun = [{"role": "assistant", "content": self.protocol.prefix}] if self.protocol.prefix else []
         plain = {
             "model": "judge" if self.settings.serve else self.settings.model,
@@ -113,7 +113,7 @@ class Caller:
         return state.attempt_number > self.settings.retries or self.halted.is_set()
 
     async def _sleep(self, seconds: float) -> None:
-        """Wait, but not longer than until the whole batch stops."""
+        """Wait; end early where the whole batch stops."""
         try:
             async with asyncio.timeout(seconds):
                 await self.halted.wait()
@@ -140,17 +140,18 @@ class Caller:
         return self._answered([completion, *more], time.monotonic() - clock)
 
     def _answered(self, completions: list[object], latency_s: float) -> tuple[Reply, Doubt | None]:
-        """The verdict in a reply, or in the replies that a scored protocol asks for; all of them are paid for."""
+        """The verdict in a reply, or in the several that a scored protocol asks for and pays for."""
         for completion in completions:
             if said := complaint_under_200(error_body(completion)):
                 return self._refused(said, None)
         may_be_cut = longest_reply(self.settings, self.protocol) == self.protocol.most_tokens
         try:
-            texts = [read_completion(completion, may_be_cut=may_be_cut) for completion in completions]
+            read = [read_completion(completion, may_be_cut=may_be_cut) for completion in completions]
         except BrokenReplyError as error:
             raise _AgainError(str(error), subject="unknown") from None
-        first = next((text for text in texts if text.status != "ok"), texts[0])
-        counts = sum(text.prompt_tokens for text in texts), sum(text.completion_tokens for text in texts)
+        replies, likeliest = [reply for reply, _ in read], [alternatives for _, alternatives in read]
+        first = next((reply for reply in replies if reply.status != "ok"), replies[0])
+        counts = sum(reply.prompt_tokens for reply in replies), sum(reply.completion_tokens for reply in replies)
         reply = Reply(
             first.status,
             None,
@@ -160,7 +161,7 @@ class Caller:
             price_usd=self.price.cost(*counts) if self.price and (any(counts) or first.status == "refused") else None,
             latency_s=round(latency_s, 3),
         )
-        return self._read(reply, [text.likeliest for text in texts]) if reply.status == "ok" else reply, None
+        return self._read(reply, likeliest) if reply.status == "ok" else reply, None
 
     def _read(self, reply: Reply, likeliest: list[TopLogprobs]) -> Reply:
         """A reply that has a text, with the value that the protocol reads in it or in the likeliest tokens."""
@@ -168,7 +169,7 @@ class Caller:
         try:
             if protocol.scored is None:
                 return replace(reply, value=protocol.verdict(reply.text), text=whole)
-            if protocol.prefix:  # what follows it is often written with a space in front
+            if protocol.prefix:  # judges often write a space between the prefix and the next token
                 likeliest = [{token.strip(): p for token, p in tokens.items()} for tokens in likeliest]
             value, text = protocol.scored(likeliest)
             return replace(reply, value=value, text=text)
@@ -180,7 +181,7 @@ class Caller:
         return await self.client.post("/chat/completions", cast_to=ChatCompletion, body=body)
 
     def _refused(self, said: Complaint, retry_after: float | None) -> tuple[Reply, Doubt]:
-        """What a complaint means: try again, a failure of this one question, or a fault that ends the run."""
+        """The consequence of a complaint: another try, a failure of this question, or a fault that ends the run."""
         subject, words = said.subject, f"HTTP {said.status}: {self._clean(said.words)}"
         if subject == "key":
             raise HarnessError(
@@ -209,7 +210,7 @@ class Caller:
 
 
 def _writable(text: str) -> str:
-    """Half of a surrogate pair, which JSON can write and no file can hold, as `?`."""
+    """The text with `?` for half of a surrogate pair, which JSON can write and no file can hold."""
     return text.encode("utf-8", "replace").decode()
 
 
@@ -238,7 +239,7 @@ def _worth_waiting(error: BaseException) -> bool:
 
 
 def _pause(state: tenacity.RetryCallState) -> float:
-    """What the server asks for, else exponential with jitter."""
+    """The pause (s) that the server asks for; else one that grows exponentially, with jitter."""
     error = state.outcome.exception() if state.outcome else None
     if isinstance(error, _AgainError) and error.retry_after is not None:
         return error.retry_after

@@ -1,4 +1,4 @@
-"""Ask a model judge: what the ledger holds is not asked again, what arrives is recorded at once."""
+"""Ask a model judge: only questions whose reply the ledger does not hold; each reply is recorded when it arrives."""
 
 import asyncio
 import os
@@ -23,46 +23,18 @@ from harness.judge.settings import JudgeSettings
 from harness.store.ledger import CallKey, Ledger, Reply
 
 _WAIT_S = 0.05
-"""Between looks at what calls under way may change: the room in a budget, a doubt about the judge."""
+"""Pause between two looks at a state that calls under way may change: a budget's rest, a doubt about the judge."""
 _MOST_REFUSED, _MOST_FAILED = 10, 3
-"""Questions that are refused, or that the server fails on, without a reply to any other: then it is not the questions.
-(A failed one has had all its tries, with the pauses between them.)"""
+"""So many questions that the judge refuses, or that its server fails on, without a reply to another question, show that
+the questions are not to blame. (A failed question has had all its tries, with the pauses between them.)"""
 
 
 class Progress(typing.Protocol):
-    """Where it is said how many verdicts there are."""
+    """Is told how many verdicts there are."""
 
     def __call__(self, done: int, total: int, unit: str, **values: float | str) -> None:
         """`done` of `total` verdicts; `usd` is what this judge has cost so far, over all runs."""
         ...
-
-
-def ask_blocking(
-    tasks: Sequence[JudgeTask],
-    settings: JudgeSettings,
-    protocol: Protocol,
-    *,
-    judge_digest: str,
-    ledger: Ledger,
-    progress: Progress,
-    base_url: str | None = None,
-    api_key: str | None = None,
-    budgets: Budgets | None = None,
-) -> list[Verdict]:
-    """`ask` for callers without an event loop."""
-    return asyncio.run(
-        ask(
-            tasks,
-            settings,
-            protocol,
-            judge_digest=judge_digest,
-            ledger=ledger,
-            progress=progress,
-            base_url=base_url,
-            api_key=api_key,
-            budgets=budgets,
-        )
-    )
 
 
 async def ask(
@@ -80,10 +52,10 @@ async def ask(
     """One verdict per task, in their order. Equal tasks are asked once.
 
     `base_url` and `api_key` are those of a judge that we serve; otherwise the settings and the environment say them.
-    `budgets` is what this shares with other calls of the same run.
+    `budgets` are shared with the other judge stages of the same run.
 
     Raises:
-        Incomplete: the judge is gone, or the budget is spent; what was answered is recorded, ask again later.
+        Incomplete: the judge is gone, or the budget is spent. Every reply so far is recorded; ask again later.
         HarnessError: no key, a refused key, a wrong model name, a protocol or parameters that the judge's server does
             not take, a ledger that cannot be written.
     """
@@ -98,7 +70,7 @@ async def ask(
         batch = _Batch(settings, protocol, judge_digest, ledger, progress, len(recorded), len(asked), limits)
         async with _client(settings, base_url, api_key) as client:
             await batch.run(client, missing)
-    # Read back, not kept: where another stage asked the same at the same time, the row that stayed is the verdict.
+    # Read from the ledger: where another stage asked the same at the same time, the first reply is everybody's.
     return [Verdict(task, ledger.recorded(judge_digest, [key])[key]) for key, task in zip(keys, tasks, strict=True)]
 
 
@@ -120,17 +92,17 @@ class _Answered:
 
 
 class _Batch:
-    """Calls under way. The first fault stops new ones; those under way may still end and be recorded.
+    """Calls under way. The first fault stops new calls; those under way may still end and be recorded.
 
-    One question's failure ends one question, but a failure that every question would share is not to be recorded for
-    each of them. So a complaint of the server is held until the judge replies to another question: then it was this
-    question's own, and is recorded. Where it names what only a question can be (too long, filtered) and the judge has
-    ever replied, that is not waited for. Where the complaints go on and nothing under way can refute them, they are not
-    recorded, and the first of them ends the run: `_MOST_REFUSED` refusals, `_MOST_FAILED` failures of the server, or
-    one that names a parameter before the judge has replied to anything.
+    A failure is recorded for the question that it belongs to, never for each of many questions that share it. So the
+    batch holds a complaint of the server until the judge replies to another question: that reply shows that the
+    complaint was about its own question, and the batch records it. A complaint that only a question can bring about
+    (too long, filtered) is recorded at once where the judge has ever replied. Where complaints go on and no call under
+    way can refute them, the batch records none of them, and the first ends the run: `_MOST_REFUSED` refusals,
+    `_MOST_FAILED` failures of the server, or a complaint about a parameter before the judge's first reply.
 
-    When all is asked, what is still held is recorded too; not so a server's failure where this batch has seen no
-    reply at all, for then nobody knows that there is a judge.
+    When every question is asked, the batch records the complaints that it still holds. It does not where the server
+    failed and has replied to no question of this batch, for then nobody knows that there is a judge.
     """
 
     def __init__(
@@ -150,9 +122,9 @@ class _Batch:
         costs = ledger.costs(judge)
         self.spent = sum(cost.price_usd for cost in costs)
         self.known = any(cost.completion_tokens for cost in costs)
-        """The judge has replied, now or earlier."""
+        """The judge has ever replied."""
         self.replied = False
-        """It has, in this batch."""
+        """The judge has replied in this batch."""
         self.held: list[_Answered] = []
         self.under_way = 0
         self.price = price_of(settings)
@@ -198,7 +170,7 @@ class _Batch:
                 budget.settle(most, cost)
 
     async def _once(self, caller: Caller, key: CallKey, body: dict[str, Json], most: float) -> float:
-        """Ask and record; what it cost, or can have cost where nobody says."""
+        """Ask and record; the cost in USD, or the most that the call can have cost where its price is not known."""
         begun = await self.recorder.begin(key)
         if not begun:  # another stage or run had the same question, and its reply has come
             self._tell(0.0)
@@ -213,11 +185,11 @@ class _Batch:
         return most if price is None else price
 
     async def _settle(self, answered: _Answered) -> None:
-        """Record it, and what it shows to have been a question's own; or hold it."""
+        """Record a call, and the held complaints that its reply refutes; or hold the call."""
         doubt, settled = answered.doubt, [answered]
         if doubt is None:
             self.known = self.replied = True
-            settled, self.held = [answered, *self.held], []  # first what is paid for
+            settled, self.held = [answered, *self.held], []  # the paid reply first
         elif doubt.subject == "settings" and not self.replied:
             await self.recorder.end(answered.begun, answered.key, None)
             raise doubt.fault
@@ -232,10 +204,10 @@ class _Batch:
             self._tell(call.reply.price_usd or 0.0)
 
     async def _certain(self) -> None:
-        """Wait while complaints pile up that a call under way may show to be their questions' own.
+        """Wait while there are many complaints, and a call under way may still refute them.
 
         Raises:
-            HarnessError: none can.
+            HarnessError: no call is under way any more.
         """
         while self._too_many():
             if not self.under_way:
@@ -251,7 +223,7 @@ class _Batch:
         return type(first)(f"{first.what}; so it was with {len(self.held)} questions", where=first.where, fix=first.fix)
 
     async def _end(self) -> None:
-        """Record what is held, or forget it where it may be every question's."""
+        """Record the held complaints; forget them where every question may share them."""
         gone = not self.replied and any(call.doubt is not None and call.doubt.subject == "server" for call in self.held)
         if not self.fault and (gone or self._too_many()):
             self.fault = self._doubt()
@@ -262,7 +234,7 @@ class _Batch:
             await self.recorder.end(call.begun, call.key, None)
 
     def _tell(self, cost: float) -> None:
-        """One verdict more is there."""
+        """Report one more verdict."""
         self.done += 1
         self.spent += cost
         self.progress(self.done, self.total, "verdicts", usd=round(self.spent, 4))
@@ -301,4 +273,4 @@ def _key(settings: JudgeSettings) -> str:
             where="judge",
             fix="Put the judge's API key there, or name another variable with judge.api_key_env.",
         )
-    return key or "none"  # a server of one's own may need no key
+    return key or "none"  # a local server may need no key

@@ -1,4 +1,4 @@
-"""A program as a judge: the truth is computed, not asked for."""
+"""A program as a judge: it computes the truth, and nobody is asked."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from harness.store.ledger import Reply
 def run_program(program: Program, tasks: Sequence[JudgeTask], *, model: str) -> list[Verdict]:
     """One verdict per task, in their order; a ValueError is an unparseable verdict with its reason.
 
-    `model` is what the verdicts say judged them, e.g. `program:pocket`.
+    `model` is the judge's name in the verdicts, e.g. `program:pocket`.
     """
     return [_verdict(program, task, model) for task in tasks]
 

@@ -22,7 +22,7 @@ def reread(
     digests: Mapping[int, str],
     ledger: Ledger,
 ) -> int:
-    """Record the replies to `tasks` that the ledger holds under earlier versions under today's too; how many they are.
+    """Record under today's version the replies to `tasks` that the ledger holds under earlier ones; their number.
 
     `digests` are the judge's by version of the protocol, today's among them. A reply keeps what it has cost.
     """

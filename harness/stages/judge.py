@@ -1,5 +1,6 @@
 """A judge turns a benchmark's answers into verdicts: a snapshot of ledger rows, or a program's results."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -164,23 +165,25 @@ def repeated(tasks: Sequence[JudgeTask], settings: JudgeSettings) -> list[JudgeT
 
 def ask(ctx: Context, tasks: list[JudgeTask], asked: ResolvedJudge) -> list[Verdict]:
     """The model judge's verdicts on `tasks`; a judge that we serve is started when a verdict is not recorded yet."""
-    from harness.judge.client import ask_blocking, unrecorded  # the client's library takes a second to import
+    from harness.judge import client  # its library takes a second to import
 
     with Ledger(ctx.store.ledger) as ledger:
         reread(tasks, asked.settings, asked.protocol, asked.digests, ledger)
         server = None
-        if asked.settings.serve is not None and unrecorded(tasks, asked.digest, ledger):
+        if asked.settings.serve is not None and client.unrecorded(tasks, asked.digest, ledger):
             server = _server(ctx, asked.settings.serve)
-        return ask_blocking(
-            tasks,
-            asked.settings,
-            asked.protocol,
-            judge_digest=asked.digest,
-            ledger=ledger,
-            progress=ctx.progress,
-            base_url=server.base_url if server else None,
-            api_key=server.api_key if server else None,
-            budgets=ctx.session.budgets,
+        return asyncio.run(
+            client.ask(
+                tasks,
+                asked.settings,
+                asked.protocol,
+                judge_digest=asked.digest,
+                ledger=ledger,
+                progress=ctx.progress,
+                base_url=server.base_url if server else None,
+                api_key=server.api_key if server else None,
+                budgets=ctx.session.budgets,
+            )
         )
 
 

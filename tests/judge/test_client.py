@@ -12,8 +12,7 @@ from aiohttp import web
 from harness.core.errors import HarnessError, Incomplete
 from harness.judge.api import JudgeTask, Verdict
 from harness.judge.caller import Caller
-from harness.judge.client import _client, ask_blocking
-from harness.judge.protocol import find_protocol
+from harness.judge.client import _client
 from tests.judge.stand_in import CANARY, Judge, completion, fault, reply, tasks
 
 
@@ -371,16 +370,3 @@ async def test_a_server_without_logprobs_gives_no_expected_rating(judge: Judge) 
     (found,) = await judge.ask(protocol="expected")
     assert (found.reply.status, found.reply.value) == ("unparseable", None)
     assert "no number from 1 to 10" in found.reply.text
-
-
-async def test_without_an_event_loop(judge: Judge) -> None:
-    settings = judge.settings()
-
-    def ask() -> list[Verdict]:
-        rating = find_protocol("rating", "text")
-        return ask_blocking(
-            tasks(1), settings, rating, judge_digest="d", ledger=judge.ledger, progress=lambda *_a, **_k: None
-        )
-
-    (found,) = await asyncio.to_thread(ask)
-    assert found.reply.value == 7.0

@@ -35,10 +35,10 @@ def label(value: float) -> str:
 
 
 def read_verdict(text: str) -> float:
-    """The one verdict in a free-text reply, as arena-hard-auto v0.1 finds it.
+    """The only verdict in a free-text reply, as arena-hard-auto v0.1 finds it.
 
-    Several different verdicts, and labels that are none of the five (`A<B`), are no verdict there either. There the
-    judge is asked once more to finish when it gave none; here that is its final failure.
+    There too a reply with several different labels, or with a label that is not among the five (`A<B`), has no verdict.
+    There the judge is asked once more to finish when it gave no label; here that is its final failure.
     """
     found = dict.fromkeys(_VERDICT.findall(text))
     if not found:

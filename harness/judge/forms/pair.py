@@ -14,9 +14,9 @@ _PREFIX = "My final verdict is: [["
 
 
 def read_winner(text: str) -> float:
-    """The one verdict in a free-text reply: `[[A]]`, `[[B]]` or `[[C]]`.
+    """The only verdict in a free-text reply: `[[A]]`, `[[B]]` or `[[C]]`.
 
-    FastChat takes A before B before C where a reply holds several; that is a guess: here it is no verdict.
+    Where a reply holds several, FastChat takes A before B before C. That is a guess: here it is no verdict.
     """
     found = [label for label in _VALUES if f"[[{label}]]" in text]
     if not found:
@@ -27,7 +27,7 @@ def read_winner(text: str) -> float:
 
 
 def fastchat_winner(text: str) -> float | None:
-    """What FastChat reads in a reply: A before B before C; else nothing."""
+    """FastChat's reading of a reply: A before B before C; else None."""
     return next((value for label, value in _VALUES.items() if f"[[{label}]]" in text), None)
 
 

@@ -22,10 +22,10 @@ _PREFIX = "Rating: [["
 
 
 def read_rating(text: str) -> float:
-    """The one rating in a free-text reply: what the prompt asks for, `[[7]]`, however a judge decorates it.
+    """The only rating in a free-text reply: `[[7]]`, as the prompt asks for it, however a judge decorates it.
 
-    A number in other brackets (an index, a citation) and one without (`7/10`) are none. Nor is one of two different
-    ratings, or one beyond 10: to choose there would be a guess.
+    A number in other brackets (an index, a citation) or without brackets (`7/10`) is no rating. A reply with two
+    different ratings, or with one beyond 10, has none: to choose a number there would be a guess.
     """
     found = ["".join(match.groups("")) for match in _RATING.finditer(text)]
     ratings = {float(match) for match in found}
@@ -40,7 +40,7 @@ def read_rating(text: str) -> float:
 
 
 def fastchat_rating(text: str) -> float | None:
-    """What FastChat reads in a reply: the first `[[7]]`, else the first `[7]`, whatever it is; else nothing."""
+    """FastChat's reading of a reply: the first `[[7]]`, else the first `[7]`, whatever the number; else None."""
     match = next((match for pattern in _FASTCHAT if (match := pattern.search(text))), None)
     return None if match is None else float(match[1])
 
