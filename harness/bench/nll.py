@@ -8,7 +8,6 @@ item by item.
     nll: {sets: {maths: {path: gsm8k_test.jsonl, columns: {prompt: question, response: answer}, role: domain}}}
 """
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from pydantic import Field, field_validator
 from harness.bench.api import SCORE_COLUMNS, Measured, MeasuredBenchmark, Metric, OpenMeasured, Sample
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
-from harness.core.lines import write_lines
+from harness.core.lines import write_json, write_lines
 from harness.core.settings import Settings
 from harness.data.settings import DatasetSettings
 from harness.models.batching import by_length
@@ -111,9 +110,9 @@ class NLL(OpenMeasured[NLLSettings]):
         sums = dict(zip(map(id, every), _sums(loaded, every, model), strict=True))
         write_lines(model.out / "transcripts.jsonl", (row for s, items in sets.items() for row in _texts(s, items)))
         truncated = {name: sum(item.truncated for item in items) for name, items in sets.items()}
-        (model.out / "truncated.json").write_text(json.dumps(truncated, indent=1) + "\n")
+        write_json(model.out / "truncated.json", truncated, sort_keys=False)
         records = {name: record for name, (_, record) in found.items()}
-        (model.out / DATA).write_text(json.dumps(records, indent=1) + "\n")
+        write_json(model.out / DATA, records, sort_keys=False)
         return [row for name, items in sets.items() for item in items for row in _rows(name, item, sums[id(item)])]
 
     def aggregate(self, samples: pd.DataFrame) -> pd.DataFrame:

@@ -159,7 +159,7 @@ def _planned(cell: Cell, graph: Graph, judge_epoch: int) -> PlannedCell:
         trained = training.trained(ctx, pipeline, model)
         model = PlannedModel(trained[-1].stage, cell.name, checkpoint_part(cell.checkpoint))
     model = PlannedModel(model.stage, cell.name, model.part)
-    benches = [graph.once(benchmarks.pin, name, of) for entry in settings.evaluate for name, of in entry.items()]
+    benches = [graph.once(benchmarks.pin, chosen.name, chosen.settings) for chosen in settings.evaluate]
     evaluated = tuple(_evaluated(ctx, bench, model, judge_epoch) for bench in benches)
     scored = None
     if cell.baseline is None and settings.teachers is not None:

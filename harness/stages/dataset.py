@@ -1,9 +1,7 @@
 """Instruction data in one form: a file of the user's, or the pocket world, to `conversations.jsonl`."""
 
-import json
-
-from harness.core.lines import write_lines
-from harness.core.settings import identity
+from harness.core.lines import write_json, write_lines
+from harness.core.settings import identity, restore
 from harness.data.hub import source_files
 from harness.data.settings import DatasetSettings
 from harness.stages.api import Context, Kind, Stage
@@ -24,11 +22,11 @@ def stage(settings: DatasetSettings, data_seed: int, title: str) -> Stage:
 def _run(ctx: Context) -> None:
     from harness.data.readers import read_dataset, write_conversations
 
-    settings = DatasetSettings.model_validate_json(json.dumps(ctx.execution["settings"]))
+    settings = restore(DatasetSettings, ctx.execution["settings"])
     data = read_dataset(settings, ctx.params["data_seed"], files_of(ctx.inputs))
     write_conversations(ctx.out / "conversations.jsonl", data.conversations)
     write_lines(ctx.out / "skipped.jsonl", ({"id": one.id, "reason": one.reason} for one in data.skipped))
-    (ctx.out / RECORD).write_text(json.dumps(data.record, indent=1, sort_keys=True) + "\n")
+    write_json(ctx.out / RECORD, data.record)
 
 
 KIND = Kind("dataset", 4, _run)

@@ -1,7 +1,6 @@
 """One training step: a model folder and conversations in, a tuned model folder, its curve and its counts out."""
 
 import contextlib
-import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from transformers import TrainerCallback
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
 from harness.core.files import link_tree
-from harness.core.lines import write_lines
+from harness.core.lines import write_json, write_lines
 from harness.core.seeds import derive_seed
 from harness.models.batching import by_length
 from harness.models.load import check_finite, load_model, load_tokenizer, output_head, quiet
@@ -85,7 +84,7 @@ def train(job: TrainJob, place: TrainPlace, progress: Progress) -> dict[str, Jso
         for kept in sorted((place.work / _KEPT).glob("*")):
             link_tree(kept, place.out / kept.name)
         write_lines(place.out / "log.jsonl", map(_line, _steps(trainer)))
-        (place.out / "training.json").write_text(json.dumps(summary, indent=1, sort_keys=True) + "\n")
+        write_json(place.out / "training.json", summary)
     return summary
 
 

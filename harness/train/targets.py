@@ -30,7 +30,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from harness.core.canonical import Json, digest
 from harness.core.errors import HarnessError
-from harness.core.lines import Journal, read_lines, write_lines
+from harness.core.lines import Journal, read_lines, write_json, write_lines
 from harness.data.readers import read_conversations
 from harness.models.batching import by_length
 from harness.models.chat import encode, template_digest
@@ -113,7 +113,7 @@ def write_targets(
         "positions": positions,
         "mean_remaining_mass": max(left / positions, 0.0),
     }
-    (out / "targets.json").write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
+    write_json(out / "targets.json", facts)
     return facts
 
 
