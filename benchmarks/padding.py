@@ -27,9 +27,9 @@ import pandas as pd
 import torch
 
 from harness.core.lines import write_lines
+from harness.models.batching import by_length
 from harness.models.gguf import import_gguf
 from harness.models.load import load_model, load_tokenizer
-from harness.models.padding import cut
 from harness.models.refs import parse, pin
 from harness.train import batches
 from harness.train.api import steps
@@ -42,7 +42,7 @@ BATCH, ROWS, LENGTH, TOKENS, LAYERS = 128, 8, 1024, 4096, 6
 SIDES = {"random": {}, "length": {}, "tokens": {"micro_batch_tokens": TOKENS}}
 
 
-def in_order(lengths: Sequence[int], rows: int, tokens: int | None = None) -> list[list[int]]:
+def in_order(lengths: Sequence[int], *, rows: int, tokens: int | None = None) -> list[list[int]]:
     """The parts as training cut them before: in the order in which examples come."""
     return [list(range(begin, min(begin + rows, len(lengths)))) for begin in range(0, len(lengths), rows)]
 
@@ -76,9 +76,9 @@ def padding(examples: Sequence[Example]) -> dict[str, dict[str, float]]:
         computed = 0
         for batch in batches.EffectiveBatches(len(examples), BATCH, seed=0):
             lengths = [len(examples[i]["input_ids"]) for i in batch]
-            parts = in_order if side == "random" else cut
-            limits = (BATCH, TOKENS) if side == "tokens" else (ROWS, None)
-            computed += sum(len(part) * max(lengths[i] for i in part) for part in parts(lengths, *limits))
+            cut = in_order if side == "random" else by_length
+            limits = {"rows": BATCH, "tokens": TOKENS} if side == "tokens" else {"rows": ROWS}
+            computed += sum(len(part) * max(lengths[i] for i in part) for part in cut(lengths, **limits))
         shares[side] = {"over_tokens": computed / there, "over_taught": computed / taught}
     return shares
 
@@ -86,7 +86,7 @@ def padding(examples: Sequence[Example]) -> dict[str, dict[str, float]]:
 def one_training(side: str, step: str, place: TrainPlace, optimiser_steps: int) -> dict[str, Any]:
     """Train, and say seconds and the curve; the first step warms up and is not counted."""
     if side == "random":
-        batches.cut = in_order
+        batches.by_length = in_order
     values = {"batch_size": BATCH, "micro_batch_size": ROWS, "max_length": LENGTH, "dtype": "bfloat16"}
     settings = steps()[step].settings.model_validate(values | SIDES[side] | {"max_steps": optimiser_steps + 1})
     ends: list[float] = []

@@ -31,7 +31,7 @@ def measure(case: Case, store: Store) -> Calibration:
     table = _side_by_side(case.recorded, plain, padded)
     verdicts = [verdict for of_model in plain.values() for verdict in of_model]
     judged = _ratings(table) if case.recorded.share is None else _preferences(table, verdicts, case.recorded.share)
-    values = np.array([np.nan if v.value is None else v.value for v in verdicts])
+    values = np.array([np.nan if v.reply.value is None else v.reply.value for v in verdicts])
     resolved = judge.resolved(case.judge.params, case.judge.execution)
     return Calibration(
         digest=resolved.digest,
@@ -64,7 +64,7 @@ def _side_by_side(recorded: Recorded, plain: ByModel, padded: ByModel) -> pd.Dat
     for model in recorded.models:
         verdicts, copies = plain[model.name], padded.get(model.name, ())
         columns = {"judge": _values(verdicts, recorded), "padded": _values(copies, recorded)}
-        columns |= {order: _values([v for v in verdicts if v.variant == order], recorded) for order in _ORDERS}
+        columns |= {order: _values([v for v in verdicts if v.task.variant == order], recorded) for order in _ORDERS}
         rows += [
             {"model": model.name, "item": unit[0], "turn": unit[1], "reference": reference}
             | {name: values.get(unit, np.nan) for name, values in columns.items()}
@@ -81,11 +81,11 @@ def _values(verdicts: Sequence[Verdict], recorded: Recorded) -> dict[Unit, float
     by_unit: dict[Unit, dict[str, list[float]]] = {}
     orders: dict[Unit, set[str]] = {}
     for v in verdicts:
-        orders.setdefault((v.item, v.turn), set()).add(v.variant)
-        if v.value is not None:
-            value = v.value if recorded.share is None else recorded.share(v.value)
-            value = 1 - value if v.variant == "ba" else value
-            by_unit.setdefault((v.item, v.turn), {}).setdefault(v.variant, []).append(value)
+        orders.setdefault((v.task.item, v.task.turn), set()).add(v.task.variant)
+        if v.reply.value is not None:
+            value = v.reply.value if recorded.share is None else recorded.share(v.reply.value)
+            value = 1 - value if v.task.variant == "ba" else value
+            by_unit.setdefault((v.task.item, v.task.turn), {}).setdefault(v.task.variant, []).append(value)
     return {
         unit: float(np.mean([np.mean(values) for values in by_order.values()]))
         for unit, by_order in by_unit.items()
@@ -109,9 +109,9 @@ def _preferences(
 ) -> Iterator[Measure]:
     questions = _questions(table)
     yield from measures.preference_agreement(_column(table, "judge"), _column(table, "reference"), questions)
-    first = np.array([np.nan if v.value is None else share(v.value) for v in verdicts])
+    first = np.array([np.nan if v.reply.value is None else share(v.reply.value) for v in verdicts])
     yield measures.first_shown(first, _items(verdicts))
-    if {v.variant for v in verdicts} == set(_ORDERS):
+    if {v.task.variant for v in verdicts} == set(_ORDERS):
         yield measures.order_flips(_column(table, "ab"), _column(table, "ba"), questions)
 
 
@@ -128,7 +128,7 @@ def _questions(table: pd.DataFrame) -> measures.Labels:
 
 
 def _items(verdicts: Sequence[Verdict]) -> measures.Labels:
-    return np.array([v.item for v in verdicts])
+    return np.array([v.task.item for v in verdicts])
 
 
 def _models(table: pd.DataFrame) -> dict[str, Json]:
@@ -142,11 +142,11 @@ def _models(table: pd.DataFrame) -> dict[str, Json]:
 
 def _cost(verdicts: Sequence[Verdict]) -> dict[str, Json]:
     """The price of 1000 verdicts (None if any price is unknown); mean seconds and tokens per verdict."""
-    prices = [v.price_usd for v in verdicts if v.price_usd is not None]
+    prices = [v.reply.price_usd for v in verdicts if v.reply.price_usd is not None]
     return {
         "usd_per_1000_verdicts": 1000 * sum(prices) / len(prices) if len(prices) == len(verdicts) else None,
-        "seconds_per_verdict": float(np.mean([v.latency_s for v in verdicts])),
-        "tokens_per_verdict": float(np.mean([v.prompt_tokens + v.completion_tokens for v in verdicts])),
+        "seconds_per_verdict": float(np.mean([v.reply.latency_s for v in verdicts])),
+        "tokens_per_verdict": float(np.mean([v.reply.prompt_tokens + v.reply.completion_tokens for v in verdicts])),
     }
 
 

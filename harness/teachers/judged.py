@@ -36,6 +36,6 @@ def mean_ratings(rows: Sequence[Mapping[str, Json]], verdicts: Sequence[Verdict]
     """Each response's mean rating over its repeats, in the order of `rows`; None if no rating could be read."""
     ratings: dict[str, list[float]] = {}
     for verdict in verdicts:
-        if verdict.value is not None:
-            ratings.setdefault(verdict.item, []).append(verdict.value)
+        if verdict.reply.value is not None:
+            ratings.setdefault(verdict.task.item, []).append(verdict.reply.value)
     return [fmean(ratings[str(row["id"])]) if str(row["id"]) in ratings else None for row in rows]

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
 from harness.core.lines import Journal
+from harness.models.batching import by_length, padded
 from harness.models.load import Dtype, check_finite, load_model, output_head
 from harness.models.logprobs import CHUNK, token_logprobs, token_logprobs_and_ranks
-from harness.models.padding import cut, padded
 from harness.teachers import sequences
 from harness.teachers.api import Need, TokenTable
 from harness.teachers.responses import read_responses, scoring_tokenizer
@@ -181,7 +181,7 @@ def _batches(
     """Every batch with its values, which are read from the journal if an earlier start computed them."""
     finished = {record["batch"]: record for record in journal.records} if journal else {}
     most = min(batch_tokens, CPU_TOKENS) if model.device.type == "cpu" else batch_tokens
-    for indices in cut([len(row.ids) for row in rows], tokens=most):
+    for indices in by_length([len(row.ids) for row in rows], tokens=most):
         batch = [rows[i] for i in indices]
         name = f"{run}{'+ranks' if ranked else ''} {','.join(str(row.start) for row in batch)}"
         if name in finished:

@@ -11,9 +11,9 @@ from typing import Any, cast
 from harness.core.errors import HarnessError
 from harness.data.files import read_rows
 from harness.data.pocket import Item, check, named
+from harness.models.batching import padded
 from harness.models.chat import encode
 from harness.models.load import Dtype, check_finite, load_reward_model, load_tokenizer
-from harness.models.padding import padded
 from harness.models.rendering import Refused
 from harness.teachers.responses import answered
 from harness.teachers.settings import RecordedReward, RewardSettings

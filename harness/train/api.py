@@ -67,6 +67,9 @@ class Step:
     asks: Callable[[str, str | None], bool] = lambda role, domain: True
     """(role, domain) -> whether the loss needs that teacher on conversations of that domain (None: general). Targets
     are stored only where it does."""
+    domain_keys: tuple[str, str] | None = None
+    """Keys of the settings that hold a value for each domain of a mix: the key for `data.domain` (None where it is not
+    given), and the key of the mapping by name for `data.domains`. A recipe must name every domain there."""
 
 
 def steps() -> Mapping[str, Step]:

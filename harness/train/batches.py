@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from harness.models.padding import cut
+from harness.models.batching import by_length
 
 Tensors = dict[str, torch.Tensor]
 
@@ -57,7 +57,7 @@ class Cutting:
     def __call__(self, examples: Sequence[Any]) -> dict[str, Any]:
         """This process's `micro_batches` (every process has equally many), and the whole effective batch's `count`."""
         lengths = [self.length(example) for example in examples]
-        parts = share(cut(lengths, self.rows, self.tokens), self.processes)[self.process]
+        parts = share(by_length(lengths, rows=self.rows, tokens=self.tokens), self.processes)[self.process]
         micro_batches = [self.collate([examples[i] for i in part] or [self.filler]) for part in parts]
         return {"micro_batches": micro_batches, "count": sum(map(self.count, examples))}
 

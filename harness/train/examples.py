@@ -13,8 +13,8 @@ from harness.core.errors import HarnessError
 from harness.core.lines import numbered_lines
 from harness.core.seeds import derive_seed
 from harness.data.readers import conversation
+from harness.models.batching import padded
 from harness.models.chat import Encoded, encode
-from harness.models.padding import padded
 from harness.models.rendering import Refused
 from harness.models.turns import turn_end
 from harness.train.losses import IGNORED

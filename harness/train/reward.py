@@ -3,7 +3,6 @@
 -log sigmoid(r_chosen - r_rejected), the mean over pairs        Bradley and Terry; Ouyang et al., arXiv 2203.02155
 """
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,11 +13,11 @@ from torch import Tensor
 
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
-from harness.core.lines import numbered_lines, write_lines
+from harness.core.lines import numbered_lines, write_json, write_lines
 from harness.core.seeds import derive_seed
+from harness.models.batching import padded
 from harness.models.chat import encode
 from harness.models.load import check_finite, load_reward_model, load_tokenizer, quiet
-from harness.models.padding import padded
 from harness.models.rendering import Refused
 from harness.train.api import Loss
 from harness.train.batches import Cutting, EffectiveBatches
@@ -90,7 +89,7 @@ def train_reward(
         "skipped": skipped,
         "steps": trainer.state.global_step,
     }
-    (out / "training.json").write_text(json.dumps(summary, indent=1, sort_keys=True) + "\n")
+    write_json(out / "training.json", summary)
     return summary
 
 

@@ -1,7 +1,6 @@
 """A training step: from a model folder and conversations to a tuned model folder, its curve and its counts."""
 
 import contextlib
-import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,8 +13,9 @@ from transformers import TrainerCallback
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
 from harness.core.files import link_tree
-from harness.core.lines import write_lines
+from harness.core.lines import write_json, write_lines
 from harness.core.seeds import derive_seed
+from harness.models.batching import by_length
 from harness.models.load import check_finite, load_model, load_tokenizer, output_head, quiet, tokenizer_difference
 from harness.models.turns import untaught_prompt
 from harness.train.api import Batch, Teacher
@@ -24,7 +24,7 @@ from harness.train.examples import Example, Examples, check_end, collate, encode
 from harness.train.flops import Meter
 from harness.train.job import TrainJob, TrainPlace
 from harness.train.lora import add_adapters
-from harness.train.losses import IGNORED, live_teacher
+from harness.train.losses import live_teacher
 from harness.train.reporters import reporters
 from harness.train.router import balanced
 from harness.train.saving import KeepCheckpoints, full_state, write_model
@@ -84,7 +84,7 @@ def train(job: TrainJob, place: TrainPlace, progress: Progress) -> dict[str, Jso
         for checkpoint in sorted((place.work / _CHECKPOINTS).glob("*")):
             link_tree(checkpoint, place.out / checkpoint.name)
         write_lines(place.out / "log.jsonl", map(_line, _steps(trainer)))
-        (place.out / "training.json").write_text(json.dumps(summary, indent=1, sort_keys=True) + "\n")
+        write_json(place.out / "training.json", summary)
     return summary
 
 
@@ -167,14 +167,12 @@ def _frozen(folder: Path, settings: StepSettings, device: str, sharding: Shardin
 
 def _mean_loss(trainer: DistillTrainer, examples: Sequence[Example]) -> float:
     """The objective per response token, in nats."""
-    size, total, tokens = trainer.args.per_device_train_batch_size, 0.0, 0
-    model = trainer.model_wrapped.eval()
-    for begin in range(0, len(examples), size):
-        batch: Batch = {k: v.to(trainer.args.device) for k, v in collate(examples[begin : begin + size]).items()}
+    model, total, limits = trainer.model_wrapped.eval(), 0.0, trainer.data_collator
+    for places in by_length([len(e["input_ids"]) for e in examples], rows=limits.rows, tokens=limits.tokens):
+        batch: Batch = collate([examples[place] for place in places])
         with torch.no_grad():
-            total += float(trainer.loss(model, batch).total)
-        tokens += int((batch["labels"] != IGNORED).sum())
-    return total / tokens
+            total += float(trainer.loss(model, {k: v.to(trainer.args.device) for k, v in batch.items()}).total)
+    return total / sum(map(learned, examples))
 
 
 def _steps(trainer: DistillTrainer) -> list[dict[str, float]]:

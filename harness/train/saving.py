@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import TrainerCallback
 
+from harness.core.lines import write_json
 from harness.models.ends import complete
 from harness.models.load import quiet
 from harness.train.settings import LoraSettings, checkpoint_part
@@ -60,7 +61,7 @@ def write_model(config: Any, state: State, lora: LoraSettings | None, source: Pa
     described = json.loads((source / "config.json").read_text())
     if "use_cache" in described:  # The Trainer switches the cache off.
         written["use_cache"] = described["use_cache"]
-    (out / "config.json").write_text(json.dumps(written, indent=2, sort_keys=True) + "\n")
+    write_json(out / "config.json", written, indent=2)
     complete(out, source)
 
 

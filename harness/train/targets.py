@@ -29,12 +29,12 @@ from numpy.typing import NDArray
 
 from harness.core.canonical import Json, digest
 from harness.core.errors import HarnessError
-from harness.core.lines import Journal, read_lines, write_lines
+from harness.core.lines import Journal, read_lines, write_json, write_lines
 from harness.data.readers import read_conversations
+from harness.models.batching import by_length, padded
 from harness.models.chat import encode, template_digest
 from harness.models.load import check_finite, load_model, load_tokenizer, output_head
 from harness.models.logprobs import TopTarget, top_logprobs
-from harness.models.padding import cut, padded
 from harness.models.rendering import Refused
 from harness.train.api import Batch, Teacher
 from harness.train.examples import labels_of
@@ -91,7 +91,7 @@ def write_targets(
     with Journal(work / "batches.jsonl") as journal:
         finished, done = {record["first"] for record in journal.records}, 0
         predicted = [row for row in rows if row.positions]
-        for indices in cut([len(row.input_ids) for row in predicted], tokens=BATCH_TOKENS):
+        for indices in by_length([len(row.input_ids) for row in predicted], tokens=BATCH_TOKENS):
             batch = [predicted[index] for index in indices]
             if batch[0].offset not in finished:
                 _predict(model, batch, settings, len(tokenizer), ids, logprobs)
@@ -113,7 +113,7 @@ def write_targets(
         "positions": positions,
         "mean_remaining_mass": max(left / positions, 0.0),
     }
-    (out / "targets.json").write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
+    write_json(out / "targets.json", facts)
     return facts
 
 

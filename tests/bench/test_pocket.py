@@ -7,13 +7,15 @@ from typing import cast
 import pandas as pd
 import pytest
 
-from harness.bench.api import Answer, Question, samples_frame
+from harness.bench.api import Question, samples_frame
 from harness.bench.pocket import BENCHMARK, PocketSettings, judge
 from harness.bench.pocket_formats import multiple_choice
 from harness.core.lines import read_lines
 from harness.data.pocket import CATEGORIES, conversations, questions
 from harness.data.settings import PocketData
+from harness.generate.api import Answer
 from harness.judge.api import Verdict
+from harness.store.ledger import Reply
 
 SETTINGS = PocketSettings(questions=40)
 BENCH = BENCHMARK.open(SETTINGS, {})
@@ -28,7 +30,7 @@ def verdicts(answers: list[Answer]) -> list[Verdict]:
     made = []
     for task in BENCH.tasks(answers):
         value, why = judge(task.evidence)
-        made.append(Verdict(task.item, task.turn, task.repeat, "ok", value, why))
+        made.append(Verdict(task, Reply("ok", value, why)))
     return made
 
 
@@ -117,8 +119,7 @@ def test_multiple_choice_has_one_right_answer_at_any_place() -> None:
 
 def test_export_is_fastchats_format(tmp_path: Path) -> None:
     answers = [perfect(q) for q in QUESTIONS]
-    tasks = BENCH.tasks(answers)
-    BENCH.export(tmp_path, "m", "program", answers, tasks, verdicts(answers))
+    BENCH.export(tmp_path, "m", "program", answers, verdicts(answers))
     answered = list(read_lines(tmp_path / "model_answer" / "m.jsonl"))
     judged = list(read_lines(tmp_path / "model_judgment" / "program_single.jsonl"))
     assert answered[0]["choices"][0]["turns"] == list(answers[0].turns)

@@ -109,7 +109,8 @@ def test_a_run_with_all_of_them(tmp_path: Path) -> None:
 
 
 def test_the_benchmark_scores_what_it_should(tmp_path: Path) -> None:
-    from harness.bench.api import Answer, samples_frame
+    from harness.bench.api import samples_frame
+    from harness.generate.api import Answer
     from harness.judge.program import run_program
 
     benchmark = discover("harness.bench", "BENCHMARK")["backwards"]
@@ -171,7 +172,7 @@ async def test_the_form_is_asked_for_and_read(tmp_path: Path) -> None:
     async with standing_in(tmp_path / "ledger.sqlite") as judge:
         judge.answer = lambda body, n: reply(said[int(body["messages"][0]["content"].removeprefix("judge "))])
         verdicts = await judge.ask(4, form="pass_fail")
-        assert [(v.status, v.value) for v in verdicts] == [
+        assert [(v.reply.status, v.reply.value) for v in verdicts] == [
             ("ok", 1),
             ("ok", 0),
             ("unparseable", None),

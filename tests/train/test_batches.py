@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.models.padding import cut
+from harness.models.batching import by_length
 from harness.train.batches import Cutting, EffectiveBatches, share
 
 LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=70)
@@ -15,7 +15,7 @@ LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=70)
 
 @given(LENGTHS, st.integers(1, 5))
 def test_processes_take_equally_many_parts_and_each_part_once(lengths: list[int], processes: int) -> None:
-    parts = cut(lengths, 4)
+    parts = by_length(lengths, rows=4)
     shares = share(parts, processes)
     assert len({len(mine) for mine in shares}) == 1
     assert sorted(part for mine in shares for part in mine if part) == sorted(parts)
@@ -24,7 +24,7 @@ def test_processes_take_equally_many_parts_and_each_part_once(lengths: list[int]
 
 def test_processes_are_balanced_by_tokens() -> None:
     lengths = [1 + (k * 7919) % 1000 for k in range(128)]
-    loads = [sum(lengths[place] for part in mine for place in part) for mine in share(cut(lengths, 8), 2)]
+    loads = [sum(lengths[place] for part in mine for place in part) for mine in share(by_length(lengths, rows=8), 2)]
     assert max(loads) < 1.05 * min(loads)
 
 

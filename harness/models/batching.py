@@ -7,18 +7,19 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def cut(lengths: Sequence[int], rows: int | None = None, tokens: int | None = None) -> list[list[int]]:
-    """The indices of `lengths`, longest first, in batches of at most `rows` and, padding included, `tokens`.
+def by_length(lengths: Sequence[int], *, rows: int | None = None, tokens: int | None = None) -> list[list[int]]:
+    """The indices of `lengths`, longest first, in batches of at most `rows` and at most `tokens`, padding included.
 
-    A sequence of more than `tokens` is alone in its batch. None: no such limit.
+    A sequence of more than `tokens` is alone in its batch. Equal lengths stay in their order.
     """
     batches: list[list[int]] = []
-    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
-        batch = batches[-1] if batches else None
-        if batch is None or len(batch) == rows or (tokens and (len(batch) + 1) * lengths[batch[0]] > tokens):
-            batches.append([index])
+    for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
+        batch = batches[-1] if batches else []
+        full = len(batch) == rows or (tokens is not None and (len(batch) + 1) * lengths[(batch or [place])[0]] > tokens)
+        if full or not batch:
+            batches.append([place])
         else:
-            batch.append(index)
+            batch.append(place)
     return batches
 
 

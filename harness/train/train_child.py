@@ -1,4 +1,4 @@
-"""`torchrun -m harness.train._train_child JOB`: a process of a training; `train.processes` starts it.
+"""`torchrun -m harness.train.train_child JOB`: a process of a training; `train.processes` starts it.
 
 JOB is the file with the job and its place. Progress and the first fault go to files in its work folder.
 """
