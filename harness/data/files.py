@@ -52,7 +52,7 @@ def _read_parquet(path: Path) -> list[Row]:
 
 
 def _read_csv(path: Path) -> list[Row]:
-    """Texts may hold line breaks within quotes; an empty field is an empty text."""
+    """The rows of a CSV file; quoted texts may hold line breaks, and an empty field of a text column is empty text."""
     from pyarrow import csv
 
     options = csv.ParseOptions(newlines_in_values=True)

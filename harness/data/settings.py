@@ -23,24 +23,24 @@ class PocketData(Settings):
 
 
 class FilesSettings(Settings):
-    """Where rows lie: files here or a dataset of the hub. Their content is pinned, not how they are called."""
+    """Where rows are: local files or a dataset of the hub. Their content is pinned, not their names."""
 
     path: Path | None = execution(None)
     """A file (JSON, JSON lines, Parquet, CSV or Arrow), a glob of such shards, or a folder that `datasets` reads."""
     hf: str | None = execution(None, pattern=r"^[\w.-]+/[\w.-]+$")
     """A dataset of the Hugging Face hub: ORG/NAME."""
     config: str | None = execution(None)
-    """Which config of a folder or hub dataset; its default by default."""
+    """The config of a folder or hub dataset; by default its default config."""
     split: str | None = execution(None)
-    """Which split of it; `train`, or the only one, by default."""
+    """The split of a folder or hub dataset; by default `train`, or the only split."""
     revision: str | None = execution(None)
-    """Of `hf`: a branch, tag or commit; the newest commit of the default branch by default."""
+    """For `hf`: a branch, tag or commit; by default the newest commit of the default branch."""
     data_files: list[str] = execution([])
-    """Of a folder or hub dataset: names or globs of the files to read, in place of a config."""
+    """For a folder or hub dataset: names or globs of the files to read, in place of a config."""
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """The source's name in messages."""
         return f"hf:{self.hf}" if self.hf is not None else str(self.path)
 
     @model_validator(mode="after")
@@ -66,7 +66,7 @@ class JoinedPrompts(FilesSettings):
 
 
 class DatasetSettings(FilesSettings):
-    """One instruction dataset: files or a dataset of the hub in a usual schema (docs/data.md), or the pocket world."""
+    """An instruction dataset: files or a dataset of the hub in a usual schema (docs/data.md), or the pocket world."""
 
     pocket: PocketData | None = None
     where: dict[str, str | int | float | bool] = Field(default_factory=dict)

@@ -13,13 +13,12 @@ def by_length(lengths: Sequence[int], *, rows: int | None = None, tokens: int | 
     A sequence of more than `tokens` is alone in its batch. Equal lengths stay in their order.
     """
     batches: list[list[int]] = []
-    for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
-        batch = batches[-1] if batches else []
-        full = len(batch) == rows or (tokens is not None and (len(batch) + 1) * lengths[(batch or [place])[0]] > tokens)
-        if full or not batch:
-            batches.append([place])
+    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
+        batch = batches[-1] if batches else None
+        if batch is None or len(batch) == rows or (tokens and (len(batch) + 1) * lengths[batch[0]] > tokens):
+            batches.append([index])
         else:
-            batch.append(place)
+            batch.append(index)
     return batches
 
 

@@ -17,7 +17,7 @@ Dtype = Literal["float32", "bfloat16"]
 
 
 def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
-    """The tokenizer of a folder; HarnessError when there is none or it cannot give character offsets."""
+    """The tokenizer of a folder; HarnessError if the folder has none, or it cannot give character offsets."""
     from transformers import AutoTokenizer
 
     _check_folder(folder, "tokenizer_config.json", "tokenizer.json")

@@ -107,7 +107,7 @@ def recorded_rewards(ids: Sequence[str], settings: RecordedReward) -> list[float
         HarnessError: no such file or column, several rows for an id, a reward that is no number, no row for any id.
     """
     where = str(settings.path)
-    rows = _read(settings.path)
+    rows = read_rows(settings.path)
     for path in (settings.column, settings.on, *settings.where):
         if all(reach(row, path) is None for row in rows):
             columns = ", ".join(dict.fromkeys(name for row in rows[:1000] for name in row))
@@ -155,21 +155,6 @@ def _step(record: Any, step: str) -> Any:
     name, equals, value = step.partition("=")
     matching = (e for e in record if equals and isinstance(e, Mapping) and str(e.get(name)) == value)
     return next(matching, None)
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    if path.suffix != ".csv":
-        return read_rows(path)
-    import pandas as pd
-
-    try:
-        frame = pd.read_csv(path)
-    except FileNotFoundError:
-        raise HarnessError("no such data file", where=str(path)) from None
-    except (OSError, ValueError) as error:
-        raise HarnessError(f"not a readable CSV file ({error})", where=str(path)) from None
-    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
-    return cast(list[dict[str, Any]], rows)
 
 
 def _number(value: Any, where: str) -> float | None:

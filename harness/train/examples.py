@@ -29,7 +29,7 @@ class Example(TypedDict):
     row: int
     """Its number in the dataset, skipped rows counted."""
     domain: int
-    """0 for a general conversation, k for one of the k-th domain."""
+    """0 for a general conversation, k for a conversation of the k-th domain."""
     id: str
 
 

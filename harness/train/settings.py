@@ -28,7 +28,7 @@ class HeldOut:
 
 
 class Processes(Settings):
-    """How many processes one training runs in; each takes its share of the effective batch."""
+    """How many processes a training runs in; each takes its share of the effective batch."""
 
     processes: int = execution(1, ge=1)
     sharding: Sharding = execution("none")
@@ -81,7 +81,7 @@ class OptimSettings(Settings):
 
 
 class SelectSettings(Settings):
-    """Settings chosen per cell by the loss on held-out examples of the step's own data, never by a benchmark."""
+    """Settings chosen per cell by the loss on held-out examples of the step's data, never by a benchmark."""
 
     learning_rate: list[Annotated[float, Field(gt=0)]] = Field(min_length=2)
     """The values to train with; the model with the lowest held-out loss is kept, in a tie the first."""
