@@ -52,7 +52,7 @@ def _read_parquet(path: Path) -> list[Row]:
 
 
 def _read_csv(path: Path) -> list[Row]:
-    """The rows of a CSV file; quoted texts may hold line breaks, and an empty field of a text column is empty text."""
+    """The rows of a CSV file; quoted texts may hold line breaks, and an empty field of texts is an empty text."""
     from pyarrow import csv
 
     options = csv.ParseOptions(newlines_in_values=True)
