@@ -23,6 +23,7 @@ from harness.core.errors import HarnessError
 from harness.core.lines import write_json, write_lines
 from harness.core.settings import Settings
 from harness.data.settings import DatasetSettings
+from harness.models.batching import by_length
 from harness.stats.clustered import clustered_mean
 
 if TYPE_CHECKING:
@@ -198,25 +199,15 @@ def _plain_texts(texts: Mapping[int, str], tokenizer: Any, max_length: int) -> I
 def _sums(model: Any, items: Sequence[_Item], given: Measured) -> list[float]:
     """Nats of each item's scored tokens together, longest items first so that a batch that does not fit fails early."""
     out = [0.0] * len(items)
-    order = sorted((i for i, item in enumerate(items) if any(item.scored)), key=lambda i: -len(items[i].ids))
+    scored = [index for index, item in enumerate(items) if any(item.scored)]
     done = 0
-    for batch in _batches(order, [len(item.ids) for item in items], given.batch_size):
+    for places in by_length([len(items[i].ids) for i in scored], rows=given.batch_size, tokens=_TOKENS_PER_BATCH):
+        batch = [scored[place] for place in places]
         for index, nats in zip(batch, _forward(model, [items[i] for i in batch]), strict=True):
             out[index] = nats
         done += len(batch)
-        given.progress(done, len(order), "items")
+        given.progress(done, len(scored), "items")
     return out
-
-
-def _batches(order: Sequence[int], lengths: Sequence[int], most: int) -> Iterator[list[int]]:
-    batch: list[int] = []
-    for index in order:
-        if batch and (len(batch) == most or (len(batch) + 1) * lengths[batch[0]] > _TOKENS_PER_BATCH):
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch
 
 
 def _forward(model: Any, items: Sequence[_Item]) -> list[float]:

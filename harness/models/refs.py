@@ -21,7 +21,7 @@ SCHEMES = {
 """Every scheme with its form."""
 
 _MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
-"""PlannedModel, their index, config, generation config, tokenizer and chat template. No pickled weights."""
+"""Weights, their index, config, generation config, tokenizer and chat template. No pickled weights."""
 _STORE_RECORD = "artifact.json"
 """Stands beside a model that is an artifact of its own: how it was made, and when."""
 

@@ -15,7 +15,7 @@ from harness.recipe.faults import Key, nearest, one_of
 from harness.recipe.schema import CellRecipe, TrainStep
 from harness.recipe.sections import Registry
 from harness.train.api import steps
-from harness.train.settings import StepData, StepSettings
+from harness.train.settings import StepData
 
 Finding = tuple[Key, str]
 
@@ -130,7 +130,6 @@ def _train(cell: CellRecipe) -> Iterator[Finding]:
         yield ("student", "model"), "a model behind an endpoint gives text only and cannot be trained"
     for i, step in enumerate(cell.train):
         key: Key = ("train", i, step.name)
-        yield from _batches(key, step.settings, cell.resources.processes)
         if step.settings.data == "teacher":
             yield from _teacher_data(cell, key)
         else:
@@ -184,14 +183,6 @@ def _each_domain(key: Key, settings: StepData, one: str, several: str, data: Dat
         yield (*key, several), f"no {one} for {', '.join(missing)}"
 
 
-def _batches(key: Key, settings: StepData, processes: int) -> Iterator[Finding]:
-    if isinstance(settings, StepSettings) and settings.batch_size % (settings.micro_batch_size * processes):
-        parts = f"micro_batch_size {settings.micro_batch_size}"
-        parts += f" times {processes} processes" if processes > 1 else ""
-        named = "batch_size" if "batch_size" in settings.model_fields_set else "micro_batch_size"
-        yield (*key, named), f"batch_size {settings.batch_size} is not a multiple of {parts}"
-
-
 def _teacher_data(cell: CellRecipe, key: Key) -> Iterator[Finding]:
     if cell.teacher is None:
         yield (*key, "data"), "this step trains on the teacher's responses, and the recipe has no teacher"
@@ -222,7 +213,6 @@ def _made(cell: CellRecipe) -> Iterator[Finding]:
             yield here, "a made model needs at least one training step"
         for i, step in enumerate(made.train):
             key: Key = (*here, i, step.name)
-            yield from _batches(key, step.settings, cell.resources.processes)
             if step.settings.data == "teacher" or steps()[step.name].teachers(step.settings):
                 yield key, "a made model trains without a teacher: sft on data: train, domain or mix"
             else:

@@ -34,4 +34,4 @@ def _run(ctx: Context) -> None:
     )
 
 
-KIND = Kind("reward_model", 2, _run, bulk=("model",))
+KIND = Kind("reward_model", 3, _run, bulk=("model",))
