@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 DATA = "data.json"
 """The file in which each set's record of what was read is (`Dataset.record`)."""
-_PROMPTS = ":prompts"
+_SUFFIX = {"file": "", "prompts": ":prompts"}
+"""Of the roles of a set's files, by their roles in the set."""
 _TOKENS_PER_BATCH = 4096
 
 
@@ -58,8 +59,8 @@ class NLLSettings(Settings):
         for name, one in sets.items():
             if not name.isidentifier():
                 raise ValueError(f"the name of a set is letters, digits and _, not '{name}'")
-            if (one.path is None) == (one.pocket is None):
-                raise ValueError(f"the set '{name}' has exactly one of 'path' and 'pocket'")
+            if ("file" in one.sources) == (one.pocket is not None):
+                raise ValueError(f"the set '{name}' has exactly one of 'path', 'hf' and 'pocket'")
         return sets
 
 
@@ -100,7 +101,7 @@ class NLL(OpenMeasured[NLLSettings]):
         settings = self.settings
         tokenizer = load_tokenizer(model.folder)
         found = {
-            name: _items(_placed(name, one, self.files), tokenizer, settings.max_length, model.seed)
+            name: _items(one, _files_of(name, self.files), tokenizer, settings.max_length, model.seed)
             for name, one in settings.sets.items()
         }
         sets = {name: items for name, (items, _) in found.items()}
@@ -132,34 +133,42 @@ class NLL(OpenMeasured[NLLSettings]):
 
 
 def _input_files(settings: NLLSettings) -> dict[str, Path]:
-    """The sets' files, and those that hold their prompts."""
-    found = {name: one.path for name, one in settings.sets.items() if one.path is not None}
-    joined = {name + _PROMPTS: one.prompts.path for name, one in settings.sets.items() if one.prompts is not None}
-    return found | joined
+    """The files of all sets by role: SET, SET:prompts, and with #00001, #00002, ... the further files of each."""
+    from harness.data.hub import source_files
+
+    return {
+        name + _SUFFIX[role] + (f"#{k:05d}" if k else ""): file
+        for name, one in settings.sets.items()
+        for role, files in source_files(one).items()
+        for k, file in enumerate(files)
+    }
 
 
-def _placed(name: str, one: SetSettings, files: Mapping[str, Path]) -> SetSettings:
-    """The set with its pinned files."""
-    update: dict[str, Any] = {"path": files.get(name)}
-    if one.prompts is not None:
-        update["prompts"] = one.prompts.model_copy(update={"path": files[name + _PROMPTS]})
-    return one.model_copy(update=update)
+def _files_of(name: str, files: Mapping[str, Path]) -> dict[str, list[Path]]:
+    """The pinned files of a set, as its settings' `sources` call them."""
+    of_set = {
+        role: [files[key] for key in sorted(files) if key.partition("#")[0] == name + suffix]
+        for role, suffix in _SUFFIX.items()
+    }
+    return {role: found for role, found in of_set.items() if found}
 
 
-def _items(one: SetSettings, tokenizer: Any, max_length: int, seed: int) -> tuple[list[_Item], dict[str, Json]]:
+def _items(
+    one: SetSettings, files: Mapping[str, Sequence[Path]], tokenizer: Any, max_length: int, seed: int
+) -> tuple[list[_Item], dict[str, Json]]:
     """The texts of a set, and the record of what was read."""
     from harness.data.columns import in_words
     from harness.data.readers import read_dataset, read_texts
 
     if one.text:
-        texts = read_texts(one, one.text)
+        texts = read_texts(one, one.text, files)
         items, record = list(_plain_texts(texts.texts, tokenizer, max_length)), texts.record
     else:
-        data = read_dataset(one, data_seed=seed)
+        data = read_dataset(one, seed, files)
         items, record = list(_responses(data.conversations, tokenizer, max_length)), data.record
     if not any(any(item.scored) for item in items):
         fix = " ".join(f"{line}." for line in in_words(record))
-        raise HarnessError("nothing of this held-out set can be scored", where=str(one.path or "pocket"), fix=fix)
+        raise HarnessError("nothing of this held-out set can be scored", where=one.name, fix=fix)
     return items, record
 
 

@@ -49,6 +49,7 @@ def plan(
     import pandas as pd
 
     from harness.cli._output import check_format, emit
+    from harness.core.absent import absent_allowed
     from harness.plan.build import build
     from harness.plan.estimate import estimate, in_words
     from harness.plan.generation import engines
@@ -56,7 +57,6 @@ def plan(
     from harness.plan.needs import graph, to_build
     from harness.plan.timing import recorded, timing
     from harness.recipe.load import load
-    from harness.stages.pinned import absent_allowed
     from harness.store.store import Store
 
     check_format(format_)

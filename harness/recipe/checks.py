@@ -116,8 +116,8 @@ def _datasets(cell: CellRecipe) -> Iterator[Finding]:
     for key, dataset in given.items():
         if key[-2] == "domains" and (not SAFE.fullmatch(str(key[-1])) or key[-1] in NOT_DOMAINS):
             yield key, f"a domain's name is letters, digits and _ . + -, and not {one_of(NOT_DOMAINS)}"
-        if dataset and (dataset.path is None) == (dataset.pocket is None):
-            yield key, "a dataset has exactly one of 'path' and 'pocket'"
+        if dataset and ("file" in dataset.sources) == (dataset.pocket is not None):
+            yield key, "a dataset has exactly one of 'path', 'hf' and 'pocket'"
 
 
 def _roles(key: Key, data: DataSettings) -> dict[Key, DatasetSettings | None]:

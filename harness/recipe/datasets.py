@@ -29,7 +29,7 @@ class NamedData:
 
 def datasets(recipe: Recipe) -> list[NamedData]:
     """Every file that a cell of the recipe reads as instruction data, each once."""
-    found = (one for cell in recipe.cells for one in _of_cell(cell.settings) if one.settings.path is not None)
+    found = (one for cell in recipe.cells for one in _of_cell(cell.settings) if "file" in one.settings.sources)
     return list({(one.name, one.settings.model_dump_json(), one.answered): one for one in found}.values())
 
 

@@ -9,7 +9,7 @@ from harness.core.canonical import Json
 from harness.core.discover import discover
 from harness.core.settings import Settings, identity, restore
 from harness.stages.api import Context, Stage
-from harness.stages.pinned import pinned_file
+from harness.stages.pinned import pinned_files
 
 _FILE = "file:"
 
@@ -33,7 +33,7 @@ def pin(name: str, settings: Settings) -> PinnedBenchmark:
     """Pin a benchmark's files."""
     bench = by_name(name)
     params = {"benchmark": name, "benchmark_version": bench.version, "settings": identity(settings)}
-    files = {_FILE + role: pinned_file(path) for role, path in bench.files(settings).items()}
+    files = pinned_files(lambda: {_FILE + role: [path] for role, path in bench.files(settings).items()})
     form = bench.form(settings) if isinstance(bench, JudgedBenchmark) else None
     return PinnedBenchmark(name, params, files, {"benchmark": settings.model_dump(mode="json")}, form)
 
