@@ -60,15 +60,15 @@ def show(
 
 def _named(file: Path, columns: list[str], sets: list[str]) -> "list[NamedData]":
     """The datasets of a recipe, or a file as one."""
+    from harness.api.recipes import load_recipe
     from harness.core.errors import HarnessError
     from harness.data.settings import DatasetSettings
     from harness.recipe.datasets import NamedData, datasets
-    from harness.recipe.load import load
 
     if file.suffix in (".yaml", ".yml"):
         if columns:
             raise HarnessError("a recipe says `columns` itself", where="--columns", fix="Use --set.")
-        return datasets(load(file, sets))
+        return datasets(load_recipe(file, sets))
     renamed = dict(column.partition("=")[::2] for column in columns)
     if not all(renamed.values()):
         raise HarnessError("expected USUAL=ACTUAL", where="--columns", fix="As in --columns response=reply.")

@@ -60,6 +60,7 @@ def calibrate(
     """
     import pandas as pd
 
+    from harness.api.recipes import load_recipe
     from harness.calibration.calibration import records, write
     from harness.calibration.cases import Wanted, cases, stages
     from harness.calibration.side_by_side import measure, rows
@@ -67,12 +68,11 @@ def calibrate(
     from harness.cli._output import check_format, emit
     from harness.core.machine import visible_gpus
     from harness.plan.build import build
-    from harness.recipe.load import load
     from harness.run.execute import execute
     from harness.store.store import Store
 
     check_format(format_)
-    loaded, store = load(recipe, set_ or []), Store(results / "store")
+    loaded, store = load_recipe(recipe, set_ or []), Store(results / "store")
     wanted = Wanted(tuple(benchmark or ()), which.recorded, which.reference, which.questions, padding)
     held = cases(build(loaded), store, wanted)
     todo = stages(held)

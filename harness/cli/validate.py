@@ -23,12 +23,12 @@ def validate(recipe: RecipeFile, set_: Sets = None) -> None:
 
     Example: harness validate recipes/quickstart.yaml --set train.0.sft.epochs=2
     """
+    from harness.api.recipes import load_recipe
     from harness.recipe.datasets import datasets
     from harness.recipe.faults import RecipeError
-    from harness.recipe.load import load
 
     try:
-        loaded = load(recipe, set_ or [])
+        loaded = load_recipe(recipe, set_ or [])
     except RecipeError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(1) from None

@@ -4,13 +4,15 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import connection, parent_process
 from pathlib import Path
+from types import ModuleType
 
 from harness.core.errors import HarnessError
 from harness.judge.budget import Budgets
@@ -41,10 +43,11 @@ def start(assignment: Assignment) -> tuple["connection.Connection[None, Event]",
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["harness.cli", "harness.run.preload"])  # each worker imports the main module
+    context.set_forkserver_preload(["harness.run.preload"])
     receiver, sender = connection.Pipe(duplex=False)
     process = context.Process(target=work, args=(assignment, sender))
-    process.start()
+    with _without_main():
+        process.start()
     sender.close()  # the worker has its own end: when it dies, ours reads end of file
 
     def stop() -> None:
@@ -54,6 +57,18 @@ def start(assignment: Assignment) -> tuple["connection.Connection[None, Event]",
         process.join()
 
     return receiver, stop
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Start processes that do not import the main module: a script without `if __name__ == "__main__"` would run anew
+    in each of them, and none of our workers needs a name of it."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def work(assignment: Assignment, channel: "connection.Connection[Event, None]") -> None:

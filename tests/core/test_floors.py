@@ -15,7 +15,7 @@ import harness
 ROOT = Path(harness.__file__).parent
 FLOORS = [
     {"cli"},
-    {"papers"},
+    {"papers", "api"},
     {"report", "run", "doctor"},
     {"record"},
     {"calibration"},
