@@ -1,6 +1,7 @@
 """What runs left, as typed objects and tables."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from harness.api.recipes import results_folder
-from harness.record.folder import RunFolder, find_run, read_scores
+from harness.core.plugins import plugged
+from harness.record.folder import RunFolder, find_run, read_plan, read_scores
 from harness.record.summary import warnings
 from harness.run.status import all_runs
 
@@ -109,7 +111,10 @@ class Run:
         """
         from harness.report.teachers import load_teachers
 
-        return load_teachers(self.folder)
+        with self._plugged():
+            data = load_teachers(self.folder)
+            _ = data.board, data.sweep  # while the plug-ins are there that a score may come from
+        return data
 
     def compare(self, baseline: str | None = None, *, other: "Run | None" = None) -> Comparisons:
         """Compare each row with a baseline, or each cell with the cell of its name in another run.
@@ -136,13 +141,26 @@ class Run:
         """
         from harness.report.teachers import validation
 
-        return validation(self.teachers)
+        with self._plugged():
+            return validation(self.teachers)
 
     def write_report(self, out: Path | None = None) -> list[Path]:
         """Write the report's pages, tables and figures into `out`, by default the run's folder; returns the pages."""
         from harness.report.pages import render
 
-        return render(self.folder, out or self.folder)
+        with self._plugged():
+            return render(self.folder, out or self.folder)
+
+    def write_teachers_page(self, out: Path | None = None) -> Path:
+        """Write the page and the tables of its teachers alone; returns the page."""
+        from harness.report.teacher_page import render
+
+        with self._plugged():
+            return render(self.teachers, out or self.folder)
+
+    def _plugged(self) -> AbstractContextManager[object]:
+        """With the plug-ins that it was run with."""
+        return plugged([Path(file) for file in read_plan(RunFolder(self.folder)).get("plugins", ())])
 
 
 def open_run(name: str | Path, results: str | Path | None = None) -> Run:

@@ -4,15 +4,18 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 
 from harness.core.canonical import Json
+from harness.core.plugins import plugged
 from harness.plan.build import Plan, build
-from harness.plan.estimate import Estimate, estimate
+from harness.plan.estimate import Estimate, estimate, in_words
+from harness.plan.generation import engines
+from harness.plan.generation import in_words as engines_in_words
 from harness.plan.needs import graph, to_build
 from harness.plan.timing import Timing, recorded, timing
 from harness.recipe.load import Recipe, load
@@ -24,8 +27,13 @@ Overrides = Mapping[str, Json] | Sequence[str]
 """Settings in place of the recipe's: {"train.0.sft.epochs": 2}, or ["train.0.sft.epochs=2"] as `--set` has them."""
 
 
-def load_recipe(source: str | Path | Mapping[str, Json], overrides: Overrides = ()) -> Recipe:
+def load_recipe(
+    source: str | Path | Mapping[str, Json], overrides: Overrides = (), plugins: Sequence[str | Path] = ()
+) -> Recipe:
     """Load a recipe, a YAML file or the same as a dictionary, and check all of its cells; no data file is read.
+
+    `plugins` are Python files that export a benchmark, a training step, a teacher score, a form of verdict or an engine
+    (docs/extensions.md); what runs the recipe has them too.
 
     >>> recipe = load_recipe({
     ...     "name": "untrained",
@@ -37,10 +45,13 @@ def load_recipe(source: str | Path | Mapping[str, Json], overrides: Overrides = 
 
     Raises:
         RecipeError: the recipe has faults; its `faults` are all of them, each with its place, key and remedy.
+        HarnessError: a plug-in cannot be loaded.
     """
     if isinstance(overrides, Mapping):
         overrides = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in overrides.items()]
-    return load(source if isinstance(source, Mapping) else Path(source), overrides)
+    with plugged([Path(file) for file in plugins]) as files:
+        recipe = load(source if isinstance(source, Mapping) else Path(source), overrides)
+    return replace(recipe, plugins=files)
 
 
 def results_folder(results: str | Path | None) -> Path:
@@ -60,6 +71,8 @@ class Forecast:
     """What each judge is still to be asked, and what that costs."""
     absent: Sequence[str]
     """Models and files that are not here: planned by their names, and a run needs them."""
+    notes: Sequence[str]
+    """What is to be known before it runs: what is left out, which engine answers, what judges will cost."""
 
     @cached_property
     def stages(self) -> pd.DataFrame:
@@ -104,13 +117,20 @@ def plan_recipe(recipe: Recipe, *, results: str | Path | None = None, only: str 
     Raises:
         HarnessError: no cell matches; a stage cannot be planned.
     """
-    with absent_allowed() as absent:
-        plan = build(recipe, only=only)
     store = Store(results_folder(results) / "store")
+    with plugged(recipe.plugins):
+        with absent_allowed() as absent:
+            plan = build(recipe, only=only)
+        judges = estimate(plan, store)
+        said = notes(plan, judges)
     missing = to_build(graph(plan.stages), store)
     to_run = {i: stage for i, stage in plan.stages.items() if i in missing}
-    expected = timing(to_run.values(), recorded(plan, store))
-    return Forecast(plan, to_run, expected, estimate(plan, store), list(absent))
+    return Forecast(plan, to_run, timing(to_run.values(), recorded(plan, store)), judges, list(absent), said)
+
+
+def notes(plan: Plan, judges: Sequence[Estimate]) -> list[str]:
+    """What is to be known of a plan before it runs."""
+    return [*plan.left_out, *engines_in_words(engines(plan)), *in_words(judges)]
 
 
 def _asked(judges: Iterable[Estimate]) -> dict[str, float | None]:

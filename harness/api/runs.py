@@ -1,18 +1,18 @@
 """Runs: what a recipe asks for is done, and what it left is opened."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.api.opened import Run
-from harness.api.recipes import results_folder
+from harness.api.recipes import notes, results_folder
 from harness.core.errors import HarnessError
 from harness.core.machine import visible_gpus
+from harness.core.plugins import plugged
 from harness.plan.build import Plan, build
-from harness.plan.estimate import Estimate, budgets, estimate, in_words
-from harness.plan.generation import check, engines
-from harness.plan.generation import in_words as engines_in_words
+from harness.plan.estimate import budgets, estimate
+from harness.plan.generation import check
 from harness.plan.needs import graph, to_build
 from harness.recipe.load import Recipe
 from harness.record.collect import collect
@@ -85,32 +85,32 @@ def run_recipe(
         HarnessError: something that the recipe needs is not there, or `max_cost_usd` with a judge of unknown price.
     """
     place = results_folder(results)
-    folder, store = run_folder(place, recipe.name), Store(place / "store")
-    epoch = judge_epoch(folder, again=rejudge)
-    plan = build(recipe, only=only, judge_epoch=epoch)
-    judges = estimate(plan, store)
-    limits = budgets(judges, max_cost_usd)
-    check(plan, store)
-    write_plan(folder, plan, epoch)
-    todo = len(to_build(graph(plan.stages), store))
-    tell = listen or _ignore
-    tell(Began(recipe.name, len(plan.cells), len(plan.stages), todo, tuple(_notes(plan, judges))))
-    names = {row.asked.digest: row.asked.settings.model for row in judges}
-    with _cluster(ray, store, todo) as cluster, Recorder(folder, store, names, tell) as recorder:
-        keeper = Keeper(folder, store, recorder)
-        keeper.sweep()
-        outcome = execute(
-            plan.stages,
-            store,
-            run=recipe.name,
-            jobs=jobs,
-            gpus=visible_gpus(),
-            listen=keeper,
-            budgets=limits,
-            fail_fast=fail_fast,
-            cluster=cluster,
-        )
-    pages = _write(folder, plan, store, outcome)
+    folder, store, tell = run_folder(place, recipe.name), Store(place / "store"), listen or _ignore
+    with plugged(recipe.plugins):
+        epoch = judge_epoch(folder, again=rejudge)
+        plan = build(recipe, only=only, judge_epoch=epoch)
+        judges = estimate(plan, store)
+        limits = budgets(judges, max_cost_usd)
+        check(plan, store)
+        write_plan(folder, plan, epoch)
+        todo = len(to_build(graph(plan.stages), store))
+        tell(Began(recipe.name, len(plan.cells), len(plan.stages), todo, tuple(notes(plan, judges))))
+        names = {row.asked.digest: row.asked.settings.model for row in judges}
+        with _cluster(ray, store, todo) as cluster, Recorder(folder, store, names, tell) as recorder:
+            keeper = Keeper(folder, store, recorder)
+            keeper.sweep()
+            outcome = execute(
+                plan.stages,
+                store,
+                run=recipe.name,
+                jobs=jobs,
+                gpus=visible_gpus(),
+                listen=keeper,
+                budgets=limits,
+                fail_fast=fail_fast,
+                cluster=cluster,
+            )
+        pages = _write(folder, plan, store, outcome)
     return _opened(Run(folder.path, plan, outcome, keeper.says(), pages), outcome)
 
 
@@ -126,19 +126,19 @@ def rank_teachers(
         HarnessError: the recipe has no `teachers` section, or something that it needs is not there.
     """
     place = results_folder(results)
-    folder, store = run_folder(place, recipe.name), Store(place / "store")
+    folder, store, tell = run_folder(place, recipe.name), Store(place / "store"), listen or _ignore
     epoch = judge_epoch(folder, again=False)
-    plan = build(recipe, judge_epoch=epoch)
-    stages = plan.teacher_stages
-    if not stages:
-        fix = "See recipes/zoo-car.yaml."
-        raise HarnessError("the recipe has no `teachers` section", where=str(recipe.path), fix=fix)
-    write_plan(folder, plan, epoch)
-    todo = sum(not store.has(i) for i in stages)
-    tell = listen or _ignore
-    tell(Began(recipe.name, len(plan.cells), len(stages), todo, plan.left_out))
-    outcome = execute(stages, store, run=recipe.name, jobs=jobs, gpus=visible_gpus(), listen=tell)
-    write_teachers(folder, plan, store)
+    with plugged(recipe.plugins):
+        plan = build(recipe, judge_epoch=epoch)
+        stages = plan.teacher_stages
+        if not stages:
+            fix = "See recipes/zoo-car.yaml."
+            raise HarnessError("the recipe has no `teachers` section", where=str(recipe.path), fix=fix)
+        write_plan(folder, plan, epoch)
+        todo = sum(not store.has(i) for i in stages)
+        tell(Began(recipe.name, len(plan.cells), len(stages), todo, plan.left_out))
+        outcome = execute(stages, store, run=recipe.name, jobs=jobs, gpus=visible_gpus(), listen=tell)
+        write_teachers(folder, plan, store)
     return _opened(Run(folder.path, plan, outcome), outcome)
 
 
@@ -150,11 +150,6 @@ def _opened(run: Run, outcome: Outcome) -> Run:
     if outcome.failed:
         raise StagesFailed(run, outcome)
     return run
-
-
-def _notes(plan: Plan, judges: Sequence[Estimate]) -> list[str]:
-    """What is to be known before it runs."""
-    return [*plan.left_out, *engines_in_words(engines(plan)), *in_words(judges)]
 
 
 def _cluster(ray: Ray | None, store: Store, todo: int) -> "AbstractContextManager[Cluster | None]":

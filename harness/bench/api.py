@@ -15,6 +15,7 @@ from typing import Any, Generic, Literal, TypeVar
 import pandas as pd
 
 from harness.core.canonical import Json
+from harness.core.discover import discover
 from harness.core.settings import Settings
 from harness.judge.api import JudgeTask, Program, Status, Verdict
 
@@ -202,3 +203,8 @@ class MeasuredBenchmark(Benchmark[S]):
     """A benchmark that measures the model itself."""
 
     open: Callable[[S, Mapping[str, Path]], OpenMeasured[Any]]
+
+
+def benchmarks() -> Mapping[str, Benchmark[Any]]:
+    """Every benchmark by name."""
+    return discover("harness.bench", "BENCHMARK", Benchmark)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli._options import RESULTS, Format, RecipeFile, Results, Sets
+from harness.cli._options import RESULTS, Format, RecipeOptions, Results, grouped
 
 if TYPE_CHECKING:
     from harness.plan.build import Plan
@@ -19,9 +19,9 @@ _LONGEST = 60
 """Characters of a stage's title in it."""
 
 
+@grouped
 def plan(
-    recipe: RecipeFile,
-    set_: Sets = None,
+    given: RecipeOptions,
     results: Results = RESULTS,
     jobs: Annotated[int, typer.Option(min=1, help="Expect the time of a run with so many processes.")] = 1,
     only: Annotated[str, typer.Option(help="Plan only cells whose name matches this glob.")] = "*",
@@ -44,23 +44,18 @@ def plan(
 
         harness plan recipes/quickstart.yaml --set seed=1 --only 'teacher=strong*'
     """
-    from harness.api.recipes import load_recipe, plan_recipe
+    from harness.api.recipes import plan_recipe
     from harness.cli._output import check_format, emit
-    from harness.plan.estimate import in_words
-    from harness.plan.generation import engines
-    from harness.plan.generation import in_words as engines_in_words
 
     check_format(format_)
-    forecast = plan_recipe(load_recipe(recipe, set_ or []), results=results, only=only)
+    forecast = plan_recipe(given.load(), results=results, only=only)
     emit(forecast.stages, format_)
     total = forecast.stages.iloc[-1]
     shared = f"{total['asked']:,} stages asked, {total['unique']:,} unique, {total['done']:,} already done"
     for line in [
         shared,
         *_time(forecast.timing, jobs),
-        *forecast.plan.left_out,
-        *engines_in_words(engines(forecast.plan)),
-        *in_words(forecast.judges),
+        *forecast.notes,
         *_missing(forecast.plan, forecast.absent),
     ]:
         print(line, file=sys.stderr)

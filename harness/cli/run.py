@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli._options import RESULTS, RecipeFile, Results, Sets, grouped
+from harness.cli._options import RESULTS, RecipeOptions, Results, grouped
 from harness.core.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -33,8 +33,7 @@ HERE = Place()
 
 @grouped
 def run(
-    recipe: RecipeFile,
-    set_: Sets = None,
+    given: RecipeOptions,
     results: Results = RESULTS,
     jobs: Annotated[int, typer.Option(min=1, help="Processes at the same time; each gets cores / jobs threads.")] = 1,
     only: Annotated[str, typer.Option(help="Run only cells whose name matches this glob.")] = "*",
@@ -65,7 +64,6 @@ def run(
 
         harness run recipes/quickstart.yaml --executor ray --address auto --cores 4
     """
-    from harness.api.recipes import load_recipe
     from harness.api.runs import Ray, StagesFailed, run_recipe
     from harness.cli import _progress
 
@@ -73,7 +71,7 @@ def run(
     try:
         with _progress.show() as listen:
             finished = run_recipe(
-                load_recipe(recipe, set_ or []),
+                given.load(),
                 results=results,
                 jobs=jobs,
                 only=only,

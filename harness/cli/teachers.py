@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli._options import RESULTS, Format, RecipeFile, Results, Sets
+from harness.cli._options import RESULTS, Format, RecipeOptions, Results, grouped
 
 if TYPE_CHECKING:
     from harness.api.opened import Run
@@ -17,9 +17,9 @@ Jobs = Annotated[int, typer.Option(min=1, help="Processes at the same time; each
 
 
 @app.command()
+@grouped
 def rank(
-    recipe: RecipeFile,
-    set_: Sets = None,
+    given: RecipeOptions,
     results: Results = RESULTS,
     jobs: Jobs = 1,
     score: Annotated[str | None, typer.Option(help="Show one score's rows in full, e.g. car.")] = None,
@@ -36,13 +36,12 @@ def rank(
 
         harness teachers rank recipes/zoo-car.yaml --score car --format csv
     """
-    from harness.api.recipes import load_recipe
     from harness.api.runs import StagesFailed, rank_teachers
     from harness.cli import _progress
 
     try:
         with _progress.show() as listen:
-            ranked = rank_teachers(load_recipe(recipe, set_ or []), results=results, jobs=jobs, listen=listen)
+            ranked = rank_teachers(given.load(), results=results, jobs=jobs, listen=listen)
     except StagesFailed as error:
         _show(error.run, score, out, format_)
         raise
@@ -53,9 +52,8 @@ def _show(run: "Run", score: str | None, out: Path | None, format_: str) -> None
     """Write the teachers' page and print the leaderboard."""
     from harness.cli._output import emit
     from harness.report import teachers as pages
-    from harness.report.teacher_page import render
 
-    print(f"page: {render(run.teachers, out or run.folder)}", file=sys.stderr)
+    print(f"page: {run.write_teachers_page(out)}", file=sys.stderr)
     emit(pages.shown(run.teachers, score) if format_ == "table" else pages.rows(run.teachers, score), format_)
 
 
@@ -75,9 +73,8 @@ def validate(
     """
     from harness.api.opened import open_run
     from harness.cli._output import emit
-    from harness.report.teacher_page import render
 
     opened = open_run(run, results)
     table = opened.validate_teachers()
-    print(f"page: {render(opened.teachers, out or opened.folder)}", file=sys.stderr)
+    print(f"page: {opened.write_teachers_page(out)}", file=sys.stderr)
     emit(table, format_)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from harness.cli._options import RecipeFile, Sets
+from harness.cli._options import RecipeOptions, grouped
 
 if TYPE_CHECKING:
     from harness.recipe.datasets import NamedData
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 _WIDTH = 80
 
 
-def validate(recipe: RecipeFile, set_: Sets = None) -> None:
+@grouped
+def validate(given: RecipeOptions) -> None:
     """Check a recipe and its data files, and count its cells; every fault of the recipe is one line with file, line and
     key. Runs nothing.
 
@@ -23,12 +24,11 @@ def validate(recipe: RecipeFile, set_: Sets = None) -> None:
 
     Example: harness validate recipes/quickstart.yaml --set train.0.sft.epochs=2
     """
-    from harness.api.recipes import load_recipe
     from harness.recipe.datasets import datasets
     from harness.recipe.faults import RecipeError
 
     try:
-        loaded = load_recipe(recipe, set_ or [])
+        loaded = given.load()
     except RecipeError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(1) from None
@@ -38,7 +38,7 @@ def validate(recipe: RecipeFile, set_: Sets = None) -> None:
         if one not in here:
             print(f"{one.name}: {one.settings.path} is not here, so it was not read", file=sys.stderr)
     _check(here)
-    print(f"{recipe}: {loaded.summary}")
+    print(f"{given.recipe}: {loaded.summary}")
 
 
 def _check(here: "list[NamedData]") -> None:

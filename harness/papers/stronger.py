@@ -10,7 +10,7 @@ from harness.papers.own_teachers import by_generator, by_score, by_size, paradox
 from harness.papers.validate import CAR, published_paradox, published_validation
 from harness.report.tables import Column, Entry
 from harness.report.teacher_tables import score_title
-from harness.teachers.parts import all_scores
+from harness.teachers.api import all_scores
 from harness.teachers.validation import MEAN
 
 _PAPER = (

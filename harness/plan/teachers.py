@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.core.discover import discover
 from harness.core.errors import HarnessError
 from harness.models.settings import ModelSettings
 from harness.plan import sources
@@ -12,7 +11,7 @@ from harness.recipe.schema import CellRecipe
 from harness.stages import pick, respond, reward, reward_model, score_teacher, tokens
 from harness.stages.api import Stage
 from harness.stages.model import PlannedModel
-from harness.teachers.api import PASSES
+from harness.teachers.api import PASSES, all_scores
 from harness.teachers.settings import TeachersSettings
 
 
@@ -58,7 +57,7 @@ def scored(ctx: CellContext, responses: Stage) -> ScoredTeacher:
 
 def _needs(wanted: TeachersSettings) -> set[str]:
     """What the wanted scores are made from; all scores by default."""
-    known = discover("harness.teachers.scores", "SCORE")
+    known = all_scores()
     return {need for name in wanted.scores or tuple(known) for need in known[name].needs}
 
 

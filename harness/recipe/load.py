@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from pydantic_core import PydanticUndefined
 
+from harness.bench.api import benchmarks as known_benchmarks
 from harness.core.canonical import Json
-from harness.core.discover import discover
 from harness.models.settings import ModelSettings
 from harness.recipe.axes import SAFE, Axis, Section, bind, bindings, has_binding, interpolate, read_axes, read_exclude
 from harness.recipe.checks import CHECKED, check
@@ -64,6 +64,8 @@ class Recipe:
     """Axis -> labels, as declared."""
     cells: list[Cell]
     """The sweep, then the baselines."""
+    plugins: tuple[Path, ...] = ()
+    """Files of plug-ins that it was read with, and that its stages need."""
 
     @property
     def swept(self) -> list[Cell]:
@@ -89,7 +91,7 @@ def load(given: Path | Mapping[str, Json], sets: Sequence[str] = (), benchmarks:
     `sets` are `key.path=value` overrides; `benchmarks` defaults to those in harness.bench. Raises RecipeError with
     every fault found.
     """
-    registry = discover("harness.bench", "BENCHMARK") if benchmarks is None else benchmarks
+    registry = known_benchmarks() if benchmarks is None else benchmarks
     source, text = read(given, sets)
     path = Path(source.file)
     faults: list[Fault] = []

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 
 from harness.core.errors import HarnessError
+from harness.core.plugins import name_files
 from harness.judge.budget import Budgets
 from harness.run.events import Advanced, Ended, Event, Started
 from harness.stages.api import Session
@@ -77,6 +78,7 @@ def work(assignment: Assignment, channel: "connection.Connection[Event, None]") 
     threading.Thread(target=_die_with_parent, daemon=True).start()
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(assignment.gpus)
     os.environ["OMP_NUM_THREADS"] = str(assignment.threads)
+    name_files(dict.fromkeys(file for order in assignment.orders for file in order.plugins))
     import torch
     from transformers.utils import logging
 

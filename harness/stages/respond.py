@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from harness.bench.api import Answer, Question
+from harness.core.discover import used
 from harness.core.lines import read_lines, write_lines
 from harness.core.seeds import derive_seed
 from harness.core.settings import identity
@@ -37,6 +38,7 @@ def stage(
         execution={"generate": execution_of(settings)},
         session=session_key(teacher.stage.id, teacher.part, settings),
         gpus=gpus,
+        plugins=used("ENGINE", [settings.engine]),
         title=f"responses of {teacher.name}",
     )
 

@@ -4,7 +4,7 @@ One forward pass of a student base over a teacher's responses is kept as per-tok
 likelihood-type score comes from there. A score is one module in `teachers/scores` that exports `SCORE`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from harness.core.discover import discover
 from harness.teachers.settings import TeachersSettings
 
 Floats = NDArray[np.float64]
@@ -88,3 +89,8 @@ class TeacherScore:
     combine: Callable[[Floats, TeachersSettings], Floats]
     """Means of the ingredients over prompts, (..., K) -> the score, (...): pure and vectorised, so that a bootstrap is
     one call. May raise HarnessError (a negative mean reward without a shift)."""
+
+
+def all_scores() -> Mapping[str, TeacherScore]:
+    """Every teacher score by name."""
+    return discover("harness.teachers.scores", "SCORE", TeacherScore)

@@ -78,4 +78,4 @@ class Step:
 
 def steps() -> Mapping[str, Step]:
     """Every training step by name."""
-    return discover("harness.train.steps", "STEP")
+    return discover("harness.train.steps", "STEP", Step)

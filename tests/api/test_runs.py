@@ -8,13 +8,13 @@ import pytest
 
 import harness
 from harness.api.recipes import results_folder
-from harness.run.events import Began, Ended
+from harness.run.events import Began, Ended, Event
 
 RECIPE = {"student": "pocket:llama?layers=1&width=16&heads=2", "evaluate": [{"pocket": {"questions": 8}}]}
 
 
 def test_a_run_tells_what_happens_and_is_opened(tmp_path: Path) -> None:
-    events = []
+    events: list[Began | Event] = []
     run = harness.run_recipe(harness.load_recipe(RECIPE), results=tmp_path, listen=events.append)
     began = events[0]
     assert isinstance(began, Began)

@@ -1,0 +1,91 @@
+"""Plug-ins and identity: a stage that uses a file of the user's is another one when the file changes."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import harness
+from harness.core.canonical import canonical
+from harness.core.errors import HarnessError
+from harness.core.plugins import name_files
+from harness.stages.api import Session, Stage
+from harness.stages.runner import read_order, run_stage, write_orders
+from harness.store.store import Store
+
+PAGE = (Path(__file__).parents[2] / "docs/extensions.md").read_text()
+FILES = {m[1]: m[0] for m in re.finditer(r"(?<=```python\n)# (\S+\.py)\n.*?(?=```)", PAGE, re.DOTALL)}
+TINY = "pocket:llama?layers=1&width=16&heads=2"
+RECIPE = {
+    "name": "mine",
+    "student": f"{TINY}&seed=1",
+    "teacher": {"model": f"{TINY}&seed=2"},
+    "data": {"train": {"pocket": {"examples": 16}}, "prompts": {"pocket": {"examples": 8}}},
+    "train": [{"dft": {"max_steps": 1}}, {"sft": {"max_steps": 1}}],
+    "evaluate": [{"backwards": {}}, {"pocket": {}}],
+    "generate": {"engine": "echo"},
+    "teachers": {"scores": ["top1", "loss"]},
+}
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    paths = {name: tmp_path / name for name in FILES}
+    for name, path in paths.items():
+        path.write_text(FILES[name])
+    return paths
+
+
+def stages(files: dict[str, Path], results: Path) -> list[Stage]:
+    recipe = harness.load_recipe(RECIPE, plugins=list(files.values()))
+    return list(harness.plan_recipe(recipe, results=results).plan.stages.values())
+
+
+def without_inputs(found: list[Stage]) -> Counter[tuple[str, bytes]]:
+    return Counter((stage.kind, canonical(stage.identity | {"inputs": None})) for stage in found)
+
+
+@pytest.mark.parametrize(
+    ("changed", "kinds"),
+    [
+        ("backwards.py", {"answer": 1, "judge": 1, "score": 1, "contamination": 1}),
+        ("dft.py", {"train": 1}),
+        ("top1.py", {"score_teacher": 1}),
+        ("echo.py", {"answer": 2, "respond": 1}),
+        ("pass_fail.py", {}),  # no benchmark of the recipe asks for such verdicts
+    ],
+)
+def test_a_changed_file_changes_the_stages_that_use_it(
+    tmp_path: Path, files: dict[str, Path], changed: str, kinds: dict[str, int]
+) -> None:
+    before = without_inputs(stages(files, tmp_path))
+    files[changed].write_text(FILES[changed] + "# changed\n")
+    after = without_inputs(stages(files, tmp_path))
+    assert Counter(kind for kind, _ in (after - before).elements()) == kinds
+
+
+def test_what_uses_no_plugin_is_what_it_was(tmp_path: Path, files: dict[str, Path]) -> None:
+    ours = {"train": [{"sft": {}}], "evaluate": [{"pocket": {}}], "teachers": {"scores": ["loss"]}, "generate": {}}
+    recipe = RECIPE | ours
+    plain, beside = (
+        harness.plan_recipe(harness.load_recipe(recipe, plugins=given), results=tmp_path).plan.stages
+        for given in ([], list(files.values()))
+    )
+    assert plain.keys() == beside.keys()
+
+
+def test_a_file_that_changes_after_the_plan_is_refused(tmp_path: Path, files: dict[str, Path]) -> None:
+    store = Store(tmp_path / "store")
+    planned = stages(files, tmp_path)
+    (trained,) = (s for s in planned if s.kind == "train" and s.params["step"] == "dft")
+    write_orders(store, [trained])
+    files["dft.py"].write_text(FILES["dft.py"] + "# changed\n")
+    order = read_order(store, trained.id)
+    assert order.plugins == [files["dft.py"]]
+    name_files(order.plugins)
+    try:
+        with pytest.raises(HarnessError, match=r"dft.py is not the plug-in it was\n  Run the recipe again"):
+            run_stage(store, order, Session(), lambda *_, **__: None)
+    finally:
+        name_files([])
