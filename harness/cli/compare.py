@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli._options import RESULTS, Format, Results
+from harness.cli.options import RESULTS, Format, Results
 
 
 def compare(
@@ -39,7 +39,7 @@ def compare(
         harness compare after before --require 'domain_score >= +2'
     """
     from harness.api.opened import open_run
-    from harness.cli._output import emit
+    from harness.cli.output import emit
     from harness.report.render_table import readable
 
     compared = open_run(run, results).compare(baseline, other=open_run(other, results) if other is not None else None)

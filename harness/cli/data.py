@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli._options import Format, Plugins, RecipeOptions, Sets
+from harness.cli.options import Format, Plugins, RecipeOptions, Sets
 
 if TYPE_CHECKING:
     from harness.recipe.datasets import NamedData
@@ -42,7 +42,7 @@ def show(
     import pandas as pd
 
     from harness.cli._data import looked
-    from harness.cli._output import check_format, emit
+    from harness.cli.output import check_format, emit
     from harness.core.errors import HarnessError
     from harness.data.show import COLUMNS, clipped, table
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli._options import RESULTS, Format, RecipeOptions, Results, grouped
+from harness.cli.options import RESULTS, Format, RecipeOptions, Results, grouped
 from harness.core.errors import HarnessError
 
 app = typer.Typer(help="What a judge is worth: its agreement with recorded verdicts.", no_args_is_help=True)
@@ -63,7 +63,7 @@ def calibrate(
     from harness.calibration.cases import Wanted, cases, stages
     from harness.calibration.side_by_side import measure, rows
     from harness.cli import _progress
-    from harness.cli._output import check_format, emit
+    from harness.cli.output import check_format, emit
     from harness.core.machine import visible_gpus
     from harness.core.plugins import plugged
     from harness.plan.build import build

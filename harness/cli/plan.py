@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli._options import RESULTS, Format, RecipeOptions, Results, grouped
+from harness.cli.options import RESULTS, Format, RecipeOptions, Results, grouped
 
 if TYPE_CHECKING:
     from harness.plan.build import Plan
@@ -45,7 +45,7 @@ def plan(
         harness plan recipes/quickstart.yaml --set seed=1 --only 'teacher=strong*'
     """
     from harness.api.recipes import plan_recipe
-    from harness.cli._output import check_format, emit
+    from harness.cli.output import check_format, emit
 
     check_format(format_)
     forecast = plan_recipe(given.load(), results=results, only=only)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli._options import RESULTS, Results
+from harness.cli.options import RESULTS, Results
 
 
 def report(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli._options import RESULTS, RecipeOptions, Results, grouped
+from harness.cli.options import RESULTS, RecipeOptions, Results, grouped
 from harness.core.errors import HarnessError
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli._options import RESULTS, Format, Results
+from harness.cli.options import RESULTS, Format, Results
 
 
 def scores(
@@ -18,7 +18,7 @@ def scores(
     Example: harness scores quickstart --format csv
     """
     from harness.api.opened import open_run
-    from harness.cli._output import emit
+    from harness.cli.output import emit
 
     frame = open_run(run, results).scores
     everything = all_ or format_ != "table"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli._options import RESULTS, Format, RecipeOptions, Results, grouped
+from harness.cli.options import RESULTS, Format, RecipeOptions, Results, grouped
 
 if TYPE_CHECKING:
     from harness.api.opened import Run
@@ -50,7 +50,7 @@ def rank(
 
 def _show(run: "Run", score: str | None, out: Path | None, format_: str) -> None:
     """Write the teachers' page and print the leaderboard."""
-    from harness.cli._output import emit
+    from harness.cli.output import emit
     from harness.report import teachers as pages
 
     print(f"page: {run.write_teachers_page(out)}", file=sys.stderr)
@@ -72,7 +72,7 @@ def validate(
     Example: harness teachers validate pocket-teachers
     """
     from harness.api.opened import open_run
-    from harness.cli._output import emit
+    from harness.cli.output import emit
 
     opened = open_run(run, results)
     table = opened.validate_teachers()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from harness.cli._options import RecipeOptions, grouped
+from harness.cli.options import RecipeOptions, grouped
 
 if TYPE_CHECKING:
     from harness.recipe.datasets import NamedData

@@ -123,10 +123,15 @@ def _imported(file: Path) -> ModuleType:
 
 @cache
 def _entry_points(group: str) -> tuple[Plugin, ...]:
-    return tuple(_loaded(point) for point in importlib.metadata.entry_points(group=group))
+    return tuple(load(point) for point in importlib.metadata.entry_points(group=group))
 
 
-def _loaded(point: importlib.metadata.EntryPoint) -> Plugin:
+def load(point: importlib.metadata.EntryPoint) -> Plugin:
+    """What an entry point names.
+
+    Raises:
+        HarnessError: it cannot be loaded.
+    """
     package = f"{point.dist.name} {point.dist.version}" if point.dist is not None else ""
     try:
         entry = point.load()

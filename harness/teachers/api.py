@@ -1,7 +1,8 @@
 """What a teacher score is: ingredients per response, and how their means over prompts combine to one number.
 
 One forward pass of a student base over a teacher's responses is kept as per-token numbers (`TokenTable`); every
-likelihood-type score comes from there. A score is one module in `teachers/scores` that exports `SCORE`.
+likelihood-type score comes from there. A score is one module in `teachers/scores`, or a plug-in, that exports
+`SCORE`.
 """
 
 from collections.abc import Callable, Mapping

@@ -19,6 +19,7 @@ from harness.cli import app
 from harness.recipe import load
 from harness.recipe.schema import CellRecipe
 from harness.train.api import steps
+from harness_papers.command import app as paper
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("results/reference/**/*.md")])
@@ -67,6 +68,7 @@ def test_a_command_is_taken(line: str) -> None:
     """Its words are parsed, not run."""
     words = shlex.split(line, comments=True)
     command: Any = typer.main.get_command(app)
+    command.commands["paper"] = typer.main.get_command(paper)
     while hasattr(command, "commands"):
         assert words[0] in command.commands, words[0]
         command = command.commands[words.pop(0)]
