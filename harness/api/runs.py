@@ -34,10 +34,16 @@ Listener = Callable[[Began | Event], None]
 class StagesFailed(HarnessError):
     """Some stages of a run failed; what does not stand on them was done, and `run` is the run as far as it is."""
 
-    def __init__(self, run: Run, outcome: Outcome) -> None:
+    def __init__(self, run: Run) -> None:
+        outcome = run.outcome
+        assert outcome is not None, "it was run just now"
         blocked = f", {len(outcome.blocked)} did not run for it" if outcome.blocked else ""
         super().__init__(f"{len(outcome.failed)} stage(s) failed{blocked}", fix="Mend the cause and run again.")
         self.run = run
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """The run survives the trip between processes."""
+        return type(self), (self.run,)
 
 
 @dataclass(frozen=True)
@@ -111,7 +117,7 @@ def run_recipe(
                 cluster=cluster,
             )
         pages = _write(folder, plan, store, outcome)
-    return _opened(Run(folder.path, plan, outcome, keeper.says(), pages), outcome)
+    return _opened(Run(folder.path, plan, outcome, keeper.says(), pages))
 
 
 def rank_teachers(
@@ -139,16 +145,16 @@ def rank_teachers(
         tell(Began(recipe.name, len(plan.cells), len(stages), todo, plan.left_out))
         outcome = execute(stages, store, run=recipe.name, jobs=jobs, gpus=visible_gpus(), listen=tell)
         write_teachers(folder, plan, store)
-    return _opened(Run(folder.path, plan, outcome), outcome)
+    return _opened(Run(folder.path, plan, outcome))
 
 
 def _ignore(event: Began | Event) -> None:
     pass
 
 
-def _opened(run: Run, outcome: Outcome) -> Run:
-    if outcome.failed:
-        raise StagesFailed(run, outcome)
+def _opened(run: Run) -> Run:
+    if run.outcome is not None and run.outcome.failed:
+        raise StagesFailed(run)
     return run
 
 

@@ -1,9 +1,9 @@
 """What a benchmark is: questions in, per-sample records out, scores made of those records alone.
 
-A benchmark is one module (or package) in this folder, or a plug-in, that exports `BENCHMARK`: a `JudgedBenchmark`, whose questions a
-model answers and a judge scores (stages answer -> judge -> score), or a `MeasuredBenchmark`, which takes its numbers
-from the model itself (measure -> score). `bench.open(settings, files)` gives the object that does the work. Nothing
-here imports torch.
+A benchmark is one module (or package) in this folder, or a plug-in, that exports `BENCHMARK`: a `JudgedBenchmark`,
+whose questions a model answers and a judge scores (stages answer -> judge -> score), or a `MeasuredBenchmark`, which
+takes its numbers from the model itself (measure -> score). `bench.open(settings, files)` gives the object that does the
+work. Nothing here imports torch.
 """
 
 from abc import ABC, abstractmethod

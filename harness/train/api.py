@@ -1,7 +1,7 @@
 """What a training step is: settings, and what they make of a student, a batch and (if need be) its teachers.
 
-A step is one module in `train/steps`, or a plug-in, that exports `STEP`; its name is its key in a recipe's `train`. Its settings are
-torch-free: torch is imported inside `objective`, in the process that trains.
+A step is one module in `train/steps`, or a plug-in, that exports `STEP`; its name is its key in a recipe's `train`. Its
+settings are torch-free: torch is imported inside `objective`, in the process that trains.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,5 +1,6 @@
 """Runs called from a program."""
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,7 @@ def test_failed_stages_are_raised_with_the_run_as_far_as_it_is(tmp_path: Path) -
         harness.run_recipe(recipe, results=tmp_path / "results")
     assert set(caught.value.run.scores["cell"]) == {"student=good"}
     assert [cell.cell for cell in caught.value.run.data.cells if cell.failed] == ["student=bad"]
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
 def test_a_script_needs_no_guard_of_its_main_module(tmp_path: Path) -> None:
