@@ -103,19 +103,19 @@ def engine(name: str) -> Callable[[Path, argparse.Namespace], Try]:
     def answer(folder: Path, given: argparse.Namespace) -> Try:
         import torch
 
-        from harness.generate.api import Completion, GenerateSettings, Request
+        from harness.generate.api import Answer, GenerateSettings, Request
         from harness.generate.engines import loaded
 
         torch.set_num_threads(given.threads)
         settings = GenerateSettings.model_validate_json(json.dumps({"engine": name, "dtype": given.dtype}))
         asked = questions(given.data, given.questions)
         messages: dict[str, list[dict[str, str]]] = {str(q["question_id"]): [] for q in asked}
-        done: list[Completion] = []
+        done: list[Answer] = []
 
-        def keep(batch: list[Completion]) -> None:
+        def keep(batch: list[Answer]) -> None:
             done.extend(batch)
-            for completion in batch:
-                messages[completion.key].append({"role": "assistant", "content": completion.text or ""})
+            for one_turn in batch:
+                messages[one_turn.id].append({"role": "assistant", "content": one_turn.turns[0] or ""})
 
         clock = time.perf_counter()
         with loaded(folder, settings, folder / f"{name}.log") as ready:
@@ -129,8 +129,8 @@ def engine(name: str) -> Callable[[Path, argparse.Namespace], Try]:
                     requests.append(Request(str(seed), tuple(own), heat, given.max_new_tokens, seed))
                 ready.complete(requests, keep)
             seconds = time.perf_counter() - started
-        first = {completion.key: completion.text or "" for completion in reversed(done)}
-        return Try(started - clock, seconds, sum(completion.tokens for completion in done), greedy(asked, first))
+        first = {one_turn.id: one_turn.turns[0] or "" for one_turn in reversed(done)}
+        return Try(started - clock, seconds, sum(sum(one_turn.tokens) for one_turn in done), greedy(asked, first))
 
     return answer
 

@@ -80,7 +80,7 @@ def server() -> Iterator[str]:
 def ours(url: str, count: int) -> float:
     """Seconds for `count` verdicts into a new ledger."""
     from harness.judge.api import JudgeTask
-    from harness.judge.client import ask_blocking
+    from harness.judge.client import ask
     from harness.judge.protocol import find_protocol
     from harness.judge.settings import JudgeSettings
     from harness.store.ledger import Ledger
@@ -90,9 +90,11 @@ def ours(url: str, count: int) -> float:
     protocol = find_protocol("rating", "text")
     with tempfile.TemporaryDirectory(dir=RESULTS) as folder, Ledger(Path(folder) / "ledger.sqlite") as ledger:
         clock = time.perf_counter()
-        found = ask_blocking(tasks, settings, protocol, judge_digest="d", ledger=ledger, progress=lambda *_, **__: None)
+        found = asyncio.run(
+            ask(tasks, settings, protocol, judge_digest="d", ledger=ledger, progress=lambda *_, **__: None)
+        )
         seconds = time.perf_counter() - clock
-    assert [v.value for v in found] == [7.0] * count, "every verdict came"
+    assert [v.reply.value for v in found] == [7.0] * count, "every verdict came"
     return seconds
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from harness.bench.api import benchmarks
-from harness.core.settings import Settings
+from harness.core.settings import Named, Settings
 from harness.recipe.schema import CellRecipe
 from harness.train.api import steps
 
@@ -108,8 +108,8 @@ def _type(annotation: Any) -> str:
         return " or ".join(_type(one) for one in inside if one is not types.NoneType)
     if origin in (list, tuple):
         return f"list of {_type(inside[0])}"
-    if origin is dict:
-        return f"mapping to {_type(inside[1])}"
+    if origin in (dict, Named):
+        return f"mapping to {_type(inside[-1])}"
     if isinstance(annotation, type) and issubclass(annotation, Settings):
         return "its settings" if annotation is Settings else _link(annotation)
     return str(getattr(annotation, "__name__", annotation)).lower()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from harness.core.absent import absent_allowed
 from harness.core.canonical import Json
 from harness.core.plugins import plugged
 from harness.plan.build import Plan, build
@@ -20,7 +21,6 @@ from harness.plan.needs import graph, to_build
 from harness.plan.timing import Timing, recorded, timing
 from harness.recipe.load import Recipe, load
 from harness.stages.api import Stage
-from harness.stages.pinned import absent_allowed
 from harness.store.store import Store
 
 Overrides = Mapping[str, Json] | Sequence[str]

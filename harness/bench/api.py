@@ -17,7 +17,9 @@ import pandas as pd
 from harness.core.canonical import Json
 from harness.core.discover import discover
 from harness.core.settings import Settings
-from harness.judge.api import JudgeTask, Program, Status, Verdict
+from harness.generate.api import Answer
+from harness.judge.api import JudgeTask, Program, Verdict
+from harness.store.ledger import Status
 
 S = TypeVar("S", bound=Settings)
 """The settings of one benchmark."""
@@ -52,18 +54,6 @@ class Question:
     """A system message that begins the conversation."""
     top_p: float = 1.0
     """Draw from the likeliest tokens that together have this probability."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A model's answers to one question, one text per turn; None where generation failed (`errors` says why)."""
-
-    id: str
-    turns: tuple[str | None, ...]
-    finish: tuple[str, ...] = ()
-    """Per turn: `stop`, `length`, or `error: ...`."""
-    tokens: tuple[int, ...] = ()
-    """Generated tokens per turn."""
 
 
 @dataclass(frozen=True)
@@ -133,13 +123,7 @@ class OpenJudged(Opened[S]):
 
     @abstractmethod
     def export(
-        self,
-        folder: Path,
-        model: str,
-        judge: str,
-        answers: Sequence[Answer],
-        tasks: Sequence[JudgeTask],
-        verdicts: Sequence[Verdict],
+        self, folder: Path, model: str, judge: str, answers: Sequence[Answer], verdicts: Sequence[Verdict]
     ) -> None:
         """Write one model's files in the format of the benchmark's own tools into `folder`."""
 

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness.bench.api import Answer, JudgedBenchmark, Metric, OpenJudged, Question, Sample
+from harness.bench.api import JudgedBenchmark, Metric, OpenJudged, Question, Sample
 from harness.bench.mt_bench import pairs
 from harness.bench.mt_bench.benchmark import MTBenchSettings, chosen_questions, input_files
 from harness.bench.mt_bench.files import read_answers, read_prompts
 from harness.bench.turns import turn_scores
 from harness.core.errors import HarnessError
 from harness.core.settings import execution
+from harness.generate.api import Answer
 from harness.judge.api import JudgeTask, Verdict
 
 
@@ -72,16 +73,10 @@ class MTBenchPairwise(OpenJudged[MTBenchPairwiseSettings]):
         return turn_scores(samples)
 
     def export(
-        self,
-        folder: Path,
-        model: str,
-        judge: str,
-        answers: Sequence[Answer],
-        tasks: Sequence[JudgeTask],
-        verdicts: Sequence[Verdict],
+        self, folder: Path, model: str, judge: str, answers: Sequence[Answer], verdicts: Sequence[Verdict]
     ) -> None:
         """Write model_answer/MODEL.jsonl and model_judgment/JUDGE_pair.jsonl."""
-        pairs.write_model(folder, model, judge, answers, tasks, verdicts)
+        pairs.write_model(folder, model, judge, answers, verdicts)
 
 
 def _input_files(settings: MTBenchPairwiseSettings) -> dict[str, Path]:

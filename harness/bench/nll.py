@@ -8,7 +8,6 @@ item by item.
     nll: {sets: {maths: {path: gsm8k_test.jsonl, columns: {prompt: question, response: answer}, role: domain}}}
 """
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,9 +20,10 @@ from pydantic import Field, field_validator
 from harness.bench.api import SCORE_COLUMNS, Measured, MeasuredBenchmark, Metric, OpenMeasured, Sample
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
-from harness.core.lines import write_lines
+from harness.core.lines import write_json, write_lines
 from harness.core.settings import Settings
 from harness.data.settings import DatasetSettings
+from harness.models.batching import by_length
 from harness.stats.clustered import clustered_mean
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 DATA = "data.json"
 """The file in which each set's record of what was read is (`Dataset.record`)."""
-_PROMPTS = ":prompts"
+_SUFFIX = {"file": "", "prompts": ":prompts"}
+"""Of the roles of a set's files, by their roles in the set."""
 _TOKENS_PER_BATCH = 4096
 
 
@@ -58,8 +59,8 @@ class NLLSettings(Settings):
         for name, one in sets.items():
             if not name.isidentifier():
                 raise ValueError(f"the name of a set is letters, digits and _, not '{name}'")
-            if (one.path is None) == (one.pocket is None):
-                raise ValueError(f"the set '{name}' has exactly one of 'path' and 'pocket'")
+            if ("file" in one.sources) == (one.pocket is not None):
+                raise ValueError(f"the set '{name}' has exactly one of 'path', 'hf' and 'pocket'")
         return sets
 
 
@@ -100,7 +101,7 @@ class NLL(OpenMeasured[NLLSettings]):
         settings = self.settings
         tokenizer = load_tokenizer(model.folder)
         found = {
-            name: _items(_placed(name, one, self.files), tokenizer, settings.max_length, model.seed)
+            name: _items(one, _files_of(name, self.files), tokenizer, settings.max_length, model.seed)
             for name, one in settings.sets.items()
         }
         sets = {name: items for name, (items, _) in found.items()}
@@ -109,9 +110,9 @@ class NLL(OpenMeasured[NLLSettings]):
         sums = dict(zip(map(id, every), _sums(loaded, every, model), strict=True))
         write_lines(model.out / "transcripts.jsonl", (row for s, items in sets.items() for row in _texts(s, items)))
         truncated = {name: sum(item.truncated for item in items) for name, items in sets.items()}
-        (model.out / "truncated.json").write_text(json.dumps(truncated, indent=1) + "\n")
+        write_json(model.out / "truncated.json", truncated, sort_keys=False)
         records = {name: record for name, (_, record) in found.items()}
-        (model.out / DATA).write_text(json.dumps(records, indent=1) + "\n")
+        write_json(model.out / DATA, records, sort_keys=False)
         return [row for name, items in sets.items() for item in items for row in _rows(name, item, sums[id(item)])]
 
     def aggregate(self, samples: pd.DataFrame) -> pd.DataFrame:
@@ -132,34 +133,42 @@ class NLL(OpenMeasured[NLLSettings]):
 
 
 def _input_files(settings: NLLSettings) -> dict[str, Path]:
-    """The sets' files, and those that hold their prompts."""
-    found = {name: one.path for name, one in settings.sets.items() if one.path is not None}
-    joined = {name + _PROMPTS: one.prompts.path for name, one in settings.sets.items() if one.prompts is not None}
-    return found | joined
+    """The files of all sets by role: SET, SET:prompts, and with #00001, #00002, ... the further files of each."""
+    from harness.data.hub import source_files
+
+    return {
+        name + _SUFFIX[role] + (f"#{k:05d}" if k else ""): file
+        for name, one in settings.sets.items()
+        for role, files in source_files(one).items()
+        for k, file in enumerate(files)
+    }
 
 
-def _placed(name: str, one: SetSettings, files: Mapping[str, Path]) -> SetSettings:
-    """The set with its pinned files."""
-    update: dict[str, Any] = {"path": files.get(name)}
-    if one.prompts is not None:
-        update["prompts"] = one.prompts.model_copy(update={"path": files[name + _PROMPTS]})
-    return one.model_copy(update=update)
+def _files_of(name: str, files: Mapping[str, Path]) -> dict[str, list[Path]]:
+    """The pinned files of a set, as its settings' `sources` call them."""
+    of_set = {
+        role: [files[key] for key in sorted(files) if key.partition("#")[0] == name + suffix]
+        for role, suffix in _SUFFIX.items()
+    }
+    return {role: found for role, found in of_set.items() if found}
 
 
-def _items(one: SetSettings, tokenizer: Any, max_length: int, seed: int) -> tuple[list[_Item], dict[str, Json]]:
+def _items(
+    one: SetSettings, files: Mapping[str, Sequence[Path]], tokenizer: Any, max_length: int, seed: int
+) -> tuple[list[_Item], dict[str, Json]]:
     """The texts of a set, and the record of what was read."""
     from harness.data.columns import in_words
     from harness.data.readers import read_dataset, read_texts
 
     if one.text:
-        texts = read_texts(one, one.text)
+        texts = read_texts(one, one.text, files)
         items, record = list(_plain_texts(texts.texts, tokenizer, max_length)), texts.record
     else:
-        data = read_dataset(one, data_seed=seed)
+        data = read_dataset(one, seed, files)
         items, record = list(_responses(data.conversations, tokenizer, max_length)), data.record
     if not any(any(item.scored) for item in items):
         fix = " ".join(f"{line}." for line in in_words(record))
-        raise HarnessError("nothing of this held-out set can be scored", where=str(one.path or "pocket"), fix=fix)
+        raise HarnessError("nothing of this held-out set can be scored", where=one.name, fix=fix)
     return items, record
 
 
@@ -199,25 +208,15 @@ def _plain_texts(texts: Mapping[int, str], tokenizer: Any, max_length: int) -> I
 def _sums(model: Any, items: Sequence[_Item], given: Measured) -> list[float]:
     """Nats of each item's scored tokens together, longest items first so that a batch that does not fit fails early."""
     out = [0.0] * len(items)
-    order = sorted((i for i, item in enumerate(items) if any(item.scored)), key=lambda i: -len(items[i].ids))
+    scored = [index for index, item in enumerate(items) if any(item.scored)]
     done = 0
-    for batch in _batches(order, [len(item.ids) for item in items], given.batch_size):
+    for places in by_length([len(items[i].ids) for i in scored], rows=given.batch_size, tokens=_TOKENS_PER_BATCH):
+        batch = [scored[place] for place in places]
         for index, nats in zip(batch, _forward(model, [items[i] for i in batch]), strict=True):
             out[index] = nats
         done += len(batch)
-        given.progress(done, len(order), "items")
+        given.progress(done, len(scored), "items")
     return out
-
-
-def _batches(order: Sequence[int], lengths: Sequence[int], most: int) -> Iterator[list[int]]:
-    batch: list[int] = []
-    for index in order:
-        if batch and (len(batch) == most or (len(batch) + 1) * lengths[batch[0]] > _TOKENS_PER_BATCH):
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch
 
 
 def _forward(model: Any, items: Sequence[_Item]) -> list[float]:

@@ -1,4 +1,4 @@
-"""Held-out items of the pocket world in two more formats: AlpacaEval's prompts and multiple choice."""
+"""Held-out items of the pocket world as multiple choice."""
 
 from random import Random
 
@@ -8,19 +8,6 @@ from harness.data.pocket import CATEGORIES, Item, items, questions
 
 CHOICES = 4
 """Answers to choose from."""
-
-
-def single_turn(number: int, seed: int) -> list[dict[str, Json]]:
-    """Single-turn prompts in AlpacaEval's format; `output` is the right answer, `dataset` the category."""
-    return [
-        {
-            "instruction": item.turns[0].text,
-            "output": item.turns[0].answer,
-            "dataset": item.category,
-            "generator": "pocket",
-        }
-        for item in questions(number, seed)
-    ]
 
 
 def multiple_choice(number: int, seed: int) -> list[dict[str, Json]]:

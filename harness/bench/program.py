@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness.bench.api import Answer, JudgedBenchmark, Metric, OpenJudged, Question, S, Sample
+from harness.bench.api import JudgedBenchmark, Metric, OpenJudged, Question, S, Sample
 from harness.bench.mt_bench.files import write_model
 from harness.bench.turns import turn_samples, turn_scores
+from harness.generate.api import Answer
 from harness.judge.api import JudgeTask, Program, Verdict
 
 
@@ -72,16 +73,10 @@ class _OpenProgram(OpenJudged[S]):
         return turn_scores(samples)
 
     def export(
-        self,
-        folder: Path,
-        model: str,
-        judge: str,
-        answers: Sequence[Answer],
-        tasks: Sequence[JudgeTask],
-        verdicts: Sequence[Verdict],
+        self, folder: Path, model: str, judge: str, answers: Sequence[Answer], verdicts: Sequence[Verdict]
     ) -> None:
         """Write model_answer/MODEL.jsonl and model_judgment/JUDGE_single.jsonl in FastChat's format."""
-        write_model(folder, model, judge, answers, tasks, verdicts)
+        write_model(folder, model, judge, answers, verdicts)
 
 
 def _task(question: Question, number: int, text: str) -> JudgeTask:

@@ -8,7 +8,6 @@ from typing import Any
 from harness.bench.alpaca_eval import BENCHMARK as ALPACA_EVAL
 from harness.bench.alpaca_eval import EDITIONS, AlpacaEvalSettings
 from harness.bench.alpaca_eval import files as alpaca
-from harness.bench.api import Answer
 from harness.bench.arena_hard import ArenaHardSettings
 from harness.bench.arena_hard import files as arena
 from harness.bench.mt_bench import MTBenchSettings
@@ -17,6 +16,7 @@ from harness.bench.mt_bench.pairs import read_model
 from harness.bench.mt_bench_pairwise import MTBenchPairwiseSettings
 from harness.core.errors import HarnessError
 from harness.core.settings import Settings
+from harness.generate.api import Answer
 from harness.judge.forms.arena import battles
 
 Unit = tuple[str, int]
@@ -117,12 +117,12 @@ def arena_hard(settings: ArenaHardSettings, folder: Path | None, reference: str 
         v = game.verdict
         if game.baseline not in ("", settings.baseline):
             continue
-        if v.item not in known:
-            raise _other_question(f"question {v.item}", game.where, settings.data)
-        if v.value is not None:
-            first = battles(v.value)[0]
+        if v.task.item not in known:
+            raise _other_question(f"question {v.task.item}", game.where, settings.data)
+        if v.reply.value is not None:
+            first = battles(v.reply.value)[0]
             units = shares.setdefault(game.model, {})
-            units.setdefault((v.item, v.turn), []).append(first if v.variant == "ab" else 1 - first)
+            units.setdefault((v.task.item, v.task.turn), []).append(first if v.task.variant == "ab" else 1 - first)
     places = {model: folder / "model_answer" / f"{model}.jsonl" for model in shares}
     answers = {model: _arena_answers(path) for model, path in places.items() if path.exists()}
     models = _models(answers, {model: _averaged(own, known) for model, own in shares.items()}, folder)
@@ -184,10 +184,10 @@ def _fastchat(
     ratings: dict[str, dict[Unit, list[float]]] = {}
     for row in fastchat.read_judgments([judgments]):
         v = row.verdict
-        if v.turn > turns.get(v.item, 0):
-            raise _other_question(f"question {v.item}, turn {v.turn}", row.where, settings.data)
-        if v.value is not None:
-            ratings.setdefault(row.model, {}).setdefault((v.item, v.turn), []).append(v.value)
+        if v.task.turn > turns.get(v.task.item, 0):
+            raise _other_question(f"question {v.task.item}, turn {v.task.turn}", row.where, settings.data)
+        if v.reply.value is not None:
+            ratings.setdefault(row.model, {}).setdefault((v.task.item, v.task.turn), []).append(v.reply.value)
     places = sorted((folder / "model_answer").glob("*.jsonl"))
     answers = {path.stem: fastchat.read_answers(path) for path in places}
     files = (judgments, *(path for path in places if path.stem in ratings))

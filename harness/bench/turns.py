@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 import pandas as pd
 
-from harness.bench.api import SCORE_COLUMNS, Answer, Question, Sample
-from harness.judge.api import Verdict
+from harness.bench.api import SCORE_COLUMNS, Question, Sample
+from harness.generate.api import Answer
+from harness.judge.api import JudgeTask, Verdict
 from harness.stats.clustered import clustered_mean
+from harness.store.ledger import Reply
 
 
 def turn_samples(
@@ -20,16 +22,15 @@ def turn_samples(
     given = {a.id: a.turns for a in answers}
     judged: dict[tuple[str, int], list[Verdict]] = {}
     for verdict in verdicts:
-        judged.setdefault((verdict.item, verdict.turn), []).append(verdict)
+        judged.setdefault((verdict.task.item, verdict.task.turn), []).append(verdict)
     rows = []
     for q in questions:
         for turn in range(1, len(q.turns) + 1):
             texts = given.get(q.id, ())
             length = len(texts[turn - 1] or "") if len(texts) >= turn else 0
-            for v in judged.get((q.id, turn), [Verdict(q.id, turn, 0, "missing", None, "")]):
-                value = v.value if v.status == "ok" else None
-                name = metric(q)
-                rows.append(Sample(benchmark, name, q.id, q.id, q.category, turn, v.repeat, value, v.status, length))
+            where = (benchmark, metric(q), q.id, q.id, q.category, turn)
+            on_turn = judged.get((q.id, turn), [Verdict(JudgeTask(q.id, turn), Reply("missing"))])
+            rows += [Sample(*where, v.task.repeat, v.reply.value, v.reply.status, length) for v in on_turn]
     return rows
 
 

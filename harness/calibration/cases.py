@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.bench.api import Answer
 from harness.bench.recorded import READERS, Recorded, RecordedModel
 from harness.core.errors import HarnessError
+from harness.generate.api import Answer
 from harness.plan.build import Plan
 from harness.stages import benchmarks, judge, stored_answers
 from harness.stages.api import Stage

@@ -31,7 +31,7 @@ def measure(case: Case, store: Store) -> Calibration:
     table = _side_by_side(case.recorded, plain, padded)
     given = [v for own in plain.values() for v in own]
     judged = _ratings(table) if case.recorded.share is None else _preferences(table, given, case.recorded.share)
-    values = np.array([np.nan if v.value is None else v.value for v in given])
+    values = np.array([np.nan if v.reply.value is None else v.reply.value for v in given])
     asked = judge.resolved(case.judge.params, case.judge.execution)
     return Calibration(
         digest=asked.digest,
@@ -64,7 +64,7 @@ def _side_by_side(recorded: Recorded, plain: ByModel, padded: ByModel) -> pd.Dat
     for model in recorded.models:
         own, copies = plain[model.name], padded.get(model.name, ())
         columns = {"judge": _values(own, recorded), "padded": _values(copies, recorded)}
-        columns |= {order: _values([v for v in own if v.variant == order], recorded) for order in _ORDERS}
+        columns |= {order: _values([v for v in own if v.task.variant == order], recorded) for order in _ORDERS}
         rows += [
             {"model": model.name, "item": unit[0], "turn": unit[1], "reference": reference}
             | {name: values.get(unit, np.nan) for name, values in columns.items()}
@@ -81,11 +81,11 @@ def _values(verdicts: Sequence[Verdict], recorded: Recorded) -> dict[Unit, float
     found: dict[Unit, dict[str, list[float]]] = {}
     orders: dict[Unit, set[str]] = {}
     for v in verdicts:
-        orders.setdefault((v.item, v.turn), set()).add(v.variant)
-        if v.value is not None:
-            value = v.value if recorded.share is None else recorded.share(v.value)
-            value = 1 - value if v.variant == "ba" else value
-            found.setdefault((v.item, v.turn), {}).setdefault(v.variant, []).append(value)
+        orders.setdefault((v.task.item, v.task.turn), set()).add(v.task.variant)
+        if v.reply.value is not None:
+            value = v.reply.value if recorded.share is None else recorded.share(v.reply.value)
+            value = 1 - value if v.task.variant == "ba" else value
+            found.setdefault((v.task.item, v.task.turn), {}).setdefault(v.task.variant, []).append(value)
     return {
         unit: float(np.mean([np.mean(values) for values in own.values()]))
         for unit, own in found.items()
@@ -107,9 +107,9 @@ def _ratings(table: pd.DataFrame) -> Iterator[Measure]:
 def _preferences(table: pd.DataFrame, given: Sequence[Verdict], share: Callable[[float], float]) -> Iterator[Measure]:
     questions = _questions(table)
     yield from measures.preference_agreement(_column(table, "judge"), _column(table, "reference"), questions)
-    first = np.array([np.nan if v.value is None else share(v.value) for v in given])
+    first = np.array([np.nan if v.reply.value is None else share(v.reply.value) for v in given])
     yield measures.first_shown(first, _items(given))
-    if {v.variant for v in given} == set(_ORDERS):
+    if {v.task.variant for v in given} == set(_ORDERS):
         yield measures.order_flips(_column(table, "ab"), _column(table, "ba"), questions)
 
 
@@ -126,7 +126,7 @@ def _questions(table: pd.DataFrame) -> measures.Labels:
 
 
 def _items(verdicts: Sequence[Verdict]) -> measures.Labels:
-    return np.array([v.item for v in verdicts])
+    return np.array([v.task.item for v in verdicts])
 
 
 def _models(table: pd.DataFrame) -> dict[str, Json]:
@@ -140,11 +140,11 @@ def _models(table: pd.DataFrame) -> dict[str, Json]:
 
 def _cost(verdicts: Sequence[Verdict]) -> dict[str, Json]:
     """Of one verdict on average, the price of a thousand; None where a price is not known."""
-    prices = [v.price_usd for v in verdicts if v.price_usd is not None]
+    prices = [v.reply.price_usd for v in verdicts if v.reply.price_usd is not None]
     return {
         "usd_per_1000_verdicts": 1000 * sum(prices) / len(prices) if len(prices) == len(verdicts) else None,
-        "seconds_per_verdict": float(np.mean([v.latency_s for v in verdicts])),
-        "tokens_per_verdict": float(np.mean([v.prompt_tokens + v.completion_tokens for v in verdicts])),
+        "seconds_per_verdict": float(np.mean([v.reply.latency_s for v in verdicts])),
+        "tokens_per_verdict": float(np.mean([v.reply.prompt_tokens + v.reply.completion_tokens for v in verdicts])),
     }
 
 

@@ -29,8 +29,8 @@ def look(data: "NamedData") -> Looked:
     from harness.data.columns import in_words
     from harness.data.readers import read_dataset, read_texts
 
-    assert data.settings.path is not None, "only files are looked at"
-    title = f"{data.name} ({data.settings.path.name})"
+    path = data.settings.path
+    title = f"{data.name} ({data.settings.name if path is None else path.name})"
     if data.text:
         record = read_texts(data.settings, data.text).record
         return Looked(data.name, title, record, None, in_words(record))
@@ -39,7 +39,7 @@ def look(data: "NamedData") -> Looked:
     if data.answered and record["without_response"] == record["kept"]:
         columns = ", ".join(record["columns_not_used"]) or "none"
         fix = " ".join([*(f"{note}." for note in notes), f"Columns that were not used: {columns}."])
-        where = f"{data.name}: {data.settings.path}"
+        where = f"{data.name}: {data.settings.name}"
         raise HarnessError("no row has a response, and it is trained on or scored", where=where, fix=fix)
     return Looked(data.name, title, record, read.conversations[0], notes)
 

@@ -24,6 +24,7 @@ def validate(given: RecipeOptions) -> None:
 
     Example: harness validate recipes/quickstart.yaml --set train.0.sft.epochs=2
     """
+    from harness.data.hub import is_here
     from harness.recipe.datasets import datasets
     from harness.recipe.faults import RecipeError
 
@@ -33,10 +34,10 @@ def validate(given: RecipeOptions) -> None:
         print(error, file=sys.stderr)
         raise typer.Exit(1) from None
     files = datasets(loaded)
-    here = [one for one in files if one.settings.path is not None and one.settings.path.exists()]
-    for one in files:
-        if one not in here:
-            print(f"{one.name}: {one.settings.path} is not here, so it was not read", file=sys.stderr)
+    here = [data for data in files if is_here(data.settings)]
+    for data in files:
+        if data not in here:
+            print(f"{data.name}: {data.settings.name} is not here, so it was not read", file=sys.stderr)
     _check(here)
     print(f"{given.recipe}: {loaded.summary}")
 

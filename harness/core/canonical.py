@@ -25,9 +25,3 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def tree_digest(folder: Path) -> str:
-    """SHA-256 over the relative names and contents of a folder's files; hidden files are left out."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
-    return digest({p.relative_to(folder).as_posix(): file_digest(p) for p in files})

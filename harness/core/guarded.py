@@ -22,7 +22,7 @@ def guarded(
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "harness.core._guard", "--", *command],
+            [sys.executable, "-m", "harness.core.guard_child", "--", *command],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,

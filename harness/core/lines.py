@@ -1,4 +1,4 @@
-"""JSON lines: read with errors that name the line; append so that a kill loses at most the line being written."""
+"""JSON files and lines: read with errors that name the line; append so that a kill loses at most the last line."""
 
 import gzip
 import json
@@ -115,6 +115,12 @@ def write_atomically(path: Path, text: str) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
+
+
+def write_json(path: Path, value: Json, *, indent: int = 1, sort_keys: bool = True, ensure_ascii: bool = True) -> None:
+    """Write a JSON file that is whole whenever it is there."""
+    text = json.dumps(value, indent=indent, sort_keys=sort_keys, ensure_ascii=ensure_ascii)
+    write_atomically(path, text + "\n")
 
 
 class Journal:

@@ -1,9 +1,11 @@
 """The base of every room's settings, and what of them is identity."""
 
+import json
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
 from harness.core.canonical import Json
 
@@ -14,6 +16,22 @@ class Settings(BaseModel):
     """Frozen, and strict about unknown keys. Validate with `model_validate_json` semantics (lists, str paths)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, strict=True)
+
+
+S = TypeVar("S", bound=Settings)
+
+
+@dataclass(frozen=True)
+class Named(Generic[S]):
+    """A mapping with one key in a recipe, `{sft: {...}}`: the name of an extension, and the settings of its use."""
+
+    name: str
+    settings: SerializeAsAny[S]
+
+
+def restore(settings: type[S], values: Json) -> S:
+    """The settings that `identity` and `model_dump` gave these values of: JSON by the names of the fields."""
+    return settings.model_validate_json(json.dumps(values), by_name=True)
 
 
 def execution(default: Any = ..., **constraints: Any) -> Any:

@@ -12,6 +12,7 @@ from harness.core.lines import numbered_lines, write_lines
 from harness.core.seeds import derive_seed
 from harness.data.columns import ColumnUse, in_words, response_like
 from harness.data.files import read_records
+from harness.data.hub import Files, source_files
 from harness.data.schemas import ANSWERS, COLUMNS, SCHEMAS, Message, Unusable, read_row, unread
 from harness.data.settings import DatasetSettings, JoinedPrompts
 
@@ -78,8 +79,10 @@ class _Record:
     row: Any
 
 
-def read_dataset(settings: DatasetSettings, data_seed: int) -> Dataset:
+def read_dataset(settings: DatasetSettings, data_seed: int, files: Files | None = None) -> Dataset:
     """Read, join, filter and draw a dataset. docs/data.md lists the columns that are read.
+
+    `files` are where the settings' `sources` lie; by default they are looked for by what the settings call them.
 
     A row that is no example is skipped and counted. Without a response column the rows are prompts. Raises
     HarnessError for a file that cannot be read, one without a known column (naming those that are there), and one
@@ -90,21 +93,27 @@ def read_dataset(settings: DatasetSettings, data_seed: int) -> Dataset:
 
         made = [Conversation(str(c["id"]), c["messages"]) for c in conversations(settings.pocket)]
         return Dataset(*_drawn(made, Counter(rows=len(made), matched=len(made)), settings.limit, data_seed))
-    if settings.path is None:
-        raise HarnessError("a dataset needs a `path` or `pocket`")
-    rows = read_records(settings.path)
+    files = files or source_files(settings)
+    rows = _rows(files, settings)
     counts = Counter(rows=len(rows))
     names = _row_names(rows, settings)
     records = [_Record(i + 1, name, row) for i, (name, row) in enumerate(zip(names, rows, strict=True))]
-    where = str(settings.path)
+    where = settings.name
     if settings.prompts is not None:
-        records = _join(records, settings.prompts, where, counts)
+        prompts = [row for file in files["prompts"] for row in read_records(file)]
+        records = _join(records, settings.prompts, prompts, where, counts)
     records = _matching(records, settings.where, where)
     counts["matched"] = len(records)
     records = _renamed(records, settings.columns, where)
     kept, skipped, columns = _conversations(records, settings, where)
     counts.update(f"skipped: {one.reason}" for one in skipped)
     return Dataset(*_drawn(kept, counts, settings.limit, data_seed), skipped, columns)
+
+
+def _rows(files: Files, settings: DatasetSettings) -> list[Any]:
+    if "file" not in files:
+        raise HarnessError("a dataset needs a `path`, `hf` or `pocket`", where=settings.name)
+    return [row for file in files["file"] for row in read_records(file)]
 
 
 @dataclass(frozen=True)
@@ -117,19 +126,17 @@ class Texts:
     """What was read: as `Dataset.record`."""
 
 
-def read_texts(settings: DatasetSettings, column: str) -> Texts:
-    """The first `limit` rows' texts in a column; a row without one is skipped and counted.
+def read_texts(settings: DatasetSettings, column: str, files: Files | None = None) -> Texts:
+    """The first `limit` rows' texts in a column; a row without one is skipped and counted. `files` as `read_dataset`.
 
     Raises HarnessError for a file that cannot be read, and where no row has a text in the column.
     """
-    if settings.path is None:
-        raise HarnessError("plain texts need a file", fix="Give the set a `path`.")
-    rows = read_records(settings.path)[: settings.limit]
+    rows = _rows(files or source_files(settings), settings)[: settings.limit]
     found = {i: row.get(column) if isinstance(row, dict) else None for i, row in enumerate(rows)}
     texts = {i: text for i, text in found.items() if isinstance(text, str)}
     if not texts:
         fix = f"Columns: {printable(', '.join(sorted(_columns(rows))))}."
-        raise HarnessError(f"no row has a text in '{column}'", where=str(settings.path), fix=fix)
+        raise HarnessError(f"no row has a text in '{column}'", where=settings.name, fix=fix)
     reason = f"no text in `{column}`"
     skipped = tuple(Skipped(str(i), i + 1, reason) for i in found if i not in texts)
     counts = {"rows": len(rows), "matched": len(rows), "kept": len(texts)}
@@ -210,22 +217,24 @@ def _demand(wanted: Iterable[str], rows: Iterable[Any], where: str, what: str) -
         raise HarnessError(f"{what}: no column {', '.join(absent)}", where=where, fix=fix)
 
 
-def _join(records: list[_Record], joined: JoinedPrompts, where: str, counts: Counter[str]) -> list[_Record]:
+def _join(
+    records: list[_Record], joined: JoinedPrompts, rows: Sequence[Any], where: str, counts: Counter[str]
+) -> list[_Record]:
     """Each row with the columns of its prompt; a row whose key is no text or number, or is no prompt's, is counted."""
-    prompts = [prompt for prompt in read_records(joined.path) if isinstance(prompt, dict)]
+    prompts = [prompt for prompt in rows if isinstance(prompt, dict)]
     _demand([joined.on], (record.row for record in records), where, "cannot join prompts")
-    _demand([joined.on], prompts, str(joined.path), "cannot join prompts")
+    _demand([joined.on], prompts, joined.name, "cannot join prompts")
     keyed = [prompt for prompt in prompts if isinstance(prompt.get(joined.on), str | int | float)]
     by_key = {prompt[joined.on]: prompt for prompt in keyed}
     if len(by_key) < len(keyed):
-        raise HarnessError(f"values of {joined.on!r} occur more than once", where=str(joined.path))
+        raise HarnessError(f"values of {joined.on!r} occur more than once", where=joined.name)
     found = []
     for record in records:
         key = record.row.get(joined.on) if isinstance(record.row, dict) else None
         if isinstance(key, str | int | float) and key in by_key:
             found.append(_Record(record.number, record.id, by_key[key] | record.row))
     if not found:
-        raise HarnessError(f"no row has a prompt of the same {joined.on!r} in {joined.path}", where=where)
+        raise HarnessError(f"no row has a prompt of the same {joined.on!r} in {joined.name}", where=where)
     if len(found) < len(records):
         counts["skipped: no prompt to join"] = len(records) - len(found)
     return found

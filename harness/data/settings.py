@@ -1,8 +1,9 @@
 """Where instruction data comes from."""
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from harness.core.settings import Settings, execution
 
@@ -21,19 +22,52 @@ class PocketData(Settings):
     seed: int = 0
 
 
-class JoinedPrompts(Settings):
-    """A second file that holds the prompts of a responses file."""
+class FilesSettings(Settings):
+    """Where rows lie: files here or a dataset of the hub. Their content is pinned, not how they are called."""
 
-    path: Path = execution()
+    path: Path | None = execution(None)
+    """A file (JSON, JSON lines, Parquet, CSV or Arrow), a glob of such shards, or a folder that `datasets` reads."""
+    hf: str | None = execution(None, pattern=r"^[\w.-]+/[\w.-]+$")
+    """A dataset of the Hugging Face hub: ORG/NAME."""
+    config: str | None = execution(None)
+    """Which config of a folder or hub dataset; its default by default."""
+    split: str | None = execution(None)
+    """Which split of it; `train`, or the only one, by default."""
+    revision: str | None = execution(None)
+    """Of `hf`: a branch, tag or commit; the newest commit of the default branch by default."""
+    data_files: list[str] = execution([])
+    """Of a folder or hub dataset: names or globs of the files to read, in place of a config."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"hf:{self.hf}" if self.hf is not None else str(self.path)
+
+    @model_validator(mode="after")
+    def _hub_only(self) -> Self:
+        if self.path is not None and self.hf is not None:
+            raise ValueError("rows lie in a 'path' or in a dataset of the hub ('hf'), not in both")
+        if self.revision is not None and self.hf is None:
+            raise ValueError("'revision' is of a dataset of the hub ('hf')")
+        return self
+
+
+class JoinedPrompts(FilesSettings):
+    """Files that hold the prompts of a responses file."""
+
     on: str = "index"
     """The column both files share."""
 
+    @model_validator(mode="after")
+    def _somewhere(self) -> Self:
+        if self.path is None and self.hf is None:
+            raise ValueError("prompts lie in a 'path' or in a dataset of the hub ('hf')")
+        return self
 
-class DatasetSettings(Settings):
-    """One instruction dataset: a file (JSON, JSONL or Parquet) in a usual schema, or the pocket world."""
 
-    path: Path | None = execution(None)
-    """Conversations in a usual schema (docs/data.md); the content is pinned, not the path."""
+class DatasetSettings(FilesSettings):
+    """One instruction dataset: files or a dataset of the hub in a usual schema (docs/data.md), or the pocket world."""
+
     pocket: PocketData | None = None
     where: dict[str, str | int | float | bool] = Field(default_factory=dict)
     """Keep only rows whose columns have these values, e.g. {generator: gpt4_1106_preview}."""
@@ -43,6 +77,12 @@ class DatasetSettings(Settings):
     """Column names where they are not the usual ones, e.g. {response: reply}; they go before all others."""
     limit: int | None = Field(None, ge=1)
     """Use this many rows, drawn with `data_seed`; all by default."""
+
+    @property
+    def sources(self) -> dict[str, FilesSettings]:
+        """Whose files are read, by role: `file` has the rows, `prompts` what they are joined with."""
+        named = {"file": self if self.path is not None or self.hf is not None else None, "prompts": self.prompts}
+        return {role: files for role, files in named.items() if files is not None}
 
 
 class DataSettings(Settings):

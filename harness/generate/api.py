@@ -36,10 +36,10 @@ class GenerateSettings(Settings):
 
 @dataclass(frozen=True)
 class Request:
-    """One conversation that ends with a user message."""
+    """One conversation that ends with a user message: an engine is to write the next turn."""
 
-    key: str
-    """Unique within a call; names the result."""
+    id: str
+    """Unique within a call; the answer has the same."""
     messages: tuple[Mapping[str, str], ...]
     temperature: float
     max_new_tokens: int
@@ -50,22 +50,27 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Completion:
-    """The engine's answer to one request."""
+class Answer:
+    """A model's texts in one conversation, one a turn. An engine gives one turn, which is added to those before."""
 
-    key: str
-    text: str | None
-    """None when generation failed for this request; `finish` then says why."""
-    finish: str
-    """`stop`, `length`, or `error: ...`."""
-    prompt_tokens: int
-    tokens: int
+    id: str
+    """The question's."""
+    turns: tuple[str | None, ...] = ()
+    """None where generation failed; `finish` then says why."""
+    finish: tuple[str, ...] = ()
+    """Per turn: `stop`, `length`, or `error: ...`."""
+    tokens: tuple[int, ...] = ()
+    """Generated tokens per turn."""
+
+    def __add__(self, later: "Answer") -> "Answer":
+        """The answer with the later turns."""
+        return Answer(self.id, self.turns + later.turns, self.finish + later.finish, self.tokens + later.tokens)
 
 
 class Engine(Protocol):
     """A loaded model that completes conversations."""
 
-    def complete(self, requests: Sequence[Request], on_done: Callable[[list[Completion]], None]) -> None:
+    def complete(self, requests: Sequence[Request], on_done: Callable[[list[Answer]], None]) -> None:
         """Complete all requests; `on_done` gets each batch as soon as it is finished (that is where work is saved)."""
         ...
 

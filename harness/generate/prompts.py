@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.core.errors import HarnessError
-from harness.generate.api import Completion, Request
+from harness.generate.api import Answer, Request
 from harness.models.chat import encode_prompt, end_of_turn_ids
 from harness.models.ends import end_ids
 from harness.models.rendering import Refused
@@ -21,7 +21,7 @@ class Prompt:
     """The most tokens its answer may have."""
 
 
-def prepare(tokenizer: Any, requests: Sequence[Request], max_length: int) -> tuple[list[Prompt], list[Completion]]:
+def prepare(tokenizer: Any, requests: Sequence[Request], max_length: int) -> tuple[list[Prompt], list[Answer]]:
     """The prompts, longest first, and the failures: requests that leave no room for an answer, or that
     the chat template refuses."""
     prompts, failed = [], []
@@ -29,23 +29,24 @@ def prepare(tokenizer: Any, requests: Sequence[Request], max_length: int) -> tup
         try:
             ids = encode_prompt(tokenizer, request.messages)
         except Refused as refused:
-            failed.append(Completion(request.key, None, f"error: {refused.what}", 0, 0))
+            failed.append(failure(request, refused.what))
             continue
         room = max_length - len(ids)
         if room < 1:
-            finish = f"error: the prompt has {len(ids)} tokens, the limit is {max_length}"
-            failed.append(Completion(request.key, None, finish, len(ids), 0))
+            failed.append(failure(request, f"the prompt has {len(ids)} tokens, the limit is {max_length}"))
         else:
             prompts.append(Prompt(request, ids, min(request.max_new_tokens, room)))
-    return sorted(prompts, key=lambda prompt: (-len(prompt.ids), prompt.request.key)), failed
+    return sorted(prompts, key=lambda prompt: (-len(prompt.ids), prompt.request.id)), failed
 
 
-def completion(
-    tokenizer: Any, prompt: Prompt, tokens: Sequence[int], finish: str, stops: Collection[int]
-) -> Completion:
+def failure(request: Request, why: str, tokens: int = 0) -> Answer:
+    """The answer to a request for which generation failed, after so many tokens."""
+    return Answer(request.id, (None,), (f"error: {why}",), (tokens,))
+
+
+def answer(tokenizer: Any, prompt: Prompt, tokens: Sequence[int], finish: str, stops: Collection[int]) -> Answer:
     """The answer that these tokens are."""
-    text = answer_text(tokenizer, tokens, stops)
-    return Completion(prompt.request.key, text, finish, len(prompt.ids), len(tokens))
+    return Answer(prompt.request.id, (answer_text(tokenizer, tokens, stops),), (finish,), (len(tokens),))
 
 
 def answer_text(tokenizer: Any, tokens: Sequence[int], stops: Collection[int]) -> str:

@@ -14,8 +14,8 @@ import torch
 
 from harness.core.errors import Incomplete
 from harness.generate import attention
-from harness.generate.api import Completion, GenerateSettings, Request
-from harness.generate.prompts import Prompt, completion, prepare, room, stop_ids
+from harness.generate.api import Answer, GenerateSettings, Request
+from harness.generate.prompts import Prompt, answer, prepare, room, stop_ids
 from harness.models.load import load_model, load_tokenizer
 from harness.models.memory import ran_out, release
 
@@ -59,7 +59,7 @@ class TransformersEngine:
         self._stops = stop_ids(tokenizer, model.generation_config)
         self._max_length = room(model.config, settings.max_length)
 
-    def complete(self, requests: Sequence[Request], on_done: Callable[[list[Completion]], None]) -> None:
+    def complete(self, requests: Sequence[Request], on_done: Callable[[list[Answer]], None]) -> None:
         """Complete all requests, longest prompts first; `on_done` gets each batch as soon as it is finished.
 
         A request that does not fit the model fails alone: its text is None and `finish` says why.
@@ -77,7 +77,7 @@ class TransformersEngine:
                 self._halve(batch)
                 continue
             prompts = prompts[len(batch) :]
-            on_done([completion(self._tokenizer, row.prompt, row.tokens, row.finish, self._stops) for row in rows])
+            on_done([answer(self._tokenizer, row.prompt, row.tokens, row.finish, self._stops) for row in rows])
 
     def _halve(self, batch: Sequence[Prompt]) -> None:
         """Smaller batches from now on."""

@@ -1,4 +1,4 @@
-"""The vLLM engine: a process of its own, which gets token ids and gives token ids (`_vllm_child.py`).
+"""The vLLM engine: a process of its own, which gets token ids and gives token ids (`vllm_child.py`).
 
 vLLM keeps a GPU, threads and modules' states for as long as its process lives, so that process is held by a guard and
 is gone when the engine is closed, or when we are. Prompts, end tokens and texts are made here, as the transformers
@@ -18,11 +18,11 @@ from harness.core.canonical import Json
 from harness.core.errors import HarnessError, Incomplete
 from harness.core.guarded import guarded, tail
 from harness.core.machine import visible_gpus
-from harness.generate.api import Completion, GenerateSettings, Request
-from harness.generate.prompts import Prompt, completion, prepare, room, stop_ids
+from harness.generate.api import Answer, GenerateSettings, Request
+from harness.generate.prompts import Prompt, answer, failure, prepare, room, stop_ids
 from harness.models.load import load_tokenizer
 
-COMMAND = (sys.executable, "-m", "harness.generate._vllm_child")
+COMMAND = (sys.executable, "-m", "harness.generate.vllm_child")
 ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine in the process we hold, not in a child of it
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # it would keep a core for itself, and two engines would take the same ones
@@ -136,7 +136,7 @@ class VllmEngine:
     def __init__(self, tokenizer: Any, stops: frozenset[int], max_length: int, channel: _Channel) -> None:
         self._tokenizer, self._stops, self._max_length, self._channel = tokenizer, sorted(stops), max_length, channel
 
-    def complete(self, requests: Sequence[Request], on_done: Callable[[list[Completion]], None]) -> None:
+    def complete(self, requests: Sequence[Request], on_done: Callable[[list[Answer]], None]) -> None:
         """Complete all requests; `on_done` gets those that finished in the same step.
 
         Raises:
@@ -151,7 +151,7 @@ class VllmEngine:
             self._channel.say([self._message(prompt) for prompt in prompts])
             left = len(prompts)
             while left:
-                done = [self._completion(prompts[number], *rest) for number, *rest in self._channel.hear()]
+                done = [self._answer(prompts[number], *rest) for number, *rest in self._channel.hear()]
                 left -= len(done)
                 on_done(done)
         except BaseException:
@@ -171,7 +171,7 @@ class VllmEngine:
         }
         return {"ids": prompt.ids, "sampling": sampling}
 
-    def _completion(self, prompt: Prompt, tokens: list[int], finish: str) -> Completion:
+    def _answer(self, prompt: Prompt, tokens: list[int], finish: str) -> Answer:
         if finish in ("stop", "length"):
-            return completion(self._tokenizer, prompt, tokens, finish, self._stops)
-        return Completion(prompt.request.key, None, f"error: vLLM ended it ({finish})", len(prompt.ids), len(tokens))
+            return answer(self._tokenizer, prompt, tokens, finish, self._stops)
+        return failure(prompt.request, f"vLLM ended it ({finish})", len(tokens))

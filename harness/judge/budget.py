@@ -10,7 +10,7 @@ from harness.store.ledger import Ledger
 
 
 class Budget:
-    """A limit that calls of several stages, each in a thread of its own, share."""
+    """A limit in USD that the calls of several stages share, each stage in its own thread."""
 
     def __init__(self, limit: float, spent: float, where: str) -> None:
         self.limit, self.spent, self.where = limit, spent, where
@@ -18,10 +18,10 @@ class Budget:
         self._holders, self._held = 0, 0.0
 
     def take(self, most: float) -> bool:
-        """Reserve the most a call can cost; False where that depends on what the calls under way will cost.
+        """Reserve the most that a call can cost (USD); False where the calls under way decide whether it is left.
 
         Raises:
-            Incomplete: it is too much, whatever they will cost.
+            Incomplete: it is more than is left, whatever the calls under way will cost.
         """
         with self._lock:
             fits = self.spent + self._held + most <= self.limit
@@ -37,7 +37,7 @@ class Budget:
             return fits
 
     def settle(self, most: float, cost: float) -> None:
-        """End a reservation with what the call did cost."""
+        """End a reservation of `most` USD: the call has cost `cost`."""
         with self._lock:
             self.spent += cost
             self._holders -= 1
@@ -62,15 +62,15 @@ class Budgets:
             if settings.max_cost_usd is not None and judge not in self._judges:
                 spent = sum(cost.price_usd for cost in ledger.costs(judge))
                 self._judges[judge] = Budget(settings.max_cost_usd, spent, "judge.max_cost_usd")
-        own = self._judges[judge] if settings.max_cost_usd is not None else None
-        budgets = [budget for budget in (own, self._run) if budget is not None]
+        of_judge = self._judges[judge] if settings.max_cost_usd is not None else None
+        budgets = [budget for budget in (of_judge, self._run) if budget is not None]
         for budget in budgets:
             check_priced(settings, budget.where)
         return budgets
 
 
 def check_priced(settings: JudgeSettings, where: str) -> None:
-    """That a limit on this judge's cost can be kept.
+    """Check that a limit on this judge's cost can be kept.
 
     Raises:
         HarnessError: its price is not known.
@@ -84,7 +84,7 @@ def check_priced(settings: JudgeSettings, where: str) -> None:
 
 
 def take(budgets: Sequence[Budget], most: float) -> bool:
-    """Reserve from all of them or from none."""
+    """Reserve the most that a call can cost from every budget, or from no budget at all."""
     taken: list[Budget] = []
     try:
         for budget in budgets:

@@ -1,7 +1,6 @@
-"""Ask a model judge: what the ledger holds is not asked again, what arrives is recorded at once."""
+"""Ask a model judge: only questions whose reply the ledger does not hold; each reply is recorded when it arrives."""
 
 import asyncio
-import json
 import os
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,58 +11,30 @@ import openai
 
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
-from harness.judge._call import Caller, Reply
-from harness.judge._recorder import Recorder
-from harness.judge.api import JudgeTask, Status, Verdict
+from harness.judge.api import JudgeTask, Verdict
 from harness.judge.budget import Budget, Budgets, take
+from harness.judge.caller import Caller, Doubt
 from harness.judge.identity import Key, endpoint, request_digest, request_messages
 from harness.judge.prices import most_cost, price_of
 from harness.judge.profiles import check_profile
 from harness.judge.protocol import Protocol
+from harness.judge.recorder import Recorder
 from harness.judge.settings import JudgeSettings
-from harness.store.ledger import Call, Ledger
+from harness.store.ledger import CallKey, Ledger, Reply
 
 _WAIT_S = 0.05
-"""Between looks at what calls under way may change: the room in a budget, a doubt about the judge."""
+"""Pause between two looks at a state that calls under way may change: a budget's rest, a doubt about the judge."""
 _MOST_REFUSED, _MOST_FAILED = 10, 3
-"""Questions that are refused, or that the server fails on, without a reply to any other: then it is not the questions.
-(A failed one has had all its tries, with the pauses between them.)"""
+"""So many questions that the judge refuses, or that its server fails on, without a reply to another question, show that
+the questions are not to blame. (A failed question has had all its tries, with the pauses between them.)"""
 
 
 class Progress(typing.Protocol):
-    """Where it is said how many verdicts there are."""
+    """Is told how many verdicts there are."""
 
     def __call__(self, done: int, total: int, unit: str, **values: float | str) -> None:
         """`done` of `total` verdicts; `usd` is what this judge has cost so far, over all runs."""
         ...
-
-
-def ask_blocking(
-    tasks: Sequence[JudgeTask],
-    settings: JudgeSettings,
-    protocol: Protocol,
-    *,
-    judge_digest: str,
-    ledger: Ledger,
-    progress: Progress,
-    base_url: str | None = None,
-    api_key: str | None = None,
-    budgets: Budgets | None = None,
-) -> list[Verdict]:
-    """`ask` for callers without an event loop."""
-    return asyncio.run(
-        ask(
-            tasks,
-            settings,
-            protocol,
-            judge_digest=judge_digest,
-            ledger=ledger,
-            progress=progress,
-            base_url=base_url,
-            api_key=api_key,
-            budgets=budgets,
-        )
-    )
 
 
 async def ask(
@@ -81,10 +52,10 @@ async def ask(
     """One verdict per task, in their order. Equal tasks are asked once.
 
     `base_url` and `api_key` are those of a judge that we serve; otherwise the settings and the environment say them.
-    `budgets` is what this shares with other calls of the same run.
+    `budgets` are shared with the other judge stages of the same run.
 
     Raises:
-        Incomplete: the judge is gone, or the budget is spent; what was answered is recorded, ask again later.
+        Incomplete: the judge is gone, or the budget is spent. Every reply so far is recorded; ask again later.
         HarnessError: no key, a refused key, a wrong model name, a protocol or parameters that the judge's server does
             not take, a ledger that cannot be written.
     """
@@ -99,8 +70,8 @@ async def ask(
         batch = _Batch(settings, protocol, judge_digest, ledger, progress, len(recorded), len(asked), limits)
         async with _client(settings, base_url, api_key) as client:
             await batch.run(client, missing)
-    # Read back, not kept: where another stage asked the same at the same time, the row that stayed is the verdict.
-    return [_verdict(task, ledger.recorded(judge_digest, [key])[key]) for key, task in zip(keys, tasks, strict=True)]
+    # Read from the ledger: where another stage asked the same at the same time, the first reply is everybody's.
+    return [Verdict(task, ledger.recorded(judge_digest, [key])[key]) for key, task in zip(keys, tasks, strict=True)]
 
 
 def unrecorded(tasks: Sequence[JudgeTask], judge_digest: str, ledger: Ledger) -> int:
@@ -115,22 +86,23 @@ class _Answered:
 
     begun: int
     """Its number in the ledger."""
-    call: Call
+    key: CallKey
     reply: Reply
+    doubt: Doubt | None
 
 
 class _Batch:
-    """Calls under way. The first fault stops new ones; those under way may still end and be recorded.
+    """Calls under way. The first fault stops new calls; those under way may still end and be recorded.
 
-    One question's failure ends one question, but a failure that every question would share is not to be recorded for
-    each of them. So a complaint of the server is held until the judge replies to another question: then it was this
-    question's own, and is recorded. Where it names what only a question can be (too long, filtered) and the judge has
-    ever replied, that is not waited for. Where the complaints go on and nothing under way can refute them, they are not
-    recorded, and the first of them ends the run: `_MOST_REFUSED` refusals, `_MOST_FAILED` failures of the server, or
-    one that names a parameter before the judge has replied to anything.
+    A failure is recorded for the question that it belongs to, never for each of many questions that share it. So the
+    batch holds a complaint of the server until the judge replies to another question: that reply shows that the
+    complaint was about its own question, and the batch records it. A complaint that only a question can bring about
+    (too long, filtered) is recorded at once where the judge has ever replied. Where complaints go on and no call under
+    way can refute them, the batch records none of them, and the first ends the run: `_MOST_REFUSED` refusals,
+    `_MOST_FAILED` failures of the server, or a complaint about a parameter before the judge's first reply.
 
-    When all is asked, what is still held is recorded too; not so a server's failure where this batch has seen no
-    reply at all, for then nobody knows that there is a judge.
+    When every question is asked, the batch records the complaints that it still holds. It does not where the server
+    failed and has replied to no question of this batch, for then nobody knows that there is a judge.
     """
 
     def __init__(
@@ -150,9 +122,9 @@ class _Batch:
         costs = ledger.costs(judge)
         self.spent = sum(cost.price_usd for cost in costs)
         self.known = any(cost.completion_tokens for cost in costs)
-        """The judge has replied, now or earlier."""
+        """The judge has ever replied."""
         self.replied = False
-        """It has, in this batch."""
+        """The judge has replied in this batch."""
         self.held: list[_Answered] = []
         self.under_way = 0
         self.price = price_of(settings)
@@ -170,21 +142,21 @@ class _Batch:
             raise self.fault
 
     async def _work(self, caller: Caller, rest: Iterator[tuple[Key, JudgeTask]]) -> None:
-        for key, task in rest:
+        for (request, repeat), task in rest:
             if self.halted.is_set():
                 return
             try:
                 await self._certain()
                 self.under_way += 1
                 try:
-                    await self._ask(caller, key, task)
+                    await self._ask(caller, (self.judge, request, repeat), task)
                 finally:
                     self.under_way -= 1
             except Exception as error:  # raised by `run` when no call is under way any more
                 self.fault = self.fault or error
                 self.halted.set()
 
-    async def _ask(self, caller: Caller, key: Key, task: JudgeTask) -> None:
+    async def _ask(self, caller: Caller, key: CallKey, task: JudgeTask) -> None:
         body = caller.body(request_messages(task))
         most = most_cost(self.price, self.settings, self.protocol, body["messages"]) if self.price else 0.0
         while not take(self.budgets, most):
@@ -197,48 +169,45 @@ class _Batch:
             for budget in self.budgets:
                 budget.settle(most, cost)
 
-    async def _once(self, caller: Caller, key: Key, body: dict[str, Json], most: float) -> float:
-        """Ask and record; what it cost, or can have cost where nobody says."""
-        begun = await self.recorder.begin((self.judge, *key))
+    async def _once(self, caller: Caller, key: CallKey, body: dict[str, Json], most: float) -> float:
+        """Ask and record; the cost in USD, or the most that the call can have cost where its price is not known."""
+        begun = await self.recorder.begin(key)
         if not begun:  # another stage or run had the same question, and its reply has come
             self._tell(0.0)
             return 0.0
-        answered = await self._answer(caller, key, body, begun)
-        await self._settle(answered)
-        return most if answered.call.price_usd is None else answered.call.price_usd
-
-    async def _answer(self, caller: Caller, key: Key, body: dict[str, Json], begun: int) -> _Answered:
         try:
-            reply = await caller.ask(body)
+            answered = _Answered(begun, key, *await caller.ask(body))
         except Exception:  # not a kill or a cancellation: those leave the call listed as possibly paid
-            await self.recorder.end(begun, None)
+            await self.recorder.end(begun, key, None)
             raise
-        return _Answered(begun, self._call(key, body, reply), reply)
+        await self._settle(answered)
+        price = answered.reply.price_usd
+        return most if price is None else price
 
     async def _settle(self, answered: _Answered) -> None:
-        """Record it, and what it shows to have been a question's own; or hold it."""
-        reply, settled = answered.reply, [answered]
-        if reply.doubt is None:
+        """Record a call, and the held complaints that its reply refutes; or hold the call."""
+        doubt, settled = answered.doubt, [answered]
+        if doubt is None:
             self.known = self.replied = True
-            settled, self.held = [answered, *self.held], []  # first what is paid for
-        elif reply.subject == "settings" and not self.replied:
-            await self.recorder.end(answered.begun, None)
-            raise reply.doubt
-        elif reply.subject != "question" or not self.known:
+            settled, self.held = [answered, *self.held], []  # the paid reply first
+        elif doubt.subject == "settings" and not self.replied:
+            await self.recorder.end(answered.begun, answered.key, None)
+            raise doubt.fault
+        elif doubt.subject != "question" or not self.known:
             self.held.append(answered)
             settled = []
         await self._record(settled)
 
     async def _record(self, settled: Sequence[_Answered]) -> None:
-        for one in settled:
-            await self.recorder.end(one.begun, one.call)
-            self._tell(one.call.price_usd or 0.0)
+        for call in settled:
+            await self.recorder.end(call.begun, call.key, call.reply)
+            self._tell(call.reply.price_usd or 0.0)
 
     async def _certain(self) -> None:
-        """Wait while complaints pile up that a call under way may show to be their questions' own.
+        """Wait while there are many complaints, and a call under way may still refute them.
 
         Raises:
-            HarnessError: none can.
+            HarnessError: no call is under way any more.
         """
         while self._too_many():
             if not self.under_way:
@@ -246,63 +215,29 @@ class _Batch:
             await asyncio.sleep(_WAIT_S)
 
     def _too_many(self) -> bool:
-        failed = sum(one.reply.status == "failed" for one in self.held)
+        failed = sum(call.reply.status == "failed" for call in self.held)
         return failed >= _MOST_FAILED or len(self.held) >= _MOST_REFUSED
 
     def _doubt(self) -> HarnessError:
-        first = next(one.reply.doubt for one in self.held if one.reply.doubt is not None)
+        first = next(call.doubt.fault for call in self.held if call.doubt is not None)
         return type(first)(f"{first.what}; so it was with {len(self.held)} questions", where=first.where, fix=first.fix)
 
     async def _end(self) -> None:
-        """Record what is held, or forget it where it may be every question's."""
-        gone = not self.replied and any(one.reply.subject == "server" for one in self.held)
+        """Record the held complaints; forget them where every question may share them."""
+        gone = not self.replied and any(call.doubt is not None and call.doubt.subject == "server" for call in self.held)
         if not self.fault and (gone or self._too_many()):
             self.fault = self._doubt()
         if not self.fault:
             await self._record(self.held)
             return
-        for one in self.held:
-            await self.recorder.end(one.begun, None)
+        for call in self.held:
+            await self.recorder.end(call.begun, call.key, None)
 
     def _tell(self, cost: float) -> None:
-        """One verdict more is there."""
+        """Report one more verdict."""
         self.done += 1
         self.spent += cost
         self.progress(self.done, self.total, "verdicts", usd=round(self.spent, 4))
-
-    def _call(self, key: Key, body: Mapping[str, Json], reply: Reply) -> Call:
-        counted = reply.prompt_tokens or reply.completion_tokens
-        price = self.price.cost(reply.prompt_tokens, reply.completion_tokens) if self.price else None
-        request, repeat = key
-        return Call(
-            judge=self.judge,
-            request=request,
-            repeat=repeat,
-            status=reply.status,
-            value=reply.value,
-            text=reply.text,
-            model=reply.model,
-            prompt_tokens=reply.prompt_tokens,
-            completion_tokens=reply.completion_tokens,
-            price_usd=price if counted or reply.status == "refused" else None,
-            latency_s=round(reply.latency_s, 3),
-            request_json=json.dumps(body, ensure_ascii=False),
-        )
-
-
-def _verdict(task: JudgeTask, call: Call) -> Verdict:
-    statuses: dict[str, Status] = {status: status for status in typing.get_args(Status)}
-    return Verdict.about(
-        task,
-        status=statuses[call.status],
-        value=call.value,
-        text=call.text,
-        model=call.model,
-        prompt_tokens=call.prompt_tokens,
-        completion_tokens=call.completion_tokens,
-        price_usd=call.price_usd,
-        latency_s=call.latency_s,
-    )
 
 
 def _client(settings: JudgeSettings, base_url: str | None, api_key: str | None) -> openai.AsyncOpenAI:
@@ -338,4 +273,4 @@ def _key(settings: JudgeSettings) -> str:
             where="judge",
             fix="Put the judge's API key there, or name another variable with judge.api_key_env.",
         )
-    return key or "none"  # a server of one's own may need no key
+    return key or "none"  # a local server may need no key

@@ -1,4 +1,4 @@
-"""What makes a judge: everything that could change its verdicts, as one digest."""
+"""A judge's identity: everything that could change its verdicts, as one digest."""
 
 from collections.abc import Mapping
 
@@ -48,7 +48,7 @@ def judge_digest(
 
 
 def request_digest(task: JudgeTask) -> str:
-    """The question's part of the ledger's key: what the judge is shown. Equal answers are judged once."""
+    """The question's part of the ledger's key: the digest of its messages. Equal answers are judged once."""
     return digest(request_messages(task))
 
 

@@ -1,4 +1,4 @@
-"""What a judge call costs: list prices by model name, dated in `prices.csv`."""
+"""The price of a judge call: list prices by model name, dated in `prices.csv`."""
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from harness.judge.protocol import Protocol
 from harness.judge.settings import JudgeSettings
 
 _TOKENS_PER_MESSAGE = 16
-"""Around each message, for its role and borders; more than any chat template we know adds."""
+"""For a message's role and borders; more than any chat template we know adds."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def price_list() -> Mapping[str, Price]:
 
 
 def price_of(settings: JudgeSettings) -> Price | None:
-    """The judge's price; nothing for one that we serve ourselves, None when the list has no such model."""
+    """The judge's price; 0 for a judge that we serve ourselves, None where the list has no such model."""
     return Price(0.0, 0.0, "") if settings.serve else price_list().get(settings.model)
 
 
@@ -52,7 +52,7 @@ def longest_reply(settings: JudgeSettings, protocol: Protocol) -> int:
 
 
 def most_tokens(messages: Iterable[Mapping[str, Json]]) -> int:
-    """More tokens than any tokenizer makes of a prompt: it has no more of them than bytes, and some per message."""
+    """More tokens than any tokenizer makes of a prompt: a token for each byte, and some for each message."""
     return sum(len(str(message["content"]).encode()) + _TOKENS_PER_MESSAGE for message in messages)
 
 

@@ -1,4 +1,4 @@
-"""What a judge's server takes: some refuse a temperature, log-probabilities or a system message.
+"""What a judge's server accepts: some refuse a temperature, log-probabilities or a system message.
 
 The table is `profiles.csv`: the first row whose host and model patterns fit is the judge's profile, unless
 `judge.profile` names another.
@@ -27,19 +27,19 @@ class Profile:
     models: tuple[str, ...]
     """Patterns of the model's name, in lower case and without its organisation."""
     temperature: bool
-    """A temperature other than its own default is accepted."""
+    """A temperature other than the server's default is accepted."""
     logprobs: bool
     system: bool
     """A system message is accepted; where it is not, its text is put before the user's."""
     vllm: bool
     """vLLM's own parameters are accepted: a reply begun for the judge, a reply constrained to choices."""
     tokens_key: str
-    """What the longest reply is called: `max_tokens` or `max_completion_tokens`."""
+    """The key of the longest reply: `max_tokens` or `max_completion_tokens`."""
     as_of: str
     source: str
 
     def changes(self) -> dict[str, Json]:
-        """What is asked otherwise than the settings say: a part of the judge's identity."""
+        """Where a request differs from the settings: a part of the judge's identity."""
         return ({} if self.temperature else {"temperature": None}) | ({} if self.system else {"system": "user"})
 
     def fit(self, body: Mapping[str, Json]) -> dict[str, Json]:
@@ -75,7 +75,7 @@ def profile_of(settings: JudgeSettings) -> Profile:
     """The judge's profile.
 
     Raises:
-        HarnessError: `judge.profile` names none.
+        HarnessError: there is no profile of the name `judge.profile`.
     """
     if settings.profile is not None:
         named = {profile.name: profile for profile in profiles()}
@@ -93,7 +93,7 @@ def _fits(name: str, patterns: Sequence[str]) -> bool:
 
 
 def check_profile(settings: JudgeSettings, protocol: Protocol) -> None:
-    """That the judge can be asked in this way.
+    """Check that the judge can be asked in this way.
 
     Raises:
         HarnessError: the protocol needs what the judge's server does not take.

@@ -1,11 +1,11 @@
-"""Verdict protocols: how a judge is made to give a verdict, and how the verdict is read from its reply.
+"""Verdict protocols: how a judge is asked for a verdict, and how the verdict is read from its reply.
 
-A *form* is what is asked for (a rating, the better of two answers). Each form is one module in `judge/forms` that
+A *form* is a kind of verdict (a rating, the better of two answers). Each form is one module in `judge/forms` that
 exports `FORM`; its *modes* are the protocols for judges of different ability:
 
 - `text`: the judge writes freely and its reply is parsed, as the benchmark's own tools do.
 - `choice`: the reply is constrained to the possible verdicts (a server with structured outputs).
-- `expected`: the verdict is the mean of the possible ones under the judge's own probabilities.
+- `expected`: the verdict is the mean of the possible verdicts under the judge's probabilities.
 """
 
 import math
@@ -23,16 +23,16 @@ TopLogprobs = Mapping[str, float]
 """The likeliest next tokens (after a `Protocol.prefix` without spaces around them) -> natural-log probability."""
 
 CONTINUED: Mapping[str, Json] = {"add_generation_prompt": False, "continue_final_message": True}
-"""Sent where the judge's own turn is begun for it (`Protocol.prefix`) and continued."""
+"""Sent where we begin the judge's turn (`Protocol.prefix`) and the judge continues it."""
 SCORED: Mapping[str, Json] = {"logprobs": True, "top_logprobs": 20}
 """Sent where the likeliest next tokens are wanted."""
 
 
 def probability(logprob: float) -> float:
-    """The probability of a log-probability (nats); a server's rounding may put one above 0.
+    """The probability of a log-probability (nats), which a server's rounding may have put above 0.
 
     Raises:
-        ValueError: it is no number.
+        ValueError: it is NaN.
     """
     if math.isnan(logprob):
         raise ValueError("a log-probability of the judge is NaN")
@@ -57,34 +57,36 @@ class Protocol:
     name: str
     version: int
     """Raised when the same reply would be read differently, or the judge is asked differently."""
-    read: Callable[[str], float]
+    read: Callable[[str], float] | None = None
     """Reply -> value. Raises ValueError, with the reason, when there is no verdict in it."""
     prefix: str = ""
     """Text that the judge's reply is made to begin with; put back in front of what it continues with."""
-    scored: Callable[[Sequence[TopLogprobs]], str] | None = None
-    """Set where the verdict comes from the probabilities of the judge's next tokens, not from the text it writes. Takes
-    the likeliest next tokens after `prefix`, then those after `prefix` plus each of `continuations`; returns them as a
-    text that `read` takes. Raises ValueError when no possible verdict is among the tokens."""
+    scored: Callable[[Sequence[TopLogprobs]], tuple[float, str]] | None = None
+    """In place of `read` where the verdict comes from the probabilities of the judge's next tokens, not from the text
+    that it writes. Takes the likeliest next tokens after `prefix`, then those after `prefix` plus each of
+    `continuations`; returns the value, and the text that is recorded as the reply. Raises ValueError when no possible
+    verdict is among the tokens."""
     continuations: tuple[str, ...] = ()
     """Texts that follow `prefix` and after which `scored` needs the next tokens too: one more call each."""
     body: Mapping[str, Json] = field(default_factory=dict)
-    """What is sent beside messages, temperature and max_tokens."""
+    """Further fields of the request, beside messages, temperature and max_tokens."""
     most_tokens: int | None = None
-    """The longest reply that can be, where that is known: a server need not keep room for more."""
+    """Tokens of the longest possible reply, where that is known: a server need not keep room for more."""
 
     upstream: Callable[[str], float | None] | None = None
-    """What the benchmark's own tool reads in a reply (None: nothing), where that may be another value."""
+    """The value that the benchmark's own tool reads in a reply (None: no value), where it may differ from ours."""
     rereads: tuple[int, ...] = ()
-    """Earlier versions that asked the same and read otherwise: their recorded replies are read anew, not asked for."""
+    """Earlier versions that asked the same and read otherwise: recorded replies are read anew, and nobody is asked."""
 
     def verdict(self, reply: str) -> float:
-        """The value in what a judge wrote after `prefix`, its thoughts aside; ValueError where there is none."""
+        """The value in what a judge wrote after `prefix`, its thoughts aside; ValueError where there is no value."""
+        assert self.read is not None, "a scored protocol takes tokens, not a text"
         return self.read(self.prefix + said(reply))
 
 
 @dataclass(frozen=True)
 class VerdictForm:
-    """What a judge can be asked for: a kind of verdict, and a protocol for each mode of asking."""
+    """A kind of verdict, and a protocol for each mode of asking for it."""
 
     name: str
     modes: Mapping[VerdictMode, Protocol]

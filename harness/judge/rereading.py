@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from harness.judge.api import JudgeTask
-from harness.judge.identity import request_digest
+from harness.judge.identity import Key, request_digest
 from harness.judge.prices import longest_reply
 from harness.judge.protocol import Protocol
 from harness.judge.settings import JudgeSettings
-from harness.store.ledger import Call, Ledger
+from harness.store.ledger import Ledger, Reply
 
 
 def reread(
@@ -22,28 +22,29 @@ def reread(
     digests: Mapping[int, str],
     ledger: Ledger,
 ) -> int:
-    """Record the replies to `tasks` that the ledger holds under earlier versions under today's too; how many they are.
+    """Record under today's version the replies to `tasks` that the ledger holds under earlier ones; their number.
 
     `digests` are the judge's by version of the protocol, today's among them. A reply keeps what it has cost.
     """
     today = digests[protocol.version]
     keys = {(request_digest(task), task.repeat) for task in tasks}
     missing = keys - ledger.recorded(today, keys).keys()
-    found: dict[tuple[str, int], Call] = {}
+    replies: dict[Key, Reply] = {}
     for version in sorted(protocol.rereads):
-        found |= ledger.recorded(digests[version], missing)
-    begun = ledger.write(begin=[(today, *key) for key in found])
-    calls = [replace(_read(call, settings, protocol), judge=today) for call in found.values()]
-    ledger.write(end=[(call, number) for call, number in zip(calls, begun, strict=True) if number])
-    return len(found)
+        replies |= ledger.recorded(digests[version], missing)
+    calls = [(today, *key) for key in replies]
+    begun = ledger.write(begin=calls)
+    reads = [_read(reply, settings, protocol) for reply in replies.values()]
+    ledger.write(end=[ended for ended in zip(begun, calls, reads, strict=True) if ended[0]])
+    return len(replies)
 
 
-def _read(call: Call, settings: JudgeSettings, protocol: Protocol) -> Call:
-    if call.status == "refused":
-        return call
-    if protocol.most_tokens is None and call.completion_tokens >= longest_reply(settings, protocol):
-        return replace(call, status="cut", value=None)  # the ledger holds how long a reply was, not why it ended
+def _read(reply: Reply, settings: JudgeSettings, protocol: Protocol) -> Reply:
+    if reply.status == "refused":
+        return reply
+    if protocol.most_tokens is None and reply.completion_tokens >= longest_reply(settings, protocol):
+        return replace(reply, status="cut", value=None)  # the ledger holds how long a reply was, not why it ended
     try:
-        return replace(call, status="ok", value=protocol.verdict(call.text))
+        return replace(reply, status="ok", value=protocol.verdict(reply.text))
     except ValueError:
-        return replace(call, status="unparseable", value=None)
+        return replace(reply, status="unparseable", value=None)

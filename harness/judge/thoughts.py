@@ -1,4 +1,4 @@
-"""What a reasoning model says after its thoughts, where a server leaves the thoughts in the text of the reply."""
+"""A reasoning model's reply without its thoughts, which some servers leave in the text."""
 
 import re
 
@@ -12,12 +12,12 @@ _END = re.compile(
 
 
 def said(reply: str) -> str:
-    """The reply without its thoughts: what comes after the last end of a thought.
+    """The reply without its thoughts: the text after the last end of a thought.
 
     A template may have begun the thought in the prompt, so that the reply holds its end only.
 
     Raises:
-        ValueError: a thought is begun on a line of its own and never ends.
+        ValueError: a thought begins at the start of a line and never ends.
     """
     *_, end = [0, *(match.end() for match in _END.finditer(reply))]
     rest = reply[end:]

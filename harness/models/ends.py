@@ -1,12 +1,10 @@
 """What ends an answer, in a model folder's own generation config: whoever loads the folder then stops there too."""
 
-import json
-import os
 from pathlib import Path
 from typing import Any
 
 from harness.core.canonical import Json
-from harness.core.lines import read_json
+from harness.core.lines import read_json, write_json
 from harness.models.chat import end_of_turn_ids
 from harness.models.load import load_tokenizer
 from harness.models.rendering import Refused
@@ -33,9 +31,7 @@ def write_ends(folder: Path) -> None:
     if not set(wanted) <= set(listed):
         ends = list(dict.fromkeys([*wanted, *listed]))
         written["eos_token_id"] = ends if len(ends) > 1 else ends[0]
-        new = folder / f".{_FILE}"  # The file may be a link to another folder's.
-        new.write_text(json.dumps(written, indent=2, sort_keys=True) + "\n")
-        os.replace(new, folder / _FILE)
+        write_json(folder / _FILE, written, indent=2)  # A new file: the old may be a link to another folder's.
 
 
 def end_ids(configured: Any) -> list[int]:

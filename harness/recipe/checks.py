@@ -1,6 +1,6 @@
 """What no section can see alone: references between sections, and numbers that must fit each other."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from harness.bench.api import JudgedBenchmark
 from harness.core.errors import HarnessError
@@ -12,12 +12,11 @@ from harness.judge.protocol import find_protocol
 from harness.models.refs import SCHEMES, parse
 from harness.recipe.axes import SAFE
 from harness.recipe.faults import Key, nearest, one_of
-from harness.recipe.schema import CellRecipe
+from harness.recipe.schema import CellRecipe, TrainStep
 from harness.recipe.sections import Registry
 from harness.teachers.api import all_scores
 from harness.train.api import steps
-from harness.train.settings import StepData, StepSettings
-from harness.train.steps.dae import DAESettings
+from harness.train.settings import StepData
 
 Finding = tuple[Key, str]
 
@@ -126,8 +125,8 @@ def _datasets(cell: CellRecipe) -> Iterator[Finding]:
     for key, dataset in given.items():
         if key[-2] == "domains" and (not SAFE.fullmatch(str(key[-1])) or key[-1] in NOT_DOMAINS):
             yield key, f"a domain's name is letters, digits and _ . + -, and not {one_of(NOT_DOMAINS)}"
-        if dataset and (dataset.path is None) == (dataset.pocket is None):
-            yield key, "a dataset has exactly one of 'path' and 'pocket'"
+        if dataset and ("file" in dataset.sources) == (dataset.pocket is not None):
+            yield key, "a dataset has exactly one of 'path', 'hf' and 'pocket'"
 
 
 def _roles(key: Key, data: DataSettings) -> dict[Key, DatasetSettings | None]:
@@ -138,15 +137,14 @@ def _roles(key: Key, data: DataSettings) -> dict[Key, DatasetSettings | None]:
 def _train(cell: CellRecipe) -> Iterator[Finding]:
     if cell.train and cell.student.model.startswith("endpoint:"):
         yield ("student", "model"), "a model behind an endpoint gives text only and cannot be trained"
-    for i, (name, settings) in enumerate(next(iter(step.items())) for step in cell.train):
-        key: Key = ("train", i, name)
-        yield from _batches(key, settings, cell.resources.processes)
-        if settings.data == "teacher":
+    for i, step in enumerate(cell.train):
+        key: Key = ("train", i, step.name)
+        if step.settings.data == "teacher":
             yield from _teacher_data(cell, key)
         else:
-            yield from _step_data(key, settings, cell.data)
-        for role, of in steps()[name].teachers(settings).items():
-            yield from _logits(cell, name, key, role, of)
+            yield from _step_data(key, step, cell.data)
+        for role, of in steps()[step.name].teachers(step.settings).items():
+            yield from _logits(cell, step.name, key, role, of)
 
 
 def _checkpoints(cell: CellRecipe) -> Iterator[Finding]:
@@ -157,11 +155,12 @@ def _checkpoints(cell: CellRecipe) -> Iterator[Finding]:
         return
     if not cell.train:
         yield ("checkpoints",), "the recipe trains nothing, so that there is nothing to keep"
-    elif "command" in cell.train[-1]:
+    elif steps()[cell.train[-1].name].objective is None:
         yield ("checkpoints",), "of a command's training only the end is known"
 
 
-def _step_data(key: Key, settings: StepData, data: DataSettings) -> Iterator[Finding]:
+def _step_data(key: Key, step: TrainStep, data: DataSettings) -> Iterator[Finding]:
+    settings = step.settings
     if settings.data != "mix":
         if getattr(data, settings.data) is None:
             whose = "this model" if key[0] == "models" else "the recipe"
@@ -171,33 +170,26 @@ def _step_data(key: Key, settings: StepData, data: DataSettings) -> Iterator[Fin
         yield (*key, "data"), "a mix needs data.train, for its general part"
     if (data.domain is None) == (not data.domains):
         yield (*key, "data"), "a mix needs one of data.domain and data.domains"
-    for name in settings.ratio if isinstance(settings.ratio, dict) else ():
+    yield from _known_domains((*key, "ratio"), settings.ratio if isinstance(settings.ratio, dict) else {}, data)
+    if (domain_keys := steps()[step.name].domain_keys) is not None:
+        yield from _each_domain(key, settings, *domain_keys, data)
+
+
+def _known_domains(key: Key, named: Iterable[str], data: DataSettings) -> Iterator[Finding]:
+    for name in named:
         if name not in data.domain_names:
-            yield (*key, "ratio", name), f"no domain '{name}' in data{nearest(name, data.domain_names)}"
-    if isinstance(settings, DAESettings):
-        yield from _experts(key, settings, data)
+            yield (*key, name), f"no domain '{name}' in data{nearest(name, data.domain_names)}"
 
 
-def _experts(key: Key, settings: DAESettings, data: DataSettings) -> Iterator[Finding]:
-    if settings.expert is not None and data.domains:
-        yield (
-            (*key, "expert"),
-            f"'expert' is of data.domain; of data.domains: 'experts: {{{data.domain_names[0]}: ...}}'",
-        )
+def _each_domain(key: Key, settings: StepData, one: str, several: str, data: DataSettings) -> Iterator[Finding]:
+    """`one` and `several` are the keys of `Step.domain_keys`."""
+    if getattr(settings, one) is not None and data.domains:
+        yield (*key, one), f"'{one}' is of data.domain; of data.domains: '{several}: {{{data.domain_names[0]}: ...}}'"
         return
-    for name in settings.experts:
-        if name not in data.domain_names:
-            yield (*key, "experts", name), f"no domain '{name}' in data{nearest(name, data.domain_names)}"
-    if settings.experts and (missing := [name for name in data.domain_names if name not in settings.experts]):
-        yield (*key, "experts"), f"no expert for {', '.join(missing)}"
-
-
-def _batches(key: Key, settings: StepData, processes: int) -> Iterator[Finding]:
-    if isinstance(settings, StepSettings) and settings.batch_size % (settings.micro_batch_size * processes):
-        parts = f"micro_batch_size {settings.micro_batch_size}"
-        parts += f" times {processes} processes" if processes > 1 else ""
-        named = "batch_size" if "batch_size" in settings.model_fields_set else "micro_batch_size"
-        yield (*key, named), f"batch_size {settings.batch_size} is not a multiple of {parts}"
+    named: Mapping[str, object] = getattr(settings, several)
+    yield from _known_domains((*key, several), named, data)
+    if named and (missing := [name for name in data.domain_names if name not in named]):
+        yield (*key, several), f"no {one} for {', '.join(missing)}"
 
 
 def _teacher_data(cell: CellRecipe, key: Key) -> Iterator[Finding]:
@@ -228,27 +220,26 @@ def _made(cell: CellRecipe) -> Iterator[Finding]:
         here: Key = ("models", name, "train")
         if not made.train:
             yield here, "a made model needs at least one training step"
-        for i, (step, settings) in enumerate(next(iter(step.items())) for step in made.train):
-            key: Key = (*here, i, step)
-            yield from _batches(key, settings, cell.resources.processes)
-            if settings.data == "teacher" or steps()[step].teachers(settings):
+        for i, step in enumerate(made.train):
+            key: Key = (*here, i, step.name)
+            if step.settings.data == "teacher" or steps()[step.name].teachers(step.settings):
                 yield key, "a made model trains without a teacher: sft on data: train, domain or mix"
             else:
-                yield from _step_data(key, settings, made.data)
+                yield from _step_data(key, step, made.data)
 
 
 def _judged(cell: CellRecipe, benchmarks: Registry) -> Iterator[Finding]:
-    for i, (name, settings) in enumerate(next(iter(step.items())) for step in cell.evaluate):
-        bench = benchmarks[name]
+    for i, chosen in enumerate(cell.evaluate):
+        bench = benchmarks[chosen.name]
         if not isinstance(bench, JudgedBenchmark) or bench.program is not None:
             continue
         if cell.judge is None:
-            yield ("evaluate", i, name), "a model judges this benchmark, and the recipe has no 'judge'"
+            yield ("evaluate", i, chosen.name), "a model judges this benchmark, and the recipe has no 'judge'"
             continue
         try:
-            check_profile(cell.judge, find_protocol(bench.form(settings), cell.judge.protocol))
+            check_profile(cell.judge, find_protocol(bench.form(chosen.settings), cell.judge.protocol))
         except HarnessError as error:
-            yield ("judge", "protocol"), f"{name}: {error.what}; {error.fix}"
+            yield ("judge", "protocol"), f"{chosen.name}: {error.what}; {error.fix}"
 
 
 def _teachers(cell: CellRecipe) -> Iterator[Finding]:

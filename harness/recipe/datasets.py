@@ -29,7 +29,7 @@ class NamedData:
 
 def datasets(recipe: Recipe) -> list[NamedData]:
     """Every file that a cell of the recipe reads as instruction data, each once."""
-    found = (one for cell in recipe.cells for one in _of_cell(cell.settings) if one.settings.path is not None)
+    found = (one for cell in recipe.cells for one in _of_cell(cell.settings) if "file" in one.settings.sources)
     return list({(one.name, one.settings.model_dump_json(), one.answered): one for one in found}.values())
 
 
@@ -41,14 +41,13 @@ def _of_cell(cell: CellRecipe) -> Iterator[NamedData]:
     if cell.teacher is not None and cell.teacher.recorded is not None:
         yield NamedData("teacher.recorded", cell.teacher.recorded, True, seed)
     for benchmark in cell.evaluate:
-        for settings in benchmark.values():
-            if isinstance(settings, NLLSettings):
-                yield from (NamedData(f"nll.{name}", one, True, seed) for name, one in settings.sets.items())
+        if isinstance(benchmark.settings, NLLSettings):
+            yield from (NamedData(f"nll.{name}", one, True, seed) for name, one in benchmark.settings.sets.items())
 
 
 def _of_data(where: str, data: DataSettings, train: list[TrainStep], seed: int) -> Iterator[NamedData]:
-    ours = [s for step in train for s in step.values() if isinstance(s, StepSettings)]  # a command reads what it likes
-    learned = {name for settings in ours for name in _parts(settings.data, data)}
+    ours = [step for step in train if isinstance(step.settings, StepSettings)]  # a command reads what it likes
+    learned = {name for step in ours for name in _parts(step.settings.data, data)}
     for name in ("train", *data.domain_names, "prompts"):
         given = data.role(name)
         if given is not None:

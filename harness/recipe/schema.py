@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SerializeAsAny, model_validator
+from pydantic import Field, model_validator
 
-from harness.core.settings import Settings, execution
+from harness.core.settings import Named, Settings, execution
 from harness.data.settings import DatasetSettings, DataSettings
 from harness.generate.api import GenerateSettings, ResponseSettings
 from harness.judge.settings import JudgeSettings
@@ -13,8 +13,8 @@ from harness.report.settings import ReportSettings
 from harness.teachers.settings import TeachersSettings
 from harness.train.settings import Processes, StepData
 
-TrainStep = dict[str, SerializeAsAny[StepData]]
-"""One step of a training pipeline: its name -> its settings, and no other key."""
+TrainStep = Named[StepData]
+"""One step of a training pipeline."""
 
 Keep = Literal["all", "last", "scores"]
 """`last`: of what trainings made, the model each cell ends in; base models that are imported or built stay too.
@@ -75,7 +75,7 @@ class CellRecipe(Settings):
     checkpoints: list[Annotated[float, Field(gt=0, le=1)]] = Field(default_factory=lambda: [1.0], min_length=1)
     """Fractions of the last step's training at which the model is kept and scored: an axis `checkpoint`, the last one,
     where there are several."""
-    evaluate: list[dict[str, SerializeAsAny[Settings]]] = Field(default_factory=list)
+    evaluate: list[Named[Settings]] = Field(default_factory=list)
     """One-key mappings: benchmark -> its settings."""
     generate: GenerateSettings = GenerateSettings()
     judge: JudgeSettings | None = None

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
 from harness.core.canonical import Json
-from harness.core.settings import Settings
+from harness.core.settings import Named, Settings
 from harness.recipe.axes import Section
 from harness.recipe.faults import Fault, Key, nearest, one_of
 from harness.recipe.schema import CellRecipe, MadeModel
@@ -74,10 +74,10 @@ class Validator:
         except ValidationError as error:
             return None, _faults(section, data, error, self._types[name])
         if name in self._steps:
-            value = _plain(value)
+            value = _named(value)
         elif name == "models":
             value = {
-                k: MadeModel.model_construct(**{**dict(made), "train": _plain(made.train)}) for k, made in value.items()
+                k: MadeModel.model_construct(**{**dict(made), "train": _named(made.train)}) for k, made in value.items()
             }
         return value, []
 
@@ -114,9 +114,9 @@ def _one_of(name: str, registry: Registry) -> type[Settings]:
     return create_model(name, __base__=_Settings, **fields)
 
 
-def _plain(chosen: list[Settings]) -> list[dict[str, Settings]]:
-    """Steps as one-key mappings of name to settings."""
-    return [{name: getattr(step, name) for name in step.model_fields_set} for step in chosen]
+def _named(chosen: list[Settings]) -> list[Named[Settings]]:
+    """The one field that is set of each."""
+    return [Named(name, getattr(step, name)) for step in chosen for name in step.model_fields_set]
 
 
 def _steps(section: Section, steps: list[Json], key: Key, known: list[str], faults: list[Fault]) -> Json:

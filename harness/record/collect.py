@@ -138,8 +138,8 @@ Texts = tuple[dict[Unit, Mapping[str, Json]], dict[Unit, list[Verdict]]]
 def _judged_texts(folder: Path) -> Texts:
     verdicts: dict[Unit, list[Verdict]] = {}
     for verdict in judge.read_verdicts(folder):
-        verdicts.setdefault((verdict.item, verdict.turn), []).append(verdict)
-    return {(t.item, t.turn): t.evidence for t in judge.read_tasks(folder)}, verdicts
+        verdicts.setdefault((verdict.task.item, verdict.task.turn), []).append(verdict)
+    return {unit: judged[-1].task.evidence for unit, judged in verdicts.items()}, verdicts
 
 
 def _measured_texts(folder: Path) -> Texts:
@@ -149,9 +149,9 @@ def _measured_texts(folder: Path) -> Texts:
 
 def _said(verdicts: list[Verdict]) -> str | None:
     if len(verdicts) < 2:
-        return verdicts[0].text if verdicts else None
+        return verdicts[0].reply.text if verdicts else None
     places = {"ab": "shown first: ", "ba": "shown second: "}
-    return "\n\n".join(f"({k}) {places.get(v.variant, '')}{v.text}" for k, v in enumerate(verdicts, 1))
+    return "\n\n".join(f"({k}) {places.get(v.task.variant, '')}{v.reply.text}" for k, v in enumerate(verdicts, 1))
 
 
 def _export(folder: RunFolder, store: Store, cell: PlannedCell, evaluated: Evaluated) -> None:
@@ -172,7 +172,6 @@ def _export_judged(target: Path, cell: str, scored: Stage, judged: JudgedStages,
         cell,
         _UNSAFE.sub("-", describe(judged.verdicts, store)["judge"]),
         answer.read(store.path(judged.answers.id)),
-        judge.read_tasks(verdicts),
         judge.read_verdicts(verdicts),
     )
 

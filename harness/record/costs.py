@@ -29,10 +29,10 @@ def _judging(cell: PlannedCell, store: Store) -> dict[str, Json]:
     """Calls of model judges (an answer that is not there is none), their tokens, and dollars where prices are known."""
     stages = [e.judged.verdicts for e in cell.evaluated if e.judged is not None]
     asked = [s for s in stages if "program" not in s.params["judge"] and store.has(s.id)]
-    calls = [v for s in asked for v in judge.read_verdicts(store.path(s.id)) if v.status != "missing"]
-    prices = [v.price_usd for v in calls if v.price_usd is not None]
+    calls = [v for s in asked for v in judge.read_verdicts(store.path(s.id)) if v.reply.status != "missing"]
+    prices = [v.reply.price_usd for v in calls if v.reply.price_usd is not None]
     return {
         "judge_calls": len(calls),
-        "judge_tokens": sum(v.prompt_tokens + v.completion_tokens for v in calls),
+        "judge_tokens": sum(v.reply.prompt_tokens + v.reply.completion_tokens for v in calls),
         "price_usd": sum(prices) if prices else None,
     }

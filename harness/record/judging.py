@@ -49,14 +49,15 @@ def failures(verdicts: Sequence[Verdict]) -> list[Json]:
     """
     groups: dict[tuple[str, str], list[Verdict]] = defaultdict(list)
     for v in verdicts:
-        if v.status not in ("ok", "missing"):
-            groups[v.status, re.sub(r"\d+", "0", v.text[:_WORDS]) if v.status in _OWN_WORDS else ""].append(v)
+        status, text = v.reply.status, v.reply.text
+        if status not in ("ok", "missing"):
+            groups[status, re.sub(r"\d+", "0", text[:_WORDS]) if status in _OWN_WORDS else ""].append(v)
     return [
         {
             "status": status,
-            "words": own[0].text[:_WORDS],
+            "words": own[0].reply.text[:_WORDS],
             "count": len(own),
-            "which": [f"{v.item}/{v.turn}{v.variant and f' ({v.variant})'}" for v in own],
+            "which": [f"{v.task.item}/{v.task.turn}{v.task.variant and f' ({v.task.variant})'}" for v in own],
         }
         for (status, _), own in sorted(groups.items(), key=lambda group: -len(group[1]))
     ]
@@ -67,9 +68,9 @@ def otherwise(verdicts: Sequence[Verdict], protocol: Protocol) -> dict[str, Json
     of these have none here (`read_there_only`); {} where its reading is ours."""
     if protocol.upstream is None:
         return {}
-    replies = [v for v in verdicts if v.status not in ("missing", *_OWN_WORDS)]
-    differ = [v for v in replies if protocol.upstream(v.text) != v.value]
-    return {"read_otherwise": len(differ), "read_there_only": sum(v.value is None for v in differ)}
+    replies = [v for v in verdicts if v.reply.status not in ("missing", *_OWN_WORDS)]
+    differ = [v for v in replies if protocol.upstream(v.reply.text) != v.reply.value]
+    return {"read_otherwise": len(differ), "read_there_only": sum(v.reply.value is None for v in differ)}
 
 
 def repeat_spread(verdicts: Sequence[Verdict]) -> dict[str, Json]:
@@ -80,11 +81,11 @@ def repeat_spread(verdicts: Sequence[Verdict]) -> dict[str, Json]:
     """
     values: dict[tuple[str, int, str], list[float]] = defaultdict(list)
     for verdict in verdicts:
-        if verdict.value is not None:
-            values[verdict.item, verdict.turn, verdict.variant].append(verdict.value)
+        if verdict.reply.value is not None:
+            values[verdict.task.item, verdict.task.turn, verdict.task.variant].append(verdict.reply.value)
     variances = [np.var(own, ddof=1) for own in values.values() if len(own) > 1]
     return {
-        "repeats": 1 + max((verdict.repeat for verdict in verdicts), default=0),
+        "repeats": 1 + max((verdict.task.repeat for verdict in verdicts), default=0),
         "repeat_sd": round(float(np.sqrt(np.mean(variances))), 4) if variances else None,
     }
 

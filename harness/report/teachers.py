@@ -10,6 +10,7 @@ import pandas as pd
 
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
+from harness.core.settings import restore
 from harness.report.load import RunData, load_run
 from harness.teachers.car import CarSweep, car_sweep
 from harness.teachers.leaderboard import OVERALL, leaderboard, resampled_scores
@@ -71,7 +72,7 @@ def load_teachers(folder: Path) -> TeacherData:
     if parts.empty:
         raise HarnessError("no teacher is scored yet", where=str(folder), fix="`harness status` says how far it is.")
     run = load_run(folder) if (folder / "run.json").exists() else None
-    settings = TeachersSettings.model_validate_json(json.dumps(record["settings"]))
+    settings = restore(TeachersSettings, record["settings"])
     about = pd.DataFrame(record["about"]).astype(
         dict.fromkeys(("size_b", "strength", "cost_usd", "response_seconds"), "float64")
     )

@@ -3,12 +3,11 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from harness.bench.api import Answer
 from harness.core.discover import used
 from harness.core.lines import read_lines, write_lines
 from harness.core.seeds import derive_seed
 from harness.core.settings import identity
-from harness.generate.api import GenerateSettings
+from harness.generate.api import Answer, GenerateSettings
 from harness.generate.engines import settled
 from harness.stages import benchmarks
 from harness.stages.api import Context, Kind, Stage

@@ -1,6 +1,5 @@
 """A benchmark as its stages see it: which one, with which settings, over which pinned files."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +9,9 @@ from harness.bench.api import benchmarks as known_benchmarks
 from harness.core.canonical import Json
 from harness.core.discover import used
 from harness.core.plugins import Plugin
-from harness.core.settings import Settings, identity
+from harness.core.settings import Settings, identity, restore
 from harness.stages.api import Context, Stage
-from harness.stages.pinned import pinned_file
+from harness.stages.pinned import pinned_files
 
 _FILE = "file:"
 
@@ -38,7 +37,7 @@ def pin(name: str, settings: Settings) -> PinnedBenchmark:
     """Pin a benchmark's files."""
     bench = by_name(name)
     params = {"benchmark": name, "benchmark_version": bench.version, "settings": identity(settings)}
-    files = {_FILE + role: pinned_file(path) for role, path in bench.files(settings).items()}
+    files = pinned_files(lambda: {_FILE + role: [path] for role, path in bench.files(settings).items()})
     form = bench.form(settings) if isinstance(bench, JudgedBenchmark) else None
     return PinnedBenchmark(
         name, params, files, {"benchmark": settings.model_dump(mode="json")}, form, used("BENCHMARK", [name])
@@ -64,7 +63,7 @@ def opened(about: Context | Stage) -> OpenJudged[Any] | OpenMeasured[Any]:
     bench = by_name(about.params["benchmark"])
     places = {role: given.path if isinstance(given, Stage) else given for role, given in about.inputs.items()}
     files = {role.removeprefix(_FILE): path for role, path in places.items() if path and role.startswith(_FILE)}
-    return bench.open(bench.settings.model_validate_json(json.dumps(about.execution["benchmark"])), files)
+    return bench.open(restore(bench.settings, about.execution["benchmark"]), files)
 
 
 def open_judged(about: Context | Stage) -> OpenJudged[Any]:

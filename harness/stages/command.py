@@ -1,13 +1,12 @@
 """Training by a command of the user's: whatever writes a Hugging Face folder (`model/`), with its log beside it."""
 
-import json
 import os
 import re
 from pathlib import Path
 
 from harness.core.errors import HarnessError
 from harness.core.guarded import guarded, tail
-from harness.core.lines import read_lines
+from harness.core.lines import read_lines, write_json
 from harness.core.seeds import derive_seed
 from harness.stages.api import Context, Kind, Stage
 from harness.stages.model import PlannedModel
@@ -46,8 +45,7 @@ def _run(ctx: Context) -> None:
         raise HarnessError(f"the command ended with code {code}", where=" ".join(words), fix=tail(ctx.out / LOG))
     _check(out, ctx.out / LOG, " ".join(words))
     rows = sum(1 for _ in read_lines(data))
-    counts = {"rows": rows, "skipped": {}}
-    (ctx.out / "training.json").write_text(json.dumps(counts, indent=1, sort_keys=True) + "\n")
+    write_json(ctx.out / "training.json", {"rows": rows, "skipped": {}})
 
 
 def _check(folder: Path, log: Path, command: str) -> None:

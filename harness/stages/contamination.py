@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from harness.core.canonical import Json
+from harness.core.lines import write_json
 from harness.data.contamination import NGRAM, overlaps
 from harness.data.readers import read_conversations
 from harness.stages import benchmarks
@@ -52,7 +53,7 @@ def _run(ctx: Context) -> None:
         "shared": sum(bool(overlap.share) for overlap in found),
         "examples": [vars(overlap) for overlap in leaks[:_EXAMPLES]],
     }
-    (ctx.out / "contamination.json").write_text(json.dumps(counts, indent=1, ensure_ascii=False) + "\n")
+    write_json(ctx.out / "contamination.json", counts, sort_keys=False, ensure_ascii=False)
 
 
 KIND = Kind("contamination", 1, _run)

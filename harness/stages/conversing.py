@@ -1,20 +1,16 @@
 """Conversations held with a model, turn by turn, all at once: what `answer` and `respond` have in common."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness.bench.api import Answer, Question
+from harness.bench.api import Question
 from harness.core.canonical import Json
 from harness.core.lines import Journal
 from harness.core.seeds import derive_seed
-from harness.core.settings import identity
-from harness.generate.api import Completion, Engine, GenerateSettings, Request
+from harness.core.settings import identity, restore
+from harness.generate.api import Answer, Engine, GenerateSettings, Request
 from harness.generate.engines import loaded
 from harness.stages.api import Context
-
-Turns = Mapping[tuple[str, int], Json]
-"""(question's id, 1-based turn) -> the journal's line of a finished turn: id, turn, text, finish, tokens."""
 
 
 def converse(
@@ -26,37 +22,40 @@ def converse(
         The answers, in the order of the questions. A turn after a failed one fails with it.
     """
     total = sum(len(question.turns) for question in questions)
+    given = {question.id: Answer(question.id) for question in questions}
     with Journal(ctx.work / "turns.jsonl") as journal:
-        done: dict[tuple[str, int], Json] = {(line["id"], line["turn"]): line for line in journal.records}
-        ctx.progress(len(done), total, "answers")
+        for line in journal.records:
+            given[line["id"]] += Answer(line["id"], (line["text"],), (line["finish"],), (line["tokens"],))
+        ctx.progress(sum(len(answer.turns) for answer in given.values()), total, "answers")
 
-        def keep(batch: list[Completion]) -> None:
-            lines = [_line(completion) for completion in batch]
-            journal.append(*lines)
-            done.update({(line["id"], line["turn"]): line for line in lines})
-            ctx.progress(len(done), total, "answers", tokens=sum(int(line["tokens"]) for line in done.values()))
+        def keep(answers: list[Answer]) -> None:
+            journal.append(*(_line(answer, len(given[answer.id].turns) + 1) for answer in answers))
+            given.update({answer.id: given[answer.id] + answer for answer in answers})
+            tokens = [count for answer in given.values() for count in answer.tokens]
+            ctx.progress(len(tokens), total, "answers", tokens=sum(tokens))
 
         for turn in range(1, max((len(q.turns) for q in questions), default=0) + 1):
-            due = [q for q in questions if len(q.turns) >= turn and (q.id, turn) not in done]
-            requests = [_request(q, turn, done, seed) for q in due if _answered(q, turn, done)]
-            if requests:
+            due = [q for q in questions if len(q.turns) >= turn and _is_due(given[q.id], turn)]
+            if due:
+                requests = [_request(question, given[question.id], seed) for question in due]
                 _engine(ctx, folder, settings).complete(requests, keep)
-    return [_answer(question, done) for question in questions]
+    return [_whole(question, given[question.id]) for question in questions]
 
 
-def _answered(question: Question, turn: int, done: Turns) -> bool:
-    """Whether every turn before this one has a text."""
-    return all((question.id, t) in done and done[question.id, t]["text"] is not None for t in range(1, turn))
+def _is_due(answer: Answer, turn: int) -> bool:
+    """Whether this turn is the next, and every turn before it has a text."""
+    return len(answer.turns) == turn - 1 and None not in answer.turns
 
 
-def _request(question: Question, turn: int, done: Turns, seed: int) -> Request:
+def _request(question: Question, answer: Answer, seed: int) -> Request:
+    """The question's next turn, after those that are answered."""
     messages = [{"role": "system", "content": question.system}] if question.system is not None else []
-    for earlier in range(1, turn):
-        messages.append({"role": "user", "content": question.turns[earlier - 1]})
-        messages.append({"role": "assistant", "content": done[question.id, earlier]["text"]})
+    for asked, text in zip(question.turns, answer.turns, strict=False):
+        messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": str(text)}]
+    turn = len(answer.turns) + 1
     messages.append({"role": "user", "content": question.turns[turn - 1]})
     return Request(
-        key=json.dumps([question.id, turn]),
+        id=question.id,
         messages=tuple(messages),
         temperature=question.temperature,
         max_new_tokens=question.max_new_tokens,
@@ -65,17 +64,16 @@ def _request(question: Question, turn: int, done: Turns, seed: int) -> Request:
     )
 
 
-def _line(completion: Completion) -> Json:
-    item, turn = json.loads(completion.key)
-    result = {"text": completion.text, "finish": completion.finish, "tokens": completion.tokens}
-    return {"id": item, "turn": turn, **result}
+def _line(answer: Answer, turn: int) -> dict[str, Json]:
+    """A finished turn in the journal."""
+    (text,), (finish,), (tokens,) = answer.turns, answer.finish, answer.tokens
+    return {"id": answer.id, "turn": turn, "text": text, "finish": finish, "tokens": tokens}
 
 
-def _answer(question: Question, done: Turns) -> Answer:
-    blank = {"text": None, "finish": "error: an earlier turn has no answer", "tokens": 0}
-    turns = [done.get((question.id, turn), blank) for turn in range(1, len(question.turns) + 1)]
-    texts, finish, tokens = (tuple(turn[name] for turn in turns) for name in ("text", "finish", "tokens"))
-    return Answer(question.id, texts, finish, tokens)
+def _whole(question: Question, answer: Answer) -> Answer:
+    """The answer with its turns after a failed one, which fail with it."""
+    rest = len(question.turns) - len(answer.turns)
+    return answer + Answer(question.id, (None,) * rest, ("error: an earlier turn has no answer",) * rest, (0,) * rest)
 
 
 def _engine(ctx: Context, folder: Path, settings: GenerateSettings) -> Engine:
@@ -91,7 +89,7 @@ def generation(ctx: Context) -> GenerateSettings:
 
 def settings_of(params: Mapping[str, Json], execution: Mapping[str, Json]) -> GenerateSettings:
     """The generation settings of a stage, planned or running: those that are identity, and those that are not."""
-    return GenerateSettings.model_validate_json(json.dumps({**params["generate"], **execution["generate"]}))
+    return restore(GenerateSettings, params["generate"] | execution["generate"])
 
 
 def execution_of(settings: GenerateSettings) -> dict[str, Json]:

@@ -1,45 +1,32 @@
 """Instruction data in one form: a file of the user's, or the pocket world, to `conversations.jsonl`."""
 
-import json
-
-from harness.core.lines import write_lines
-from harness.core.settings import identity
+from harness.core.lines import write_json, write_lines
+from harness.core.settings import identity, restore
+from harness.data.hub import source_files
 from harness.data.settings import DatasetSettings
 from harness.stages.api import Context, Kind, Stage
-from harness.stages.pinned import pinned_file
+from harness.stages.pinned import files_of, pinned_files
 
 RECORD = "data.json"
 """The file of an artifact that holds the record of what was read (`Dataset.record`)."""
 
 
 def stage(settings: DatasetSettings, data_seed: int, title: str) -> Stage:
-    """The stage that reads, filters and draws a dataset."""
-    inputs = {}
-    if settings.path is not None:
-        inputs["file"] = pinned_file(settings.path)
-        if settings.prompts is not None:
-            inputs["prompts"] = pinned_file(settings.prompts.path)
+    """The stage that reads, filters and draws a dataset; its files are downloaded and pinned here."""
+    inputs = pinned_files(lambda: source_files(settings))
     params = {"settings": identity(settings), "data_seed": data_seed}
-    return Stage(KIND.name, KIND.version, params, inputs, title=f"data {title}")
+    execution = {"settings": settings.model_dump(mode="json")}
+    return Stage(KIND.name, KIND.version, params, inputs, execution, title=f"data {title}")
 
 
 def _run(ctx: Context) -> None:
-    settings = DatasetSettings.model_validate_json(json.dumps(_with_paths(ctx)))
     from harness.data.readers import read_dataset, write_conversations
 
-    data = read_dataset(settings, data_seed=ctx.params["data_seed"])
+    settings = restore(DatasetSettings, ctx.execution["settings"])
+    data = read_dataset(settings, ctx.params["data_seed"], files_of(ctx.inputs))
     write_conversations(ctx.out / "conversations.jsonl", data.conversations)
     write_lines(ctx.out / "skipped.jsonl", ({"id": one.id, "reason": one.reason} for one in data.skipped))
-    (ctx.out / RECORD).write_text(json.dumps(data.record, indent=1, sort_keys=True) + "\n")
-
-
-def _with_paths(ctx: Context) -> dict[str, object]:
-    settings = dict(ctx.params["settings"])
-    if "file" in ctx.inputs:
-        settings["path"] = str(ctx.inputs["file"])
-    if "prompts" in ctx.inputs:
-        settings["prompts"] = {**settings["prompts"], "path": str(ctx.inputs["prompts"])}
-    return settings
+    write_json(ctx.out / RECORD, data.record)
 
 
 KIND = Kind("dataset", 4, _run)

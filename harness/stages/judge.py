@@ -1,6 +1,6 @@
 """A judge turns a benchmark's answers into verdicts: a snapshot of ledger rows, or a program's results."""
 
-import json
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -11,7 +11,7 @@ from harness.core.canonical import Json, digest
 from harness.core.discover import used
 from harness.core.lines import read_lines, write_lines
 from harness.core.plugins import Plugin
-from harness.core.settings import identity
+from harness.core.settings import identity, restore
 from harness.judge.api import JudgeTask, Verdict
 from harness.judge.identity import judge_digest
 from harness.judge.profiles import check_profile, profile_of
@@ -22,7 +22,7 @@ from harness.judge.settings import JudgeSettings, ServeSettings
 from harness.stages import answer, benchmarks
 from harness.stages.api import Context, Kind, Stage
 from harness.stages.model import PlannedModel
-from harness.store.ledger import Ledger
+from harness.store.ledger import Ledger, Reply
 
 if TYPE_CHECKING:
     from harness.judge.server import Server
@@ -105,9 +105,20 @@ def _stage(
     )
 
 
+_REPLY = ("status", "value", "text", "model", "prompt_tokens", "completion_tokens", "price_usd", "latency_s")
+_COLUMNS = ("item", "turn", "repeat", *_REPLY[:3], "prompt", *_REPLY[3:], "variant")
+"""Of a row of verdicts.jsonl: the task's key and the reply, without what was sent."""
+
+
 def read_verdicts(folder: Path) -> list[Verdict]:
     """The verdicts of a finished judge stage."""
-    return [Verdict(**row) for row in read_lines(folder / "verdicts.jsonl")]
+    replies = ({name: row[name] for name in _REPLY} for row in read_lines(folder / "verdicts.jsonl"))
+    return [Verdict(task, Reply(**reply)) for task, reply in zip(read_tasks(folder), replies, strict=True)]
+
+
+def _row(verdict: Verdict) -> dict[str, Json]:
+    values = vars(verdict.task) | vars(verdict.reply)
+    return {name: values[name] for name in _COLUMNS}
 
 
 def read_tasks(folder: Path) -> list[JudgeTask]:
@@ -127,7 +138,7 @@ def _run(ctx: Context) -> None:
         tasks = repeated(tasks, asked.settings)
         verdicts = ask(ctx, tasks, asked)
     write_lines(ctx.out / "tasks.jsonl", (asdict(task) for task in tasks))
-    write_lines(ctx.out / "verdicts.jsonl", (asdict(verdict) for verdict in verdicts))
+    write_lines(ctx.out / "verdicts.jsonl", map(_row, verdicts))
 
 
 @dataclass(frozen=True)
@@ -147,7 +158,7 @@ class ResolvedJudge:
 
 def resolved(params: Mapping[str, Json], execution: Mapping[str, Json]) -> ResolvedJudge:
     """The model judge of a stage, planned or running."""
-    settings = JudgeSettings.model_validate_json(json.dumps(execution["judge"]))
+    settings = restore(JudgeSettings, execution["judge"])
     protocol = find_protocol(params["judge"]["form"], settings.protocol)
     prompts, weights = params["judge"]["prompts"], execution.get("weights")
     versions = [replace(protocol, version=version) for version in (protocol.version, *protocol.rereads)]
@@ -163,23 +174,25 @@ def repeated(tasks: Sequence[JudgeTask], settings: JudgeSettings) -> list[JudgeT
 
 def ask(ctx: Context, tasks: list[JudgeTask], asked: ResolvedJudge) -> list[Verdict]:
     """The model judge's verdicts on `tasks`; a judge that we serve is started when a verdict is not recorded yet."""
-    from harness.judge.client import ask_blocking, unrecorded  # the client's library takes a second to import
+    from harness.judge import client  # its library takes a second to import
 
     with Ledger(ctx.store.ledger) as ledger:
         reread(tasks, asked.settings, asked.protocol, asked.digests, ledger)
         server = None
-        if asked.settings.serve is not None and unrecorded(tasks, asked.digest, ledger):
+        if asked.settings.serve is not None and client.unrecorded(tasks, asked.digest, ledger):
             server = _server(ctx, asked.settings.serve)
-        return ask_blocking(
-            tasks,
-            asked.settings,
-            asked.protocol,
-            judge_digest=asked.digest,
-            ledger=ledger,
-            progress=ctx.progress,
-            base_url=server.base_url if server else None,
-            api_key=server.api_key if server else None,
-            budgets=ctx.session.budgets,
+        return asyncio.run(
+            client.ask(
+                tasks,
+                asked.settings,
+                asked.protocol,
+                judge_digest=asked.digest,
+                ledger=ledger,
+                progress=ctx.progress,
+                base_url=server.base_url if server else None,
+                api_key=server.api_key if server else None,
+                budgets=ctx.session.budgets,
+            )
         )
 
 

@@ -1,9 +1,9 @@
 """General conversations and those of the recipe's domains in one dataset, by ratio."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 
+from harness.core.lines import write_json
 from harness.data.mixing import shares
 from harness.stages.api import Context, Kind, Stage
 from harness.train.settings import StepData
@@ -36,7 +36,7 @@ def _run(ctx: Context) -> None:
         {"domain": name, "rows": number[name], "share": number[name] / max(len(rows), 1), "available": len(there)}
         for name, there in [(None, read["general"]), *of_domains.items()]
     ]
-    (ctx.out / "mix.json").write_text(json.dumps({"examples": len(rows), "parts": parts}, indent=1) + "\n")
+    write_json(ctx.out / "mix.json", {"examples": len(rows), "parts": parts}, sort_keys=False)
 
 
 KIND = Kind("mix", 1, _run)

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from harness.core.absent import may_be_absent
 from harness.core.errors import HarnessError
 from harness.models import refs
 from harness.models.settings import ModelSettings
 from harness.models.template_date import pinned, writes_date
 from harness.stages.api import Context, Kind, Stage
-from harness.stages.pinned import absent, leaf, may_be_absent, pinned_file
+from harness.stages.pinned import absent, leaf, pinned_file
 
 _TEMPLATE_FILE = "chat_template.jinja"
 

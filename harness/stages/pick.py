@@ -1,9 +1,8 @@
 """Of several answers to each prompt, keep the one with the highest or the lowest reward (best-of-N, worst-of-N)."""
 
-import json
 from typing import Any
 
-from harness.core.lines import read_lines, write_lines
+from harness.core.lines import read_lines, write_json, write_lines
 from harness.stages import reward
 from harness.stages.api import Context, Kind, Stage
 
@@ -30,7 +29,7 @@ def _run(ctx: Context) -> None:
     unpicked = [{"id": prompt, "reason": "no candidate has a reward"} for prompt in prompts if prompt not in chosen]
     write_lines(ctx.out / "skipped.jsonl", unpicked)
     counts = {"rows": len(prompts), "kept": len(chosen), "failed": len(unpicked)}
-    (ctx.out / "data.json").write_text(json.dumps(counts, indent=1, sort_keys=True) + "\n")
+    write_json(ctx.out / "data.json", counts)
 
 
 KIND = Kind("pick", 1, _run)

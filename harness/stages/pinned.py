@@ -1,43 +1,19 @@
 """Leaves: files and folders that exist before a run, pinned by the digest of their content."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+from harness.core.absent import may_be_absent, note_absent
 from harness.core.canonical import file_digest
 from harness.core.errors import HarnessError
+from harness.data.hub import Absent
 from harness.stages.api import Stage
-
-_met: ContextVar[dict[str, None] | None] = ContextVar("met", default=None)
-"""Names of what is absent, where that is allowed; None where it is an error."""
-
-
-@contextmanager
-def absent_allowed() -> Iterator[dict[str, None]]:
-    """For a plan that is only looked at: within it, a file or hub model that is not here is a leaf by its name.
-
-    Yields the names that were met, in order. Such a plan must not run: its stages are not those of a pinned one.
-    """
-    met: dict[str, None] = {}
-    token = _met.set(met)
-    try:
-        yield met
-    finally:
-        _met.reset(token)
-
-
-def may_be_absent() -> bool:
-    """Whether a plan is only looked at (`absent_allowed`)."""
-    return _met.get() is not None
 
 
 def absent(name: str) -> Stage:
     """A leaf for what is not here; only where that is allowed."""
-    met = _met.get()
-    assert met is not None, "only within absent_allowed"
-    met[name] = None
+    note_absent(name)
     return Stage("pinned", 1, {"absent": name}, title=f"{name} (not here)", path=Path(name))
 
 
@@ -55,6 +31,25 @@ def pinned_file(path: Path) -> Stage:
             return absent(str(path))
         reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
         raise HarnessError(reason, where=str(path), fix="Check the path in the recipe.") from None
+
+
+def pinned_files(files: Callable[[], Mapping[str, Sequence[Path]]]) -> dict[str, Stage]:
+    """Leaves for several files of each role: ROLE, ROLE:00001, ROLE:00002, ...; `files_of` gives them back."""
+    try:
+        named = files()
+    except Absent as error:
+        return {"file": absent(error.where)}
+    return {
+        f"{role}:{k:05d}" if k else role: pinned_file(file) for role, of in named.items() for k, file in enumerate(of)
+    }
+
+
+def files_of(inputs: Mapping[str, Path]) -> dict[str, list[Path]]:
+    """What `pinned_files` pinned, in order."""
+    files: dict[str, list[Path]] = {}
+    for name, path in sorted(inputs.items()):
+        files.setdefault(name.partition(":")[0], []).append(path)
+    return files
 
 
 _file_digest = cache(file_digest)

@@ -1,14 +1,13 @@
 """A teacher answers the prompts that a student is then trained on."""
 
-import json
 from typing import Any
 
-from harness.bench.api import Answer, Question
+from harness.bench.api import Question
 from harness.core.discover import used
-from harness.core.lines import read_lines, write_lines
+from harness.core.lines import read_lines, write_json, write_lines
 from harness.core.seeds import derive_seed
-from harness.core.settings import identity
-from harness.generate.api import GenerateSettings, ResponseSettings
+from harness.core.settings import identity, restore
+from harness.generate.api import Answer, GenerateSettings, ResponseSettings
 from harness.generate.engines import settled
 from harness.stages.api import Context, Kind, Stage
 from harness.stages.conversing import converse, execution_of, generation, session_key
@@ -45,7 +44,7 @@ def stage(
 
 def _run(ctx: Context) -> None:
     rows = list(read_lines(ctx.inputs["prompts"] / "conversations.jsonl"))
-    how = ResponseSettings.model_validate_json(json.dumps(ctx.params["responses"] | {"pick": "first"}))
+    how = restore(ResponseSettings, ctx.params["responses"] | {"pick": "first"})
     questions = [_question(row, how, number) for row in rows for number in range(how.candidates)]
     seed = derive_seed(ctx.params["sample_seed"], "respond")
     answers = converse(ctx, questions, ctx.inputs["model"] / ctx.params["part"], generation(ctx), seed)
@@ -55,7 +54,7 @@ def _run(ctx: Context) -> None:
     write_lines(ctx.out / "skipped.jsonl", ({"id": i, "reason": "empty response"} for i in sorted(failed)))
     cut = sum("length" in answer.finish for _, answer in answered)
     counts = {"rows": len(questions), "kept": len(answered), "failed": len(failed), "reached_limit": cut}
-    (ctx.out / "data.json").write_text(json.dumps(counts, indent=1, sort_keys=True) + "\n")
+    write_json(ctx.out / "data.json", counts)
 
 
 def _question(row: dict[str, Any], how: ResponseSettings, number: int) -> Question:

@@ -1,13 +1,12 @@
 """A number for each of a teacher's responses: by a reward model, a judge, a program, a file, or the teacher's name."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
 
 from harness.core.canonical import Json
 from harness.core.lines import read_lines
-from harness.core.settings import identity
+from harness.core.settings import identity, restore
 from harness.judge.settings import JudgeSettings
 from harness.stages import judge
 from harness.stages.api import Context, Kind, Stage
@@ -90,7 +89,7 @@ def _rewards(ctx: Context, rows: list[dict[str, Json]], ids: list[str]) -> list[
     asked = ctx.params["reward"] | ctx.execution
     if asked["recorded"] is not None:
         asked = asked | {"recorded": asked["recorded"] | {"path": str(ctx.inputs["file"])}}
-    settings = RewardSettings.model_validate_json(json.dumps(asked))
+    settings = restore(RewardSettings, asked)
     if settings.strength:
         return [ctx.params["strength"]] * len(ids)
     if settings.recorded is not None:

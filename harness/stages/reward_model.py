@@ -1,10 +1,9 @@
 """A small Bradley-Terry reward model from preference pairs: a Hugging Face folder (`model/`) with one label."""
 
-import json
 from pathlib import Path
 
 from harness.core.seeds import derive_seed
-from harness.core.settings import identity
+from harness.core.settings import identity, restore
 from harness.stages.api import Context, Kind, Stage
 from harness.stages.model import PlannedModel
 from harness.stages.pinned import pinned_file
@@ -23,7 +22,7 @@ def stage(base: PlannedModel, pairs: Path, settings: OptimSettings, seed: int, g
 def _run(ctx: Context) -> None:
     from harness.train.reward import train_reward
 
-    settings = OptimSettings.model_validate_json(json.dumps(ctx.params["settings"] | ctx.execution))
+    settings = restore(OptimSettings, ctx.params["settings"] | ctx.execution)
     train_reward(
         ctx.inputs["base"] / ctx.params["part"],
         ctx.inputs["pairs"],
@@ -35,4 +34,4 @@ def _run(ctx: Context) -> None:
     )
 
 
-KIND = Kind("reward_model", 2, _run, bulk=("model",))
+KIND = Kind("reward_model", 3, _run, bulk=("model",))

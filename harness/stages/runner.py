@@ -1,6 +1,5 @@
 """Run one stage against a store: lock, build, commit."""
 
-import json
 import sys
 import time
 from collections.abc import Iterable
@@ -11,7 +10,7 @@ from pathlib import Path
 from harness.core.canonical import Json
 from harness.core.discover import used
 from harness.core.errors import HarnessError
-from harness.core.lines import read_json, write_atomically
+from harness.core.lines import read_json, write_json
 from harness.stages.api import Context, Progress, Session, Stage
 from harness.stages.registry import KINDS
 from harness.store.provenance import provenance
@@ -56,8 +55,7 @@ def write_orders(store: Store, stages: Iterable[Stage]) -> None:
         files = [str(plugin.file) for plugin in stage.plugins.values() if not plugin.package]
         execution = {**stage.execution, **({PLUGINS: files} if files else {})}
         order = Order(stage.id, stage.identity, execution, places, stage.title)
-        text = json.dumps(vars(order), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-        write_atomically(store.planned / f"{stage.id}.json", text)
+        write_json(store.planned / f"{stage.id}.json", vars(order), ensure_ascii=False)
 
 
 def read_order(store: Store, stage_id: str) -> Order:

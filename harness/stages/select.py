@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from harness.core.canonical import Json
 from harness.core.files import link_tree
+from harness.core.lines import write_json
 from harness.core.settings import identity
 from harness.stages.api import Context, Kind, Stage
 from harness.stages.model import PlannedModel
@@ -31,12 +32,8 @@ def _run(ctx: Context) -> None:
     (ctx.out / "log.jsonl").write_text((folders[best] / "log.jsonl").read_text())
     chosen = {"learning_rate": rates[best]}
     candidates = [{"learning_rate": rate, "held_out_loss": loss} for rate, loss in zip(rates, losses, strict=True)]
-    _write(ctx, "select.json", {"chosen": chosen, "candidates": candidates})
-    _write(ctx, "training.json", trained[best] | {"chosen": chosen, "candidates": candidates})
-
-
-def _write(ctx: Context, name: str, value: Json) -> None:
-    (ctx.out / name).write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
+    write_json(ctx.out / "select.json", {"chosen": chosen, "candidates": candidates})
+    write_json(ctx.out / "training.json", trained[best] | {"chosen": chosen, "candidates": candidates})
 
 
 KIND = Kind("select", 1, _run, bulk=("model", "checkpoint-*"))

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from harness.bench.api import Answer
 from harness.core.canonical import digest
 from harness.core.lines import write_lines
+from harness.generate.api import Answer
 from harness.stages.api import Stage
 from harness.stages.pinned import leaf
 from harness.store.store import Store

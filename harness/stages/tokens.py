@@ -1,11 +1,10 @@
 """One forward pass of a student base over a teacher's responses: what every likelihood-type score is made from."""
 
-import json
 from typing import Any
 
 from harness.core.lines import read_lines
 from harness.core.seeds import derive_seed
-from harness.core.settings import identity
+from harness.core.settings import identity, restore
 from harness.stages.api import Context, Kind, Stage
 from harness.stages.model import PlannedModel
 from harness.teachers.settings import PassSettings
@@ -44,7 +43,7 @@ def _run(ctx: Context) -> None:
     from harness.teachers.evidence import save
     from harness.teachers.measure import measure
 
-    settings = PassSettings.model_validate_json(json.dumps(ctx.params["scoring"] | ctx.execution))
+    settings = restore(PassSettings, ctx.params["scoring"] | ctx.execution)
     table = measure(
         ctx.inputs["student"] / ctx.params["part"],
         conversations(ctx),

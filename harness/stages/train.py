@@ -79,4 +79,4 @@ def _events(ctx: Context, title: str) -> Path:
     return ctx.store.root / "logs" / "tensorboard" / f"{name}-{ctx.id[:8]}"
 
 
-KIND = Kind("train", 4, _run, bulk=("model", "checkpoint-*"))
+KIND = Kind("train", 5, _run, bulk=("model", "checkpoint-*"))

@@ -1,6 +1,5 @@
 """Which experts a benchmark's questions are routed to: per category and layer, over the tokens of their prompts."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from harness.core.canonical import Json
+from harness.core.lines import write_json
 from harness.generate.api import GenerateSettings
 from harness.stages import benchmarks
 from harness.stages.api import Context, Kind, Stage
@@ -67,7 +67,7 @@ def _run(ctx: Context) -> None:
     rows = [row for category, load in loads.items() for row in _rows(category, load)]
     pd.DataFrame(rows, columns=list(COLUMNS)).to_parquet(ctx.out / "experts.parquet", index=False)
     counts = {"prompts": len(questions), "too_long": too_long}
-    (ctx.out / "utilisation.json").write_text(json.dumps(counts, indent=1) + "\n")
+    write_json(ctx.out / "utilisation.json", counts, sort_keys=False)
 
 
 def _rows(category: str, load: "Load") -> Iterator[dict[str, Json]]:

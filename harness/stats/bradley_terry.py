@@ -73,12 +73,6 @@ def _fit(wins: Floats, free: np.ndarray) -> Floats:
     return out
 
 
-def win_rate(strength: Floats | float, other: Floats | float = 0.0) -> Floats:
-    """The predicted chance to beat `other`."""
-    out: Floats = np.asarray(expit(np.asarray(strength) - np.asarray(other)), dtype=np.float64)
-    return out
-
-
 def elo(strengths: Floats, *, scale: float = 400.0, base: float = 10.0, anchor_rating: float = 1000.0) -> Floats:
     """Strengths on the Elo scale: `scale` points are odds of `base` to one, the anchor has `anchor_rating`."""
     out: Floats = anchor_rating + scale * strengths / np.log(base)

@@ -15,6 +15,7 @@ from dataclasses import astuple, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 import psutil
 
@@ -43,29 +44,33 @@ CREATE INDEX IF NOT EXISTS stage_runs_by_stage ON stage_runs (stage);
 """
 
 
-@dataclass(frozen=True)
-class Call:
-    """A judge's recorded reply."""
+Status = Literal["ok", "unparseable", "cut", "refused", "failed", "missing"]
+"""ok: a value. missing: there was no answer to judge. The others are final failures of this one question: unparseable:
+the judge's reply holds no verdict; cut: it ended at its longest; refused: the judge or its server declines it; failed:
+the server failed on it in every try."""
+CallKey = tuple[str, str, int]
+"""(judge, request, repeat): the digest of all that makes the judge (model, parameters, prompts, protocol, epoch), the
+digest of the messages, and which of several equal calls it is, from 0."""
 
-    judge: str
-    """Digest of all that makes the judge: model, parameters, prompts, protocol, epoch."""
-    request: str
-    """Digest of the messages."""
-    repeat: int
-    status: str
-    value: float | None
-    text: str
-    model: str
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back from a judge, the value read in it, and what it cost: a row of the ledger, without its key."""
+
+    status: Status
+    value: float | None = None
+    """None unless status is `ok`."""
+    text: str = ""
+    """The judge's full reply, or the reason of a failure."""
+    model: str = ""
     """The model name that came back."""
-    prompt_tokens: int
-    completion_tokens: int
-    price_usd: float | None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    price_usd: float | None = None
     """None when no price is known."""
-    latency_s: float
-    request_json: str
+    latency_s: float = 0.0
+    request_json: str = ""
     """What was sent, without keys."""
-    asked_at: str = ""
-    """UTC; filled in by the ledger."""
 
 
 @dataclass(frozen=True)
@@ -130,49 +135,36 @@ class Ledger:
             self._db.execute("PRAGMA synchronous = FULL")  # a reply that was paid for survives a power cut
             self._db.executescript(_SCHEMA)
 
-    def recorded(self, judge: str, requests: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Call]:
+    def recorded(self, judge: str, requests: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Reply]:
         """The recorded replies among (request digest, repeat) pairs."""
-        query = f"SELECT {_columns(Call)} FROM judge_calls WHERE judge = ? AND request = ? AND repeat = ?"  # noqa: S608
-        found = {}
+        query = f"SELECT {_columns(Reply)} FROM judge_calls WHERE judge = ? AND request = ? AND repeat = ?"  # noqa: S608
         with self._transaction() as db:
-            for request, repeat in requests:
-                row = db.execute(query, (judge, request, repeat)).fetchone()
-                if row is not None:
-                    found[request, repeat] = Call(*row)
-        return found
+            rows = {key: db.execute(query, (judge, *key)).fetchone() for key in requests}
+        return {key: Reply(*row) for key, row in rows.items() if row is not None}
 
-    def begin(self, judge: str, request: str, repeat: int) -> int:
-        """Write down that a call is under way; the number names it in `record` and `forget`.
+    def begin(self, key: CallKey) -> int:
+        """Write down that a call is under way; the number names it in `end`. 0 where its reply is recorded already."""
+        return self.write(begin=[key])[0]
 
-        0 where its reply has been recorded meanwhile.
-        """
-        return self.write(begin=[(judge, request, repeat)])[0]
+    def end(self, begun: int, key: CallKey, reply: Reply | None) -> None:
+        """End a call: keep its reply, unless another process has recorded one meanwhile. None: it brought no reply."""
+        self.write(end=[(begun, key, reply)])
 
-    def record(self, call: Call, begun: int) -> None:
-        """Keep a reply and end its call. A reply that another process recorded meanwhile stays."""
-        self.write(end=[(call, begun)])
-
-    def forget(self, begun: int) -> None:
-        """End a call that brought no reply."""
-        self.write(end=[(None, begun)])
-
-    def write(
-        self, begin: Sequence[tuple[str, str, int]] = (), end: Sequence[tuple[Call | None, int]] = ()
-    ) -> list[int]:
-        """`begin`, `record` and `forget` (a reply of None) for many calls with one wait for the disk.
+    def write(self, begin: Sequence[CallKey] = (), end: Sequence[tuple[int, CallKey, Reply | None]] = ()) -> list[int]:
+        """`begin` and `end` for many calls with one wait for the disk.
 
         Returns:
-            The number of each call that is begun; 0 where its reply has been recorded meanwhile: it is not to be asked.
+            The number of each call that is begun; 0 where its reply is recorded already: it is not to be asked.
         """
         process = (os.getpid(), psutil.Process().create_time(), socket.gethostname())
-        marks = ", ".join("?" * len(fields(Call)))
-        record = f"INSERT OR IGNORE INTO judge_calls ({_columns(Call)}) VALUES ({marks})"  # noqa: S608
+        row = f"judge, request, repeat, {_columns(Reply)}, asked_at"
+        record = f"INSERT OR IGNORE INTO judge_calls ({row}) VALUES ({', '.join('?' * len(row.split(',')))})"  # noqa: S608
         known = "SELECT 1 FROM judge_calls WHERE judge = ? AND request = ? AND repeat = ?"
         columns = "judge, request, repeat, pid, process_started, host, asked_at"
         started = f"INSERT INTO in_flight ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
         with self._transaction("BEGIN IMMEDIATE") as db:
-            db.executemany(record, [(*astuple(call)[:-1], _now()) for call, _ in end if call is not None])
-            db.executemany("DELETE FROM in_flight WHERE id = ?", [(begun,) for _, begun in end])
+            db.executemany(record, [(*key, *astuple(reply), _now()) for _, key, reply in end if reply is not None])
+            db.executemany("DELETE FROM in_flight WHERE id = ?", [(begun,) for begun, _, _ in end])
             return [
                 0 if db.execute(known, key).fetchone() else db.execute(started, (*key, *process, _now())).lastrowid or 0
                 for key in begin

@@ -36,6 +36,6 @@ def mean_ratings(rows: Sequence[Mapping[str, Json]], verdicts: Sequence[Verdict]
     """Each response's mean rating over its repeats, in the order of `rows`; None where none could be read."""
     given: dict[str, list[float]] = {}
     for verdict in verdicts:
-        if verdict.value is not None:
-            given.setdefault(verdict.item, []).append(verdict.value)
+        if verdict.reply.value is not None:
+            given.setdefault(verdict.task.item, []).append(verdict.reply.value)
     return [fmean(given[str(row["id"])]) if str(row["id"]) in given else None for row in rows]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
 from harness.core.lines import Journal
+from harness.models.batching import by_length
 from harness.models.load import Dtype, check_finite, load_model, output_head
 from harness.models.logprobs import CHUNK, token_logprobs, token_logprobs_and_ranks
 from harness.teachers import sequences
@@ -91,18 +92,6 @@ def score_responses(
                 progress(done, len(runs) * total, "tokens")
     steps = np.concatenate([np.empty(0, np.int32), *(response.steps for response in responses)])
     return TokenTable(table, out["tokens"], out.get("ranks"), out.get("alone"), out.get("local"), steps)
-
-
-def plan(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Indices of each batch, longest rows first; rows x longest row <= batch_tokens, but for a row that is longer."""
-    batch: list[int] = []
-    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        if batch and (len(batch) + 1) * lengths[batch[0]] > batch_tokens:
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch
 
 
 def forward(model: Any, rows: Sequence[Row], ranked: bool) -> Values:
@@ -203,7 +192,7 @@ def _batches(
     """Every batch with its values: those in the journal first computed by an earlier start, the rest now."""
     finished = {record["batch"]: record for record in journal.records} if journal else {}
     most = min(batch_tokens, CPU_TOKENS) if model.device.type == "cpu" else batch_tokens
-    for indices in plan([len(row.ids) for row in rows], most):
+    for indices in by_length([len(row.ids) for row in rows], tokens=most):
         batch = [rows[i] for i in indices]
         name = f"{run}{'+ranks' if ranked else ''} {','.join(str(row.start) for row in batch)}"
         if name in finished:

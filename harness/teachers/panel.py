@@ -18,7 +18,7 @@ from harness.teachers.parts import OK
 from harness.teachers.settings import TeachersSettings
 
 _BLOCK = 2**22
-"""PlannedModel that exist at once (32 MB)."""
+"""Weights that exist at once (32 MB)."""
 
 
 @dataclass(frozen=True)

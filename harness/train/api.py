@@ -74,6 +74,9 @@ class Step:
     asks: Callable[[str, str | None], bool] = _always
     """(role, domain) -> whether the loss asks that teacher about conversations of that domain (None: general ones).
     Targets are stored for these alone."""
+    domain_keys: tuple[str, str] | None = None
+    """Where the settings have something for each domain of a mix: the key for `data.domain` (None where it is not
+    given), and the key of the mapping by name for `data.domains`. A recipe is checked to name every domain there."""
 
 
 def steps() -> Mapping[str, Step]:

@@ -50,7 +50,7 @@ class Examples:
     @property
     def response_tokens(self) -> int:
         """The tokens that one pass learns from."""
-        return sum(_learned(example) for example in self.examples)
+        return sum(learned(example) for example in self.examples)
 
     @property
     def by_domain(self) -> dict[str, dict[str, int]]:
@@ -58,11 +58,12 @@ class Examples:
         counts: dict[str, dict[str, int]] = {}
         for number, name in enumerate(("general", *self.domains) if self.domains else ()):
             own = [example for example in self.examples if example["domain"] == number]
-            counts[name] = {"rows": len(own), "response_tokens": sum(map(_learned, own))}
+            counts[name] = {"rows": len(own), "response_tokens": sum(map(learned, own))}
         return counts
 
 
-def _learned(example: Example) -> int:
+def learned(example: Example) -> int:
+    """The response tokens of an example."""
     return sum(label != IGNORED for label in example["labels"])
 
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from harness.core.canonical import Json, canonical
+from harness.core.canonical import Json
 from harness.core.settings import identity as identity_of
+from harness.core.settings import restore
 from harness.train.api import Step, steps
 from harness.train.settings import HeldOut, Processes, StepSettings
 
@@ -58,7 +59,7 @@ class TrainJob:
         """The job that `identity` and `execution` were made of."""
         step = steps()[identity["step"]]
         values = identity["settings"] | {name: execution[name] for name in _UNSEEN}
-        settings = step.settings.model_validate_json(canonical(values), by_name=True)
+        settings = restore(step.settings, values)
         assert isinstance(settings, StepSettings), "a command is no training of ours"
         return cls(
             step,

@@ -14,7 +14,7 @@ from harness.core.guarded import guarded, tail
 from harness.train.job import TrainJob, TrainPlace
 from harness.train.trainer import Progress
 
-CHILD = "harness.train._train_child"
+CHILD = "harness.train.train_child"
 PROGRESS, ERROR = "progress.jsonl", "error.json"
 """What the processes tell, in the work folder: the first one's progress, the first fault."""
 _JOB, _LOG = "job.json", "processes.log"

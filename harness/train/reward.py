@@ -3,7 +3,6 @@
 -log sigmoid(r_chosen - r_rejected), the mean over pairs        Bradley and Terry; Ouyang et al., arXiv 2203.02155
 """
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,12 +13,13 @@ from torch import Tensor
 
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
-from harness.core.lines import numbered_lines, write_lines
+from harness.core.lines import numbered_lines, write_json, write_lines
 from harness.core.seeds import derive_seed
 from harness.models.chat import encode
 from harness.models.load import check_finite, load_reward_model, load_tokenizer, quiet
 from harness.models.rendering import Refused
 from harness.train.api import Loss
+from harness.train.batches import Cutting, EffectiveBatches
 from harness.train.run import random_state_kept
 from harness.train.saving import full_state, write_model
 from harness.train.settings import OptimSettings
@@ -59,13 +59,23 @@ def train_reward(
         check_finite(model, str(base_folder))
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         model.config.get_text_config().pad_token_id = pad
+        args = arguments(settings, work, seed % 2**32)
+        cutting = Cutting(
+            collate=lambda batch: collate_pairs(batch, pad),
+            length=lambda pair: max(len(pair["chosen"]), len(pair["rejected"])),
+            count=lambda pair: 1,
+            filler=None,
+            rows=settings.micro_rows,
+            tokens=settings.micro_batch_tokens,
+        )
         trainer = DistillTrainer(
             objective=lambda model, batch: Loss(reward_loss(model, batch)),
             dtype=settings.dtype,
             model=model,
-            args=arguments(settings, work, seed % 2**32),
+            args=args,
+            batches=EffectiveBatches(len(pairs), settings.batch_size, args.data_seed),
             train_dataset=pairs,
-            data_collator=lambda batch: collate_pairs(batch, pad),
+            data_collator=cutting,
             callbacks=[Report(progress)],
         )
         with quiet():
@@ -78,7 +88,7 @@ def train_reward(
         "skipped": skipped,
         "steps": trainer.state.global_step,
     }
-    (out / "training.json").write_text(json.dumps(summary, indent=1, sort_keys=True) + "\n")
+    write_json(out / "training.json", summary)
     return summary
 
 
@@ -90,15 +100,11 @@ def reward_loss(model: Any, batch: Mapping[str, Tensor]) -> Tensor:
 
 
 def collate_pairs(pairs: Sequence[Pair], pad: int) -> dict[str, Tensor]:
-    """B pairs to (2B, L) `input_ids` and `attention_mask`, the chosen ones first, and (B,) `labels`.
-
-    Labels are zeros: by them the Trainer counts pairs, as it counts response tokens elsewhere.
-    """
+    """B pairs to (2B, L) `input_ids` and `attention_mask`, the chosen ones first."""
     rows = [torch.tensor(pair[side]) for side in ("chosen", "rejected") for pair in pairs]
     return {
         "input_ids": torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad),
         "attention_mask": torch.nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in rows], batch_first=True),
-        "labels": torch.zeros(len(pairs), dtype=torch.long),
     }
 
 

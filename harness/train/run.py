@@ -1,7 +1,6 @@
 """One training step: a model folder and conversations in, a tuned model folder, its curve and its counts out."""
 
 import contextlib
-import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,16 +13,18 @@ from transformers import TrainerCallback
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
 from harness.core.files import link_tree
-from harness.core.lines import write_lines
+from harness.core.lines import write_json, write_lines
 from harness.core.seeds import derive_seed
+from harness.models.batching import by_length
 from harness.models.load import check_finite, load_model, load_tokenizer, output_head, quiet
 from harness.models.turns import untaught_prompt
 from harness.train.api import Batch, Teacher
-from harness.train.examples import Example, Examples, check_end, collate, encode_file, filler, hold_out
+from harness.train.batches import Cutting, EffectiveBatches
+from harness.train.examples import Example, Examples, check_end, collate, encode_file, filler, hold_out, learned
 from harness.train.flops import Meter
 from harness.train.job import TrainJob, TrainPlace
 from harness.train.lora import add_adapters
-from harness.train.losses import IGNORED, live_teacher
+from harness.train.losses import live_teacher
 from harness.train.reporters import reporters
 from harness.train.router import balanced
 from harness.train.saving import KeepCheckpoints, full_state, write_model
@@ -32,7 +33,6 @@ from harness.train.trainer import (
     FLOPS,
     SECONDS,
     DistillTrainer,
-    Padded,
     Progress,
     Report,
     arguments,
@@ -84,7 +84,7 @@ def train(job: TrainJob, place: TrainPlace, progress: Progress) -> dict[str, Jso
         for kept in sorted((place.work / _KEPT).glob("*")):
             link_tree(kept, place.out / kept.name)
         write_lines(place.out / "log.jsonl", map(_line, _steps(trainer)))
-        (place.out / "training.json").write_text(json.dumps(summary, indent=1, sort_keys=True) + "\n")
+        write_json(place.out / "training.json", summary)
     return summary
 
 
@@ -103,6 +103,16 @@ def _trainer(
         torch.manual_seed(derive_seed(seed, "adapters"))
         add_adapters(student, settings.lora)
     assert job.step.objective is not None, "a command is no step of ours"
+    cutting = Cutting(
+        collate,
+        length=lambda example: len(example["input_ids"]),
+        count=learned,
+        filler=filler(),
+        rows=settings.micro_rows,
+        tokens=settings.micro_batch_tokens,
+        process=args.process_index,
+        processes=args.world_size,
+    )
     meter = Meter()
     objective = job.step.objective(settings, _teachers(job, place, str(args.device), meter), vocab_size)
     trainer = DistillTrainer(
@@ -111,8 +121,9 @@ def _trainer(
         flops=meter.read,
         model=student,
         args=args,
-        train_dataset=Padded(examples.examples, filler(), _together(settings, args.world_size)),
-        data_collator=collate,
+        batches=EffectiveBatches(len(examples.examples), settings.batch_size, args.data_seed),
+        train_dataset=examples.examples,
+        data_collator=cutting,
         callbacks=callbacks,
     )
 
@@ -123,11 +134,6 @@ def _trainer(
 
     trainer.add_callback(KeepCheckpoints(job.checkpoints, place.work / _KEPT, keep))
     return trainer
-
-
-def _together(settings: StepSettings, processes: int) -> int:
-    """Of how many examples each process takes equally many; one process takes a smaller last batch as it is."""
-    return settings.micro_batch_size * processes if processes > 1 else 1
 
 
 def _teachers(job: TrainJob, place: TrainPlace, device: str, meter: Meter) -> dict[str, Teacher]:
@@ -161,14 +167,12 @@ def _frozen(folder: Path, settings: StepSettings, device: str, sharding: Shardin
 
 def _mean_loss(trainer: DistillTrainer, examples: Sequence[Example]) -> float:
     """The objective per response token, in nats."""
-    size, total, tokens = trainer.args.per_device_train_batch_size, 0.0, 0
-    model = trainer.model_wrapped.eval()
-    for begin in range(0, len(examples), size):
-        batch: Batch = {k: v.to(trainer.args.device) for k, v in collate(examples[begin : begin + size]).items()}
+    model, total, limits = trainer.model_wrapped.eval(), 0.0, trainer.data_collator
+    for places in by_length([len(e["input_ids"]) for e in examples], rows=limits.rows, tokens=limits.tokens):
+        batch: Batch = collate([examples[place] for place in places])
         with torch.no_grad():
-            total += float(trainer.loss(model, batch).total)
-        tokens += int((batch["labels"] != IGNORED).sum())
-    return total / tokens
+            total += float(trainer.loss(model, {k: v.to(trainer.args.device) for k, v in batch.items()}).total)
+    return total / sum(map(learned, examples))
 
 
 def _steps(trainer: DistillTrainer) -> list[dict[str, float]]:

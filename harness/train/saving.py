@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import TrainerCallback
 
+from harness.core.lines import write_json
 from harness.models.ends import write_ends
 from harness.models.load import quiet
 from harness.models.refs import model_files
@@ -61,7 +62,7 @@ def write_model(config: Any, state: State, lora: LoraSettings | None, source: Pa
     described = json.loads((source / "config.json").read_text())
     if "use_cache" in described:  # The Trainer switches it off.
         written["use_cache"] = described["use_cache"]
-    (out / "config.json").write_text(json.dumps(written, indent=2, sort_keys=True) + "\n")
+    write_json(out / "config.json", written, indent=2)
     for file in model_files(source):
         if "safetensors" not in file.name and file.name != "config.json":
             shutil.copyfile(file, out / file.name)

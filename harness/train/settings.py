@@ -55,7 +55,10 @@ class OptimSettings(Settings):
     batch_size: int = Field(32, ge=1)
     """Conversations per optimiser step (the effective batch)."""
     micro_batch_size: int = Field(8, ge=1)
-    """Conversations per forward pass; batch_size must be a multiple of it."""
+    """Conversations per forward pass at most; those of an effective batch go together by length."""
+    micro_batch_tokens: int | None = Field(None, ge=1)
+    """Tokens per forward pass at most, padding included, in place of `micro_batch_size`: long answers in small groups,
+    short ones in large groups."""
     max_length: int = Field(2048, ge=2)
     """Tokens; a longer conversation is cut, one whose response is cut away whole is skipped; both are counted."""
     warmup_steps: int = Field(0, ge=0)
@@ -70,6 +73,11 @@ class OptimSettings(Settings):
     """Compute each layer again in the backward pass: less memory, about a third more time, the same result."""
     report_to: list[Reporter] = execution([])
     """Who else gets the curve; TensorBoard's events are in the store's folder logs/tensorboard."""
+
+    @property
+    def micro_rows(self) -> int:
+        """Conversations per forward pass at most; with `micro_batch_tokens` as many as the effective batch has."""
+        return self.micro_batch_size if self.micro_batch_tokens is None else self.batch_size
 
 
 class SelectSettings(Settings):

@@ -18,7 +18,7 @@ error of 6e-5 and 6e-6 nats a position, half a percent of the loss of a student 
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -30,8 +30,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from harness.core.canonical import Json, digest
 from harness.core.errors import HarnessError
-from harness.core.lines import Journal, read_lines, write_lines
+from harness.core.lines import Journal, read_lines, write_json, write_lines
 from harness.data.readers import read_conversations
+from harness.models.batching import by_length
 from harness.models.chat import encode, template_digest
 from harness.models.load import check_finite, load_model, load_tokenizer, output_head
 from harness.models.logprobs import TopTarget, top_logprobs
@@ -89,7 +90,9 @@ def write_targets(
     ids, logprobs = _arrays(work, (positions, k), len(tokenizer))
     with Journal(work / "batches.jsonl") as journal:
         finished, done = {record["first"] for record in journal.records}, 0
-        for batch in _batches([row for row in rows if row.positions]):
+        taught = [row for row in rows if row.positions]
+        for places in by_length([len(row.input_ids) for row in taught], tokens=BATCH_TOKENS):
+            batch = [taught[place] for place in places]
             if batch[0].offset not in finished:
                 _predict(model, batch, settings, len(tokenizer), ids, logprobs)
                 ids.flush()
@@ -110,7 +113,7 @@ def write_targets(
         "positions": positions,
         "mean_remaining_mass": max(left / positions, 0.0),
     }
-    (out / "targets.json").write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
+    write_json(out / "targets.json", facts)
     return facts
 
 
@@ -210,18 +213,6 @@ def _encoded(path: Path, tokenizer: Any, max_length: int) -> list[_Row]:
     if refused and not offset:
         raise HarnessError(refused.what, where=str(path), fix=refused.fix)
     return rows
-
-
-def _batches(rows: Sequence[_Row]) -> Iterator[list[_Row]]:
-    """Longest first, at most BATCH_TOKENS a batch (a longer row is alone): always the same ones."""
-    batch: list[_Row] = []
-    for row in sorted(rows, key=lambda row: -len(row.input_ids)):
-        if batch and (len(batch) + 1) * len(batch[0].input_ids) > BATCH_TOKENS:
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
 
 
 def _predict(

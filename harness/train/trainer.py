@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from harness.core.errors import HarnessError
 from harness.train.api import Loss, Objective
+from harness.train.batches import EffectiveBatches
 from harness.train.settings import OptimSettings, Sharding
 
 Progress = Callable[..., None]
@@ -28,18 +29,22 @@ class DistillTrainer(Trainer):  # type: ignore[misc]
     """Minimises an objective, divided by the response tokens of the whole accumulated batch of all processes."""
 
     def __init__(
-        self, *, objective: Objective, dtype: str, flops: Callable[[], float] = lambda: 0.0, **parts: Any
+        self,
+        *,
+        objective: Objective,
+        dtype: str,
+        batches: EffectiveBatches,
+        flops: Callable[[], float] = lambda: 0.0,
+        **parts: Any,
     ) -> None:
         super().__init__(**parts)
         self._objective = objective
+        self._batches = batches
         self._bfloat16 = dtype == "bfloat16"
         self._flops = flops
         self._tokens = 0
         self._parts: list[Loss] = []
         self._clock = 0.0
-        self._sampler: _Even | None = None
-        # Makes the Trainer count the labels of the accumulated batch, and not divide by the number of its parts again.
-        self.model_accepts_loss_kwargs = True
         self.remove_callback(PrinterCallback)
         if self.args.world_size > 1:
             # Gradients are reduced, and sharded weights gathered, by what wraps the student's own forward.
@@ -48,8 +53,7 @@ class DistillTrainer(Trainer):  # type: ignore[misc]
 
     def _run_epoch(self, *given: Any, **named: Any) -> Any:
         self._clock = self._clock or time.monotonic()
-        if self._sampler is not None:  # what skips the batches that a stopped run has done hides it from the Trainer
-            self._sampler.set_epoch(named["epoch"])
+        self._batches.set_epoch(named["epoch"])  # by our own hand: the Trainer looks for it in its own loaders alone
         return super()._run_epoch(*given, **named)
 
     def loss(self, model: Any, batch: Any) -> Loss:
@@ -57,15 +61,32 @@ class DistillTrainer(Trainer):  # type: ignore[misc]
         with torch.autocast(batch["input_ids"].device.type, torch.bfloat16, enabled=self._bfloat16):
             return Loss(*model(batch)) if self.args.world_size > 1 else self._objective(model, batch)
 
-    def compute_loss(
-        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> torch.Tensor:
-        """The part of the effective batch's mean loss that this micro-batch contributes, a scalar in nats."""
-        self._tokens = int(num_items_in_batch)
-        loss = self.loss(model, inputs)
-        self._parts.append(Loss(loss.total.detach(), loss.parts))
-        # The processes' gradients are averaged; ours are to be added.
-        return loss.total.float() * self.args.world_size / max(self._tokens, 1)
+    def get_train_dataloader(self) -> torch.utils.data.DataLoader[Any]:
+        """Effective batches, each cut by the collator: every process draws all of them and keeps its share."""
+        generator = torch.Generator()  # of its own: a loader draws a number at its start
+        return torch.utils.data.DataLoader(
+            self.train_dataset, batch_sampler=self._batches, collate_fn=self.data_collator, generator=generator
+        )
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+        """Add the gradients of an effective batch's mean loss; returns the part of it that is this process's, nats."""
+        model.train()
+        micro_batches, self._tokens = inputs["micro_batches"], inputs["count"]
+        total = torch.zeros((), device=self.args.device)
+        for number, micro_batch in enumerate(micro_batches, 1):
+            last = number == len(micro_batches)
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
+                loss = self.loss(model, self._prepare_inputs(micro_batch))
+                # The processes' gradients are averaged; ours are to be added.
+                part = loss.total.float() * self.args.world_size / max(self._tokens, 1)
+                self.accelerator.backward(part)
+            self._parts.append(Loss(loss.total.detach(), loss.parts))
+            total += part.detach()
+        return total
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        """None: what is computed is counted by `train.flops`."""
+        return 0
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Record a step with its response tokens and the loss's parts; HarnessError when the loss is not a number."""
@@ -113,46 +134,10 @@ class DistillTrainer(Trainer):  # type: ignore[misc]
         if self.args.world_size > 1:  # what is written next says that the checkpoint is whole, of every process
             torch.distributed.barrier()
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        if self.args.world_size == 1:
-            return super()._get_train_sampler(train_dataset)
-        self._sampler = _Even(self.train_dataset, self.args.data_seed)
-        return self._sampler
-
 
 def _plain(loss: Loss) -> tuple[torch.Tensor, dict[str, tuple[float, float]]]:
     """In a form in which wrappers of a model find the tensor."""
     return loss.total, dict(loss.parts)
-
-
-class Padded(list[Any]):
-    """Examples, and behind them as many that teach nothing as let every process take equally many batches."""
-
-    def __init__(self, examples: Sequence[Any], filler: Any, multiple: int) -> None:
-        super().__init__(examples)
-        self.real = len(examples)
-        self.extend([filler] * (-len(examples) % multiple))
-
-
-class _Even(torch.utils.data.Sampler[int]):  # type: ignore[misc]
-    """The order in which one process would take the examples, then the padding."""
-
-    def __init__(self, data: Padded, seed: int) -> None:
-        from accelerate.data_loader import SeedableRandomSampler
-
-        self._data = data
-        self._order = SeedableRandomSampler(range(data.real), data_seed=seed)
-
-    def __iter__(self) -> Iterator[int]:
-        yield from self._order
-        yield from range(self._data.real, len(self._data))
-
-    def __len__(self) -> int:
-        return len(self._data)
-
-    def set_epoch(self, epoch: int) -> None:
-        """The next order is that of this epoch."""
-        self._order.set_epoch(epoch)
 
 
 class Report(TrainerCallback):  # type: ignore[misc]
@@ -177,7 +162,6 @@ def arguments(
     warm = settings.schedule == "constant" and settings.warmup_steps > 0
     made = TrainingArguments(
         output_dir=str(work),
-        per_device_train_batch_size=settings.micro_batch_size,
         num_train_epochs=settings.epochs,
         max_steps=settings.max_steps or -1,
         learning_rate=settings.learning_rate,
@@ -207,13 +191,6 @@ def arguments(
         **({"fsdp": True, "fsdp_config": _FSDP} if sharding == "fsdp" else {}),
     )
     made._n_gpu = min(made.n_gpu, 1)  # With more, the Trainer would split each batch over all of them.
-    together = settings.micro_batch_size * made.world_size
-    if settings.batch_size % together:
-        parts = f"micro_batch_size {settings.micro_batch_size}" + (
-            f" times {made.world_size} processes" if made.world_size > 1 else ""
-        )
-        raise HarnessError(f"batch_size {settings.batch_size} is not a multiple of {parts}")
-    made.gradient_accumulation_steps = settings.batch_size // together
     return made
 
 

@@ -12,12 +12,12 @@ from harness.bench.alpaca_eval import package
 
 ANSWERS = """
 import json, logging, sys
-from harness.bench.alpaca_eval import child
+from harness.bench.alpaca_eval import package_child
 out, sys.stdout = sys.stdout, sys.stderr
 logging.disable(logging.ERROR)
 for line in sys.stdin:
     request = json.loads(line)
-    print(json.dumps(getattr(child, request["do"])(request)), file=out, flush=True)
+    print(json.dumps(getattr(package_child, request["do"])(request)), file=out, flush=True)
 """
 
 

@@ -10,10 +10,12 @@ from typing import Any, Literal
 import pytest
 
 from harness.bench.alpaca_eval import BENCHMARK, EDITIONS, AlpacaEvalSettings, package, score_files
-from harness.bench.api import Answer, OpenJudged, samples_frame
+from harness.bench.api import OpenJudged, samples_frame
 from harness.core.errors import HarnessError
+from harness.generate.api import Answer
 from harness.judge.api import JudgeTask, Verdict
-from harness.judge.protocol import find_protocol
+from harness.judge.protocol import Protocol, find_protocol
+from harness.store.ledger import Reply
 from tests.worlds import alpaca_eval as worlds
 from tests.worlds.alpaca_eval import World
 
@@ -58,7 +60,7 @@ def asked(
 
 
 def judged(task: JudgeTask, preference: float | None, status: Any = "ok") -> Verdict:
-    return Verdict(task.item, 1, task.repeat, status, preference, "text", task.prompt, variant=task.variant)
+    return Verdict(task, Reply(status, preference, "text"))
 
 
 def values(bench: OpenJudged[AlpacaEvalSettings], answers: Any, verdicts: Any) -> list[tuple[float | None, str]]:
@@ -114,7 +116,7 @@ def test_recorded_replies_give_the_recorded_preferences(alpaca_world: World) -> 
     protocol = find_protocol("alpaca-weighted", "text")
     assert protocol.scored is not None
     for row, one in zip(rows, shown, strict=True):
-        preference = protocol.read(protocol.scored([worlds.tokens(row)]))
+        preference, _ = protocol.scored([worlds.tokens(row)])
         assert (3 - preference if one.switched else preference) == pytest.approx(row["preference"], abs=1e-9)
 
 
@@ -207,8 +209,7 @@ def test_replies_are_read_as_the_package_reads_them(version: Literal[1, 2], tmp_
     verdicts = []
     for task, reply in zip(tasks, replies, strict=True):
         try:
-            preference = protocol.read(reply if protocol.scored is None else protocol.scored([reply]))
-            verdicts.append(judged(task, preference))
+            verdicts.append(judged(task, read(protocol, reply)))
         except ValueError:
             verdicts.append(judged(task, None, "unparseable"))
     ours = [value for value, _ in values(bench, answers, verdicts)]
@@ -235,6 +236,11 @@ def test_the_package_accounts_for_every_row() -> None:
     assert found[130] == found[0]
 
 
+def read(protocol: Protocol, reply: Any) -> float:
+    """The preference in a text, or in the likeliest tokens where the protocol takes those."""
+    return protocol.verdict(reply) if protocol.scored is None else protocol.scored([reply])[0]
+
+
 def ways() -> list[tuple[str, str, Any, float | None]]:
     first, second = RANKINGS[0], "[{'model': 'model_2', 'rank': 1}, {'model': 'model_1', 'rank': 2}]"
     return [
@@ -257,24 +263,17 @@ def ways() -> list[tuple[str, str, Any, float | None]]:
 @pytest.mark.parametrize(("form", "way", "reply", "preference"), ways())
 def test_the_other_ways_to_a_verdict(form: str, way: str, reply: Any, preference: float | None) -> None:
     protocol = find_protocol(form, way)
-
-    def read() -> float:
-        return protocol.read(reply if protocol.scored is None else protocol.scored([reply]))
-
     if preference is None:
         with pytest.raises(ValueError, match=r"."):
-            read()
+            read(protocol, reply)
     else:
-        assert read() == pytest.approx(preference)
+        assert read(protocol, reply) == pytest.approx(preference)
 
 
-@pytest.mark.parametrize("form", ["alpaca-weighted", "alpaca-ranking"])
-@pytest.mark.parametrize("way", ["text", "expected"])
 @pytest.mark.parametrize("content", ["m", "1", "5", '"x"', "[1]", "{}", '{"m": "x"}', "null", ""])
-def test_a_bare_reply_is_never_more_than_a_value_error(form: str, way: str, content: str) -> None:
-    protocol = find_protocol(form, way)
+def test_a_bare_reply_is_never_more_than_a_value_error(content: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        protocol.read(protocol.prefix + content)
+        find_protocol("alpaca-ranking", "text").verdict(content)
 
 
 def test_what_failed_has_no_value_and_a_draw_needs_no_judge(tmp_path: Path) -> None:
@@ -333,7 +332,7 @@ def test_the_package_reads_what_we_write(tmp_path: Path) -> None:
     texts = [*(f"answer {k} {text}" for k, text in enumerate(HOSTILE)), "baseline", "x", None]
     bench, answers, tasks = asked(own, texts)
     verdicts = [judged(t, 1 + k / 8) for k, t in enumerate(tasks[:-1])] + [judged(tasks[-1], None, "unparseable")]
-    bench.export(tmp_path / "out", "cell", "gpt-4", answers, tasks, verdicts)
+    bench.export(tmp_path / "out", "cell", "gpt-4", answers, verdicts)
     outputs, annotations = tmp_path / "out/cell/model_outputs.json", tmp_path / "out/cell/gpt-4/annotations.json"
     ours = bench.aggregate(samples_frame(bench.samples(answers, verdicts))).iloc[0]
     stored = score_files([annotations])

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from harness.bench.api import SCORE_COLUMNS, Answer, OpenJudged, samples_frame
+from harness.bench.api import SCORE_COLUMNS, OpenJudged, samples_frame
 from harness.bench.arena_hard import BENCHMARK, ArenaHardSettings, score_files
 from harness.bench.arena_hard.files import read_games
 from harness.bench.arena_hard.prompts import SYSTEM, TEMPLATE
@@ -22,8 +22,10 @@ from harness.bench.arena_hard.scores import win_rates
 from harness.cli.score import app
 from harness.core.canonical import digest
 from harness.core.errors import HarnessError
+from harness.generate.api import Answer
 from harness.judge.api import JudgeTask, Verdict
 from harness.judge.forms.arena import VALUES
+from harness.store.ledger import Reply
 from tests.worlds.arena_hard import World
 
 
@@ -71,7 +73,7 @@ def scored(data: Path, labels: dict[tuple[str, str], str | float]) -> pd.DataFra
     bench = load(data)
     answers = [Answer(q.id, ("mine",)) for q in bench.questions]
     verdicts = [
-        Verdict(item, 1, 0, "ok", VALUES.get(v, 0.0) if isinstance(v, str) else v, "", variant=variant)
+        Verdict(JudgeTask(item, 1, variant=variant), Reply("ok", VALUES.get(v, 0.0) if isinstance(v, str) else v))
         for (item, variant), v in labels.items()
     ]
     return samples_frame(bench.samples(answers, verdicts))
@@ -141,9 +143,9 @@ def test_a_swap_of_both_answers_and_labels_changes_nothing(data: Path) -> None:
 def test_no_verdict_is_null_never_a_tie(data: Path) -> None:
     bench = load(data)
     verdicts = [
-        Verdict("a", 1, 0, "ok", 1.0, "", variant="ab"),
-        Verdict("a", 1, 0, "unparseable", None, "dunno", variant="ba"),
-        Verdict("b", 1, 0, "refused", None, "no", variant="ab"),
+        Verdict(JudgeTask("a", 1, variant="ab"), Reply("ok", 1.0)),
+        Verdict(JudgeTask("a", 1, variant="ba"), Reply("unparseable", None, "dunno")),
+        Verdict(JudgeTask("b", 1, variant="ab"), Reply("refused", None, "no")),
     ]
     frame = samples_frame(bench.samples([Answer("a", ("mine",))], verdicts))
     assert frame["status"].tolist() == ["unparseable", "ok", "missing", "refused", "missing", "missing"]
@@ -156,7 +158,8 @@ def test_no_verdict_is_null_never_a_tie(data: Path) -> None:
 
 def test_repeats_are_more_battles_of_the_same_question(data: Path) -> None:
     bench = load(data)
-    verdicts = [Verdict("a", 1, k, "ok", v, "", variant="ab") for k, v in enumerate((2.0, 1.0, 0.0))]
+    tasks = [JudgeTask("a", 1, repeat=k, variant="ab") for k in range(3)]
+    verdicts = [Verdict(task, Reply("ok", value)) for task, value in zip(tasks, (2.0, 1.0, 0.0), strict=True)]
     frame = samples_frame(bench.samples([], verdicts))
     assert not frame.duplicated(["item", "turn", "repeat"]).any()
     (row,) = win_rates(frame).to_dict("records")
@@ -215,10 +218,10 @@ def test_a_run_and_its_exported_files_score_the_same(data: Path, tmp_path: Path)
     tasks = bench.tasks(answers)
     values = [2.0, 1.0, 0.5, 0.0, None, -1.0]
     verdicts = [
-        Verdict(t.item, 1, 0, "ok" if v is not None else "unparseable", v, "said", t.prompt, variant=t.variant)
+        Verdict(t, Reply("ok" if v is not None else "unparseable", v, "said"))
         for t, v in zip(tasks, values, strict=True)
     ]
-    bench.export(tmp_path / "out", "m", "j", answers, tasks, verdicts)
+    bench.export(tmp_path / "out", "m", "j", answers, verdicts)
     direct = bench.aggregate(samples_frame(bench.samples(answers, verdicts)))
     stored = score_files(bench.files["questions"], [tmp_path / "out/model_judgment/j/m.jsonl"])
     pd.testing.assert_frame_equal(stored[list(SCORE_COLUMNS)], direct)
@@ -238,7 +241,7 @@ def test_one_order_only_counts_as_half_scored(tmp_path: Path) -> None:
     (row,) = score_files(asked, [path]).to_dict("records")
     assert (row["value"], row["n"], row["total"]) == (100.0, 2, 4)
     assert row["rating"] is None  # who won every battle has no finite rating
-    assert [g.verdict.status for g in read_games([path])] == ["ok", "missing", "missing", "ok"]
+    assert [g.verdict.reply.status for g in read_games([path])] == ["ok", "missing", "missing", "ok"]
 
 
 def test_a_label_that_is_none_has_no_value(tmp_path: Path) -> None:
@@ -299,7 +302,7 @@ def test_the_same_question_against_two_baselines_is_no_repeat(tmp_path: Path) ->
     two = lines(tmp_path / "two.jsonl", judgment("a", "A>B", "B>A", baseline="y"))
     frame = score_files(asked, [one, two])
     assert frame[["baseline", "value", "n", "total"]].to_numpy().tolist() == [["x", 100.0, 2, 2], ["y", 0.0, 2, 2]]
-    assert [g.verdict.repeat for g in read_games([one, two])] == [0, 0, 0, 0]
+    assert [g.verdict.task.repeat for g in read_games([one, two])] == [0, 0, 0, 0]
 
 
 def test_both_layouts_are_read(data: Path, tmp_path: Path) -> None:

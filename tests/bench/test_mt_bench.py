@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
-from harness.bench.api import Answer, OpenJudged
+from harness.bench.api import OpenJudged
 from harness.bench.mt_bench import BENCHMARK, MTBenchSettings
 from harness.bench.mt_bench.benchmark import REFERENCE_CATEGORIES, TEMPERATURES
 from harness.bench.mt_bench.files import read_answers, read_judgments, write_answers, write_judgments
 from harness.core.errors import HarnessError
 from harness.core.settings import identity
+from harness.generate.api import Answer
 from harness.judge.api import JudgeTask, Verdict
+from harness.store.ledger import Reply
 from tests.worlds import mt_bench
 from tests.worlds.mt_bench import World
 
@@ -135,10 +137,10 @@ def test_only_what_was_answered_is_judged(data: Path) -> None:
 def test_samples_say_what_happened_to_each_turn(data: Path) -> None:
     answers = [Answer("81", ("four", "answer")), Answer("111", ("c", None))]
     verdicts = [
-        Verdict("81", 1, 0, "ok", 7.0, ""),
-        Verdict("81", 1, 1, "ok", 8.0, ""),
-        Verdict("81", 2, 0, "unparseable", None, ""),
-        Verdict("111", 1, 0, "refused", None, ""),
+        Verdict(JudgeTask("81", 1), Reply("ok", 7.0)),
+        Verdict(JudgeTask("81", 1, repeat=1), Reply("ok", 8.0)),
+        Verdict(JudgeTask("81", 2), Reply("unparseable")),
+        Verdict(JudgeTask("111", 1), Reply("refused")),
     ]
     found = load(data).samples(answers, verdicts)
     assert [(s.item, s.turn, s.repeat, s.value, s.status, s.length) for s in found] == [
@@ -228,13 +230,12 @@ def test_judgments_come_back_and_fastchat_reads_them(data: Path, tmp_path: Path)
     from fastchat.llm_judge import common
 
     tasks = judge_tasks(data, Answer("81", ("a", "b")))
-    verdicts = [
-        Verdict("81", 1, 0, "ok", 8.5, "good [[8.5]]", "single-v1"),
-        Verdict("81", 2, 0, "unparseable", None, "no idea", "single-v1-multi-turn"),
-    ]
+    replies = [Reply("ok", 8.5, "good [[8.5]]"), Reply("unparseable", None, "no idea")]
+    verdicts = [Verdict(task, reply) for task, reply in zip(tasks, replies, strict=True)]
     path = tmp_path / "judge_single.jsonl"
-    write_judgments(path, "m", "j", tasks, verdicts)
-    assert [j.verdict for j in read_judgments([path])] == verdicts
+    write_judgments(path, "m", "j", verdicts)
+    shown = [replace(task, messages=(), evidence={}) for task in tasks]
+    assert [(j.verdict.task, j.verdict.reply) for j in read_judgments([path])] == [*zip(shown, replies, strict=True)]
     theirs = common.load_single_model_judgments(str(path))
     assert theirs["j", "single-v1"][81, "m"] == {"score": 8.5, "judgment": "good [[8.5]]"}
     assert theirs["j", "single-v1-multi-turn"][81, "m"]["score"] == -1
@@ -242,11 +243,11 @@ def test_judgments_come_back_and_fastchat_reads_them(data: Path, tmp_path: Path)
 
 def test_export_writes_both_files(data: Path, tmp_path: Path) -> None:
     answers = [Answer("81", ("a", "b"))]
-    tasks = judge_tasks(data, *answers)
-    load(data).export(tmp_path / "out", "m", "j", answers, tasks, [Verdict("81", 1, 0, "ok", 8.0, "[[8]]")])
+    verdict = Verdict(judge_tasks(data, *answers)[0], Reply("ok", 8.0, "[[8]]"))
+    load(data).export(tmp_path / "out", "m", "j", answers, [verdict])
     assert read_answers(tmp_path / "out/model_answer/m.jsonl") == answers
     (only,) = read_judgments([tmp_path / "out/model_judgment/j_single.jsonl"])
-    assert (only.model, only.judge, only.verdict.value, only.verdict.prompt) == ("m", "j", 8.0, "single-v1")
+    assert (only.model, only.judge, only.verdict.reply.value, only.verdict.task.prompt) == ("m", "j", 8.0, "single-v1")
 
 
 def test_the_made_up_verdicts_are_what_fastchat_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,13 +296,13 @@ def test_stored_verdicts_survive_the_round_trip(mt_bench_world: World, tmp_path:
     bench = load(mt_bench_world.data)
     model = next(iter(mt_bench_world.averages))
     answers = read_answers(mt_bench_world.answers(model))
-    tasks = bench.tasks(answers)
+    asked = {(task.item, task.turn): task for task in bench.tasks(answers)}
     given = [j.verdict for j in read_judgments([mt_bench_world.judgments]) if j.model == model]
     assert len(given) == 160
-    write_judgments(tmp_path / "j.jsonl", "m", "gpt-4", tasks, given)
-    back = [j.verdict for j in read_judgments([tmp_path / "j.jsonl"])]
-    assert back == given
-    assert all(replace(v, text="") != replace(v, text="", value=0.0) for v in back)
+    whole = [Verdict(asked[v.task.item, v.task.turn], v.reply) for v in given]
+    write_judgments(tmp_path / "j.jsonl", "m", "gpt-4", whole)
+    assert [j.verdict for j in read_judgments([tmp_path / "j.jsonl"])] == given
+    assert all(v.reply.value for v in given)
 
 
 def test_a_copy_elsewhere_is_the_same_benchmark(mt_bench_world: World, tmp_path: Path) -> None:

@@ -11,14 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.bench.api import Answer, OpenJudged, samples_frame
+from harness.bench.api import OpenJudged, samples_frame
 from harness.bench.mt_bench.files import read_answers
 from harness.bench.mt_bench.pairs import outcome
 from harness.bench.mt_bench_pairwise import BENCHMARK, MTBenchPairwiseSettings
 from harness.bench.turns import turn_scores
 from harness.core.errors import HarnessError
 from harness.core.settings import identity
-from harness.judge.api import JudgeTask, Status, Verdict
+from harness.generate.api import Answer
+from harness.judge.api import JudgeTask, Verdict
+from harness.store.ledger import Reply, Status
 from tests.worlds.mt_bench import World
 
 FIRST = "Q: {question}\nA: {answer_a}\nB: {answer_b}"
@@ -74,7 +76,7 @@ def samples(data: Path, *verdicts: Verdict) -> pd.DataFrame:
 
 
 def verdict(item: str, turn: int, variant: str, value: float | None, repeat: int = 0, status: Status = "ok") -> Verdict:
-    return Verdict(item, turn, repeat, status, value, "said", variant=variant)
+    return Verdict(JudgeTask(item, turn, repeat=repeat, variant=variant), Reply(status, value, "said"))
 
 
 def test_each_turn_plays_two_games_with_the_places_swapped(data: Path) -> None:
@@ -224,10 +226,10 @@ def test_fastchat_agrees_on_our_files(data: Path, tmp_path: Path, capsys: pytest
     }
     for model, values in given.items():
         verdicts = [
-            Verdict(t.item, t.turn, 0, "ok" if v is not None else "unparseable", v, "said", t.prompt, variant=t.variant)
+            Verdict(t, Reply("ok" if v is not None else "unparseable", v, "said"))
             for t, v in zip(asked, values, strict=True)
         ]
-        bench.export(tmp_path, model, "j", MINE, asked, verdicts)
+        bench.export(tmp_path, model, "j", MINE, verdicts)
         frame = bench.aggregate(samples_frame(bench.samples(MINE, verdicts)))
         ours[model] = float(frame["value"][0])
     path = tmp_path / "model_judgment/j_pair.jsonl"
@@ -244,9 +246,8 @@ def test_fastchat_agrees_on_our_files(data: Path, tmp_path: Path, capsys: pytest
 
 
 def test_a_share_is_exported_as_the_win_it_leans_to(data: Path, tmp_path: Path) -> None:
-    asked = tasks(data, *MINE)[:2]
-    verdicts = [verdict("81", 1, "ab", 0.7), verdict("81", 1, "ba", 0.7)]
-    load(data).export(tmp_path, "m", "j", MINE, asked, verdicts)
+    verdicts = [Verdict(task, Reply("ok", 0.7)) for task in tasks(data, *MINE)[:2]]
+    load(data).export(tmp_path, "m", "j", MINE, verdicts)
     (line,) = map(json.loads, (tmp_path / "model_judgment/j_pair.jsonl").read_text().splitlines())
     assert (line["g1_winner"], line["g2_winner"]) == ("model_1", "model_2")
     assert samples(data, *verdicts)["value"][0] == pytest.approx(50.0)

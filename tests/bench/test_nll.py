@@ -116,7 +116,7 @@ def test_pocket_data_can_be_held_out_too(pocket_folder: Path, tmp_path: Path) ->
 def test_faults(pocket_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="letters, digits"):
         settings(**{"a b": {"path": "x.jsonl"}})
-    with pytest.raises(ValidationError, match="exactly one of 'path' and 'pocket'"):
+    with pytest.raises(ValidationError, match="exactly one of 'path', 'hf' and 'pocket'"):
         settings(a={})
     path = tmp_path / "texts.jsonl"
     path.write_text(json.dumps({"body": "apple"}) + "\n")

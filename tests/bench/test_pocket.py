@@ -7,13 +7,15 @@ from typing import cast
 import pandas as pd
 import pytest
 
-from harness.bench.api import Answer, Question, samples_frame
+from harness.bench.api import Question, samples_frame
 from harness.bench.pocket import BENCHMARK, PocketSettings, judge
-from harness.bench.pocket_formats import multiple_choice, single_turn
+from harness.bench.pocket_formats import multiple_choice
 from harness.core.lines import read_lines
-from harness.data.pocket import CATEGORIES, conversations
+from harness.data.pocket import CATEGORIES, conversations, questions
 from harness.data.settings import PocketData
+from harness.generate.api import Answer
 from harness.judge.api import Verdict
+from harness.store.ledger import Reply
 
 SETTINGS = PocketSettings(questions=40)
 BENCH = BENCHMARK.open(SETTINGS, {})
@@ -28,7 +30,7 @@ def verdicts(answers: list[Answer]) -> list[Verdict]:
     made = []
     for task in BENCH.tasks(answers):
         value, why = judge(task.evidence)
-        made.append(Verdict(task.item, task.turn, task.repeat, "ok", value, why))
+        made.append(Verdict(task, Reply("ok", value, why)))
     return made
 
 
@@ -99,17 +101,16 @@ def test_evidence_is_complete_and_foreign_evidence_is_refused() -> None:
             judge(evidence)
 
 
-def test_single_turn_prompts_are_held_out() -> None:
-    made = single_turn(80, 0)
+def test_multiple_choice_is_held_out() -> None:
+    made = multiple_choice(80, 0)
     trained = {c["messages"][0]["content"] for c in conversations(PocketData(examples=1000, domain_ratio=0.4))}
-    assert set(made[0]) == {"instruction", "output", "dataset", "generator"}
-    assert Counter(row["dataset"] for row in made) == dict.fromkeys(CATEGORIES, 10)
-    assert not trained & {row["instruction"] for row in made}
+    assert Counter(row["category"] for row in made) == dict.fromkeys(CATEGORIES, 10)
+    assert not trained & {row["query"] for row in made}
 
 
 def test_multiple_choice_has_one_right_answer_at_any_place() -> None:
     made = multiple_choice(80, 0)
-    outputs = {row["instruction"]: row["output"] for row in single_turn(80, 0)}
+    outputs = {item.turns[0].text: item.turns[0].answer for item in questions(80, 0)}
     assert all(len(set(row["choices"])) == 4 for row in made)
     assert all(row["choices"][row["gold"]] == outputs[row["query"]] for row in made)
     assert {row["gold"] for row in made} == {0, 1, 2, 3}
@@ -118,8 +119,7 @@ def test_multiple_choice_has_one_right_answer_at_any_place() -> None:
 
 def test_export_is_fastchats_format(tmp_path: Path) -> None:
     answers = [perfect(q) for q in QUESTIONS]
-    tasks = BENCH.tasks(answers)
-    BENCH.export(tmp_path, "m", "program", answers, tasks, verdicts(answers))
+    BENCH.export(tmp_path, "m", "program", answers, verdicts(answers))
     answered = list(read_lines(tmp_path / "model_answer" / "m.jsonl"))
     judged = list(read_lines(tmp_path / "model_judgment" / "program_single.jsonl"))
     assert answered[0]["choices"][0]["turns"] == list(answers[0].turns)

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.bench.api import Answer, Metric, Question, samples_frame
+from harness.bench.api import Metric, Question, samples_frame
 from harness.bench.program import program_benchmark
 from harness.core.settings import Settings
+from harness.generate.api import Answer
 from harness.judge.program import run_program
 
 QUESTIONS = [

@@ -95,6 +95,15 @@ def test_no_files_import_each_other_in_a_circle() -> None:
     assert circle(ROOT) == []
 
 
+@pytest.mark.parametrize("module", sorted(IMPORTS))
+def test_names_of_files_say_who_imports_them(module: str) -> None:
+    package = module.rpartition(".")[0]
+    for other in IMPORTS[module]:
+        parent, _, name = other.rpartition(".")
+        assert not name.startswith("_") or parent == package, f"{module} imports {other}, which is its package's own"
+        assert not name.endswith("_child"), f"{module} imports {other}, which is a process"
+
+
 @pytest.mark.parametrize(
     "back",
     [

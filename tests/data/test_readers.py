@@ -137,7 +137,7 @@ def test_ids_that_are_not_unique_give_way_to_row_numbers(tmp_path: Path) -> None
         ("a.json", "{}", "must be a list"),
         ("a.jsonl", "[]\n", "row can be used: .*a list, not an object"),
         ("a.jsonl", "", "no rows"),
-        ("a.csv", "x", r"cannot read \.csv"),
+        ("a.xml", "x", r"cannot read \.xml"),
         ("a.parquet", "x", "not a readable Parquet"),
         ("a.jsonl", '{"messages": [{"role": "robot", "content": "x"}]}', "unknown role 'robot'"),
         ("a.jsonl", '{"prompt": 3, "response": "x"}', "`prompt` is a number, not text"),

@@ -14,8 +14,9 @@ import pytest
 import yaml
 
 from harness.api.opened import open_run
-from harness.bench.api import Answer, JudgedBenchmark, benchmarks, samples_frame
+from harness.bench.api import JudgedBenchmark, benchmarks, samples_frame
 from harness.core.plugins import VARIABLE, plugged
+from harness.generate.api import Answer
 from harness.judge.program import run_program
 from harness.recipe import RecipeError, load
 from harness.stages import score_teacher
@@ -156,7 +157,7 @@ async def test_the_form_is_asked_for_and_read(tmp_path: Path) -> None:
     async with standing_in(tmp_path / "ledger.sqlite") as judge:
         judge.answer = lambda body, n: reply(said[int(body["messages"][0]["content"].removeprefix("judge "))])
         verdicts = await judge.ask(4, form="pass_fail")
-        assert [(v.status, v.value) for v in verdicts] == [
+        assert [(v.reply.status, v.reply.value) for v in verdicts] == [
             ("ok", 1),
             ("ok", 0),
             ("unparseable", None),

@@ -19,7 +19,7 @@ from harness.store.ledger import Ledger
 from harness.store.store import Store
 from tests.cli.command import executed, harness
 from tests.durability.conftest import ONE
-from tests.store.test_ledger import CALL, keep
+from tests.store.test_ledger import REPLY, keep
 
 
 def test_a_folder_with_an_awkward_name(finished: Path) -> None:
@@ -122,7 +122,7 @@ def test_no_harm_to_a_ledger_is_more_than_a_fault(tmp_path: Path) -> None:
     good = tmp_path / "good.sqlite"
     with Ledger(good) as ledger:
         for number in range(40):
-            keep(ledger, type(CALL)(**{**vars(CALL), "request": str(number)}))
+            keep(ledger, REPLY, ("judge", str(number), 0))
             ledger.stage_ended(ledger.stage_started(str(number), "run"), "built")
     chance = random.Random(4)
     told = [what for number in range(150) if (what := use(harmed(good, chance, cut=number % 3 == 0)))]
@@ -152,7 +152,7 @@ def use(path: Path) -> str:
             ledger.costs()
             ledger.interrupted()
             ledger.last_stage_runs([str(k) for k in range(40)])
-            keep(ledger, CALL)
+            keep(ledger)
     except HarnessError as error:
         return str(error)
     return ""

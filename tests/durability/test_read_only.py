@@ -12,7 +12,7 @@ from harness.store.ledger import Ledger
 from tests.cli.command import executed, harness
 from tests.durability.conftest import ONE
 from tests.durability.frozen import frozen
-from tests.store.test_ledger import CALL, keep
+from tests.store.test_ledger import REPLY, keep
 
 
 def cli(results: Path, *words: str) -> Result:
@@ -79,14 +79,14 @@ def test_a_ledger_that_cannot_be_written_is_read(tmp_path: Path, killed: bool) -
     """After a clean end, and with what a kill leaves beside it: replies that are not in the file itself yet."""
     folder = tmp_path / "store"
     writer = Ledger(folder / "ledger.sqlite")
-    keep(writer, CALL)
+    keep(writer)
     if not killed:
         writer.close()
     assert (folder / "ledger.sqlite-wal").exists() == killed
     with frozen(folder):
         reader = Ledger(folder / "ledger.sqlite")
-        assert reader.recorded("judge", [("request", 0)])["request", 0].value == CALL.value
+        assert reader.recorded("judge", [("request", 0)])["request", 0] == REPLY
         assert [cost.calls for cost in reader.costs()] == [1]
         with pytest.raises(HarnessError, match="cannot write to the ledger"):
-            keep(reader, CALL)
+            keep(reader)
         reader.close()

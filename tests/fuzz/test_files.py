@@ -37,7 +37,7 @@ from harness.record.folder import RunFolder, read_plan
 from harness.report.load import load_run
 from harness.stages.inventory import stored
 from harness.stages.runner import read_order
-from harness.store.ledger import Call, Ledger
+from harness.store.ledger import Ledger, Reply
 from harness.store.store import RECORD, Store
 from harness.store.upkeep import damages, entries
 from tests.fuzz.mutations import answer, broken, changed
@@ -182,7 +182,7 @@ def test_benchmark_files(tmp_path: Path, which: int, data: st.DataObject) -> Non
     path = put(tmp_path / f"x{ending}", data.draw(written(st.just(rows), (ending,)))[1])
     for found in answer(lambda: reader(path), str(path)) or ():
         verdict = getattr(found, "verdict", None)
-        assert verdict is None or verdict.value is None or math.isfinite(verdict.value)
+        assert verdict is None or verdict.reply.value is None or math.isfinite(verdict.reply.value)
         preference = getattr(found, "preference", None)
         assert preference is None or 1 <= preference <= 2
 
@@ -341,7 +341,8 @@ def test_ledgers(tmp_path: Path, data: st.DataObject) -> None:
     sound, folder = tmp_path / "sound.sqlite", Path(tempfile.mkdtemp(dir=tmp_path))
     if not sound.exists():
         with Ledger(sound) as ledger:
-            ledger.record(Call("j", "r", 0, "ok", 7.0, "[[7]]", "m", 1, 2, None, 0.5, "{}"), ledger.begin("j", "r", 0))
+            key = ("j", "r", 0)
+            ledger.end(ledger.begin(key), key, Reply("ok", 7.0, "[[7]]", "m", 1, 2, None, 0.5, "{}"))
     put(folder / "ledger.sqlite", data.draw(broken(sound.read_bytes())))
 
     def reread() -> bool:

@@ -13,7 +13,6 @@ from harness.bench.lm_eval import tasks
 from harness.core.errors import HarnessError
 from harness.data.readers import read_dataset
 from harness.data.settings import DatasetSettings, JoinedPrompts
-from harness.judge.protocol import find_protocol
 from harness.models.inventory import inspected
 from harness.recipe import RecipeError, load
 from harness.report.load import load_run
@@ -180,11 +179,3 @@ def test_a_run_of_another_shape(tmp_path: Path, record: dict[str, Any]) -> None:
     (tmp_path / "run.json").write_text(json.dumps(sound | record | {"axes": record.get("axes", {"a": ["x"]})}))
     with pytest.raises(HarnessError, match=r"run\.json"):
         load_run(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "reply", ['{"m": NaN}', '{"m": -Infinity, "M": 0}', '{"m": true}', '{"M": 1' + "0" * 400 + "}", DEEP]
-)
-def test_probabilities_that_are_none(reply: str) -> None:
-    with pytest.raises(ValueError, match="reply"):
-        find_protocol("alpaca-weighted", "text").read(reply)

@@ -84,9 +84,9 @@ def check(recipe: Recipe) -> None:
         for name in (*settings.models, *settings.data.domain_names):
             assert SAFE.fullmatch(name), f"a model or a domain called {name!r}"
         for step in (*settings.train, *itertools.chain(*(made.train for made in settings.models.values()))):
-            for one in step.values():
-                rates = [getattr(one, "learning_rate", 1.0), *(getattr(getattr(one, "select", 0), "learning_rate", ()))]
-                assert all(rate > 0 for rate in rates), f"trained at {rates}"
+            select = getattr(step.settings, "select", 0)
+            rates = [getattr(step.settings, "learning_rate", 1.0), *getattr(select, "learning_rate", ())]
+            assert all(rate > 0 for rate in rates), f"trained at {rates}"
 
 
 def _leaves(value: Any) -> list[Any]:

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from harness.bench.pocket import BENCHMARK as POCKET
 from harness.bench.pocket import PocketSettings, judge
 from harness.core.errors import HarnessError
-from harness.judge._call import Caller, _AgainError
 from harness.judge.api import JudgeTask
+from harness.judge.caller import Caller, _AgainError
 from harness.judge.forms.arena import battles, label
 from harness.judge.identity import endpoint
 from harness.judge.profiles import profile_of
@@ -27,6 +27,8 @@ from tests.fuzz.profiles import fuzz
 RANGES = {"rating": (0, 10), "pair": (0, 1), "arena": (-1, 2), "alpaca-weighted": (1, 2), "alpaca-ranking": (1, 2)}
 """VerdictForm -> lowest and highest value."""
 PROTOCOLS = [(form, way) for form in forms().values() for way in form.modes.values()]
+READ = [(form, way) for form, way in PROTOCOLS if way.scored is None]
+"""Those that find the verdict in a text."""
 
 fragments = st.sampled_from(
     [
@@ -125,15 +127,20 @@ replies = st.text(max_size=30) | st.lists(fragments | st.text(max_size=5), max_s
 
 def value_in_range(form: VerdictForm, way: Protocol, text: str) -> float | None:
     """What the protocol reads in a reply with or without its beginning; None for its documented failure."""
+    assert way.read is not None
     try:
         value = way.read(said(text))
     except ValueError as error:
         assert str(error), "a failure without a reason"
         return None
+    check_range(form, way, value)
+    return value
+
+
+def check_range(form: VerdictForm, way: Protocol, value: float) -> None:
     low, high = RANGES[form.name]
     assert type(value) is float
     assert low <= value <= high, f"{way.name}: {value}"
-    return value
 
 
 def test_every_form_is_fuzzed() -> None:
@@ -142,7 +149,7 @@ def test_every_form_is_fuzzed() -> None:
 
 @fuzz(100, 3000, text=replies)
 def test_any_reply(text: str) -> None:
-    for form, way in PROTOCOLS:
+    for form, way in READ:
         for whole in (text, way.prefix + text):
             value = value_in_range(form, way, whole)
             if form.name == "arena" and value is not None:
@@ -185,7 +192,7 @@ BOMBS = (
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_long_replies_take_time_in_proportion(bomb: str) -> None:
     """Twenty thousand times what might make a pattern start over, or a parser nest, with every form's beginning."""
-    for form, way in PROTOCOLS:
+    for form, way in READ:
         for begun in {"", way.prefix, "[{'model': "}:
             for end in ("", "]]", "x"):
                 value_in_range(form, way, begun + bomb * 20_000 + end)
@@ -205,16 +212,17 @@ likeliest = st.dictionaries(tokens | st.text(max_size=2), logprobs, max_size=6)
     found=st.lists(likeliest, min_size=3, max_size=3),
 )
 def test_any_probabilities(found: list[Mapping[str, float]]) -> None:
-    """What stands for a judge's probabilities is a reply that its own protocol reads, or a ValueError."""
+    """A judge's probabilities have a value on the form's scale and a text that the ledger can hold, or a ValueError."""
     for form, way in PROTOCOLS:
         if way.scored is None:
             continue
         try:
-            text = way.scored(found[: 1 + len(way.continuations)])
+            value, text = way.scored(found[: 1 + len(way.continuations)])
         except ValueError as error:
             assert str(error)
             continue
-        value_in_range(form, way, text)
+        check_range(form, way, value)
+        text.encode()
 
 
 COMPLETION: dict[str, Any] = {
@@ -255,7 +263,7 @@ def test_any_completion(data: Any) -> None:
     for form, way in PROTOCOLS:
         caller = reader(way)
         try:
-            reply = caller._answered([completion] * (1 + len(way.continuations)), 0.0)
+            reply, _ = caller._answered([completion] * (1 + len(way.continuations)), 0.0)
         except _AgainError as error:
             assert error.reason
             continue
@@ -286,9 +294,9 @@ def test_any_evidence_for_a_program(which: int, said: str, data: st.DataObject) 
     right = {**TASKS[which], "answer": said}
     for evidence in (right, data.draw(changed(right))):
         (verdict,) = run_program(judge, [JudgeTask("x", 1, "", (), evidence)], model="program:pocket")
-        assert verdict.status in (("ok",) if evidence is right else ("ok", "unparseable"))
-        assert (verdict.value is None) == (verdict.status != "ok")
-        assert verdict.value is None or 0 <= verdict.value <= 100
+        assert verdict.reply.status in (("ok",) if evidence is right else ("ok", "unparseable"))
+        assert (verdict.reply.value is None) == (verdict.reply.status != "ok")
+        assert verdict.reply.value is None or 0 <= verdict.reply.value <= 100
 
 
 @fuzz(

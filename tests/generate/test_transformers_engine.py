@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from harness.core.errors import Incomplete
-from harness.generate.api import Completion, GenerateSettings, Request
+from harness.generate.api import Answer, GenerateSettings, Request
 from harness.generate.prompts import Prompt, answer_text
 from harness.generate.transformers_engine import TransformersEngine, batch_length, load
 from harness.models.chat import encode_prompt, end_of_turn_ids
@@ -26,11 +26,11 @@ def _request(key: str, text: str, temperature: float = 0.0, max_new_tokens: int 
     return Request(key, messages, temperature, max_new_tokens, seed=100 + int(key))
 
 
-def _complete(engine: TransformersEngine, requests: list[Request]) -> dict[str, Completion]:
-    done: list[Completion] = []
+def _complete(engine: TransformersEngine, requests: list[Request]) -> dict[str, Answer]:
+    done: list[Answer] = []
     engine.complete(requests, done.extend)
-    assert len({c.key for c in done}) == len(done) == len(requests)
-    return {c.key: c for c in done}
+    assert len({c.id for c in done}) == len(done) == len(requests)
+    return {c.id: c for c in done}
 
 
 @pytest.fixture
@@ -48,10 +48,10 @@ def test_greedy_answers_are_those_of_a_plain_loop(
         while len(ids) < len(prompt) + 12 and (ids[-1] != 3 or ids == prompt):
             with torch.no_grad():
                 ids = [*ids, int(model(torch.tensor([ids])).logits[0, -1].argmax())]
-        completion = done[request.key]
-        assert completion.text == tokenizer.decode(ids[len(prompt) :], skip_special_tokens=True)
-        assert (completion.prompt_tokens, completion.tokens) == (len(prompt), len(ids) - len(prompt))
-        assert completion.finish == ("stop" if ids[-1] == 3 else "length")
+        answer = done[request.id]
+        assert answer.turns[0] == tokenizer.decode(ids[len(prompt) :], skip_special_tokens=True)
+        assert answer.tokens == (len(ids) - len(prompt),)
+        assert answer.finish[0] == ("stop" if ids[-1] == 3 else "length")
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
@@ -66,10 +66,10 @@ def test_answers_do_not_depend_on_batch_or_order(engine: Callable[..., Transform
 def test_samples_follow_seed_and_temperature(engine: Callable[..., TransformersEngine]) -> None:
     loaded = engine(batch_size=64)
     same_words = [_request(str(i), "red", 1.0) for i in range(40)]
-    assert len({c.text for c in _complete(loaded, same_words).values()}) > 20
+    assert len({c.turns[0] for c in _complete(loaded, same_words).values()}) > 20
     cold = [_request(str(i), "red", 1e-4) for i in range(10)]
-    greedy = _complete(loaded, [_request("0", "red")])["0"].text
-    assert {c.text for c in _complete(loaded, cold).values()} == {greedy}
+    greedy = _complete(loaded, [_request("0", "red")])["0"].turns[0]
+    assert {c.turns[0] for c in _complete(loaded, cold).values()} == {greedy}
 
 
 @pytest.mark.parametrize(("top_p", "kept"), [(1.0, 3), (0.9, 2), (0.5, 1)])
@@ -92,25 +92,25 @@ def test_rows_may_stop_at_different_lengths(engine: Callable[..., TransformersEn
     requests = [_request(str(i), text, 0.0, max_new_tokens=i + 1) for i, text in enumerate(WORDS)]
     together, alone = _complete(engine(batch_size=6), requests), _complete(engine(batch_size=1), requests)
     assert together == alone
-    assert [together[str(i)].tokens for i in range(2)] == [1, 2]
+    assert [together[str(i)].tokens[0] for i in range(2)] == [1, 2]
 
 
 def test_request_that_is_too_long_fails_alone(engine: Callable[..., TransformersEngine]) -> None:
     requests = [_request("0", "red " * 600), _request("1", "red")]
     done = _complete(engine(), requests)
-    assert done["0"].text is None
-    assert "limit is 512" in done["0"].finish
-    assert done["0"].finish.startswith("error: ")
-    assert done["1"].text is not None
+    assert done["0"].turns[0] is None
+    assert "limit is 512" in done["0"].finish[0]
+    assert done["0"].finish[0].startswith("error: ")
+    assert done["1"].turns[0] is not None
 
 
 def test_request_that_the_template_refuses_fails_alone(tmp_path: Path) -> None:
     asked = {"role": "user", "content": "red"}
     requests = [Request("0", ({"role": "system", "content": "x"}, asked), 0.0, 2, 0), _request("1", "red", 0.0, 2)]
     done = _complete(load(base_model(tmp_path, TRIMS), GenerateSettings()), requests)
-    assert done["0"].text is None
-    assert done["0"].finish == "error: the chat template refuses this conversation (no system role)"
-    assert done["1"].text is not None
+    assert done["0"].turns[0] is None
+    assert done["0"].finish[0] == "error: the chat template refuses this conversation (no system role)"
+    assert done["1"].turns[0] is not None
 
 
 def test_what_follows_an_end_token_is_no_answer() -> None:
@@ -121,10 +121,11 @@ def test_what_follows_an_end_token_is_no_answer() -> None:
     assert answer_text(found, ids[:3], stops) == "Yes"
 
 
-def test_answer_is_cut_at_the_limit(engine: Callable[..., TransformersEngine]) -> None:
-    prompt = _complete(engine(), [_request("0", "red")])["0"].prompt_tokens
-    done = _complete(engine(max_length=prompt + 1), [_request("0", "red")])["0"]
-    assert (done.tokens, done.prompt_tokens) == (1, prompt)
+def test_answer_is_cut_at_the_limit(pocket_folder: Path, engine: Callable[..., TransformersEngine]) -> None:
+    prompt = len(encode_prompt(load_tokenizer(pocket_folder), _request("0", "red").messages))
+    for room in (1, 2):
+        done = _complete(engine(max_length=prompt + room), [_request("0", "red")])["0"]
+        assert (done.tokens, done.finish) == ((room,), ("length",))
 
 
 def test_batches_are_handed_over_as_they_finish(engine: Callable[..., TransformersEngine]) -> None:
@@ -193,7 +194,7 @@ def test_batches_that_do_not_fit_are_halved(
 def test_a_conversation_that_never_fits_leaves_the_work_unfinished(pocket_folder: Path) -> None:
     short = _Short(load_model(pocket_folder, "float32"), 0)
     slim = TransformersEngine(load_tokenizer(pocket_folder), short, GenerateSettings(batch_size=1))
-    done: list[Completion] = []
+    done: list[Answer] = []
     with pytest.raises(Incomplete, match="does not fit in memory"):
         slim.complete([_request("0", "red", 0.0, 30)], done.extend)
     assert done == [], "no failed sample is made of it"
@@ -234,6 +235,5 @@ def test_a_real_model_answers_the_same_whatever_the_batch(smollm2_folder: Path) 
         first, *others = [_complete(engine, batch) for engine in engines]
         assert all(other == first for other in others)
     answer = _complete(engines[0], greedy[:1])["0"]
-    assert answer.text is not None
-    assert "Paris" in answer.text
-    assert answer.finish == "stop"
+    assert "Paris" in str(answer.turns[0])
+    assert answer.finish == ("stop",)

@@ -16,7 +16,7 @@ import pytest
 
 from harness.core.errors import HarnessError, Incomplete
 from harness.generate import engines, vllm_engine
-from harness.generate.api import Completion, GenerateSettings, Request
+from harness.generate.api import Answer, GenerateSettings, Request
 from harness.generate.vllm_engine import VllmEngine, running
 from harness.models.chat import encode_prompt
 from harness.models.load import load_tokenizer
@@ -74,18 +74,18 @@ def test_prompts_and_end_tokens_are_those_of_the_transformers_engine(
 ) -> None:
     from harness.generate.transformers_engine import load
 
-    done: list[Completion] = []
+    done: list[Answer] = []
     with start() as engine:
         engine.complete(requests(), done.extend)
     tokenizer = load_tokenizer(pocket_folder)
-    prompts = {request.key: encode_prompt(tokenizer, request.messages) for request in requests()}
+    prompts = {request.id: encode_prompt(tokenizer, request.messages) for request in requests()}
     sent = told(log, "request")
     assert sorted(r["ids"] for r in sent) == sorted(prompts.values())
     assert [len(r["ids"]) for r in sent] == sorted(map(len, prompts.values()), reverse=True)
     other = load(pocket_folder, GenerateSettings())
     assert {tuple(r["sampling"]["stop_token_ids"]) for r in sent} == {tuple(sorted(other._stops))}
-    assert {c.key: (c.text, c.finish, c.prompt_tokens, c.tokens) for c in done} == {
-        key: (tokenizer.decode(ids[-2:], skip_special_tokens=True), "stop", len(ids), 2) for key, ids in prompts.items()
+    assert {c.id: (c.turns[0], c.finish[0], c.tokens[0]) for c in done} == {
+        key: (tokenizer.decode(ids[-2:], skip_special_tokens=True), "stop", 2) for key, ids in prompts.items()
     }
 
 
@@ -115,23 +115,23 @@ def test_settings_reach_the_process(start: Start, log: Path, pocket_folder: Path
 
 
 def test_what_leaves_no_room_fails_alone_and_what_leaves_little_is_cut(start: Start, log: Path) -> None:
-    done: list[Completion] = []
+    done: list[Answer] = []
     with start(max_length=12) as engine:
         engine.complete(requests(words=("red " * 30, "red", "blue blue blue")), done.extend)
         engine.complete([], done.extend)
     failed, *rest = done
-    assert (failed.key, failed.text) == ("0", None)
-    assert failed.finish == "error: the prompt has 35 tokens, the limit is 12"
-    assert {c.key for c in rest} == {"1", "2"}
+    assert (failed.id, failed.turns[0]) == ("0", None)
+    assert failed.finish[0] == "error: the prompt has 35 tokens, the limit is 12"
+    assert {c.id for c in rest} == {"1", "2"}
     assert all(len(r["ids"]) + r["sampling"]["max_tokens"] <= 12 for r in told(log, "request"))
 
 
 def test_an_answer_that_vllm_gave_up_is_a_failed_sample(start: Start) -> None:
-    done: list[Completion] = []
+    done: list[Answer] = []
     with start("abort") as engine:
         engine.complete(requests(), done.extend)
-    assert [(c.text is None, c.finish) for c in done[:2]] == [(True, "error: vLLM ended it (abort)")] * 2
-    assert {c.finish for c in done[2:]} == {"stop"}
+    assert [(c.turns[0] is None, c.finish[0]) for c in done[:2]] == [(True, "error: vLLM ended it (abort)")] * 2
+    assert {c.finish[0] for c in done[2:]} == {"stop"}
 
 
 def test_one_process_for_many_calls_and_none_afterwards(start: Start, log: Path) -> None:
@@ -144,13 +144,13 @@ def test_one_process_for_many_calls_and_none_afterwards(start: Start, log: Path)
 
 
 def test_killed_in_the_middle(start: Start, log: Path) -> None:
-    done: list[Completion] = []
+    done: list[Answer] = []
     with start("killed:4") as engine:
         with pytest.raises(Incomplete, match="process has ended") as caught:
             engine.complete(requests(), done.extend)
         with pytest.raises(Incomplete, match="process has ended"):
             engine.complete(requests(), done.extend)
-    assert [c.finish for c in done] == ["stop"] * 4, "what was finished has been handed over"
+    assert [c.finish[0] for c in done] == ["stop"] * 4, "what was finished has been handed over"
     assert "Run again: finished answers are kept" in caught.value.fix
     assert processes(log) == []
 
@@ -158,7 +158,7 @@ def test_killed_in_the_middle(start: Start, log: Path) -> None:
 def test_an_error_while_answers_are_saved_ends_the_engine(start: Start) -> None:
     """Else the next stage would be given answers that the last one did not take."""
 
-    def full(done: list[Completion]) -> None:
+    def full(done: list[Answer]) -> None:
         raise OSError("No space left on device")
 
     with start() as engine:

@@ -3,13 +3,14 @@
 Prints the verdicts as JSON lines at the end.
 """
 
+import asyncio
 import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from harness.judge import _call
-from harness.judge.client import ask_blocking
+from harness.judge import caller
+from harness.judge.client import ask
 from harness.judge.protocol import find_protocol
 from harness.judge.settings import JudgeSettings
 from harness.store.ledger import Ledger
@@ -20,21 +21,23 @@ CONCURRENCY = 32
 
 def main(url: str, ledger: str, count: str) -> None:
     """Ask everything."""
-    _call.BACKOFF_S = 0.01
+    caller.BACKOFF_S = 0.01
     settings = JudgeSettings(
         model="gpt-4", base_url=url, concurrency=CONCURRENCY, retries=12, timeout_s=2.0, api_key_env="TEST_JUDGE_KEY"
     )
     with Ledger(Path(ledger)) as opened:
-        verdicts = ask_blocking(
-            tasks(int(count)),
-            settings,
-            find_protocol("rating", "text"),
-            judge_digest="judge",
-            ledger=opened,
-            progress=lambda *_, **__: None,
+        verdicts = asyncio.run(
+            ask(
+                tasks(int(count)),
+                settings,
+                find_protocol("rating", "text"),
+                judge_digest="judge",
+                ledger=opened,
+                progress=lambda *_, **__: None,
+            )
         )
     for verdict in verdicts:
-        print(json.dumps(asdict(verdict)))
+        print(json.dumps([verdict.task.item, asdict(verdict.reply)]))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.judge import _call
+from harness.judge import caller
 from tests.judge.stand_in import CANARY, Judge, standing_in
 
 
@@ -13,7 +13,7 @@ from tests.judge.stand_in import CANARY, Judge, standing_in
 async def judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Judge]:
     """A stand-in on a free port of the loopback, with a key that must be found nowhere."""
     monkeypatch.setenv("TEST_JUDGE_KEY", CANARY)
-    monkeypatch.setattr(_call, "BACKOFF_S", 0.01)
+    monkeypatch.setattr(caller, "BACKOFF_S", 0.01)
     async with standing_in(tmp_path / "ledger.sqlite") as stand_in:
         yield stand_in
     for path in tmp_path.rglob("*"):

@@ -171,9 +171,9 @@ async def test_repeats_are_asked_for_only_where_they_are_new(judge: Judge) -> No
     once = await judge.ask(given=repeated(tasks(2), settings()))
     thrice = await judge.ask(given=repeated(tasks(2), settings(repeats=3)), concurrency=1)
     assert len(judge.asked) == 6
-    assert [(v.item, v.repeat) for v in thrice] == [(i, k) for i in ("0", "1") for k in range(3)]
-    assert [v for v in thrice if v.repeat == 0] == once
-    assert len({v.value for v in thrice}) == 6
+    assert [(v.task.item, v.task.repeat) for v in thrice] == [(i, k) for i in ("0", "1") for k in range(3)]
+    assert [v for v in thrice if v.task.repeat == 0] == once
+    assert len({v.reply.value for v in thrice}) == 6
 
 
 async def test_many_connections_at_once(judge: Judge) -> None:
@@ -187,7 +187,7 @@ async def test_many_connections_at_once(judge: Judge) -> None:
     judge.answer = hold
     given = [JudgeTask(str(k), 1, "p", ({"role": "user", "content": str(k)},)) for k in range(150)]
     found = await judge.ask(given=given, concurrency=150)
-    assert [verdict.value for verdict in found] == [7] * 150
+    assert [verdict.reply.value for verdict in found] == [7] * 150
 
 
 async def test_two_stages_that_ask_the_same_at_once_have_the_same_verdict(judge: Judge) -> None:

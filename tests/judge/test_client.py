@@ -10,10 +10,9 @@ import pytest
 from aiohttp import web
 
 from harness.core.errors import HarnessError, Incomplete
-from harness.judge._call import Caller
 from harness.judge.api import JudgeTask, Verdict
-from harness.judge.client import _client, ask_blocking
-from harness.judge.protocol import find_protocol
+from harness.judge.caller import Caller
+from harness.judge.client import _client
 from tests.judge.stand_in import CANARY, Judge, completion, fault, reply, tasks
 
 
@@ -25,12 +24,12 @@ def only(number: int, bad: web.Response) -> Any:
 async def test_verdicts_in_order_and_recorded(judge: Judge) -> None:
     judge.answer = lambda body, _: reply(f"So. Rating: [[{int(body['messages'][-1]['content'][6:]) + 1}]]")
     found = await judge.ask(5)
-    assert [(v.item, v.value, v.status) for v in found] == [(str(k), k + 1.0, "ok") for k in range(5)]
+    assert [(v.task.item, v.reply.value, v.reply.status) for v in found] == [(str(k), k + 1.0, "ok") for k in range(5)]
     first = found[0]
-    assert (first.text, first.model, first.prompt) == ("So. Rating: [[1]]", "gpt-4-0613", "single-v1")
-    assert (first.prompt_tokens, first.completion_tokens) == (100, 10)
-    assert first.price_usd == pytest.approx((100 * 30 + 10 * 60) / 1e6)
-    assert first.latency_s > 0
+    assert (first.reply.text, first.reply.model, first.task.prompt) == ("So. Rating: [[1]]", "gpt-4-0613", "single-v1")
+    assert (first.reply.prompt_tokens, first.reply.completion_tokens) == (100, 10)
+    assert first.reply.price_usd == pytest.approx((100 * 30 + 10 * 60) / 1e6)
+    assert first.reply.latency_s > 0
     assert judge.progress[0] == (0, 5)
     assert judge.progress[-1] == (5, 5)
     assert judge.keys == {f"Bearer {CANARY}"}
@@ -57,7 +56,7 @@ async def test_equal_questions_are_asked_once_and_repeats_each(judge: Judge) -> 
     same = [JudgeTask(item, 1, "p", task.messages, repeat=r) for item, r in (("a", 0), ("b", 0), ("a", 1))]
     found = await judge.ask(given=same)
     assert len(judge.asked) == 2
-    assert [(v.item, v.repeat, v.value) for v in found] == [("a", 0, 7.0), ("b", 0, 7.0), ("a", 1, 7.0)]
+    assert [(v.task.item, v.task.repeat, v.reply.value) for v in found] == [("a", 0, 7.0), ("b", 0, 7.0), ("a", 1, 7.0)]
 
 
 async def test_a_reply_that_came_meanwhile_is_not_asked_for(judge: Judge) -> None:
@@ -72,7 +71,7 @@ async def test_a_reply_that_came_meanwhile_is_not_asked_for(judge: Judge) -> Non
     judge.answer = meanwhile
     found = await judge.ask(2, concurrency=1)
     assert judge.prompts() == ["judge 0", "judge 1"]
-    assert [v.value for v in found] == [7.0, 3.0]
+    assert [v.reply.value for v in found] == [7.0, 3.0]
     assert answers == [found[1:]]
     assert judge.progress[-1] == (2, 2)
     assert judge.ledger.interrupted() == []
@@ -113,7 +112,7 @@ async def test_a_final_failure_is_recorded_and_not_asked_again(
 ) -> None:
     judge.answer = lambda _body, _n: answer()
     (found,) = await judge.ask(retries=3)
-    assert (found.status, found.value, found.text) == (status, None, text)
+    assert (found.reply.status, found.reply.value, found.reply.text) == (status, None, text)
     assert len(judge.asked) == 1
     assert judge.recorded() == 1
     assert await judge.ask(retries=3) == [found]
@@ -141,7 +140,7 @@ FAULTS: list[Any] = [
 async def test_what_may_pass_is_tried_again(judge: Judge, answer: Any, says: str) -> None:
     judge.answer = lambda body, n: answer(body, n) if n < 2 else reply("[[7]]")
     (found,) = await judge.ask(retries=2)
-    assert found.value == 7.0
+    assert found.reply.value == 7.0
     assert len(judge.asked) == 3
 
 
@@ -158,7 +157,7 @@ async def test_what_does_not_pass_keeps_the_rest_and_is_incomplete(judge: Judge,
     assert judge.recorded() == 3
     judge.asked.clear()
     judge.answer = lambda _body, _n: reply("[[8]]")
-    assert [v.value for v in await judge.ask(6)] == [7.0, 7.0, 7.0, 8.0, 8.0, 8.0]
+    assert [v.reply.value for v in await judge.ask(6)] == [7.0, 7.0, 7.0, 8.0, 8.0, 8.0]
     assert sorted(judge.prompts()) == ["judge 3", "judge 4", "judge 5"]
     assert judge.ledger.interrupted() == []
 
@@ -242,8 +241,8 @@ async def test_a_wrong_parameter_is_no_verdict(judge: Judge) -> None:
 async def test_a_server_that_echoes_the_key(judge: Judge, answer: Any) -> None:
     judge.answer = lambda _body, _n: answer()
     (found,) = await judge.ask()
-    assert CANARY not in found.text
-    assert "[key]" in found.text  # the fixture looks through the ledger's bytes
+    assert CANARY not in found.reply.text
+    assert "[key]" in found.reply.text  # the fixture looks through the ledger's bytes
 
 
 async def test_calls_under_way_are_recorded_when_another_fails(judge: Judge) -> None:
@@ -309,7 +308,7 @@ async def test_a_budget_without_a_price_is_refused_up_front(judge: Judge) -> Non
         await judge.ask(model="my-model", max_cost_usd=1.0)
     assert judge.asked == []
     (found,) = await judge.ask(model="my-model")
-    assert found.price_usd is None
+    assert found.reply.price_usd is None
 
 
 async def test_no_key_for_openai(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,7 +316,7 @@ async def test_no_key_for_openai(judge: Judge, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(HarnessError, match="TEST_JUDGE_KEY is not set"):
         await judge.ask(base_url=None)
     (found,) = await judge.ask()  # a server of one's own may need none
-    assert found.value == 7.0
+    assert found.reply.value == 7.0
 
 
 async def test_a_password_in_the_url_is_refused(judge: Judge) -> None:
@@ -336,7 +335,7 @@ async def test_the_environment_does_not_say_where_to_ask(judge: Judge, monkeypat
 async def test_a_constrained_verdict(judge: Judge) -> None:
     judge.answer = lambda _body, _n: reply("8")
     (found,) = await judge.ask(protocol="choice")
-    assert (found.value, found.text) == (8.0, "Rating: [[8")
+    assert (found.reply.value, found.reply.text) == (8.0, "Rating: [[8")
     (body,) = judge.asked
     assert body["messages"][-1] == {"role": "assistant", "content": "Rating: [["}
     assert body["continue_final_message"] is True
@@ -361,7 +360,7 @@ async def test_an_expected_rating_scores_two_continuations(judge: Judge) -> None
 
     judge.answer = answer
     (found,) = await judge.ask(protocol="expected")
-    assert (found.status, found.value, found.text) == ("ok", 4.3, "Rating: [[4.3000")
+    assert (found.reply.status, found.reply.value, found.reply.text) == ("ok", 4.3, "Rating: [[4.3000")
     assert [body["messages"][-1]["content"] for body in judge.asked] == ["Rating: [[", "Rating: [[1"]
     assert all(body["top_logprobs"] == 20 and body["max_tokens"] == 1 for body in judge.asked)
 
@@ -369,18 +368,5 @@ async def test_an_expected_rating_scores_two_continuations(judge: Judge) -> None
 async def test_a_server_without_logprobs_gives_no_expected_rating(judge: Judge) -> None:
     judge.answer = lambda _body, _n: reply("7")
     (found,) = await judge.ask(protocol="expected")
-    assert (found.status, found.value) == ("unparseable", None)
-    assert "no number from 1 to 10" in found.text
-
-
-async def test_without_an_event_loop(judge: Judge) -> None:
-    settings = judge.settings()
-
-    def ask() -> list[Verdict]:
-        rating = find_protocol("rating", "text")
-        return ask_blocking(
-            tasks(1), settings, rating, judge_digest="d", ledger=judge.ledger, progress=lambda *_a, **_k: None
-        )
-
-    (found,) = await asyncio.to_thread(ask)
-    assert found.value == 7.0
+    assert (found.reply.status, found.reply.value) == ("unparseable", None)
+    assert "no number from 1 to 10" in found.reply.text

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from harness.core.errors import HarnessError, Incomplete
 from harness.judge import client
-from harness.judge._complaint import complaint
+from harness.judge.complaint import complaint
 from harness.judge.protocol import find_protocol
 from harness.record import judging
 from tests.judge.stand_in import Judge, completion, fault, reply
@@ -131,7 +131,7 @@ FINAL: dict[str, tuple[Any, str, str]] = {
 async def test_a_verdict_however_it_is_wrapped(judge: Judge, kind: str) -> None:
     judge.answer = lambda _body, _n: VERDICTS[kind]()
     (found,) = await judge.ask()
-    assert (found.status, found.value) == ("ok", 8.0)
+    assert (found.reply.status, found.reply.value) == ("ok", 8.0)
     assert len(judge.asked) == 1
 
 
@@ -141,9 +141,9 @@ async def test_a_final_failure_ends_one_question_alone(judge: Judge, kind: str) 
     make, status, words = FINAL[kind]
     judge.answer = lambda asked, _n: make() if asked["messages"][-1]["content"] == "judge 1" else reply("[[7]]")
     found = await judge.ask(4, retries=3, concurrency=1)
-    assert [v.value for v in found] == [7.0, None, 7.0, 7.0]
-    assert found[1].status == status
-    assert words in found[1].text
+    assert [v.reply.value for v in found] == [7.0, None, 7.0, 7.0]
+    assert found[1].reply.status == status
+    assert words in found[1].reply.text
     assert len(judge.asked) == 4
     assert await judge.ask(4, retries=3) == found
     assert len(judge.asked) == 4
@@ -154,7 +154,7 @@ async def test_a_final_failure_ends_one_question_alone(judge: Judge, kind: str) 
 async def test_the_same_where_there_is_only_one_question(judge: Judge, kind: str) -> None:
     judge.answer = lambda _body, _n: FINAL[kind][0]()
     (found,) = await judge.ask(retries=3)
-    assert (found.status, found.value) == (FINAL[kind][1], None)
+    assert (found.reply.status, found.reply.value) == (FINAL[kind][1], None)
     assert len(judge.asked) == 1
 
 
@@ -180,8 +180,8 @@ async def test_what_fails_in_every_try_while_others_are_answered_is_that_questio
 ) -> None:
     judge.answer = lambda asked, _n: make() if asked["messages"][-1]["content"] == "judge 1" else reply("[[7]]")
     found = await judge.ask(4, retries=2, concurrency=1)
-    assert [v.status for v in found] == ["ok", "failed", "ok", "ok"]
-    assert words in found[1].text
+    assert [v.reply.status for v in found] == ["ok", "failed", "ok", "ok"]
+    assert words in found[1].reply.text
     assert len(judge.asked) == 3 + 3
     assert await judge.ask(4, retries=2) == found
     assert len(judge.asked) == 6
@@ -221,7 +221,7 @@ async def test_what_every_question_meets_burns_none(
     assert judge.recorded() == 0
     assert judge.ledger.interrupted() == []
     judge.answer = lambda _body, _n: reply("[[7]]")
-    assert {v.value for v in await judge.ask(30)} == {7.0}
+    assert {v.reply.value for v in await judge.ask(30)} == {7.0}
 
 
 async def test_a_refusal_that_begins_midway_and_never_ends_burns_none(judge: Judge) -> None:
@@ -235,7 +235,7 @@ async def test_a_refusal_that_begins_midway_and_never_ends_burns_none(judge: Jud
 async def test_many_questions_that_are_too_long_are_no_doubt_about_a_judge_that_replies(judge: Judge) -> None:
     judge.answer = lambda _body, n: reply("[[7]]") if n == 0 else error(400, "prompt is too long: 9 tokens > 8 maximum")
     found = await judge.ask(100, concurrency=4)
-    assert Counter(v.status for v in found) == {"ok": 1, "refused": 99}
+    assert Counter(v.reply.status for v in found) == {"ok": 1, "refused": 99}
     assert len(judge.asked) == 100
 
 
@@ -249,7 +249,7 @@ async def test_a_slow_reply_is_waited_for_before_a_doubt_ends_the_run(judge: Jud
 
     judge.answer = lambda asked, n: late() if n == 0 else error(400, "Not this one.")
     found = await judge.ask(client._MOST_REFUSED + 1, concurrency=2)
-    assert Counter(v.status for v in found) == {"ok": 1, "refused": client._MOST_REFUSED}
+    assert Counter(v.reply.status for v in found) == {"ok": 1, "refused": client._MOST_REFUSED}
 
 
 GONE: list[Any] = [
@@ -283,9 +283,9 @@ async def test_a_protocol_that_asks_for_so_few_tokens_has_replies_that_end_there
 ) -> None:
     judge.answer = lambda _body, _n: reply(content, finish_reason="length")
     (found,) = await judge.ask(form=form, protocol=protocol)
-    assert found.status == "ok"
+    assert found.reply.status == "ok"
     (found,) = await judge.ask(form=form, protocol=protocol, max_tokens=1)  # cut by the recipe, not by the protocol
-    assert (found.status, found.value) == ("cut", None)
+    assert (found.reply.status, found.reply.value) == ("cut", None)
 
 
 COMPLAINTS = [
@@ -328,23 +328,23 @@ async def test_a_thousand_verdicts_of_which_three_in_ten_are_of_every_kind(judge
 
     judge.answer = answer
     found = await judge.ask(COUNT, concurrency=16, retries=1)
-    assert [v.item for v in found] == [str(k) for k in range(COUNT)]
+    assert [v.task.item for v in found] == [str(k) for k in range(COUNT)]
     for k, v in enumerate(found):
         kind = kinds.get(k)
         if kind is None or kind < len(VERDICTS):
-            assert (v.status, v.value) == ("ok", 7.0 if kind is None else 8.0)
+            assert (v.reply.status, v.reply.value) == ("ok", 7.0 if kind is None else 8.0)
         else:
             final = [status for _, status, _ in FINAL.values()] + ["failed"] * len(FAILED)
-            assert (v.status, v.value) == (final[kind - len(VERDICTS)], None)
+            assert (v.reply.status, v.reply.value) == (final[kind - len(VERDICTS)], None)
     tries = Counter(judge.prompts())
-    assert tries == {f"judge {k}": 1 + (v.status == "failed") for k, v in enumerate(found)}
+    assert tries == {f"judge {k}": 1 + (v.reply.status == "failed") for k, v in enumerate(found)}
     assert await judge.ask(COUNT) == found
     assert len(judge.asked) == tries.total(), "nothing is asked again"
     assert judge.ledger.interrupted() == []
 
     reasons = judging.failures(found)
     named = {name for reason in reasons for name in reason["which"]}
-    assert named == {f"{v.item}/1" for v in found if v.status != "ok"}
+    assert named == {f"{v.task.item}/1" for v in found if v.reply.status != "ok"}
     assert sum(reason["count"] for reason in reasons) == len(named)
     said = {"cell": "c", "benchmark": "b", "with_verdict_pattern": 0, "repeat_sd": None, "verdicts": COUNT}
     first, second = judging.warnings([{**said, "failed": reasons, **judging.otherwise(found, RATING)}])

@@ -20,7 +20,7 @@ from harness.bench.api import Question, samples_frame
 from harness.bench.turns import turn_samples, turn_scores
 from harness.judge.api import Verdict
 from harness.judge.identity import request_digest
-from harness.store.ledger import Ledger
+from harness.store.ledger import Ledger, Reply
 from tests.cli import judged
 from tests.judge.asker import CONCURRENCY
 from tests.judge.stand_in import CANARY, Cut, Judge, completion, fault, reply, tasks
@@ -122,8 +122,9 @@ def test_a_thousand_verdicts_through_faults_and_kills(tmp_path: Path) -> None:
         out, _ = process.communicate(timeout=120)
         assert process.returncode == 0
         assert not more & set(judge.prompts()[first:]), "what is recorded is not asked again"
-    verdicts = [Verdict(**json.loads(line)) for line in out.splitlines()]
-    assert [v.item for v in verdicts] == [str(k) for k in range(COUNT)], "none lost, none twice, in order"
+    items, replies = zip(*map(json.loads, out.splitlines()), strict=True)
+    verdicts = [Verdict(task, Reply(**reply)) for task, reply in zip(tasks(COUNT), replies, strict=True)]
+    assert list(items) == [str(k) for k in range(COUNT)], "none lost, none twice, in order"
     check_verdicts(verdicts, server)
     check_ledger(ledger, server)
     assert sum(server.tries.values()) > 1.2 * COUNT, "the server was bad enough"
@@ -137,7 +138,7 @@ def check_verdicts(verdicts: list[Verdict], server: Unreliable) -> None:
         prompt = task.messages[0]["content"]
         final = server.final.get(prompt)
         expected = ("ok", value_of(prompt)) if final is None else (FINAL[final][0], None)
-        assert (verdict.status, verdict.value) == expected, prompt
+        assert (verdict.reply.status, verdict.reply.value) == expected, prompt
     asked = [Question(str(k), "c", ("q",), 0.0, 1) for k in range(COUNT)]
     scores = turn_scores(samples_frame(turn_samples("b", asked, [], verdicts)))
     assert (scores["n"][0], scores["total"][0]) == (COUNT - COUNT // 10, COUNT)

@@ -11,6 +11,7 @@ from harness.judge.prices import price_list, price_of
 from harness.judge.program import run_program
 from harness.judge.protocol import find_protocol
 from harness.judge.settings import JudgeSettings
+from harness.store.ledger import Reply
 
 
 def settings(**values: Any) -> JudgeSettings:
@@ -96,15 +97,9 @@ def test_a_program_judges_and_says_when_it_cannot() -> None:
 
     asked = [JudgeTask("1", 1, "p", (), {"answer": "four"}), JudgeTask("2", 2, "p", (), {}, 3)]
     good, bad = run_program(longer, asked, model="program:length")
-    assert (good.item, good.status, good.value, good.text, good.model) == (
-        "1",
-        "ok",
-        4.0,
-        "its length",
-        "program:length",
-    )
-    assert (bad.item, bad.turn, bad.repeat) == ("2", 2, 3)
-    assert (bad.status, bad.value, bad.text) == ("unparseable", None, "no answer in it")
+    assert [good.task, bad.task] == asked
+    assert good.reply == Reply("ok", 4.0, "its length", "program:length")
+    assert bad.reply == Reply("unparseable", None, "no answer in it", "program:length")
 
 
 def test_a_defect_of_a_program_is_not_hidden() -> None:

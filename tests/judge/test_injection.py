@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.bench.api import Answer, Question
+from harness.bench.api import Question
 from harness.bench.mt_bench import BENCHMARK, MTBenchSettings
 from harness.bench.mt_bench.files import read_prompts
 from harness.bench.mt_bench.prompts import PLACEHOLDERS, judge_tasks
+from harness.generate.api import Answer
 from harness.judge.api import JudgeTask
 from harness.judge.forms.rating import read_rating
 from harness.judge.injection import holds_verdict
@@ -85,7 +86,7 @@ async def test_what_an_answer_says_is_no_verdict(
     """Only the judge's own reply is read, wherever a rating stands in the question."""
     judge.answer = lambda _body, _n: reply("Poor. Rating: [[2]]")
     found = await judge.ask(given=tasks_of(bench, text, text))
-    assert [v.value for v in found] == [2.0, 2.0]
+    assert [v.reply.value for v in found] == [2.0, 2.0]
     assert judge.asked[0]["messages"][1]["content"].startswith(f"Q: {text}")
 
 
@@ -93,7 +94,7 @@ async def test_a_judge_that_quotes_an_injected_rating_gives_no_verdict(judge: Ju
     """Two different ratings in a reply: which of them is the judge's own is a guess, and is not made."""
     judge.answer = lambda _body, _n: reply('The answer says "[[10]]", which is not mine to give. Rating: [[1]]')
     (found,) = await judge.ask()
-    assert (found.status, found.value) == ("unparseable", None)
+    assert (found.reply.status, found.reply.value) == ("unparseable", None)
 
 
 @given(st.text(alphabet="[]0123456789.ab ", max_size=30))

@@ -86,20 +86,23 @@ def test_a_server_that_ignores_the_constraint_gives_no_verdict(text: str) -> Non
 
 def test_the_expected_winner_by_hand() -> None:
     """A .5, B .1, C .1 of what counts: (.5 + .1 / 2) / .7."""
-    text = pair.expected_winner([{"A": HALF, "B": TENTH, "C": TENTH, "The": math.log(0.3)}])
-    assert pair.read_expected(text) == pytest.approx(0.55 / 0.7, abs=5e-5)
+    found = pair.expected_winner([{"A": HALF, "B": TENTH, "C": TENTH, "The": math.log(0.3)}])
+    assert found == (round(0.55 / 0.7, 4), "My final verdict is: [[A 0.7857")
 
 
 def test_the_expected_arena_verdict_by_hand() -> None:
     """A begins A>B, A>>B and A=B: .5 (.5 + .1) for A, .5 * .1 a tie, .1 * .5 for B."""
     first = {"A": HALF, "B": TENTH, "It": TENTH}
-    text = arena.expected_verdict([first, {">": HALF, ">>": TENTH, "=": TENTH, "]]": TENTH}, {">": HALF, "x": TENTH}])
-    assert arena.read_expected(text) == pytest.approx((0.3 + 0.05 / 2) / (0.3 + 0.05 + 0.05), abs=5e-5)
+    share, text = arena.expected_verdict(
+        [first, {">": HALF, ">>": TENTH, "=": TENTH, "]]": TENTH}, {">": HALF, "x": TENTH}]
+    )
+    assert share == pytest.approx((0.3 + 0.05 / 2) / (0.3 + 0.05 + 0.05), abs=5e-5)
+    assert text == f"My final verdict is: [[A {share:.4f}"
 
 
 def test_one_letter_alone_is_enough() -> None:
-    assert pair.read_expected(pair.expected_winner([{"B": TENTH}])) == 0.0
-    assert arena.read_expected(arena.expected_verdict([{"A": TENTH}, {">>": HALF}, {}])) == 1.0
+    assert pair.expected_winner([{"B": TENTH}])[0] == 0.0
+    assert arena.expected_verdict([{"A": TENTH}, {">>": HALF}, {}])[0] == 1.0
 
 
 def test_no_label_among_the_likeliest_is_no_verdict() -> None:
@@ -112,8 +115,8 @@ def test_no_label_among_the_likeliest_is_no_verdict() -> None:
 @given(st.lists(st.floats(-20, 0), min_size=3, max_size=3))
 def test_a_share_mirrors_with_its_answers(logprobs: list[float]) -> None:
     a, b, c = logprobs
-    one = pair.read_expected(pair.expected_winner([{"A": a, "B": b, "C": c}]))
-    other = pair.read_expected(pair.expected_winner([{"A": b, "B": a, "C": c}]))
+    one, _ = pair.expected_winner([{"A": a, "B": b, "C": c}])
+    other, _ = pair.expected_winner([{"A": b, "B": a, "C": c}])
     assert 0 <= one <= 1
     assert one + other == pytest.approx(1, abs=2e-4)
 
@@ -127,7 +130,7 @@ def test_each_way_has_a_version_and_a_name() -> None:
 async def test_an_endpoint_is_asked_for_a_constrained_label(judge: Judge) -> None:
     judge.answer = lambda _body, _n: reply("B>>A")
     (verdict,) = await judge.ask(form="arena", protocol="choice")
-    assert (verdict.status, verdict.value, verdict.text) == ("ok", -1, "My final verdict is: [[B>>A")
+    assert (verdict.reply.status, verdict.reply.value, verdict.reply.text) == ("ok", -1, "My final verdict is: [[B>>A")
     (body,) = judge.asked
     assert body["structured_outputs"]["choice"] == list(arena.VALUES)
     assert body["messages"][-1] == {"role": "assistant", "content": "My final verdict is: [["}
@@ -149,5 +152,5 @@ async def test_an_endpoint_is_asked_for_the_probabilities_behind_both_letters(ju
 
     judge.answer = scored  # type: ignore[assignment]
     (verdict,) = await judge.ask(given=tasks(1), form="arena", protocol="expected")
-    assert (verdict.status, verdict.value) == ("ok", 0.25)
+    assert (verdict.reply.status, verdict.reply.value) == ("ok", 0.25)
     assert len(judge.asked) == 3

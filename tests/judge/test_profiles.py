@@ -65,7 +65,7 @@ def test_every_row_says_when_and_from_where() -> None:
 async def test_a_reasoning_model_is_asked_without_temperature(judge: Judge) -> None:
     judge.answer = lambda _body, _n: reply("[[7]]")
     (found,) = await judge.ask(given=[TASK], model="o3")
-    assert found.value == 7.0
+    assert found.reply.value == 7.0
     assert judge.asked == [{"model": "o3", "messages": [SYSTEM, USER], "max_completion_tokens": 2048}]
 
 
@@ -79,8 +79,8 @@ async def test_a_system_message_is_folded_where_it_is_refused(judge: Judge) -> N
 async def test_a_reasoning_model_that_was_cut_before_it_spoke_is_final(judge: Judge) -> None:
     judge.answer = lambda _body, _n: reply(None, finish_reason="length")
     (found,) = await judge.ask(model="o3", retries=3)
-    assert (found.status, found.value) == ("cut", None)
-    assert "max_tokens" in found.text
+    assert (found.reply.status, found.reply.value) == ("cut", None)
+    assert "max_tokens" in found.reply.text
     assert len(judge.asked) == 1, "more tries would only cost more"
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from harness.core.errors import HarnessError
 from harness.judge.forms.alpaca_ranking import FIRST, SECOND
-from harness.judge.forms.rating import expected_rating, fastchat_rating, read_choice, read_expected, read_rating
+from harness.judge.forms.rating import expected_rating, fastchat_rating, read_choice, read_rating
 from harness.judge.protocol import find_protocol
 from tests.worlds.mt_bench import World
 
@@ -80,12 +80,13 @@ def test_a_server_that_ignores_the_constraint_gives_no_verdict(text: str) -> Non
 def test_the_expected_rating_by_hand() -> None:
     """Half on 4, half on 1; two in five of those that begin with 1 go on to 10: (4 * .5 + 1 * .3 + 10 * .2) / 1."""
     half = math.log(0.5)
-    assert expected_rating([{"4": half, "1": half}, {"0": math.log(0.4), "]]": math.log(0.6)}]) == "Rating: [[4.3000"
+    found = expected_rating([{"4": half, "1": half}, {"0": math.log(0.4), "]]": math.log(0.6)}])
+    assert found == (4.3, "Rating: [[4.3000")
 
 
 def test_mass_on_other_tokens_and_a_ten_of_its_own() -> None:
     first = {"The": math.log(0.5), "10": math.log(0.25), "8": math.log(0.25)}
-    assert read_expected(expected_rating([first, {}])) == 9.0
+    assert expected_rating([first, {}])[0] == 9.0
 
 
 def test_no_number_among_the_likeliest_is_no_verdict() -> None:

@@ -7,11 +7,11 @@ import pytest
 from harness.judge.identity import judge_digest, request_digest
 from harness.judge.protocol import Protocol, find_protocol
 from harness.judge.rereading import reread
-from harness.store.ledger import Call
+from harness.store.ledger import Reply, Status
 from tests.judge.stand_in import Judge, tasks
 
 RATING = find_protocol("rating", "text")
-OLD = {
+OLD: dict[str, tuple[Status, float | None, int]] = {
     "xs[2] is right. Rating: 8/10": ("ok", 2.0, 20),
     "<think>[[3]]?</think> [[8]]": ("unparseable", None, 20),
     "One may say [[3]], but": ("ok", 3.0, 2048),
@@ -31,8 +31,8 @@ def digests(judge: Judge, protocol: Protocol) -> dict[int, str]:
 def record_old(judge: Judge, digest: str) -> None:
     for task, (text, (status, value, tokens)) in zip(tasks(len(OLD)), OLD.items(), strict=True):
         key = (digest, request_digest(task), 0)
-        call = Call(*key, status, value, text, "gpt-4-0613", 100, tokens, 0.5, 1.0, "{}")
-        judge.ledger.record(call, judge.ledger.begin(*key))
+        reply = Reply(status, value, text, "gpt-4-0613", 100, tokens, 0.5, 1.0, "{}")
+        judge.ledger.end(judge.ledger.begin(key), key, reply)
 
 
 async def test_recorded_replies_are_read_anew(judge: Judge) -> None:
@@ -42,8 +42,8 @@ async def test_recorded_replies_are_read_anew(judge: Judge) -> None:
     assert reread(asked, judge.settings(), RATING, known, judge.ledger) == len(OLD)
     assert reread(asked, judge.settings(), RATING, known, judge.ledger) == 0, "once"
     found = await judge.ask(given=asked)
-    assert [(v.status, v.value) for v in found] == [*NOW, ("ok", 7.0)]
-    assert [v.text for v in found[:-1]] == list(OLD)
+    assert [(v.reply.status, v.reply.value) for v in found] == [*NOW, ("ok", 7.0)]
+    assert [v.reply.text for v in found[:-1]] == list(OLD)
     assert judge.prompts() == [f"judge {len(OLD)}"], "only the question without a reply is asked"
     assert judge.ledger.interrupted() == []
 

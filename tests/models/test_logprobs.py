@@ -8,7 +8,6 @@ from harness.models.logprobs import (
     response_positions,
     token_logprobs,
     token_logprobs_and_ranks,
-    token_ranks,
 )
 
 N, H, V = 13, 8, 29
@@ -85,7 +84,7 @@ def test_no_positions_give_no_values(case: dict[str, Any]) -> None:
 def test_ranks() -> None:
     head = torch.eye(4)
     hidden = torch.tensor([[0.1, 0.4, 0.3, 0.2]] * 3)
-    assert token_ranks(hidden, head, torch.tensor([1, 3, 0]), chunk=2).tolist() == [1, 3, 4]
+    assert token_logprobs_and_ranks(hidden, head, torch.tensor([1, 3, 0]), chunk=2)[1].tolist() == [1, 3, 4]
 
 
 @pytest.mark.parametrize("chunk", [1, 4, 100])
@@ -93,7 +92,7 @@ def test_one_projection_gives_both(case: dict[str, Any], chunk: int) -> None:
     given = case["hidden"], case["head"], case["targets"]
     logprobs, ranks = token_logprobs_and_ranks(*given, chunk)
     torch.testing.assert_close(logprobs, token_logprobs(*given).detach())
-    assert ranks.tolist() == token_ranks(*given).tolist()
+    assert ranks.tolist() == token_logprobs_and_ranks(*given)[1].tolist(), "whatever the chunks"
     assert not logprobs.requires_grad
 
 

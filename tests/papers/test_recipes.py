@@ -6,12 +6,13 @@ import jinja2
 import pytest
 import yaml
 
+from harness.core.absent import absent_allowed
 from harness.core.errors import HarnessError
 from harness.models.refs import parse, pin
 from harness.plan.build import build
 from harness.plan.estimate import estimate, unknown
 from harness.recipe.load import load
-from harness.stages.pinned import absent_allowed, is_absent, pinned_file
+from harness.stages.pinned import is_absent, pinned_file
 from harness.store.store import Store
 from harness_papers import published
 

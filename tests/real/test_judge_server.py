@@ -1,5 +1,6 @@
 """A real vLLM server for SmolLM2 gives constrained verdicts, refuses strangers, and is gone afterwards."""
 
+import asyncio
 import importlib.util
 import json
 from pathlib import Path
@@ -9,7 +10,7 @@ import psutil
 import pytest
 
 from harness.judge.api import JudgeTask
-from harness.judge.client import ask_blocking
+from harness.judge.client import ask
 from harness.judge.identity import judge_digest
 from harness.judge.protocol import find_protocol
 from harness.judge.server import serve
@@ -50,23 +51,25 @@ def test_constrained_verdicts_of_a_served_model(smollm2_folder: Path, tmp_path: 
     with Ledger(tmp_path / "ledger.sqlite") as ledger, serve(smollm2_folder, settings.serve, log) as server:
         started = [p for p in psutil.Process().children(recursive=True) if p.pid not in before]
         assert httpx.get(f"{server.base_url}/models", trust_env=False).status_code == 401
-        *short, long = ask_blocking(
-            tasks,
-            settings,
-            protocol,
-            judge_digest=judge,
-            ledger=ledger,
-            progress=lambda *_a, **_k: None,
-            base_url=server.base_url,
-            api_key=server.api_key,
+        *short, long = asyncio.run(
+            ask(
+                tasks,
+                settings,
+                protocol,
+                judge_digest=judge,
+                ledger=ledger,
+                progress=lambda *_a, **_k: None,
+                base_url=server.base_url,
+                api_key=server.api_key,
+            )
         )
         for verdict in short:
-            assert verdict.status == "ok"
-            assert verdict.value in range(1, 11)
-            assert verdict.text == f"Rating: [[{verdict.value:g}"
-            assert (verdict.model, verdict.price_usd) == ("judge", 0.0)
-        assert (long.status, long.value) == ("refused", None)
-        assert "maximum context length" in long.text
+            assert verdict.reply.status == "ok"
+            assert verdict.reply.value in range(1, 11)
+            assert verdict.reply.text == f"Rating: [[{verdict.reply.value:g}"
+            assert (verdict.reply.model, verdict.reply.price_usd) == ("judge", 0.0)
+        assert (long.reply.status, long.reply.value) == ("refused", None)
+        assert "maximum context length" in long.reply.text
         key = server.api_key
     assert started
     assert not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in started)

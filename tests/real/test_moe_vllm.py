@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.generate.api import Completion, GenerateSettings, Request
+from harness.generate.api import Answer, GenerateSettings, Request
 
 PROMPTS = ("What is the capital of France?", "Name three primary colours.", "How many legs has a spider?")
 
@@ -22,8 +22,8 @@ def test_greedy_answers_are_those_of_transformers(smollm2_folder: Path, tmp_path
     requests = [Request(text, ({"role": "user", "content": text},), 0.0, 24, 0) for text in PROMPTS]
     found: list[dict[str, str | None]] = []
 
-    def collect(done: list[Completion]) -> None:
-        found[-1] |= {completion.key: completion.text for completion in done}
+    def collect(done: list[Answer]) -> None:
+        found[-1] |= {answer.id: answer.turns[0] for answer in done}
 
     settings = GenerateSettings(dtype="float32", max_length=512)
     for folder in (smollm2_folder, tmp_path / "moe"):

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from harness.core.errors import Incomplete
-from harness.generate.api import Completion, Engine, GenerateSettings, Request
+from harness.generate.api import Answer, Engine, GenerateSettings, Request
 from harness.generate.engines import loaded
 from harness.generate.vllm_engine import ENVIRONMENT
 from harness.models.pocket import build, parse_spec
@@ -45,11 +45,11 @@ def requests(temperature: float, words: tuple[str, ...] = ASKED, max_new_tokens:
     ]
 
 
-def complete(engine: Engine, asked: list[Request]) -> dict[str, Completion]:
-    done: list[Completion] = []
+def complete(engine: Engine, asked: list[Request]) -> dict[str, Answer]:
+    done: list[Answer] = []
     engine.complete(asked, done.extend)
     assert len(done) == len(asked)
-    return {completion.key: completion for completion in done}
+    return {answer.id: answer for answer in done}
 
 
 def test_a_real_model(smollm2_folder: Path, tmp_path: Path) -> None:
@@ -58,19 +58,19 @@ def test_a_real_model(smollm2_folder: Path, tmp_path: Path) -> None:
     with loaded(smollm2_folder, settings("vllm"), tmp_path / "log") as engine:
         started = [p for p in psutil.Process().children(recursive=True) if p.pid not in before]
         greedy, drawn = complete(engine, requests(0.0)), complete(engine, requests(0.8))
-        alone = {key: complete(engine, [r])[key] for r in requests(0.8) for key in [r.key]}
+        alone = {key: complete(engine, [r])[key] for r in requests(0.8) for key in [r.id]}
         (long,) = complete(engine, requests(0.0, ("word " * 600,))).values()
         (cut,) = complete(engine, requests(0.0, ("word " * 400,), max_new_tokens=400)).values()
     assert started
     assert not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in started)
     with loaded(smollm2_folder, settings("transformers"), tmp_path / "log") as engine:
         assert complete(engine, requests(0.0)) == greedy
-    assert "Paris" in str(greedy["0"].text)
-    assert {c.finish for c in greedy.values()} == {"stop", "length"}
+    assert "Paris" in str(greedy["0"].turns[0])
+    assert {c.finish[0] for c in greedy.values()} == {"stop", "length"}
     assert drawn == alone
     assert drawn != greedy
-    assert (long.text, long.finish[:6]) == (None, "error:")
-    assert cut.prompt_tokens + cut.tokens <= 512
+    assert (long.turns[0], long.finish[0][:6]) == (None, "error:")
+    assert 0 < cut.tokens[0] <= 512 - 400, "a word of the prompt is a token at least"
 
 
 def test_a_mixture_of_experts(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_mixture_of_experts(tmp_path: Path) -> None:
     for name in ("vllm", "transformers"):
         with loaded(folder, settings(name), tmp_path / "log") as engine:
             found.append(complete(engine, asked))
-    assert [c.finish for c in found[0].values()] == [c.finish for c in found[1].values()]
+    assert [c.finish[0] for c in found[0].values()] == [c.finish[0] for c in found[1].values()]
     same = sum(found[0][key] == found[1][key] for key in found[0])
     assert same >= 2, "random weights: two logits may be equal to the last bits"
 
@@ -93,7 +93,7 @@ def test_sampled_answers_to_more_prompts_than_a_step_reads(tmp_path: Path) -> No
     asked = requests(0.7, tuple(f"{number} " + "the price of a red shop " * 60 for number in range(40)), 4)
     with loaded(folder, settings("vllm", max_length=2048), tmp_path / "log") as engine:
         done = complete(engine, asked)
-    assert {completion.finish for completion in done.values()} <= {"stop", "length"}
+    assert {answer.finish[0] for answer in done.values()} <= {"stop", "length"}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -103,7 +103,7 @@ def test_a_tuned_base_model_stops_where_its_template_ends_a_turn(method: str, na
     folder = tuned(method, name, tmp_path, width=64)
     with loaded(folder, settings("vllm", max_length=128), tmp_path / "log") as engine:
         (done,) = complete(engine, requests(0.0, ("Say 3.",))).values()
-    assert (done.text, done.finish) == ("Yes.", "stop")
+    assert (done.turns[0], done.finish[0]) == ("Yes.", "stop")
     script = (
         "import sys, vllm; llm = vllm.LLM(sys.argv[1], dtype='float32', enforce_eager=True, max_model_len=128, "
         "gpu_memory_utilization=0.3)\n"
@@ -121,12 +121,12 @@ def test_killed_while_it_answers(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     build(parse_spec("llama?layers=2&width=64&heads=2&seed=0"), folder)
     asked = [Request(str(i), ({"role": "user", "content": "red"},), 0.0, 1 if i < 3 else 500, i) for i in range(6)]
-    done: list[Completion] = []
+    done: list[Answer] = []
 
-    def kill(batch: list[Completion]) -> None:
+    def kill(batch: list[Answer]) -> None:
         done.extend(batch)
         for process in psutil.Process().children(recursive=True):
-            if process.cmdline()[1:3] == ["-m", "harness.generate._vllm_child"]:
+            if process.cmdline()[1:3] == ["-m", "harness.generate.vllm_child"]:
                 os.kill(process.pid, signal.SIGKILL)
 
     with (
@@ -134,4 +134,4 @@ def test_killed_while_it_answers(tmp_path: Path) -> None:
         pytest.raises(Incomplete, match="process has ended"),
     ):
         engine.complete(asked, kill)
-    assert {c.key for c in done} == {"0", "1", "2"}
+    assert {c.id for c in done} == {"0", "1", "2"}

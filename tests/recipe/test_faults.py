@@ -99,11 +99,11 @@ def test_overrides(load_text: Load, sets: list[str], faults: str) -> None:
 
 
 def test_a_fault_of_many_cells_is_one(load_text: Load) -> None:
-    text = TRAINS.replace("sft: {}", "sft: {batch_size: 3}") + "seed: $seed\naxes: {seed: [0, 1, 2]}\n"
+    text = TRAINS.replace("sft: {}", "sft: {data: domain}") + "seed: $seed\naxes: {seed: [0, 1, 2]}\n"
     with pytest.raises(RecipeError) as caught:
         load_text(text)
     assert [str(f) for f in caught.value.faults] == [
-        "r.yaml:4: train[0].sft.batch_size: batch_size 3 is not a multiple of micro_batch_size 8"
+        "r.yaml:4: train[0].sft.data: this step trains on data.domain, which the recipe does not have"
     ]
 
 

@@ -62,13 +62,13 @@ def test_golden(load_text: Load) -> None:
     assert cell.settings.teacher is not None
     assert cell.settings.teacher.model == "pocket:t1"
     assert cell.settings.seed == 1
-    (sft,), (kd,) = (step.values() for step in cell.settings.train)
+    sft, kd = (step.settings for step in cell.settings.train)
     assert (sft.data, sft.model_dump()["learning_rate"]) == ("teacher", 2e-5)
     assert kd.model_dump(by_alias=True)["lambda"] == 0.5
     assert cell.settings.data.train is not None
     assert (cell.settings.data.train.path, cell.settings.data.train.limit) == (Path("/d/train.jsonl"), 7)
-    assert [list(step) for step in cell.settings.evaluate] == [["quiz"], ["judged"]]
-    assert cell.settings.evaluate[1]["judged"].model_dump() == {"data": Path("/d/j"), "questions": None}
+    assert [chosen.name for chosen in cell.settings.evaluate] == ["quiz", "judged"]
+    assert cell.settings.evaluate[1].settings.model_dump() == {"data": Path("/d/j"), "questions": None}
 
 
 def test_baselines_are_untrained_and_named_by_what_determines_them(load_text: Load) -> None:
@@ -121,7 +121,7 @@ axes: {seed: [0, 1], epochs: [1, 2]}
 """
     recipe = load_text(text)
     assert names(recipe.baselines) == ["student=1", "student=2"], "how it was made depends on the epochs, not the seed"
-    made = [cell.settings.models["expert"].train[0]["sft"] for cell in recipe.baselines]
+    made = [cell.settings.models["expert"].train[0].settings for cell in recipe.baselines]
     assert [sft.model_dump()["epochs"] for sft in made] == [1, 2]
 
 

@@ -6,11 +6,12 @@ from unittest.mock import Mock
 
 import pytest
 
-from harness.judge.api import Verdict
+from harness.judge.api import JudgeTask, Verdict
 from harness.plan.build import Plan
 from harness.record.costs import costs
 from harness.stages import judge
 from harness.stages.api import Stage
+from harness.store.ledger import Reply
 from harness.store.store import Store
 
 
@@ -32,11 +33,12 @@ def told(*cells: Any, ran: bool = True) -> list[dict[str, Any]]:
 @pytest.fixture(autouse=True)
 def verdicts(monkeypatch: pytest.MonkeyPatch) -> None:
     said = [
-        Verdict("a", 1, 0, "ok", 7.0, "[[7]]", prompt_tokens=100, completion_tokens=10, price_usd=0.25),
-        Verdict("b", 1, 0, "unparseable", None, "?", prompt_tokens=100, completion_tokens=10, price_usd=None),
-        Verdict("c", 1, 0, "missing", None, "no answer"),
+        Reply("ok", 7.0, "[[7]]", prompt_tokens=100, completion_tokens=10, price_usd=0.25),
+        Reply("unparseable", None, "?", prompt_tokens=100, completion_tokens=10, price_usd=None),
+        Reply("missing", None, "no answer"),
     ]
-    monkeypatch.setattr(judge, "read_verdicts", lambda folder: said)
+    given = [Verdict(JudgeTask(str(number), 1), reply) for number, reply in enumerate(said)]
+    monkeypatch.setattr(judge, "read_verdicts", lambda folder: given)
 
 
 def test_calls_tokens_and_price_are_those_of_model_judges() -> None:

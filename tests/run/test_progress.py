@@ -10,7 +10,7 @@ from harness.core.errors import HarnessError
 from harness.record.folder import RunFolder
 from harness.run.events import Advanced, Ended, Event, Started
 from harness.run.progress import Recorder, Running, Spent, snapshot
-from harness.store.ledger import Call, Ledger
+from harness.store.ledger import Ledger, Reply
 from harness.store.store import Store
 
 PLAN = {"a": "data", "b": "train", "c": "train", "d": "score"}
@@ -41,14 +41,12 @@ def begun(results: Path) -> Recorder:
     return made
 
 
-def a_call(request: str, usd: float | None) -> Call:
-    return Call("j", request, 0, "ok", 7.0, "[[7]]", "gpt-4", 10, 2, usd, 0.1, "{}")
-
-
-def record(results: Path, *calls: Call) -> None:
+def record(results: Path, **prices: float | None) -> None:
+    """A reply to each request, with its price in USD."""
     with Ledger(Store(results / "store").ledger) as ledger:
-        for call in calls:
-            ledger.record(call, ledger.begin(call.judge, call.request, call.repeat))
+        for request, usd in prices.items():
+            key = ("j", request, 0)
+            ledger.end(ledger.begin(key), key, Reply("ok", 7.0, "[[7]]", "gpt-4", 10, 2, usd, 0.1, "{}"))
 
 
 def test_what_runs_and_how_far(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,9 +90,9 @@ def test_a_failed_stage_is_one(results: Path) -> None:
 
 
 def test_judge_calls_are_those_of_this_run(results: Path) -> None:
-    record(results, a_call("old", 0.5))
+    record(results, old=0.5)
     with begun(results):
-        record(results, a_call("one", 0.25), a_call("two", None))
+        record(results, one=0.25, two=None)
         assert snapshot(results, "mine").judges == (Spent("gpt-4", 2, 0.25, 1),)
 
 

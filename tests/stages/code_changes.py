@@ -110,7 +110,7 @@ CHANGES = [
         "dataset",
         "another draw of rows",
         "harness.data.readers:read_dataset",
-        lambda right, settings, data_seed: right(settings, data_seed + 1),
+        lambda right, settings, data_seed, files: right(settings, data_seed + 1, files),
     ),
     Change("mix", "rows in another order", "harness.data.mixing:mix", lambda right, *given: right(*given)[::-1]),
     Change(

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.bench.api import Answer
 from harness.bench.mt_bench import MTBenchSettings
 from harness.bench.nll import NLLSettings
 from harness.bench.pocket import BENCHMARK as POCKET
@@ -20,7 +19,7 @@ from harness.core.canonical import digest
 from harness.core.lines import write_lines
 from harness.data.pocket import questions
 from harness.data.settings import DatasetSettings
-from harness.generate.api import GenerateSettings, ResponseSettings
+from harness.generate.api import Answer, GenerateSettings, ResponseSettings
 from harness.judge.settings import JudgeSettings
 from harness.models.settings import ModelSettings, MoESettings
 from harness.stages import (

@@ -127,7 +127,6 @@ def test_a_change_of_the_code_is_found(
 
 @pytest.mark.parametrize("name", ["measure", "reward_model", "train", "train, kd"])
 def test_last_bits_are_no_change(
-    now: dict[str, Any],
     plan: dict[str, Stage],
     store: Store,
     tmp_path: Path,
@@ -138,15 +137,19 @@ def test_last_bits_are_no_change(
     import torch
 
     linear, generator = torch.nn.functional.linear, torch.Generator().manual_seed(0)
+    off = 0
 
     def rounded(*given: Any) -> Any:
+        nonlocal off
         exact = linear(*given)
-        return exact * (1 + 2.0**-20 * (2 * torch.rand(exact.shape, generator=generator) - 1))
+        other = exact * (1 + 2.0**-20 * (2 * torch.rand(exact.shape, generator=generator) - 1))
+        off += int((other != exact).sum())
+        return other
 
     monkeypatch.setattr("torch.nn.functional.linear", rounded)
     out = rerun(plan[name], store, Store(tmp_path / "store"))
     assert differences(GOLDEN[name]["out"], out) == []
-    assert out != now[name]["out"], "nothing was off"
+    assert off > 1000, "numbers within the model; a file that is written with few digits may be equal all the same"
 
 
 def rerun(stage: Stage, store: Store, other: Store) -> dict[str, Any]:
@@ -161,30 +164,30 @@ RECIPE_IDS = [
     ("data train", "6e6712b9fce3870d"),
     ("pocket: prompts in data train", "92b942a44f8836d5"),
     ("build pocket:llama?layers=1&width=16&heads=2&seed=1", "56099280216e5060"),
-    ("sft method=sft,seed=0", "29a93479d3794cc9"),
-    ("pocket: answers of method=sft,seed=0", "cbbd819542f1156e"),
-    ("pocket: verdicts of method=sft,seed=0", "ec553640bf2af268"),
-    ("pocket: scores of method=sft,seed=0", "b25f3d4dd03c5973"),
-    ("sft method=sft,seed=1", "b157940bebd5a382"),
-    ("pocket: answers of method=sft,seed=1", "1fff01bfb1a51d02"),
-    ("pocket: verdicts of method=sft,seed=1", "a26e66cee28c7f93"),
-    ("pocket: scores of method=sft,seed=1", "c39e5f25d8ff7d08"),
+    ("sft method=sft,seed=0", "f437472964592cd9"),
+    ("pocket: answers of method=sft,seed=0", "c58b347ec2788283"),
+    ("pocket: verdicts of method=sft,seed=0", "f5b1188788ae3c63"),
+    ("pocket: scores of method=sft,seed=0", "e68acde82a4fe169"),
+    ("sft method=sft,seed=1", "8f939834e30ace39"),
+    ("pocket: answers of method=sft,seed=1", "832b6db782440cb6"),
+    ("pocket: verdicts of method=sft,seed=1", "2bb2647bcc099cae"),
+    ("pocket: scores of method=sft,seed=1", "358d58f35f7b4f5f"),
     ("data train", "a0ebc895c4820493"),
     ("pocket: prompts in data train", "8c10572ceef347f4"),
     ("build pocket:llama?layers=1&width=32&heads=2&seed=2", "79e603702c23578e"),
-    ("sft big", "519a3e03af9010ec"),
-    ("kd method=kd,seed=0", "a9541a70712bbb78"),
-    ("pocket: answers of method=kd,seed=0", "3135e45079121ac8"),
-    ("pocket: verdicts of method=kd,seed=0", "22db6d8af9fc2170"),
-    ("pocket: scores of method=kd,seed=0", "c2683cf46b0ff429"),
-    ("kd method=kd,seed=1", "439320e21eb684fc"),
-    ("pocket: answers of method=kd,seed=1", "8514677a5440ed10"),
-    ("pocket: verdicts of method=kd,seed=1", "ed35471cad20159d"),
-    ("pocket: scores of method=kd,seed=1", "5078b7aae8e1e5c3"),
+    ("sft big", "d633858e7800a71f"),
+    ("kd method=kd,seed=0", "f90e29af6ee3f5ab"),
+    ("pocket: answers of method=kd,seed=0", "0a3056ce1dc6389e"),
+    ("pocket: verdicts of method=kd,seed=0", "da96820b3b399eb1"),
+    ("pocket: scores of method=kd,seed=0", "d4709dbb61f7c38a"),
+    ("kd method=kd,seed=1", "b2cee026aa97ef65"),
+    ("pocket: answers of method=kd,seed=1", "4b21d2d3c90b1b48"),
+    ("pocket: verdicts of method=kd,seed=1", "05983b6bde871056"),
+    ("pocket: scores of method=kd,seed=1", "3371aed160c03ff6"),
     ("pocket: answers of student", "dfe649a1405add4f"),
     ("pocket: verdicts of student", "c4a5aa104e2d37b6"),
     ("pocket: scores of student", "d7959b60ef6abc37"),
-    ("pocket: answers of teacher", "5d091e159397e779"),
-    ("pocket: verdicts of teacher", "c49fa647cfd0f299"),
-    ("pocket: scores of teacher", "a0b7dfbf22df6e25"),
+    ("pocket: answers of teacher", "23293aff53a42ac3"),
+    ("pocket: verdicts of teacher", "9f93a90f37d29402"),
+    ("pocket: scores of teacher", "2c1894590a4db14e"),
 ]

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import expit
 
-from harness.stats.bradley_terry import bradley_terry, elo, win_rate
+from harness.stats.bradley_terry import bradley_terry, elo
 from harness.stats.spread import Floats
 
 counts = st.integers(1, 60)
@@ -34,7 +35,7 @@ def test_by_hand() -> None:
     """Three wins to one are odds of 3: ln 3, a win rate of 3/4, 400 log10 3 points above the anchor."""
     strengths = bradley_terry(np.array([[0.0, 1.0], [3.0, 0.0]]))
     assert strengths == pytest.approx([0.0, math.log(3)])
-    assert win_rate(strengths[1]) == pytest.approx(0.75)
+    assert expit(strengths[1]) == pytest.approx(0.75)
     assert elo(strengths) == pytest.approx([1000.0, 1000 + 400 * math.log10(3)])
 
 
@@ -46,7 +47,7 @@ def test_against_one_baseline_the_fit_is_the_share_of_battles(scores: list[tuple
     for k, (won, lost) in enumerate(scores, 1):
         wins[k, 0], wins[0, k] = won + tied / 2, lost + tied / 2
     share = wins[1:, 0] / (wins[1:, 0] + wins[0, 1:])
-    assert win_rate(bradley_terry(wins)[1:]) == pytest.approx(share, abs=1e-8)
+    assert expit(bradley_terry(wins)[1:]) == pytest.approx(share, abs=1e-8)
 
 
 def test_everyone_against_everyone_as_the_regression() -> None:
@@ -66,7 +67,7 @@ def test_at_the_fit_expected_wins_are_the_wins(seed: int) -> None:
     wins = np.random.default_rng(seed).integers(1, 30, size=(4, 4)).astype(float)
     np.fill_diagonal(wins, 0.0)
     strengths = bradley_terry(wins)
-    expected = ((wins + wins.T) * win_rate(strengths[:, None], strengths[None, :])).sum(axis=1)
+    expected = ((wins + wins.T) * expit(strengths[:, None] - strengths[None, :])).sum(axis=1)
     assert expected == pytest.approx(wins.sum(axis=1), abs=1e-5)
 
 
@@ -85,7 +86,7 @@ def test_indirect_wins_connect() -> None:
 
 def test_a_large_count_beside_a_small_one() -> None:
     wins = np.array([[0.0, 1.0], [1e6, 0.0]])
-    assert win_rate(bradley_terry(wins)[1]) == pytest.approx(1e6 / (1e6 + 1), rel=1e-9)
+    assert expit(bradley_terry(wins)[1]) == pytest.approx(1e6 / (1e6 + 1), rel=1e-9)
 
 
 def test_nobody_but_the_anchor() -> None:

@@ -1,4 +1,4 @@
-"""PlannedModel go and come back; at every moment the artifact is whole or says what it has not."""
+"""Weights go and come back; at every moment the artifact is whole or says what it has not."""
 
 import os
 from collections.abc import Iterable

@@ -1,6 +1,7 @@
 """A judge's rating as a reward: what it is shown, and what becomes of its verdicts."""
 
-from harness.judge.api import Verdict
+from harness.judge.api import JudgeTask, Verdict
+from harness.store.ledger import Reply
 from harness.teachers.judged import mean_ratings, reward_tasks
 
 ROWS = [
@@ -19,10 +20,10 @@ def test_the_judge_sees_the_conversation_as_it_is() -> None:
 
 def test_repeats_are_averaged_and_a_response_without_a_verdict_has_no_reward() -> None:
     verdicts = [
-        Verdict("a", 1, 0, "ok", 4.0, "[[4]]"),
-        Verdict("a", 1, 1, "ok", 7.0, "[[7]]"),
-        Verdict("a", 1, 2, "unparseable", None, "?"),
-        Verdict("b", 1, 0, "refused", None, "no"),
+        Verdict(JudgeTask("a", 1, repeat=0), Reply("ok", 4.0, "[[4]]")),
+        Verdict(JudgeTask("a", 1, repeat=1), Reply("ok", 7.0, "[[7]]")),
+        Verdict(JudgeTask("a", 1, repeat=2), Reply("unparseable", None, "?")),
+        Verdict(JudgeTask("b", 1), Reply("refused", None, "no")),
     ]
     assert mean_ratings(ROWS, verdicts) == [5.5, None]
 

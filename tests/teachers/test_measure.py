@@ -18,7 +18,7 @@ from harness.models.load import load_model, load_tokenizer
 from harness.teachers import measure as room
 from harness.teachers import sequences
 from harness.teachers.api import PASSES, Need, TokenTable
-from harness.teachers.measure import measure, plan
+from harness.teachers.measure import measure
 from harness.teachers.responses import read_responses, scoring_tokenizer
 from harness.teachers.settings import PassSettings
 from harness.teachers.steps import step_of, step_starts
@@ -308,16 +308,6 @@ def _changed(source: Path, target: Path, name: str, change: Callable[[dict[str, 
     change(values)
     (target / name).write_text(json.dumps(values))
     return target
-
-
-@given(st.lists(st.integers(1, 300), max_size=40), st.integers(1, 1000))
-def test_batches_hold_every_row_once_and_keep_their_size(lengths: list[int], limit: int) -> None:
-    batches = list(plan(lengths, limit))
-    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
-    for batch in batches:
-        assert len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= limit
-    order = [lengths[i] for batch in batches for i in batch]
-    assert order == sorted(order, reverse=True)
 
 
 @pytest.mark.parametrize(

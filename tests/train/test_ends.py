@@ -45,7 +45,7 @@ def test_before_it_learned_it_does_not_stop(tmp_path: Path) -> None:
 def in_our_engine(folder: Path) -> tuple[str | None, str]:
     done: list[Any] = []
     load_engine(folder, GenerateSettings()).complete([Request("0", (ASKED,), 0.0, 30, 0)], done.extend)
-    return done[0].text, done[0].finish
+    return done[0].turns[0], done[0].finish[0]
 
 
 def in_plain_transformers(folder: Path) -> int:

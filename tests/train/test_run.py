@@ -185,9 +185,11 @@ def test_loss_that_is_no_number_stops_the_run(run: Run) -> None:
     assert "learning rate" in caught.value.fix
 
 
-def test_batch_must_hold_whole_parts(run: Run) -> None:
-    with pytest.raises(HarnessError, match="batch_size 8 is not a multiple of micro_batch_size 3"):
-        run(micro_batch_size=3)
+@pytest.mark.parametrize("limit", [{"micro_batch_size": 3}, {"micro_batch_tokens": 150}, {"micro_batch_tokens": 1}])
+def test_how_a_batch_is_cut_changes_no_result(run: Run, curve: Curve, limit: dict[str, int]) -> None:
+    whole, parts = run("whole", micro_batch_size=8), run("parts", **limit)
+    for got, want in zip(curve(parts), curve(whole), strict=True):
+        assert got == pytest.approx(want, rel=1e-4)
 
 
 def test_random_state_of_the_process_is_left_alone(run: Run) -> None:

@@ -12,6 +12,7 @@ import torch
 from harness.core.errors import HarnessError
 from harness.data.mixing import mix
 from harness.data.readers import read_conversations, write_conversations
+from harness.models.batching import by_length
 from harness.models.chat import encode
 from harness.models.load import load_model, load_tokenizer, output_head
 from harness.models.logprobs import TopTarget
@@ -145,8 +146,9 @@ def test_a_stopped_pass_goes_on(
         store(teacher_folder, conversations, tmp_path / "stopped")
     assert not list((tmp_path / "stopped/out").iterdir())
     again = store(teacher_folder, conversations, tmp_path / "stopped")
-    expected = len(list(targets._batches(targets._encoded(conversations, load_tokenizer(teacher_folder), 40))))
-    assert len(runs) == expected + 1, "the first two batches once, the third tried twice"
+    rows = targets._encoded(conversations, load_tokenizer(teacher_folder), 40)
+    batches = by_length([len(row.input_ids) for row in rows if row.positions], tokens=targets.BATCH_TOKENS)
+    assert len(runs) == len(batches) + 1, "the first two batches once, the third tried twice"
     for name in ("ids.npy", "logprobs.npy", "index.jsonl", "targets.json"):
         assert (again / name).read_bytes() == (whole / name).read_bytes()
 

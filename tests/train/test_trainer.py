@@ -14,14 +14,13 @@ from harness.core.lines import read_lines, write_lines
 from harness.models.load import load_model, load_tokenizer
 from harness.models.pocket import build, parse_spec
 from harness.train.api import Batch, Loss, Objective, Step
-from harness.train.examples import collate, encode_file, filler, hold_out
+from harness.train.examples import collate, encode_file, hold_out
 from harness.train.flops import active_weights
 from harness.train.job import TrainJob, TrainPlace
 from harness.train.losses import IGNORED
 from harness.train.run import train
 from harness.train.settings import HeldOut, StepSettings
 from harness.train.steps.sft import sft_loss
-from harness.train.trainer import Padded
 
 Run = Callable[..., Path]
 Curve = Callable[[Path], list[dict[str, float]]]
@@ -142,10 +141,3 @@ def test_held_out_loss_is_that_of_the_finished_model(run: Run, conversations: Pa
 
 def test_seconds_are_counted_through_a_stop(run: Run) -> None:
     assert 0 < _summary(run())["seconds"] < 60
-
-
-def test_padding_lets_processes_take_equally_many() -> None:
-    padded = Padded([1, 2, 3, 4, 5], filler(), 4)
-    assert (padded.real, len(padded), padded[4]) == (5, 8, 5)
-    assert all(one == filler() for one in padded[5:])
-    assert len(Padded([1, 2], filler(), 1)) == 2

@@ -18,10 +18,12 @@ from harness.bench.alpaca_eval.files import read_instructions, read_outputs, wri
 from harness.bench.alpaca_eval.length_control import STAND_IN, is_stand_in
 from harness.bench.alpaca_eval.package import package_file, prepare
 from harness.bench.alpaca_eval.scores import LENGTH_CONTROLLED, WIN_RATE, controlled_samples, pair_samples, scores
-from harness.bench.api import Answer, JudgedBenchmark, Metric, OpenJudged, Question, Sample
+from harness.bench.api import JudgedBenchmark, Metric, OpenJudged, Question, Sample
 from harness.core.errors import HarnessError
 from harness.core.settings import Settings, execution
-from harness.judge.api import JudgeTask, Status, Verdict
+from harness.generate.api import Answer
+from harness.judge.api import JudgeTask, Verdict
+from harness.store.ledger import Reply, Status
 
 
 @dataclass(frozen=True)
@@ -122,10 +124,10 @@ class AlpacaEval(OpenJudged[AlpacaEvalSettings]):
 
     def samples(self, answers: Sequence[Answer], verdicts: Sequence[Verdict]) -> list[Sample]:
         """Two rows per expected verdict, numbered by `_place`, then one per instruction (see the class)."""
-        repeats = 1 + max((v.repeat for v in verdicts), default=0)
+        repeats = 1 + max((v.task.repeat for v in verdicts), default=0)
         places = repeats * (len(_ORDERS) if self.settings.both_orders else 1)
         given = _texts(answers)
-        judged = {(v.item, self._place(v)): v for v in verdicts}
+        judged = {(v.task.item, self._place(v)): v for v in verdicts}
         rows = []
         for q in self.questions:
             text, baseline = given.get(q.id), _baseline_answer(q)
@@ -138,8 +140,8 @@ class AlpacaEval(OpenJudged[AlpacaEvalSettings]):
     def _place(self, verdict: Verdict) -> int:
         """The number of a verdict among all on the same answer; with both orders each repeat has two."""
         if not self.settings.both_orders:
-            return verdict.repeat
-        return len(_ORDERS) * verdict.repeat + _ORDERS.index(verdict.variant)
+            return verdict.task.repeat
+        return len(_ORDERS) * verdict.task.repeat + _ORDERS.index(verdict.task.variant)
 
     def aggregate(self, samples: pd.DataFrame) -> pd.DataFrame:
         """Win rates overall and by data set, the length-controlled one overall: approximate unless the file
@@ -147,13 +149,7 @@ class AlpacaEval(OpenJudged[AlpacaEvalSettings]):
         return scores(samples, approximate=is_stand_in(self.files["lc_reference"]))
 
     def export(
-        self,
-        folder: Path,
-        model: str,
-        judge: str,
-        answers: Sequence[Answer],
-        tasks: Sequence[JudgeTask],
-        verdicts: Sequence[Verdict],
+        self, folder: Path, model: str, judge: str, answers: Sequence[Answer], verdicts: Sequence[Verdict]
     ) -> None:
         """Write MODEL/model_outputs.json and MODEL/JUDGE/annotations.json as the package does.
 
@@ -162,18 +158,18 @@ class AlpacaEval(OpenJudged[AlpacaEvalSettings]):
         given = {item: text for item, text in _texts(answers).items() if text is not None}
         judged: dict[str, list[Verdict]] = {}
         for verdict in verdicts:
-            judged.setdefault(verdict.item, []).append(verdict)
+            judged.setdefault(verdict.task.item, []).append(verdict)
         outputs, annotations = [], []
         for q in (q for q in self.questions if q.id in given):
             lead = {"index": int(q.id), "dataset": q.category, "instruction": q.turns[0]}
             baseline = {"output_1": _baseline_answer(q), "generator_1": q.extra["baseline"]}
             pair = lead | baseline | {"output_2": given[q.id], "generator_2": model, "annotator": judge}
             outputs.append(lead | {"output": given[q.id], "generator": model})
-            equal = Verdict(q.id, 1, 0, "ok", None, "")
+            equal = Verdict(JudgeTask(q.id, 1), Reply("ok"))
             for v in judged.get(q.id, [equal] if given[q.id] == _baseline_answer(q) else []):
                 value, _ = _outcome(given[q.id], _baseline_answer(q), v)
                 preference = None if value is None else 1 + value
-                annotations.append(pair | {"preference": preference, "preference_raw_completion": v.text})
+                annotations.append(pair | {"preference": preference, "preference_raw_completion": v.reply.text})
         write_records(folder / model / "model_outputs.json", outputs)
         write_records(folder / model / judge / "annotations.json", annotations)
 
@@ -235,6 +231,7 @@ def _outcome(text: str | None, baseline: str, verdict: Verdict | None) -> tuple[
         return 0.5, "ok"
     if text is None or verdict is None:
         return None, "missing"
-    if verdict.value is None:
-        return None, verdict.status
-    return (2 - verdict.value if verdict.variant == "ab" else verdict.value - 1), "ok"
+    value = verdict.reply.value
+    if value is None:
+        return None, verdict.reply.status
+    return (2 - value if verdict.task.variant == "ab" else value - 1), "ok"

@@ -11,7 +11,7 @@ import pandas as pd
 
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError, brief
-from harness.core.lines import parse_json, read_lines
+from harness.core.lines import parse_json, read_lines, write_json
 
 Record = Mapping[str, Json]
 _MOST = 1e15
@@ -220,4 +220,4 @@ def _text(row: Record, key: str, where: str) -> str:
 def write_records(path: Path, rows: Sequence[Record]) -> None:
     """Write a JSON list as the package does."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(list(rows), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    write_json(path, list(rows), indent=2, sort_keys=False, ensure_ascii=False)

@@ -66,7 +66,7 @@ def metrics(annotations: Sequence[Mapping[str, Json]], reference: Path) -> dict[
 
 def _call(request: Json) -> Json:
     package_file("")
-    command = [sys.executable, "-m", "harness.bench.alpaca_eval.child"]
+    command = [sys.executable, "-m", "harness.bench.alpaca_eval.package_child"]
     done = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"alpaca_eval failed:\n{done.stderr[-2000:]}")

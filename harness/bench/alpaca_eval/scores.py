@@ -13,8 +13,8 @@ from harness.bench.alpaca_eval.files import Annotation, read_annotations
 from harness.bench.alpaca_eval.length_control import STAND_IN, contributions, is_stand_in, read_reference
 from harness.bench.api import APPROXIMATE, SCORE_COLUMNS, Sample, samples_frame
 from harness.core.errors import HarnessError
-from harness.judge.api import Status
 from harness.stats.clustered import clustered_mean
+from harness.store.ledger import Status
 
 BENCHMARK = "alpaca_eval"
 _NAMED = 5

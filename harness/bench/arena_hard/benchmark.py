@@ -16,12 +16,13 @@ from pathlib import Path
 import pandas as pd
 from pydantic import Field
 
-from harness.bench.api import Answer, JudgedBenchmark, Metric, OpenJudged, Question, Sample
+from harness.bench.api import JudgedBenchmark, Metric, OpenJudged, Question, Sample
 from harness.bench.arena_hard.files import VARIANTS, read_answers, read_questions, write_model
 from harness.bench.arena_hard.prompts import NAME, messages
 from harness.bench.arena_hard.scores import METRIC, battle_samples, win_rates
 from harness.core.errors import HarnessError
 from harness.core.settings import Settings, execution
+from harness.generate.api import Answer
 from harness.judge.api import JudgeTask, Verdict
 
 
@@ -98,16 +99,10 @@ class ArenaHard(OpenJudged[ArenaHardSettings]):
         return win_rates(samples)
 
     def export(
-        self,
-        folder: Path,
-        model: str,
-        judge: str,
-        answers: Sequence[Answer],
-        tasks: Sequence[JudgeTask],
-        verdicts: Sequence[Verdict],
+        self, folder: Path, model: str, judge: str, answers: Sequence[Answer], verdicts: Sequence[Verdict]
     ) -> None:
         """Write model_answer/MODEL.jsonl and model_judgment/JUDGE/MODEL.jsonl as arena-hard-auto v0.1 reads them."""
-        write_model(folder, model, judge, answers, tasks, verdicts)
+        write_model(folder, model, judge, answers, verdicts)
 
 
 def _input_files(settings: ArenaHardSettings) -> dict[str, Path]:

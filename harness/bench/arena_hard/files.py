@@ -12,13 +12,14 @@ from typing import Any, TypeVar
 
 from pydantic import AliasChoices, BaseModel, Field, ValidationError
 
-from harness.bench.api import Answer
 from harness.bench.mt_bench.files import API_ERROR, NO_TIME
 from harness.core.canonical import Json, digest
 from harness.core.errors import HarnessError
 from harness.core.lines import numbered_lines, write_lines
-from harness.judge.api import JudgeTask, Status, Verdict
+from harness.generate.api import Answer
+from harness.judge.api import JudgeTask, Verdict
 from harness.judge.forms.arena import VALUES, label
+from harness.store.ledger import Reply
 
 VARIANTS = ("ba", "ab")
 """The games in their order: the baseline's answer is shown first in game 1, the model's in game 2."""
@@ -152,21 +153,14 @@ def read_games(paths: Iterable[Path]) -> list[JudgedGame]:
 
 
 def _verdict(item: str, repeat: int, variant: str, game: _Game | None) -> Verdict:
+    task = JudgeTask(item, 1, repeat=repeat, variant=variant)
     if game is None:
-        return Verdict(item, 1, repeat, "missing", None, "", variant=variant)
+        return Verdict(task, Reply("missing"))
     value = VALUES.get(game.score or "")
-    status: Status = "unparseable" if value is None else "ok"
-    return Verdict(item, 1, repeat, status, value, _text(game.judgment) or "", variant=variant)
+    return Verdict(task, Reply("unparseable" if value is None else "ok", value, _text(game.judgment) or ""))
 
 
-def write_model(
-    folder: Path,
-    model: str,
-    judge: str,
-    answers: Sequence[Answer],
-    tasks: Sequence[JudgeTask],
-    verdicts: Sequence[Verdict],
-) -> None:
+def write_model(folder: Path, model: str, judge: str, answers: Sequence[Answer], verdicts: Sequence[Verdict]) -> None:
     """Write one model's model_answer/MODEL.jsonl and model_judgment/JUDGE/MODEL.jsonl.
 
     A game without a verdict is null, one without a value has a null score. A share of the win (a judge's own
@@ -176,13 +170,12 @@ def write_model(
         (folder / name).mkdir(parents=True, exist_ok=True)
     write_lines(folder / "model_answer" / f"{model}.jsonl", (_answer_line(model, answer) for answer in answers))
     games: dict[tuple[str, int], dict[str, Json]] = {}
-    asked = {(t.item, t.repeat, t.variant): t for t in tasks}
-    met = {t.item: t.evidence.get("baseline") for t in tasks}
+    met = {v.task.item: v.task.evidence.get("baseline") for v in verdicts}
     for v in verdicts:
-        games.setdefault((v.item, v.repeat), {})[v.variant] = {
-            "user_prompt": asked[v.item, v.repeat, v.variant].messages[-1]["content"],
-            "judgment": v.text,
-            "score": None if v.value is None else label(v.value),
+        games.setdefault((v.task.item, v.task.repeat), {})[v.task.variant] = {
+            "user_prompt": v.task.messages[-1]["content"],
+            "judgment": v.reply.text,
+            "score": None if v.reply.value is None else label(v.reply.value),
         }
     rows = (
         {"question_id": item, "model": model, "baseline": met[item], "judge": judge}

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from harness.bench.api import SCORE_COLUMNS, Answer, Question, Sample, samples_frame
+from harness.bench.api import SCORE_COLUMNS, Question, Sample, samples_frame
 from harness.bench.arena_hard.files import VARIANTS, JudgedGame, read_games, read_questions
 from harness.core.errors import HarnessError
+from harness.generate.api import Answer
 from harness.judge.api import Verdict
 from harness.judge.forms.arena import STRONG_WEIGHT, battles
 from harness.stats.bootstrap import bootstrap_ci
@@ -24,20 +25,21 @@ def battle_samples(
 ) -> list[Sample]:
     """One row per battle, a game without a value one row without; see `ArenaHard.samples`."""
     lengths = {a.id: len(a.turns[0] or "") for a in answers if a.turns}
-    judged = {(v.item, v.repeat, v.variant): v for v in verdicts}
+    judged = {(v.task.item, v.task.repeat, v.task.variant): v for v in verdicts}
     repeats: dict[str, set[int]] = {}
     for v in verdicts:
-        repeats.setdefault(v.item, set()).add(v.repeat)
+        repeats.setdefault(v.task.item, set()).add(v.task.repeat)
     rows = []
     for q in questions:
         length = lengths.get(q.id, 0)
         for repeat in sorted(repeats.get(q.id, {0})):
             for game, variant in enumerate(VARIANTS):
-                v = judged.get((q.id, repeat, variant), Verdict(q.id, 1, repeat, "missing", None, "", variant=variant))
+                verdict = judged.get((q.id, repeat, variant))
                 first = (len(VARIANTS) * repeat + game) * STRONG_WEIGHT
-                value, count = _outcome(v)
+                value, count = _outcome(verdict) if verdict else (None, 1)
+                status = verdict.reply.status if verdict else "missing"
                 rows += [
-                    Sample(BENCHMARK, METRIC, q.id, q.id, q.category, 1, first + k, value, v.status, length)
+                    Sample(BENCHMARK, METRIC, q.id, q.id, q.category, 1, first + k, value, status, length)
                     for k in range(count)
                 ]
     return rows
@@ -45,9 +47,10 @@ def battle_samples(
 
 def _outcome(verdict: Verdict) -> tuple[float | None, int]:
     """The model's share of the win in %, and the battles that it counts as."""
-    if verdict.status != "ok" or verdict.value is None:
+    value = verdict.reply.value
+    if value is None:
         return None, 1
-    share, count = battles(verdict.value if verdict.variant == "ab" else 1 - verdict.value)
+    share, count = battles(value if verdict.task.variant == "ab" else 1 - value)
     return 100 * share, count
 
 
@@ -98,13 +101,13 @@ def score_files(questions: Path, judgments: Sequence[Path], seed: int = 0) -> pd
     if not games:
         raise HarnessError("no judgments", where=", ".join(map(str, judgments)))
     for game in games:
-        if game.verdict.item not in categories:
+        if game.verdict.task.item not in categories:
             raise HarnessError(
-                f"judges question {game.verdict.item}, which is not in {questions}",
+                f"judges question {game.verdict.task.item}, which is not in {questions}",
                 where=game.where,
                 fix="Give the question file that these judgments belong to.",
             )
-    met = {(game.baseline, categories[game.verdict.item]) for game in games}
+    met = {(game.baseline, categories[game.verdict.task.item]) for game in games}
     several = len({baseline for baseline, _ in met}) > 1
     blocks = []
     for (judge, baseline), own in groupby(sorted(games, key=_by), key=lambda game: (game.judge, game.baseline)):

@@ -12,12 +12,13 @@ from pathlib import Path
 import pandas as pd
 from pydantic import Field
 
-from harness.bench.api import Answer, JudgedBenchmark, Metric, OpenJudged, Question, Sample
+from harness.bench.api import JudgedBenchmark, Metric, OpenJudged, Question, Sample
 from harness.bench.mt_bench.files import QuestionLine, read_answers, read_prompts, read_questions, write_model
 from harness.bench.mt_bench.prompts import PLACEHOLDERS, judge_tasks
 from harness.bench.turns import turn_samples, turn_scores
 from harness.core.errors import HarnessError
 from harness.core.settings import Settings, execution
+from harness.generate.api import Answer
 from harness.judge.api import JudgeTask, Verdict
 
 TEMPERATURES = {
@@ -94,16 +95,10 @@ class MTBench(OpenJudged[MTBenchSettings]):
         return turn_scores(samples)
 
     def export(
-        self,
-        folder: Path,
-        model: str,
-        judge: str,
-        answers: Sequence[Answer],
-        tasks: Sequence[JudgeTask],
-        verdicts: Sequence[Verdict],
+        self, folder: Path, model: str, judge: str, answers: Sequence[Answer], verdicts: Sequence[Verdict]
     ) -> None:
         """Write model_answer/MODEL.jsonl and model_judgment/JUDGE_single.jsonl."""
-        write_model(folder, model, judge, answers, tasks, verdicts)
+        write_model(folder, model, judge, answers, verdicts)
 
 
 BENCHMARK = JudgedBenchmark("mt_bench", 1, MTBenchSettings, input_files, MTBench, lambda _: "rating")

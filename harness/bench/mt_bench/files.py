@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
 
-from harness.bench.api import Answer
 from harness.core.canonical import Json, digest
 from harness.core.errors import HarnessError
 from harness.core.lines import append_lines, numbered_lines, write_lines
-from harness.judge.api import JudgeTask, Status, Verdict
+from harness.generate.api import Answer
+from harness.judge.api import JudgeTask, Verdict
+from harness.store.ledger import Reply
 
 NO_TIME = 0.0
 """`tstamp` of what we write: the same content gives the same bytes. When a verdict was given is in the ledger."""
@@ -135,19 +136,12 @@ def read_answers(path: Path) -> list[Answer]:
     return list(found.values())
 
 
-def write_model(
-    folder: Path,
-    model: str,
-    judge: str,
-    answers: Sequence[Answer],
-    tasks: Sequence[JudgeTask],
-    verdicts: Sequence[Verdict],
-) -> None:
+def write_model(folder: Path, model: str, judge: str, answers: Sequence[Answer], verdicts: Sequence[Verdict]) -> None:
     """Write one model's `model_answer/MODEL.jsonl`, and its lines of `model_judgment/JUDGE_single.jsonl`."""
     for name in ("model_answer", "model_judgment"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     write_answers(folder / "model_answer" / f"{model}.jsonl", model, answers)
-    write_judgments(folder / "model_judgment" / f"{judge}_single.jsonl", model, judge, tasks, verdicts)
+    write_judgments(folder / "model_judgment" / f"{judge}_single.jsonl", model, judge, verdicts)
 
 
 def write_answers(path: Path, model_id: str, answers: Sequence[Answer]) -> None:
@@ -186,9 +180,9 @@ def read_judgments(paths: Iterable[Path]) -> list[Judgment]:
             model, item = _text(line, "model", where), _id(line, where)
             key = (model, judge[0], item, turn)
             value, text = _score(line, where), _text(line, "judgment", where)
-            status: Status = "unparseable" if value is None else "ok"
-            verdict = Verdict(item, turn, repeats[key], status, value, text, judge[1])
-            found.append(Judgment(model, judge[0], verdict, where))
+            task = JudgeTask(item, turn, judge[1], repeat=repeats[key])
+            reply = Reply("unparseable" if value is None else "ok", value, text)
+            found.append(Judgment(model, judge[0], Verdict(task, reply), where))
             repeats[key] += 1
     return found
 
@@ -200,26 +194,24 @@ def _score(line: Mapping[str, Json], where: str) -> float | None:
     return float(score) if 0 <= score <= 10 else None
 
 
-def write_judgments(
-    path: Path, model: str, judge: str, tasks: Sequence[JudgeTask], verdicts: Sequence[Verdict]
-) -> None:
+def write_judgments(path: Path, model: str, judge: str, verdicts: Sequence[Verdict]) -> None:
     """Append model_judgment lines as FastChat reads them; a verdict without a value has score -1.
 
     Appended, as FastChat does, because one file holds a judge's verdicts on every model.
     """
-    asked = {(t.item, t.turn, t.repeat): t for t in tasks}
-    append_lines(path, (_judgment_line(model, judge, asked[v.item, v.turn, v.repeat], v) for v in verdicts))
+    append_lines(path, (_judgment_line(model, judge, verdict) for verdict in verdicts))
 
 
-def _judgment_line(model: str, judge: str, task: JudgeTask, verdict: Verdict) -> Json:
+def _judgment_line(model: str, judge: str, verdict: Verdict) -> Json:
+    task, reply = verdict.task, verdict.reply
     return {
-        "question_id": fastchat_id(verdict.item),
+        "question_id": fastchat_id(task.item),
         "model": model,
         "judge": [judge, task.prompt],
         "user_prompt": task.messages[-1]["content"],
-        "judgment": verdict.text,
-        "score": -1 if verdict.value is None else _short(verdict.value),
-        "turn": verdict.turn,
+        "judgment": reply.text,
+        "score": -1 if reply.value is None else _short(reply.value),
+        "turn": task.turn,
         "tstamp": NO_TIME,
     }
 

@@ -3,13 +3,15 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from harness.bench.api import Answer, Question, Sample
+from harness.bench.api import Question, Sample
 from harness.bench.mt_bench.files import NO_TIME, JudgePrompt, fastchat_id, write_answers
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
 from harness.core.lines import append_lines, numbered_lines
-from harness.judge.api import JudgeTask, Status, Verdict
+from harness.generate.api import Answer
+from harness.judge.api import JudgeTask, Verdict
 from harness.judge.forms.pair import FIRST, SECOND, TIE
+from harness.store.ledger import Status
 
 VARIANTS = ("ab", "ba")
 """The games in FastChat's order: the model's answer is shown first in game 1, the baseline's in game 2."""
@@ -119,7 +121,7 @@ def pair_samples(
 def _games(verdicts: Sequence[Verdict]) -> dict[Game, dict[str, Verdict]]:
     games: dict[Game, dict[str, Verdict]] = {}
     for v in verdicts:
-        games.setdefault((v.item, v.turn, v.repeat), {})[v.variant] = v
+        games.setdefault((v.task.item, v.task.turn, v.task.repeat), {})[v.task.variant] = v
     return games
 
 
@@ -127,25 +129,18 @@ def _judged(games: Mapping[str, Verdict]) -> tuple[float | None, Status]:
     shares = []
     for variant in VARIANTS:
         verdict = games.get(variant)
-        if verdict is None or verdict.value is None:
-            return None, verdict.status if verdict else "missing"
-        shares.append(_share(verdict, verdict.value))
+        if verdict is None or verdict.reply.value is None:
+            return None, verdict.reply.status if verdict else "missing"
+        shares.append(_share(verdict, verdict.reply.value))
     return 100 * outcome(*shares), "ok"
 
 
 def _share(verdict: Verdict, value: float) -> float:
     """The model's share: a verdict's value is that of the answer shown first."""
-    return value if verdict.variant == "ab" else 1 - value
+    return value if verdict.task.variant == "ab" else 1 - value
 
 
-def write_model(
-    folder: Path,
-    model: str,
-    judge: str,
-    answers: Sequence[Answer],
-    tasks: Sequence[JudgeTask],
-    verdicts: Sequence[Verdict],
-) -> None:
+def write_model(folder: Path, model: str, judge: str, answers: Sequence[Answer], verdicts: Sequence[Verdict]) -> None:
     """Write one model's `model_answer/MODEL.jsonl`, and its lines of `model_judgment/JUDGE_pair.jsonl`.
 
     Appended, as FastChat does, because one file holds a judge's verdicts on every model. A share between 0 and 1 is
@@ -154,28 +149,27 @@ def write_model(
     for name in ("model_answer", "model_judgment"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     write_answers(folder / "model_answer" / f"{model}.jsonl", model, answers)
-    append_lines(folder / "model_judgment" / f"{judge}_pair.jsonl", _lines(model, judge, tasks, verdicts))
+    append_lines(folder / "model_judgment" / f"{judge}_pair.jsonl", _lines(model, judge, verdicts))
 
 
-def _lines(model: str, judge: str, tasks: Sequence[JudgeTask], verdicts: Sequence[Verdict]) -> Iterator[Json]:
-    asked = {(t.item, t.turn, t.repeat, t.variant): t for t in tasks}
-    for (item, turn, repeat), games in _games(verdicts).items():
+def _lines(model: str, judge: str, verdicts: Sequence[Verdict]) -> Iterator[Json]:
+    for (item, turn, _), games in _games(verdicts).items():
         line: dict[str, Json] = {"question_id": fastchat_id(item), "model_1": model}
         for number, variant in enumerate(VARIANTS, 1):
-            task, verdict = asked[item, turn, repeat, variant], games.get(variant)
+            task = games[variant].task
             line |= {
                 "model_2": task.evidence["baseline"],
                 "judge": [judge, task.prompt],
-                f"g{number}_winner": _winner(verdict),
+                f"g{number}_winner": _winner(games[variant]),
                 f"g{number}_user_prompt": task.messages[-1]["content"],
-                f"g{number}_judgment": verdict.text if verdict else "",
+                f"g{number}_judgment": games[variant].reply.text,
             }
         yield line | {"turn": turn, "tstamp": NO_TIME}
 
 
-def _winner(verdict: Verdict | None) -> str:
-    """FastChat's words; `error` where there is no verdict, which its show_result leaves out."""
-    if verdict is None or verdict.value is None:
+def _winner(verdict: Verdict) -> str:
+    """FastChat's words; `error` where there is no value, which its show_result leaves out."""
+    if verdict.reply.value is None:
         return "error"
-    share = _share(verdict, verdict.value)
+    share = _share(verdict, verdict.reply.value)
     return "tie" if share == TIE else "model_1" if share > TIE else "model_2"

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from harness.bench.api import Answer, Question
+from harness.bench.api import Question
 from harness.bench.mt_bench.files import JudgePrompt
+from harness.generate.api import Answer
 from harness.judge.api import JudgeTask
 
 _FIRST = frozenset({"question", "answer"})

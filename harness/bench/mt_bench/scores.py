@@ -27,9 +27,9 @@ def score_files(questions: Path, judgments: Sequence[Path]) -> pd.DataFrame:
     if not rows:
         raise HarnessError("no judgments", where=", ".join(map(str, judgments)))
     for row in rows:
-        if row.verdict.turn > turns.get(row.verdict.item, 0):
+        if row.verdict.task.turn > turns.get(row.verdict.task.item, 0):
             raise HarnessError(
-                f"judges question {row.verdict.item}, turn {row.verdict.turn}, which is not in {questions}",
+                f"judges question {row.verdict.task.item}, turn {row.verdict.task.turn}, which is not in {questions}",
                 where=row.where,
                 fix="Give the question file that these judgments belong to.",
             )

@@ -7,7 +7,7 @@ probability.
 import ast
 from collections.abc import Sequence
 
-from harness.judge.forms._alpaca import read_tokens, tokens_reply
+from harness.judge.forms._alpaca import preference
 from harness.judge.protocol import CONTINUED, SCORED, Protocol, TopLogprobs, VerdictForm, constrained
 
 FIRST = "[{'model': 'model_1', 'rank': 1}, {'model': 'model_2', 'rank': 2}]"
@@ -28,14 +28,10 @@ def read_ranking(text: str) -> float:
     return float(rank)
 
 
-def scored_winner(likeliest: Sequence[TopLogprobs]) -> str:
-    """The reply that stands for the probabilities of 1 and 2 as the number of the better model."""
-    return _PREFIX + tokens_reply(likeliest[0], "1", "2")
-
-
-def read_winner(text: str) -> float:
-    """The preference in a reply that `scored_winner` wrote."""
-    return read_tokens(text.removeprefix(_PREFIX), "1", "2")
+def scored_winner(likeliest: Sequence[TopLogprobs]) -> tuple[float, str]:
+    """The preference by the probabilities of 1 and 2 as the number of the better model, and the reply for them."""
+    value, text = preference(likeliest[0], "1", "2")
+    return value, _PREFIX + text
 
 
 FORM = VerdictForm(
@@ -48,8 +44,7 @@ FORM = VerdictForm(
         "expected": Protocol(
             "alpaca-ranking-expected",
             1,
-            read_winner,
-            _PREFIX,
+            prefix=_PREFIX,
             scored=scored_winner,
             body={**CONTINUED, **SCORED},
             most_tokens=1,

@@ -6,7 +6,7 @@ between a probability.
 
 from collections.abc import Sequence
 
-from harness.judge.forms._alpaca import read_tokens, tokens_reply
+from harness.judge.forms._alpaca import preference
 from harness.judge.protocol import CONTINUED, SCORED, Protocol, TopLogprobs, VerdictForm, constrained
 
 FIRST, SECOND = "m", "M"
@@ -15,14 +15,9 @@ _AS_THE_PACKAGE = {"temperature": 1, "logprobs": True, "top_logprobs": 5}
 """What the package sends with weighted_alpaca_eval_gpt4_turbo; log-probabilities are those before any temperature."""
 
 
-def scored_choice(likeliest: Sequence[TopLogprobs]) -> str:
-    """The reply that stands for the probabilities of `m` and `M`."""
-    return tokens_reply(likeliest[0], FIRST, SECOND)
-
-
-def read_scored(text: str) -> float:
-    """The preference in a reply that `scored_choice` wrote, as the package's `logprob_parser` weighs it: 2 - P(m)."""
-    return read_tokens(text, FIRST, SECOND)
+def scored_choice(likeliest: Sequence[TopLogprobs]) -> tuple[float, str]:
+    """The preference as the package's `logprob_parser` weighs it, 2 - P(m), and the reply that stands for it."""
+    return preference(likeliest[0], FIRST, SECOND)
 
 
 def read_choice(text: str) -> float:
@@ -33,25 +28,21 @@ def read_choice(text: str) -> float:
     return 1.0 if choice == FIRST else 2.0
 
 
-def _scored_continuation(likeliest: Sequence[TopLogprobs]) -> str:
-    return _PREFIX + scored_choice(likeliest)
-
-
-def _read_continuation(text: str) -> float:
-    return read_scored(text.removeprefix(_PREFIX))
+def _scored_continuation(likeliest: Sequence[TopLogprobs]) -> tuple[float, str]:
+    value, text = scored_choice(likeliest)
+    return value, _PREFIX + text
 
 
 FORM = VerdictForm(
     "alpaca-weighted",
     {
-        "text": Protocol("alpaca-weighted", 1, read_scored, scored=scored_choice, body=_AS_THE_PACKAGE, most_tokens=1),
+        "text": Protocol("alpaca-weighted", 1, scored=scored_choice, body=_AS_THE_PACKAGE, most_tokens=1),
         "choice": Protocol("alpaca-weighted-choice", 1, read_choice, body=constrained((FIRST, SECOND)), most_tokens=4),
         # The judge's turn is begun for it, so that a small one says m or M at all; its 20 likeliest tokens are read.
         "expected": Protocol(
             "alpaca-weighted-expected",
             1,
-            _read_continuation,
-            _PREFIX,
+            prefix=_PREFIX,
             scored=_scored_continuation,
             body={**CONTINUED, **SCORED},
             most_tokens=1,

@@ -35,10 +35,10 @@ def label(value: float) -> str:
 
 
 def read_verdict(text: str) -> float:
-    """The one verdict in a free-text reply, as arena-hard-auto v0.1 finds it.
+    """The only verdict in a free-text reply, as arena-hard-auto v0.1 finds it.
 
-    Several different verdicts, and labels that are none of the five (`A<B`), are no verdict there either. There the
-    judge is asked once more to finish when it gave none; here that is its final failure.
+    There too a reply with several different labels, or with a label that is not among the five (`A<B`), has no verdict.
+    There the judge is asked once more to finish when it gave no label; here that is its final failure.
     """
     found = dict.fromkeys(_VERDICT.findall(text))
     if not found:
@@ -60,20 +60,12 @@ def read_choice(text: str) -> float:
     return read_label(text.removeprefix(_PREFIX).strip())
 
 
-def read_expected(text: str) -> float:
-    """The share in a reply that `expected_verdict` wrote, `My final verdict is: [[A 0.7312`."""
-    share = float(text.removeprefix(f"{_PREFIX}A "))
-    if not 0 <= share <= 1:
-        raise ValueError(f"the share {share:g} is outside 0..1")
-    return share
-
-
-def expected_verdict(likeliest: Sequence[TopLogprobs]) -> str:
-    """The reply that stands for a judge's probabilities: how likely A is better, a tie counting half, to four digits.
+def expected_verdict(likeliest: Sequence[TopLogprobs]) -> tuple[float, str]:
+    """How likely A is better under a judge's probabilities, to four digits, and the reply that stands for it.
 
     The first are the log-probabilities (nats) of tokens after `[[`, the others after `[[A` and `[[B`: a label that
-    begins with A may still be a tie. `>` and `>>` count the same, since tokenizers cut them differently: every game is
-    one battle. Mass on anything that does not go on to a label is left out.
+    begins with A may still be a tie, which counts half. `>` and `>>` count the same, since tokenizers cut them
+    differently: every game is one battle. Mass on anything that does not go on to a label is left out.
 
     Raises:
         ValueError: no label is among the likeliest tokens.
@@ -88,7 +80,8 @@ def expected_verdict(likeliest: Sequence[TopLogprobs]) -> str:
     total = better["A"] + better["B"] + tie
     if not total:
         raise ValueError("no verdict label is among the judge's likeliest tokens")
-    return f"{_PREFIX}A {(better['A'] + tie / 2) / total:.4f}"
+    share = round((better["A"] + tie / 2) / total, 4)
+    return share, f"{_PREFIX}A {share:.4f}"
 
 
 def _mass_on(likeliest: TopLogprobs, sign: str) -> float:
@@ -105,8 +98,7 @@ FORM = VerdictForm(
         "expected": Protocol(
             "arena-expected",
             1,
-            read_expected,
-            _PREFIX,
+            prefix=_PREFIX,
             scored=expected_verdict,
             continuations=("A", "B"),
             body={**CONTINUED, **SCORED},

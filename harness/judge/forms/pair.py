@@ -14,9 +14,9 @@ _PREFIX = "My final verdict is: [["
 
 
 def read_winner(text: str) -> float:
-    """The one verdict in a free-text reply: `[[A]]`, `[[B]]` or `[[C]]`.
+    """The only verdict in a free-text reply: `[[A]]`, `[[B]]` or `[[C]]`.
 
-    FastChat takes A before B before C where a reply holds several; that is a guess: here it is no verdict.
+    Where a reply holds several, FastChat takes A before B before C. That is a guess: here it is no verdict.
     """
     found = [label for label in _VALUES if f"[[{label}]]" in text]
     if not found:
@@ -27,7 +27,7 @@ def read_winner(text: str) -> float:
 
 
 def fastchat_winner(text: str) -> float | None:
-    """What FastChat reads in a reply: A before B before C; else nothing."""
+    """FastChat's reading of a reply: A before B before C; else None."""
     return next((value for label, value in _VALUES.items() if f"[[{label}]]" in text), None)
 
 
@@ -39,18 +39,10 @@ def read_choice(text: str) -> float:
     return _VALUES[label]
 
 
-def read_expected(text: str) -> float:
-    """The share in a reply that `expected_winner` wrote, `My final verdict is: [[A 0.7312`."""
-    share = float(text.removeprefix(f"{_PREFIX}A "))
-    if not 0 <= share <= 1:
-        raise ValueError(f"the share {share:g} is outside 0..1")
-    return share
+def expected_winner(likeliest: Sequence[TopLogprobs]) -> tuple[float, str]:
+    """A's share under a judge's probabilities of A, B and C, to four digits, and the reply that stands for it.
 
-
-def expected_winner(likeliest: Sequence[TopLogprobs]) -> str:
-    """The reply that stands for a judge's probabilities of A, B and C, a tie counting half: A's share to four digits.
-
-    Mass on anything else is left out.
+    A tie counts half; mass on anything else is left out.
 
     Raises:
         ValueError: none of the three is among the likeliest tokens.
@@ -60,8 +52,8 @@ def expected_winner(likeliest: Sequence[TopLogprobs]) -> str:
     total = sum(mass.values())
     if not total:
         raise ValueError("none of A, B and C is among the judge's likeliest tokens")
-    share = sum(_VALUES[label] * m for label, m in mass.items()) / total
-    return f"{_PREFIX}A {share:.4f}"
+    share = round(sum(_VALUES[label] * m for label, m in mass.items()) / total, 4)
+    return share, f"{_PREFIX}A {share:.4f}"
 
 
 FORM = VerdictForm(
@@ -74,8 +66,7 @@ FORM = VerdictForm(
         "expected": Protocol(
             "pair-expected",
             1,
-            read_expected,
-            _PREFIX,
+            prefix=_PREFIX,
             scored=expected_winner,
             body={**CONTINUED, **SCORED},
             most_tokens=1,

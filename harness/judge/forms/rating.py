@@ -22,10 +22,10 @@ _PREFIX = "Rating: [["
 
 
 def read_rating(text: str) -> float:
-    """The one rating in a free-text reply: what the prompt asks for, `[[7]]`, however a judge decorates it.
+    """The only rating in a free-text reply: `[[7]]`, as the prompt asks for it, however a judge decorates it.
 
-    A number in other brackets (an index, a citation) and one without (`7/10`) are none. Nor is one of two different
-    ratings, or one beyond 10: to choose there would be a guess.
+    A number in other brackets (an index, a citation) or without brackets (`7/10`) is no rating. A reply with two
+    different ratings, or with one beyond 10, has none: to choose a number there would be a guess.
     """
     found = ["".join(match.groups("")) for match in _RATING.finditer(text)]
     ratings = {float(match) for match in found}
@@ -33,11 +33,14 @@ def read_rating(text: str) -> float:
         raise ValueError("no rating in the reply")
     if len(ratings) > 1:
         raise ValueError(f"different ratings in the reply: {', '.join(dict.fromkeys(found))}")
-    return _on_scale(ratings.pop(), _NO_MARK)
+    rating = ratings.pop()
+    if rating > HIGHEST:
+        raise ValueError(f"the rating {rating:g} is outside {_NO_MARK}..{HIGHEST}")
+    return rating
 
 
 def fastchat_rating(text: str) -> float | None:
-    """What FastChat reads in a reply: the first `[[7]]`, else the first `[7]`, whatever it is; else nothing."""
+    """FastChat's reading of a reply: the first `[[7]]`, else the first `[7]`, whatever the number; else None."""
     match = next((match for pattern in _FASTCHAT if (match := pattern.search(text))), None)
     return None if match is None else float(match[1])
 
@@ -50,13 +53,8 @@ def read_choice(text: str) -> float:
     return float(choice)
 
 
-def read_expected(text: str) -> float:
-    """The mean in a reply that `expected_rating` wrote, `Rating: [[4.87`."""
-    return _on_scale(float(text.removeprefix(_PREFIX)))
-
-
-def expected_rating(likeliest: Sequence[TopLogprobs]) -> str:
-    """The reply that stands for a judge's probabilities: `Rating: [[` and the mean rating to four digits.
+def expected_rating(likeliest: Sequence[TopLogprobs]) -> tuple[float, str]:
+    """The mean rating under a judge's probabilities, to four digits, and the reply that stands for it.
 
     The first are the log-probabilities (nats) of tokens after `Rating: [[`, the second after `Rating: [[1`. A tokenizer
     with a token for 10 has its mass in the first; one that writes digit by digit has it under 1, in the share of 1
@@ -74,13 +72,8 @@ def expected_rating(likeliest: Sequence[TopLogprobs]) -> str:
         ten = mass[1] * probability(after_one["0"]) if "0" in after_one else 0.0
         mass[1] -= ten
         mass[HIGHEST] = mass.get(HIGHEST, 0.0) + ten
-    return f"{_PREFIX}{sum(k * m for k, m in mass.items()) / total:.4f}"
-
-
-def _on_scale(rating: float, lowest: int = LOWEST) -> float:
-    if not lowest <= rating <= HIGHEST:
-        raise ValueError(f"the rating {rating:g} is outside {lowest}..{HIGHEST}")
-    return rating
+    mean = round(sum(k * m for k, m in mass.items()) / total, 4)
+    return mean, f"{_PREFIX}{mean:.4f}"
 
 
 FORM = VerdictForm(
@@ -95,8 +88,7 @@ FORM = VerdictForm(
         "expected": Protocol(
             "rating-expected",
             1,
-            read_expected,
-            _PREFIX,
+            prefix=_PREFIX,
             scored=expected_rating,
             continuations=("1",),
             body={**CONTINUED, **SCORED},

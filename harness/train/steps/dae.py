@@ -80,4 +80,4 @@ def dae_loss(settings: DAESettings, teachers: Mapping[str, Teacher], vocab_size:
     return loss
 
 
-STEP = Step("dae", DAESettings, dae_loss, _teachers, _asks)
+STEP = Step("dae", DAESettings, dae_loss, _teachers, _asks, domain_keys=("expert", "experts"))

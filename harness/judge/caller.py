@@ -6,7 +6,7 @@ import json
 import random
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import openai
@@ -15,14 +15,14 @@ from openai.types.chat import ChatCompletion
 
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError, Incomplete
-from harness.judge._complaint import Complaint, Subject, complaint, complaint_under_200
-from harness.judge._heard import BrokenReplyError, error_body, hear
-from harness.judge.api import Status
+from harness.judge.complaint import Complaint, Subject, complaint, complaint_under_200
+from harness.judge.completion import BrokenReplyError, error_body, read_completion
 from harness.judge.identity import endpoint
-from harness.judge.prices import longest_reply
+from harness.judge.prices import longest_reply, price_of
 from harness.judge.profiles import profile_of
-from harness.judge.protocol import Protocol
+from harness.judge.protocol import Protocol, TopLogprobs
 from harness.judge.settings import JudgeSettings
+from harness.store.ledger import Reply
 
 BACKOFF_S = 1.0
 """First pause between tries; it doubles each time, up to the longest, and half of it is random."""
@@ -30,24 +30,17 @@ LONGEST_PAUSE_S = 60.0
 LONGEST_RETRY_AFTER_S = 600.0
 """A server that wants us to wait longer gets no second try: the run ends and says so."""
 _NOWHERE = (404, 405, 410)
-"""There is no such model, or nobody judges at that address."""
+"""HTTP statuses of an address without a judge, or of a judge without that model."""
 
 
 @dataclass(frozen=True)
-class Reply:
-    """What came back, read by the protocol."""
+class Doubt:
+    """A failure of one question that every other question may share."""
 
-    status: Status
-    value: float | None
-    text: str
-    model: str = ""
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    latency_s: float = 0.0
-    doubt: HarnessError | None = None
-    """Of a failure that may be every question's: what ends the run if no other question fares better."""
-    subject: Subject = "question"
-    """What the server's complaint is about, where it has one."""
+    fault: HarnessError
+    """The error that ends the run if the other questions fail too."""
+    subject: Subject
+    """The subject of the server's complaint."""
 
 
 class _AgainError(Exception):
@@ -62,17 +55,17 @@ class _AgainError(Exception):
 
 
 class Caller:
-    """Asks one judge. The key is in the client only; it is taken out of any text that echoes it."""
+    """Asks one judge. Only the client holds the key; a text that echoes the key is stored without it."""
 
     def __init__(
         self, client: openai.AsyncOpenAI, settings: JudgeSettings, protocol: Protocol, halted: asyncio.Event
     ) -> None:
         self.client, self.settings, self.protocol, self.halted = client, settings, protocol, halted
-        self.profile = profile_of(settings)
+        self.profile, self.price = profile_of(settings), price_of(settings)
         self.where = str(client.base_url).rstrip("/") if settings.serve else endpoint(settings)
 
     def body(self, messages: list[Mapping[str, Json]]) -> dict[str, Json]:
-        """All that is sent."""
+        """The whole request."""
         begun = [{"role": "assistant", "content": self.protocol.prefix}] if self.protocol.prefix else []
         plain = {
             "model": "judge" if self.settings.serve else self.settings.model,
@@ -83,8 +76,11 @@ class Caller:
         }
         return self.profile.fit(plain)
 
-    async def ask(self, body: dict[str, Json]) -> Reply:
+    async def ask(self, body: dict[str, Json]) -> tuple[Reply, Doubt | None]:
         """The reply, or this question's failure, after as many tries as the settings allow.
+
+        Returns:
+            The row for the ledger, and a doubt where the failure may be every question's.
 
         Raises:
             Incomplete: the server is gone, busy, or wants money; ask again later.
@@ -97,8 +93,10 @@ class Caller:
             sleep=self._sleep,
             reraise=True,
         )
+        reply: Reply
+        doubt: Doubt | None
         try:
-            reply: Reply = await tries(self._once, body)
+            reply, doubt = await tries(self._once, body)
         except _AgainError as error:
             count, reason = tries.statistics["attempt_number"], self._clean(error.reason)
             incomplete = Incomplete(
@@ -108,21 +106,21 @@ class Caller:
             )
             if error.gone or self.halted.is_set():
                 raise incomplete from None
-            return Reply("failed", None, reason, doubt=incomplete, subject=error.subject)
-        return reply
+            reply, doubt = Reply("failed", text=reason), Doubt(incomplete, error.subject)
+        return replace(reply, request_json=json.dumps(body, ensure_ascii=False)), doubt
 
     def _enough(self, state: tenacity.RetryCallState) -> bool:
         return state.attempt_number > self.settings.retries or self.halted.is_set()
 
     async def _sleep(self, seconds: float) -> None:
-        """Wait, but not longer than until the whole batch stops."""
+        """Wait; end early where the whole batch stops."""
         try:
             async with asyncio.timeout(seconds):
                 await self.halted.wait()
         except TimeoutError:
             pass
 
-    async def _once(self, body: dict[str, Json]) -> Reply:
+    async def _once(self, body: dict[str, Json]) -> tuple[Reply, Doubt | None]:
         if self.halted.is_set():
             raise _AgainError("another call failed", gone=True)
         clock = time.monotonic()
@@ -141,42 +139,49 @@ class Caller:
             raise _AgainError("the reply is broken (no valid JSON)") from None
         return self._answered([completion, *more], time.monotonic() - clock)
 
-    def _answered(self, completions: list[object], latency: float) -> Reply:
-        """The verdict in a reply, or in the replies that a scored protocol asks for; all of them are paid for."""
+    def _answered(self, completions: list[object], latency_s: float) -> tuple[Reply, Doubt | None]:
+        """The verdict in a reply, or in the several that a scored protocol asks for and pays for."""
         for completion in completions:
             if said := complaint_under_200(error_body(completion)):
                 return self._refused(said, None)
         may_be_cut = longest_reply(self.settings, self.protocol) == self.protocol.most_tokens
         try:
-            heard = [hear(completion, may_be_cut=may_be_cut) for completion in completions]
+            read = [read_completion(completion, may_be_cut=may_be_cut) for completion in completions]
         except BrokenReplyError as error:
             raise _AgainError(str(error), subject="unknown") from None
-        first = next((h for h in heard if h.status != "ok"), heard[0])
-        status, value, text = first.status, None, self._clean(first.text)
-        if status == "ok":
-            status, value, text = self._read(text, [h.likeliest for h in heard])
-        counts = sum(h.prompt_tokens for h in heard), sum(h.completion_tokens for h in heard)
-        return Reply(status, value, text, _writable(first.model), *counts, latency)
+        replies, likeliest = [reply for reply, _ in read], [alternatives for _, alternatives in read]
+        first = next((reply for reply in replies if reply.status != "ok"), replies[0])
+        counts = sum(reply.prompt_tokens for reply in replies), sum(reply.completion_tokens for reply in replies)
+        reply = Reply(
+            first.status,
+            None,
+            self._clean(first.text),
+            _writable(first.model),
+            *counts,
+            price_usd=self.price.cost(*counts) if self.price and (any(counts) or first.status == "refused") else None,
+            latency_s=round(latency_s, 3),
+        )
+        return self._read(reply, likeliest) if reply.status == "ok" else reply, None
 
-    def _read(self, text: str, likeliest: list[Mapping[str, float]]) -> tuple[Status, float | None, str]:
-        """Status, value and text of a reply that has a text."""
-        protocol, whole = self.protocol, self.protocol.prefix + text
+    def _read(self, reply: Reply, likeliest: list[TopLogprobs]) -> Reply:
+        """A reply that has a text, with the value that the protocol reads in it or in the likeliest tokens."""
+        protocol, whole = self.protocol, self.protocol.prefix + reply.text
         try:
             if protocol.scored is None:
-                return "ok", protocol.verdict(text), whole
-            if protocol.prefix:  # what follows it is often written with a space in front
-                likeliest = [{token.strip(): p for token, p in own.items()} for own in likeliest]
-            scored = protocol.scored(likeliest)
-            return "ok", protocol.read(scored), scored
+                return replace(reply, value=protocol.verdict(reply.text), text=whole)
+            if protocol.prefix:  # judges often write a space between the prefix and the next token
+                likeliest = [{token.strip(): p for token, p in tokens.items()} for tokens in likeliest]
+            value, text = protocol.scored(likeliest)
+            return replace(reply, value=value, text=text)
         except ValueError as error:
-            return "unparseable", None, whole if protocol.scored is None else f"{whole} ({error})"
+            return replace(reply, status="unparseable", text=whole if protocol.scored is None else f"{whole} ({error})")
 
     async def _post(self, body: dict[str, Json]) -> object:
         """One request; not by `chat.completions.create`, which walks through every message to no effect."""
         return await self.client.post("/chat/completions", cast_to=ChatCompletion, body=body)
 
-    def _refused(self, said: Complaint, retry_after: float | None) -> Reply:
-        """What a complaint means: try again, a failure of this one question, or a fault that ends the run."""
+    def _refused(self, said: Complaint, retry_after: float | None) -> tuple[Reply, Doubt]:
+        """The consequence of a complaint: another try, a failure of this question, or a fault that ends the run."""
         subject, words = said.subject, f"HTTP {said.status}: {self._clean(said.words)}"
         if subject == "key":
             raise HarnessError(
@@ -196,7 +201,8 @@ class Caller:
         fault = HarnessError(f"the judge does not accept the request ({words})", where=self.where, fix=fix)
         if said.status in _NOWHERE:
             raise fault
-        return Reply("refused", None, words, doubt=fault, subject=subject)
+        price = self.price.cost(0, 0) if self.price else None
+        return Reply("refused", text=words, price_usd=price), Doubt(fault, subject)
 
     def _clean(self, text: str) -> str:
         key = self.client.api_key
@@ -204,7 +210,7 @@ class Caller:
 
 
 def _writable(text: str) -> str:
-    """Half of a surrogate pair, which JSON can write and no file can hold, as `?`."""
+    """The text with `?` for half of a surrogate pair, which JSON can write and no file can hold."""
     return text.encode("utf-8", "replace").decode()
 
 
@@ -233,7 +239,7 @@ def _worth_waiting(error: BaseException) -> bool:
 
 
 def _pause(state: tenacity.RetryCallState) -> float:
-    """What the server asks for, else exponential with jitter."""
+    """The pause (s) that the server asks for; else one that grows exponentially, with jitter."""
     error = state.outcome.exception() if state.outcome else None
     if isinstance(error, _AgainError) and error.retry_after is not None:
         return error.retry_after

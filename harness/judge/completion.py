@@ -1,25 +1,25 @@
-"""What a chat completion says: a text to read a verdict from, or why there is none.
+"""A chat completion read: a text that may hold a verdict, or the reason why there is no text.
 
 Servers differ in more than their documentation says, so every field may have any shape.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from openai.types.chat import ChatCompletion
 from pydantic import BaseModel, Field, ValidationError
 
 from harness.core.canonical import Json
-from harness.judge.api import Status
+from harness.judge.protocol import TopLogprobs
+from harness.store.ledger import Reply, Status
 
 _FILTERED = re.compile(
     r"filter|safety|recitation|prohibit|blocklist|blocked|spii|sensitive|guardrail|refus|moderat", re.I
 )
 _CUT = re.compile(r"length|max|limit|trunc|incomplete", re.IGNORECASE)
 _BROKEN_OFF = re.compile(r"error|abort|cancel|insufficient|timeout|time_out|interrupt|fail", re.IGNORECASE)
-"""Finish reasons. What fits none of them is the end of a whole reply: `stop`, `eos_token`, `end_turn`, none at all."""
+"""Finish reasons. Any other reason is the end of a whole reply: `stop`, `eos_token`, `end_turn`, or no reason."""
 _THOUGHT = re.compile(r"think|reason|thought", re.IGNORECASE)
 _MOST_WORDS = 300
 _OTHER_THAN_TEXT = ("tool_calls", "function_call", "reasoning_content", "reasoning", "reasoning_details", "thinking")
@@ -27,21 +27,6 @@ _OTHER_THAN_TEXT = ("tool_calls", "function_call", "reasoning_content", "reasoni
 
 class BrokenReplyError(Exception):
     """A reply under HTTP 200 that a second try may bring whole."""
-
-
-@dataclass(frozen=True)
-class Heard:
-    """What one completion says."""
-
-    status: Status
-    """`ok`: there is a text, which may hold a verdict."""
-    text: str
-    """The judge's own; where the status is another one and the judge said nothing, the reason."""
-    model: str
-    prompt_tokens: int
-    completion_tokens: int
-    likeliest: Mapping[str, float]
-    """The first token's likeliest alternatives -> log-probability (nats); {} where none came."""
 
 
 class _Message(BaseModel):
@@ -80,7 +65,7 @@ class _Usage(BaseModel):
 
 
 class _Completion(BaseModel):
-    """What we read of a chat completion: the client takes a reply of any shape for one."""
+    """The fields that we read of a chat completion. The client takes a reply of any shape for a completion."""
 
     model: str | None = None
     choices: list[_Choice] | None = None
@@ -99,8 +84,11 @@ def error_body(completion: object) -> dict[str, Json]:
     return {**whole, "error": (getattr(first, "model_extra", None) or {}).get("error")}
 
 
-def hear(completion: object, *, may_be_cut: bool) -> Heard:
-    """What a completion says. `may_be_cut`: the request asked for so few tokens that a reply may end at them.
+def read_completion(completion: object, *, may_be_cut: bool) -> tuple[Reply, TopLogprobs]:
+    """A completion as a reply without a value, and the likeliest alternatives to its first token.
+
+    Where the status is `ok` the text may hold a verdict. Else it is the judge's, or the reason where the judge wrote
+    nothing. `may_be_cut`: the request asked for so few tokens that a whole reply may end at them.
 
     Raises:
         BrokenReplyError: it is no chat completion, has no choices, was broken off, or says nothing for no reason.
@@ -111,25 +99,25 @@ def hear(completion: object, *, may_be_cut: bool) -> Heard:
     text = _text(message.content)
     refusal = _text(message.refusal) or _refusal_part(message.content)
 
-    def heard(status: Status, said: str) -> Heard:
+    def read(status: Status, said: str) -> tuple[Reply, TopLogprobs]:
         counts = usage.prompt_tokens or 0, usage.completion_tokens or 0
-        return Heard(status, said, shaped.model or "", *counts, _likeliest(choice))
+        return Reply(status, None, said, shaped.model or "", *counts), _likeliest(choice)
 
     if refusal or _FILTERED.search(finish):
-        return heard("refused", refusal or text or f"stopped by a content filter ({finish})")
+        return read("refused", refusal or text or f"stopped by a content filter ({finish})")
     if choice.message is None:
         more = (completion.model_extra if isinstance(completion, ChatCompletion) else None) or {}
         raise BrokenReplyError(f"the reply is empty (no choices){f': {more}'[:_MOST_WORDS] if more else ''}")
     if _BROKEN_OFF.search(finish):
         raise BrokenReplyError(f"the reply was broken off (finish_reason {finish})")
     if _CUT.search(finish) and not may_be_cut:
-        return heard("cut", text or f"(no text within judge.max_tokens; finish_reason {finish})")
+        return read("cut", text or f"(no text within judge.max_tokens; finish_reason {finish})")
     instead = ", ".join(name for name in _OTHER_THAN_TEXT if getattr(message, name))
     if text or (text is not None and not instead):
-        return heard("ok", text)
+        return read("ok", text)
     if not instead and message.content is None and not _CUT.search(finish):
         raise BrokenReplyError("the reply is empty (no text)")
-    return heard("unparseable", f"(no text, only {instead or 'parts of other kinds'}; finish_reason {finish})")
+    return read("unparseable", f"(no text, only {instead or 'parts of other kinds'}; finish_reason {finish})")
 
 
 def _shaped(completion: object) -> _Completion:
@@ -143,7 +131,7 @@ def _shaped(completion: object) -> _Completion:
 
 
 def _text(content: object) -> str | None:
-    """The text of a message, whole or in parts; thoughts are none. None where there is no text at all."""
+    """The text of a message, whole or in parts, without thoughts. None where there is no text at all."""
     if content is None or isinstance(content, str):
         return content
     parts = [content] if isinstance(content, Mapping) else content

@@ -1,18 +1,18 @@
-"""What a server's complaint is about: this one question, the settings of every request, the key, or its own state.
+"""The subject of a server's complaint: this question, the settings of every request, the key, or the server's state.
 
 A complaint is an HTTP status other than 200, or an error in the body of a reply under HTTP 200. Its status and its type
-decide first, then its words. What is not recognised is a complaint about the question where the status is 4xx, and one
-about the server where it is 5xx; the client (`client._Batch`) finds out whether other questions fare better.
+decide first, then its words. An unknown complaint is about the question where the status is 4xx, and about the server
+where it is 5xx; the client (`client._Batch`) finds out whether other questions fare better.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 Subject = Literal["question", "unknown", "settings", "key", "account", "busy", "server"]
 """question: too long, or filtered. unknown: a refusal for another reason. settings: a parameter, the model's name.
-busy: the server is full or gone. server: it failed, which a second try may show to have been an accident."""
+busy: the server is full or gone. server: the server failed; a second try may show that this was an accident."""
 _PLACE = (
     r"(?:context|prompt|inputs?|sequence|messages?|payload|content|conversation|total tokens|token count|token limit)"
 )
@@ -55,17 +55,17 @@ class Complaint:
     """A server's error."""
 
     status: int
-    """HTTP's; of an error under HTTP 200 the one its body names or means."""
+    """HTTP's; of an error under HTTP 200 the status that its body names or means."""
     words: str
     """The message, in short."""
     type: str = ""
-    """All that names its kind: code, type, status."""
+    """Every name of its kind in the body: code, type, status."""
     parameter: str = ""
-    """The parameter that it names."""
+    """The parameter of the request that it names."""
 
     @property
     def subject(self) -> Subject:
-        """What it is about."""
+        """The subject of the complaint."""
         status, text = self.status, f"{self.type} {self.words}".lower()
         if status == 402 or (status in (400, 403) and _ACCOUNT.search(text)) or "insufficient_quota" in text:
             return "account"
@@ -90,28 +90,28 @@ class Complaint:
 def complaint(status: int, body: object, text: str = "") -> Complaint:
     """The complaint in an error's body, whatever its shape; `text` stands for a body that is no JSON."""
     inner = _innermost(body)
-    own: Mapping[str, Any] = inner if isinstance(inner, Mapping) else {}
+    fields: Mapping[str, Any] = inner if isinstance(inner, Mapping) else {}
     around: Mapping[str, Any] = body if isinstance(body, Mapping) else {}
-    message = inner if isinstance(inner, str) else own.get("message") or _details(own.get("detail")) or text or inner
-    words = " ".join(str(message).split())
-    kinds = (own.get("code"), own.get("type"), own.get("status"), around.get("error_type"))
+    message = fields.get("message") or _details(fields.get("detail")) or text or inner
+    words = " ".join(str(inner if isinstance(inner, str) else message).split())
+    kinds = (fields.get("code"), fields.get("type"), fields.get("status"), around.get("error_type"))
     return Complaint(
         status,
         words if len(words) <= _MOST_WORDS else words[:_MOST_WORDS] + "...",
         " ".join(str(kind) for kind in kinds if kind is not None)[:_MOST_WORDS],
-        str(own.get("param") or ""),
+        str(fields.get("param") or ""),
     )
 
 
 def _details(detail: object) -> object:
-    """What a validator says, without the request that it quotes."""
-    if not isinstance(detail, list) or not all(isinstance(one, Mapping) for one in detail):
+    """A validator's messages, without the request that they quote."""
+    if not isinstance(detail, list) or not all(isinstance(fault, Mapping) for fault in detail):
         return detail
-    return "; ".join(f"{one.get('msg')} ({one.get('loc')})" for one in detail)
+    return "; ".join(f"{fault.get('msg')} ({fault.get('loc')})" for fault in detail)
 
 
 def _innermost(body: object) -> object:
-    """What stands under `error`, at any depth; the first of a list."""
+    """The value under the deepest `error` of a body; of a list, its first entry's."""
     if isinstance(body, list) and body:
         return _innermost(body[0])
     inner = body.get("error") if isinstance(body, Mapping) else None
@@ -119,13 +119,12 @@ def _innermost(body: object) -> object:
 
 
 def complaint_under_200(body: Mapping[str, Any]) -> Complaint | None:
-    """The complaint in a reply that came with HTTP 200; None where there is none."""
+    """The complaint in a reply that came with HTTP 200; None where the reply is no complaint."""
     if not (body.get("error") or body.get("object") == "error"):
         return None
-    found = complaint(400, body)
-    for word in found.type.split():
+    said = complaint(400, body)
+    for word in said.type.split():
         if word.isdigit() and 400 <= int(word) < 600:
-            return Complaint(int(word), found.words, found.type, found.parameter)
-    text = f"{found.type} {found.words}".lower()
-    status = 503 if _BUSY_TYPE.search(text) else 500 if _FAILED_TYPE.search(text) else 400
-    return Complaint(status, found.words, found.type, found.parameter)
+            return replace(said, status=int(word))
+    text = f"{said.type} {said.words}".lower()
+    return replace(said, status=503 if _BUSY_TYPE.search(text) else 500 if _FAILED_TYPE.search(text) else 400)

@@ -7,20 +7,17 @@ purpose: while the disk syncs, the next transaction collects.
 import asyncio
 from dataclasses import dataclass
 
-from harness.store.ledger import Call, Ledger
-
-Key = tuple[str, str, int]
-"""(judge digest, request digest, repeat)."""
+from harness.store.ledger import CallKey, Ledger, Reply
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """A begin (its key) or an end (its number, and the reply if there was one)."""
+    """A begin, or an end: the call's number, and the reply if there was one."""
 
     done: "asyncio.Future[int]"
-    key: Key | None = None
-    begun: int = 0
-    call: Call | None = None
+    key: CallKey
+    begun: int | None = None
+    reply: Reply | None = None
 
 
 class Recorder:
@@ -31,13 +28,13 @@ class Recorder:
         self._waiting: list[_Entry] = []
         self._writer: asyncio.Task[None] | None = None
 
-    async def begin(self, key: Key) -> int:
+    async def begin(self, key: CallKey) -> int:
         """`Ledger.begin`: 0 where there is nothing to ask any more."""
-        return await self._put(_Entry(_future(), key=key))
+        return await self._put(_Entry(_future(), key))
 
-    async def end(self, begun: int, call: Call | None) -> None:
-        """`Ledger.record`; `Ledger.forget` where there is no reply."""
-        await self._put(_Entry(_future(), begun=begun, call=call))
+    async def end(self, begun: int, key: CallKey, reply: Reply | None) -> None:
+        """`Ledger.end`."""
+        await self._put(_Entry(_future(), key, begun, reply))
 
     async def _put(self, entry: _Entry) -> int:
         self._waiting.append(entry)
@@ -48,15 +45,14 @@ class Recorder:
     async def _write(self) -> None:
         while self._waiting:
             entries, self._waiting = self._waiting, []
-            begin = [e for e in entries if e.key is not None]
-            end = [e for e in entries if e.key is None]
-            keys = [e.key for e in begin if e.key is not None]
+            begin = [entry for entry in entries if entry.begun is None]
+            ends = [(entry.begun, entry.key, entry.reply) for entry in entries if entry.begun is not None]
             try:
-                numbers = await asyncio.to_thread(self._ledger.write, keys, [(e.call, e.begun) for e in end])
+                numbers = await asyncio.to_thread(self._ledger.write, [entry.key for entry in begin], ends)
             except Exception as error:  # each caller raises it
-                _settle([e.done for e in entries], error)
+                _settle([entry.done for entry in entries], error)
             else:
-                _settle([e.done for e in end], 0)
+                _settle([entry.done for entry in entries if entry.begun is not None], 0)
                 for entry, number in zip(begin, numbers, strict=True):
                     _settle([entry.done], number)
         self._writer = None

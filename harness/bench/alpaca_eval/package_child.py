@@ -2,7 +2,7 @@
 
 Importing the package changes the root logger, using it sets scikit-learn's metadata routing for the whole process, and
 left alone it writes caches into its own folder. So `harness.bench.alpaca_eval.package` runs this module as `python -m
-harness.bench.alpaca_eval.child`, and nothing imports it.
+harness.bench.alpaca_eval.package_child`, and nothing imports it.
 
 Requests are {"do": OPERATION, ...}; a pair is {instruction, output_1, output_2}, output_1 the baseline's.
 """

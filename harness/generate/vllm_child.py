@@ -1,4 +1,4 @@
-"""`python -m harness.generate._vllm_child SOCKET SETTINGS`: vLLM behind a socket, one JSON line per message.
+"""`python -m harness.generate.vllm_child SOCKET SETTINGS`: vLLM behind a socket, one JSON line per message.
 
 Says what it is when the model is loaded. Then, for a line of requests [{ids, sampling}, ...], lines of what finished
 together, [[number, tokens, finish], ...], until all have; then it waits for the next. Ends with the socket.

@@ -1,4 +1,4 @@
-"""`torchrun -m harness.train._train_child JOB`: one of the processes of a training; `train.processes` starts them.
+"""`torchrun -m harness.train.train_child JOB`: one of the processes of a training; `train.processes` starts them.
 
 JOB is the file with the job and its place. Progress and the first fault go to files in its work folder.
 """

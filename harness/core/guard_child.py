@@ -1,4 +1,4 @@
-"""`python -m harness.core._guard -- COMMAND...`: run a command that must not outlive its owner.
+"""`python -m harness.core.guard_child -- COMMAND...`: run a command that must not outlive its owner.
 
 The owner holds the write end of our standard input. When it closes (the owner ended, crashed, or was killed with -9)
 the command's whole process group is ended. The exit code is the command's. Descriptors that the owner passes on to us
