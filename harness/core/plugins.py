@@ -6,6 +6,7 @@ The variable HARNESS_PLUGINS is all the state there is: processes that this one 
 import importlib.metadata
 import importlib.util
 import os
+import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -98,21 +99,22 @@ def _digest(file: Path) -> str:
 @cache
 def _exports(file: Path, digest: str) -> Mapping[str, Plugin]:
     """What a file exports. It is read again when its content has changed."""
-    module = _imported(file)
+    module = _imported(file, f"harness_plugin_{file.stem}_{digest[:12]}")
     found = {name: Plugin(getattr(module, name), file, digest) for name in GROUPS if hasattr(module, name)}
     if not found:
         raise HarnessError(f"exports none of {', '.join(GROUPS)}", where=str(file), fix="See docs/extensions.md.")
     return found
 
 
-def _imported(file: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"harness_plugin_{file.stem}", file)
+def _imported(file: Path, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise HarnessError("is no Python file", where=str(file), fix="A plug-in's name ends with .py.")
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)  # dataclasses and pydantic look for it there
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # the user's code can fail in any way
+        del sys.modules[name]
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
         line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
         where = f"{file}:{line}" if line else str(file)

@@ -75,6 +75,20 @@ def test_what_uses_no_plugin_is_what_it_was(tmp_path: Path, files: dict[str, Pat
     assert plain.keys() == beside.keys()
 
 
+def test_a_later_run_without_it_does_not_know_it(tmp_path: Path, files: dict[str, Path]) -> None:
+    """Both runs' workers come from one server, which was started with the first run's plug-ins."""
+    recipe = {"student": TINY, "evaluate": [{"pocket": {"questions": 8}}]}
+    echoed = recipe | {"generate": {"engine": "echo"}}
+    first = harness.run_recipe(harness.load_recipe(echoed, plugins=[files["echo.py"]]), results=tmp_path)
+    files["echo.py"].unlink()
+    second = harness.run_recipe(harness.load_recipe(recipe), results=tmp_path)
+    assert first.plan is not None
+    assert second.outcome is not None
+    assert len(second.outcome.built) == 3, "the model is there; answers, verdicts and scores are others"
+    with pytest.raises(HarnessError, match=r"echo\.py: no such plug-in"):
+        harness.load_recipe(echoed, plugins=[files["echo.py"]])
+
+
 def test_a_file_that_changes_after_the_plan_is_refused(tmp_path: Path, files: dict[str, Path]) -> None:
     store = Store(tmp_path / "store")
     planned = stages(files, tmp_path)
