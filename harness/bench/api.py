@@ -1,4 +1,4 @@
-"""What a benchmark is: questions in, per-sample records out, scores made of those records alone.
+"""A benchmark: questions in, per-sample records out, scores made of those records alone.
 
 A benchmark is one module (or package) in this folder, or a plug-in, that exports `BENCHMARK`: a `JudgedBenchmark`,
 whose questions a model answers and a judge scores (stages answer -> judge -> score), or a `MeasuredBenchmark`, which
@@ -49,7 +49,7 @@ class Question:
     """0 is greedy."""
     max_new_tokens: int
     extra: Mapping[str, Json] = field(default_factory=dict)
-    """What judging needs beyond the text: references, a checker's facts."""
+    """Data that judging needs beyond the text: references, a checker's facts."""
     system: str | None = None
     """A system message that begins the conversation."""
     top_p: float = 1.0
@@ -64,7 +64,7 @@ class Sample:
     metric: str
     item: str
     cluster: str
-    """What is resampled together (MT-Bench: the question of both turns)."""
+    """The items that are resampled together have one name (MT-Bench: the question of both turns)."""
     category: str
     turn: int
     repeat: int
@@ -78,7 +78,7 @@ SAMPLE_COLUMNS = tuple(Sample.__dataclass_fields__)
 SCORE_COLUMNS = ("benchmark", "metric", "category", "value", "stderr", "n", "total")
 """`value` is null when nothing was scored; `stderr` is null when it cannot be known (one cluster)."""
 APPROXIMATE = "approximate"
-"""A further column that scores may have: true of a number that stands in for one that needs data we were not given."""
+"""A further column of some scores: true where the number stands in for another that needs data we do not have."""
 
 
 def samples_frame(samples: Sequence[Sample]) -> pd.DataFrame:
@@ -98,7 +98,7 @@ class Opened(ABC, Generic[S]):
     @property
     @abstractmethod
     def metrics(self) -> tuple[Metric, ...]:
-        """What it reports."""
+        """The numbers that it reports."""
 
     @abstractmethod
     def aggregate(self, samples: pd.DataFrame) -> pd.DataFrame:
@@ -119,7 +119,7 @@ class OpenJudged(Opened[S]):
 
     @abstractmethod
     def samples(self, answers: Sequence[Answer], verdicts: Sequence[Verdict]) -> list[Sample]:
-        """One row per expected verdict: what failed or never came has a null value and says so in `status`."""
+        """One row per expected verdict: a verdict that failed or never came has a null value, and `status` says why."""
 
     @abstractmethod
     def export(
@@ -130,7 +130,7 @@ class OpenJudged(Opened[S]):
 
 @dataclass(frozen=True)
 class Measured:
-    """What a measured benchmark is given of a model."""
+    """A model as a measured benchmark gets it."""
 
     folder: Path
     """The model, a Hugging Face folder."""
@@ -161,7 +161,7 @@ class OpenMeasured(Opened[S]):
 
 @dataclass(frozen=True)
 class Benchmark(Generic[S]):
-    """What a recipe names under `evaluate`."""
+    """A benchmark as a recipe names it under `evaluate`."""
 
     name: str
     version: int
@@ -177,7 +177,7 @@ class JudgedBenchmark(Benchmark[S]):
 
     open: Callable[[S, Mapping[str, Path]], OpenJudged[Any]]
     form: Callable[[S], str]
-    """What kind of verdict a model judge is asked for: a form of `harness.judge.forms`."""
+    """The kind of verdict that a model judge is asked for: a form of `harness.judge.forms`."""
     program: Program | None = None
     """The program judge, for a benchmark whose truth is a program; None when a model must judge."""
 

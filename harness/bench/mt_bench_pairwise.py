@@ -44,7 +44,7 @@ class MTBenchPairwise(OpenJudged[MTBenchPairwiseSettings]):
         """
         model = pairs.read_model(self.files["baseline"])
         answers = {answer.id: answer.turns for answer in read_answers(self.files["baseline"])}
-        found = []
+        questions = []
         for question in chosen_questions(self.settings, self.files):
             turns = [text for text in answers.get(question.id, ()) if text is not None]
             if len(turns) < len(question.turns):
@@ -53,8 +53,8 @@ class MTBenchPairwise(OpenJudged[MTBenchPairwiseSettings]):
                     where=str(self.files["baseline"]),
                     fix="Complete the baseline's answers, or choose another `baseline`.",
                 )
-            found.append(replace(question, extra={**question.extra, "baseline": model, "baseline_answers": turns}))
-        return found
+            questions.append(replace(question, extra={**question.extra, "baseline": model, "baseline_answers": turns}))
+        return questions
 
     def tasks(self, answers: Sequence[Answer]) -> list[JudgeTask]:
         """Two games per answered turn, the model's answer first (`ab`) and the baseline's first (`ba`)."""
@@ -64,7 +64,7 @@ class MTBenchPairwise(OpenJudged[MTBenchPairwiseSettings]):
     def samples(self, answers: Sequence[Answer], verdicts: Sequence[Verdict]) -> list[Sample]:
         """One row per (question, turn) and repeat, in % for the model; see `mt_bench.pairs.outcome`.
 
-        Where one of the two games has no value the row has none, and that game's status.
+        Where one of the two games has no value the row has no value either, and that game's status.
         """
         return pairs.pair_samples(BENCHMARK.name, self.metrics[0].name, self.questions, answers, verdicts)
 

@@ -51,7 +51,7 @@ class _OpenProgram(OpenJudged[S]):
 
     @cached_property
     def questions(self) -> list[Question]:
-        """What the program makes."""
+        """The questions that the benchmark makes from its settings."""
         return self.make_questions(self.settings)
 
     def tasks(self, answers: Sequence[Answer]) -> list[JudgeTask]:

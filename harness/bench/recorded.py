@@ -94,8 +94,8 @@ def mt_bench_pairwise(settings: MTBenchPairwiseSettings, folder: Path | None, re
         )
     theirs = ratings.pop(baseline)
     shares = {
-        model: {unit: _share(value, theirs[unit]) for unit, value in own.items() if unit in theirs}
-        for model, own in ratings.items()
+        model: {unit: _share(value, theirs[unit]) for unit, value in of_model.items() if unit in theirs}
+        for model, of_model in ratings.items()
     }
     whole = settings.model_copy(update={"questions": None, "categories": ()})
     return Recorded(f"{reference}'s ratings", whole, _models(answers, shares, folder), files, float)
@@ -125,7 +125,7 @@ def arena_hard(settings: ArenaHardSettings, folder: Path | None, reference: str 
             units.setdefault((v.task.item, v.task.turn), []).append(first if v.task.variant == "ab" else 1 - first)
     places = {model: folder / "model_answer" / f"{model}.jsonl" for model in shares}
     answers = {model: _arena_answers(path) for model, path in places.items() if path.exists()}
-    models = _models(answers, {model: _averaged(own, known) for model, own in shares.items()}, folder)
+    models = _models(answers, {model: _averaged(units, known) for model, units in shares.items()}, folder)
     files = (*judgments, *(places[model.name] for model in models))
     whole = settings.model_copy(update={"questions": None})
     return Recorded(reference, whole, models, files, lambda value: battles(value)[0])
@@ -170,8 +170,10 @@ def alpaca_eval(settings: AlpacaEvalSettings, folder: Path | None, reference: st
                 units.setdefault((question.id, 1), []).append(annotation.preference - 1)
     if not shares:
         raise HarnessError(f"no verdicts by {reference}", where=str(place), fix="Name another judge with --reference.")
-    verdicts = {model: {unit: sum(own) / len(own) for unit, own in units.items()} for model, units in shares.items()}
-    given = {model: own.values() for model, own in answers.items()}
+    verdicts = {
+        model: {unit: sum(values) / len(values) for unit, values in units.items()} for model, units in shares.items()
+    }
+    given = {model: by_item.values() for model, by_item in answers.items()}
     return Recorded(reference, whole, _models(given, verdicts, place), files, lambda value: 2 - value)
 
 
@@ -191,7 +193,7 @@ def _fastchat(
     places = sorted((folder / "model_answer").glob("*.jsonl"))
     answers = {path.stem: fastchat.read_answers(path) for path in places}
     files = (judgments, *(path for path in places if path.stem in ratings))
-    return {model: _averaged(own, turns) for model, own in ratings.items()}, answers, files
+    return {model: _averaged(units, turns) for model, units in ratings.items()}, answers, files
 
 
 def _other_question(which: str, where: str, data: Path) -> HarnessError:
@@ -206,7 +208,7 @@ def _averaged(values: Mapping[Unit, Sequence[float]], items: Iterable[str]) -> V
     """Each unit's mean, in the order of the questions."""
     place = {item: k for k, item in enumerate(items)}
     ordered = sorted(values.items(), key=lambda entry: (place[entry[0][0]], entry[0][1]))
-    return {unit: sum(own) / len(own) for unit, own in ordered}
+    return {unit: sum(of_unit) / len(of_unit) for unit, of_unit in ordered}
 
 
 def _share(value: float, other: float) -> float:
@@ -216,9 +218,13 @@ def _share(value: float, other: float) -> float:
 def _models(
     answers: Mapping[str, Iterable[Answer]], verdicts: Mapping[str, Verdicts], folder: Path
 ) -> tuple[RecordedModel, ...]:
-    """What has both an answer and a verdict; an error where nothing has."""
-    found = [_model(name, own, verdicts.get(name, {})) for name, own in answers.items()]
-    models = tuple(model for model in found if model.verdicts)
+    """The models that have both an answer and a verdict on it.
+
+    Raises:
+        HarnessError: there is no such model.
+    """
+    recorded = [_model(name, given, verdicts.get(name, {})) for name, given in answers.items()]
+    models = tuple(model for model in recorded if model.verdicts)
     if not models:
         judged, answered = (", ".join(names) or "no model" for names in (verdicts, answers))
         raise HarnessError(

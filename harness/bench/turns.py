@@ -18,7 +18,7 @@ def turn_samples(
     verdicts: Iterable[Verdict],
     metric: Callable[[Question], str] = lambda _: "score",
 ) -> list[Sample]:
-    """One row per verdict; a (question, turn) without one is a row with status `missing`."""
+    """One row per verdict; a (question, turn) without a verdict is a row with status `missing`."""
     given = {a.id: a.turns for a in answers}
     judged: dict[tuple[str, int], list[Verdict]] = {}
     for verdict in verdicts:
@@ -40,10 +40,11 @@ def turn_scores(samples: pd.DataFrame) -> pd.DataFrame:
     A mean is over the rows that have a value, its standard error clustered by question.
     """
     rows = []
-    for (benchmark, metric), own in samples.groupby(["benchmark", "metric"], sort=False):
-        groups = [("overall", own)]
-        groups += [(f"turn_{turn}", own[own["turn"] == turn]) for turn in sorted(own["turn"].unique())]
-        groups += [(str(name), own[own["category"] == name]) for name in own["category"].unique()]
+    for (benchmark, metric), of_metric in samples.groupby(["benchmark", "metric"], sort=False):
+        turns, categories = of_metric["turn"], of_metric["category"]
+        groups = [("overall", of_metric)]
+        groups += [(f"turn_{turn}", of_metric[turns == turn]) for turn in sorted(turns.unique())]
+        groups += [(str(name), of_metric[categories == name]) for name in categories.unique()]
         rows += [(benchmark, metric, category, *_mean(group)) for category, group in groups]
     return pd.DataFrame(rows, columns=list(SCORE_COLUMNS)).astype({"value": "Float64", "stderr": "Float64"})
 

@@ -1,4 +1,4 @@
-"""From verdict artifacts to a judge's calibration: own and recorded verdicts side by side, then the measures."""
+"""From verdict artifacts to a judge's calibration: its verdicts beside the recorded ones, then the measures."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -29,7 +29,7 @@ def measure(case: Case, store: Store) -> Calibration:
     """The calibration of a judge whose stages are finished."""
     plain, padded = _read(case.plain, store), _read(case.padded, store)
     table = _side_by_side(case.recorded, plain, padded)
-    given = [v for own in plain.values() for v in own]
+    given = [v for verdicts in plain.values() for v in verdicts]
     judged = _ratings(table) if case.recorded.share is None else _preferences(table, given, case.recorded.share)
     values = np.array([np.nan if v.reply.value is None else v.reply.value for v in given])
     asked = judge.resolved(case.judge.params, case.judge.execution)
@@ -62,9 +62,9 @@ def _side_by_side(recorded: Recorded, plain: ByModel, padded: ByModel) -> pd.Dat
     """One row per recorded verdict: what the reference said, what the judge says, of the padded copy, by order."""
     rows = []
     for model in recorded.models:
-        own, copies = plain[model.name], padded.get(model.name, ())
-        columns = {"judge": _values(own, recorded), "padded": _values(copies, recorded)}
-        columns |= {order: _values([v for v in own if v.task.variant == order], recorded) for order in _ORDERS}
+        given, copies = plain[model.name], padded.get(model.name, ())
+        columns = {"judge": _values(given, recorded), "padded": _values(copies, recorded)}
+        columns |= {order: _values([v for v in given if v.task.variant == order], recorded) for order in _ORDERS}
         rows += [
             {"model": model.name, "item": unit[0], "turn": unit[1], "reference": reference}
             | {name: values.get(unit, np.nan) for name, values in columns.items()}
@@ -78,18 +78,18 @@ def _values(verdicts: Sequence[Verdict], recorded: Recorded) -> dict[Unit, float
 
     A pair shown in both orders counts only where both have a value: one alone would bring its position bias in.
     """
-    found: dict[Unit, dict[str, list[float]]] = {}
+    by_order: dict[Unit, dict[str, list[float]]] = {}
     orders: dict[Unit, set[str]] = {}
     for v in verdicts:
         orders.setdefault((v.task.item, v.task.turn), set()).add(v.task.variant)
         if v.reply.value is not None:
             value = v.reply.value if recorded.share is None else recorded.share(v.reply.value)
             value = 1 - value if v.task.variant == "ba" else value
-            found.setdefault((v.task.item, v.task.turn), {}).setdefault(v.task.variant, []).append(value)
+            by_order.setdefault((v.task.item, v.task.turn), {}).setdefault(v.task.variant, []).append(value)
     return {
-        unit: float(np.mean([np.mean(values) for values in own.values()]))
-        for unit, own in found.items()
-        if own.keys() == orders[unit]
+        unit: float(np.mean([np.mean(values) for values in of_unit.values()]))
+        for unit, of_unit in by_order.items()
+        if of_unit.keys() == orders[unit]
     }
 
 
@@ -98,8 +98,8 @@ def _ratings(table: pd.DataFrame) -> Iterator[Measure]:
     yield from measures.rating_agreement(ours, reference, questions)
     turns = sorted(table["turn"].unique())
     for turn in turns if len(turns) > 1 else ():
-        own = (table["turn"] == turn).to_numpy()
-        yield from measures.rating_agreement(ours[own], reference[own], questions[own], f"turn {turn}")
+        rows = (table["turn"] == turn).to_numpy()
+        yield from measures.rating_agreement(ours[rows], reference[rows], questions[rows], f"turn {turn}")
     units = (table["item"] + "/" + table["turn"].astype(str)).to_numpy()
     yield from measures.order_agreement(ours, reference, questions, units, table["model"].to_numpy())
 
@@ -133,8 +133,8 @@ def _models(table: pd.DataFrame) -> dict[str, Json]:
     """Mean verdicts per model, over what both judged."""
     both = table[table["judge"].notna()]
     return {
-        str(name): {"judge": float(own["judge"].mean()), "reference": float(own["reference"].mean()), "n": len(own)}
-        for name, own in both.groupby("model")
+        str(name): {"judge": float(rows["judge"].mean()), "reference": float(rows["reference"].mean()), "n": len(rows)}
+        for name, rows in both.groupby("model")
     }
 
 

@@ -1,4 +1,4 @@
-"""What every engine does around the model, so that they ask and stop alike: token ids in, text out."""
+"""The work of every engine around the model, so that all ask and stop alike: token ids in, text out."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ def answer(tokenizer: Any, prompt: Prompt, tokens: Sequence[int], finish: str, s
 
 
 def answer_text(tokenizer: Any, tokens: Sequence[int], stops: Collection[int]) -> str:
-    """The text of what stands before the first end token, which need not be one that decoding hides."""
+    """The text before the first end token, which decoding need not hide."""
     length = next((n for n, token in enumerate(tokens) if token in stops), len(tokens))
     return str(tokenizer.decode(tokens[:length], skip_special_tokens=True))
 
@@ -61,7 +61,7 @@ def room(config: Any, max_length: int) -> int:
 
 
 def stop_ids(tokenizer: Any, generation_config: Any) -> frozenset[int]:
-    """What ends an answer: the generation config's end tokens and the chat template's end of turn."""
+    """The tokens that end an answer: the generation config's end tokens and the chat template's end of turn."""
     configured = generation_config.eos_token_id if generation_config else None
     stops = frozenset([*end_ids(configured), *end_of_turn_ids(tokenizer)])
     if not stops:

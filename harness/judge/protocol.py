@@ -78,6 +78,10 @@ class Protocol:
     rereads: tuple[int, ...] = ()
     """Earlier versions that asked the same and read otherwise: recorded replies are read anew, and nobody is asked."""
 
+    def __post_init__(self) -> None:
+        if (self.read is None) == (self.scored is None):
+            raise ValueError(f"the protocol '{self.name}' has not exactly one of `read` and `scored`")
+
     def verdict(self, reply: str) -> float:
         """The value in what a judge wrote after `prefix`, its thoughts aside; ValueError where there is no value."""
         assert self.read is not None, "a scored protocol takes tokens, not a text"

@@ -1,4 +1,4 @@
-"""Conversations held with a model, turn by turn, all at once: what `answer` and `respond` have in common."""
+"""Conversations held with a model, turn by turn, all at once: the common part of `answer` and `respond`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

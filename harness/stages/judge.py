@@ -38,7 +38,7 @@ class JudgeFields:
     """A model judge's share of a stage that asks it."""
 
     params: dict[str, Json]
-    """What it is, for the stage's `params["judge"]`."""
+    """The judge's identity, for the stage's `params["judge"]`."""
     execution: dict[str, Json]
     inputs: dict[str, Stage]
     """Its weights, where we serve it."""
@@ -46,7 +46,7 @@ class JudgeFields:
     plugins: Mapping[str, Plugin]
     """Where the form of verdict comes from a plug-in."""
     light: bool
-    """A judge that we serve takes a job slot (and GPUs); one at an endpoint only waits for the network."""
+    """A judge that we serve takes a job slot (and GPUs); a judge at an endpoint only waits for the network."""
 
 
 @cache
@@ -82,7 +82,7 @@ def model_stage(
 
 
 def _prompt_set(bench: benchmarks.PinnedBenchmark) -> str:
-    """What the judge's prompts are known by: their file's digest, or the benchmark's version."""
+    """The identity of the judge's prompts: their file's digest, or the benchmark's version."""
     file = bench.files.get("file:prompts")
     return file.id if file is not None else f"{bench.name}/{bench.params['benchmark_version']}"
 
@@ -107,7 +107,7 @@ def _stage(
 
 _REPLY = ("status", "value", "text", "model", "prompt_tokens", "completion_tokens", "price_usd", "latency_s")
 _COLUMNS = ("item", "turn", "repeat", *_REPLY[:3], "prompt", *_REPLY[3:], "variant")
-"""Of a row of verdicts.jsonl: the task's key and the reply, without what was sent."""
+"""Of a row of verdicts.jsonl: the task's key and the reply, without the request."""
 
 
 def read_verdicts(folder: Path) -> list[Verdict]:
@@ -122,7 +122,7 @@ def _row(verdict: Verdict) -> dict[str, Json]:
 
 
 def read_tasks(folder: Path) -> list[JudgeTask]:
-    """What the judge was asked."""
+    """The tasks of a finished judge stage, in the order of its verdicts."""
     rows = read_lines(folder / "tasks.jsonl")
     return [JudgeTask(**{**row, "messages": tuple(row["messages"])}) for row in rows]
 

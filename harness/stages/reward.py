@@ -44,17 +44,17 @@ def judged_stage(
     responses: Stage, settings: JudgeSettings, served: PlannedModel | None, gpus: int, title: str
 ) -> Stage:
     """The stage in which a model judge rates each response from 1 to 10."""
-    own = judge.judge_fields(settings, "rating", judged.PROMPTS, served)
+    fields = judge.judge_fields(settings, "rating", judged.PROMPTS, served)
     return Stage(
         KIND.name,
         KIND.version,
-        {"judge": own.params},
-        {"responses": responses, **own.inputs},
-        own.execution,
-        session=own.session,
+        {"judge": fields.params},
+        {"responses": responses, **fields.inputs},
+        fields.execution,
+        session=fields.session,
         gpus=gpus if served is not None else 0,
         place="driver",
-        light=own.light,
+        light=fields.light,
         title=title,
     )
 

@@ -1,8 +1,8 @@
-"""The ledger: every judge call and every stage run, in one SQLite file. What it holds cannot be recomputed.
+"""The ledger: every judge call and every stage run, in one SQLite file. Its content cannot be recomputed.
 
 A reply is kept under (judge digest, request digest, repeat) the moment it arrives and is never asked for again. Calls
-under way are written down first: what a kill leaves there is listed as possibly paid twice. Several threads may share
-a `Ledger` and several processes a file (write-ahead log); keep it on a local disk, as SQLite's locks want.
+under way are written down first: a call that a kill leaves there is listed as possibly paid twice. Several threads may
+share a `Ledger` and several processes a file (write-ahead log); keep it on a local disk, as SQLite's locks want.
 """
 
 import os
@@ -70,12 +70,12 @@ class Reply:
     """None when no price is known."""
     latency_s: float = 0.0
     request_json: str = ""
-    """What was sent, without keys."""
+    """The request, without keys."""
 
 
 @dataclass(frozen=True)
 class InFlight:
-    """A call that was begun by a process that is gone: its reply, if there was one, is lost and may have been paid."""
+    """A call of a process that is gone: if there was a reply, it is lost and may have been paid."""
 
     judge: str
     request: str
@@ -102,7 +102,7 @@ class StageRun:
 
 @dataclass(frozen=True)
 class JudgeCost:
-    """What one judge has cost so far, over all runs."""
+    """The cost of one judge so far, over all runs."""
 
     judge: str
     calls: int
@@ -179,7 +179,7 @@ class Ledger:
         return [InFlight(*row[:-3]) for row in rows if not _alive(*row[-3:])]
 
     def costs(self, judge: str | None = None) -> list[JudgeCost]:
-        """What each judge (or one) has cost."""
+        """The cost of each judge so far, or of the judge with that digest."""
         with self._transaction() as db:
             rows = db.execute(
                 "SELECT judge, count(*), sum(prompt_tokens), sum(completion_tokens), total(price_usd),"
@@ -257,7 +257,7 @@ class Ledger:
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
-        """What a user can mend, said so."""
+        """A fault that a user can mend becomes a HarnessError with the remedy."""
         try:
             yield
         except (sqlite3.Error, OSError, UnicodeDecodeError) as error:  # the last where SQLite's own message is broken

@@ -1,4 +1,4 @@
-"""A model judge's rating as a reward: what it is asked about a teacher's response, and what its verdicts come to."""
+"""A model judge's rating as a reward: the question about a teacher's response, and the mean of the verdicts on it."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
@@ -33,7 +33,7 @@ def _task(row: Mapping[str, Json]) -> JudgeTask:
 
 
 def mean_ratings(rows: Sequence[Mapping[str, Json]], verdicts: Sequence[Verdict]) -> list[float | None]:
-    """Each response's mean rating over its repeats, in the order of `rows`; None where none could be read."""
+    """Each response's mean rating over its repeats, in the order of `rows`; None where no verdict has a value."""
     given: dict[str, list[float]] = {}
     for verdict in verdicts:
         if verdict.reply.value is not None:

@@ -3,13 +3,14 @@
 import json
 import math
 import re
+from typing import Any
 
 import pytest
 
 from harness.core.errors import HarnessError
 from harness.judge.forms.alpaca_ranking import FIRST, SECOND
 from harness.judge.forms.rating import expected_rating, fastchat_rating, read_choice, read_rating
-from harness.judge.protocol import find_protocol
+from harness.judge.protocol import Protocol, find_protocol
 from tests.worlds.mt_bench import World
 
 
@@ -92,6 +93,13 @@ def test_mass_on_other_tokens_and_a_ten_of_its_own() -> None:
 def test_no_number_among_the_likeliest_is_no_verdict() -> None:
     with pytest.raises(ValueError, match="no number"):
         expected_rating([{"The": 0.0}, {"0": 0.0}])
+
+
+def test_a_protocol_reads_a_text_or_tokens() -> None:
+    both: dict[str, Any] = {"read": read_rating, "scored": expected_rating}
+    for readers in ({}, both):
+        with pytest.raises(ValueError, match="'odd' has not exactly one of"):
+            Protocol("odd", 1, **readers)
 
 
 def test_each_way_to_a_rating_has_a_version_and_a_name() -> None:

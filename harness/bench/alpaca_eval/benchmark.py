@@ -196,26 +196,26 @@ _ORDERS = ("ba", "ab")
 """Both orders of a pair, as their rows are numbered: first the one in which the baseline's answer is shown first."""
 
 
-def _baseline(own: AlpacaEvalSettings) -> str:
-    return own.baseline or EDITIONS[own.version].baseline
+def _baseline(settings: AlpacaEvalSettings) -> str:
+    return settings.baseline or EDITIONS[settings.version].baseline
 
 
 def _baseline_answer(question: Question) -> str:
     return str(question.extra["baseline_answer"])
 
 
-def _in_folder(own: AlpacaEvalSettings, setting: str, names: Sequence[str]) -> Path:
-    if own.data is None:
+def _in_folder(settings: AlpacaEvalSettings, setting: str, names: Sequence[str]) -> Path:
+    if settings.data is None:
         raise HarnessError(f"neither `data` nor `{setting}` is given", where="alpaca_eval")
-    places = [own.data / sub / f"{name}.{kind}" for name in names for sub in ("", "zoo") for kind in _KINDS]
-    found = next((place for place in places if place.is_file()), None)
-    if found is None:
+    places = [settings.data / sub / f"{name}.{kind}" for name in names for sub in ("", "zoo") for kind in _KINDS]
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
         raise HarnessError(
             f"has no {' or '.join(f'{name}.{{{chr(44).join(_KINDS)}}}' for name in names)}",
-            where=str(own.data),
+            where=str(settings.data),
             fix=f"Name the file with alpaca_eval.{setting}.",
         )
-    return found
+    return path
 
 
 _KINDS = ("parquet", "json", "jsonl")

@@ -86,8 +86,8 @@ class ArenaHard(OpenJudged[ArenaHardSettings]):
     def samples(self, answers: Sequence[Answer], verdicts: Sequence[Verdict]) -> list[Sample]:
         """One row per battle, in % for the model: three for a significant win, one for any other game.
 
-        A game without a value is one row without. The battles of game g (0 `ba`, 1 `ab`) of a verdict's repeat r are
-        repeats 6 r + 3 g and following.
+        A game without a value is one row without a value. The battles of game g (0 `ba`, 1 `ab`) of a verdict's repeat
+        r are repeats 6 r + 3 g and following.
         """
         return battle_samples(self.questions, answers, verdicts)
 

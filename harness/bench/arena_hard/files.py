@@ -101,16 +101,16 @@ def read_questions(path: Path) -> list[QuestionLine]:
     Raises:
         HarnessError: a broken line, a missing or wrong field, an id that comes twice, an empty file.
     """
-    found: dict[str, QuestionLine] = {}
+    questions: dict[str, QuestionLine] = {}
     for where, line in _records(path, _Question):
         turns = [line.prompt] if line.prompt is not None else [turn.content for turn in line.turns]
         if len(turns) != 1 or turns[0] is None:
             raise HarnessError("an Arena-Hard question has one turn (`turns`, or `prompt`)", where=where)
-        _once(str(line.id), found, where, "is there already")
-        found[str(line.id)] = QuestionLine(str(line.id), line.category, turns[0], where)
-    if not found:
+        _once(str(line.id), questions, where, "is there already")
+        questions[str(line.id)] = QuestionLine(str(line.id), line.category, turns[0], where)
+    if not questions:
         raise HarnessError("holds no questions", where=str(path))
-    return list(found.values())
+    return list(questions.values())
 
 
 def read_answers(path: Path) -> dict[str, str | None]:
@@ -119,26 +119,26 @@ def read_answers(path: Path) -> dict[str, str | None]:
     Raises:
         HarnessError: a broken line, a missing or wrong field, a question answered twice.
     """
-    found: dict[str, str | None] = {}
+    answers: dict[str, str | None] = {}
     for where, line in _records(path, _Answer):
         if not line.choices and not line.messages:
             raise HarnessError("has no answer (`choices`, or `messages`)", where=where)
-        _once(str(line.id), found, where, "is answered already")
+        _once(str(line.id), answers, where, "is answered already")
         said = line.choices[0].turns[0] if line.choices else line.messages[-1]
         text = _text(said)
-        found[str(line.id)] = None if text == API_ERROR else text
-    return found
+        answers[str(line.id)] = None if text == API_ERROR else text
+    return answers
 
 
 def read_games(paths: Iterable[Path]) -> list[JudgedGame]:
-    """Every game of model_judgment files. What is no label has no value; a game that is not there is `missing`.
+    """Every game of model_judgment files. A score that is no label has no value; a game that is not there is `missing`.
 
     Lines for the same (model, baseline, judge, question), in whichever file, are repeats, numbered in their order.
 
     Raises:
         HarnessError: a broken line, a missing or wrong field, more than two games.
     """
-    found: list[JudgedGame] = []
+    judged: list[JudgedGame] = []
     repeats: Counter[tuple[str, str, str, str]] = Counter()
     for path in paths:
         for where, line in _records(path, _Judgment):
@@ -147,9 +147,9 @@ def read_games(paths: Iterable[Path]) -> list[JudgedGame]:
             games = (*line.games, None, None)[: len(VARIANTS)]
             for variant, game in zip(VARIANTS, games, strict=True):
                 verdict = _verdict(str(line.id), repeats[key], variant, game)
-                found.append(JudgedGame(line.model, baseline, line.judge, verdict, where))
+                judged.append(JudgedGame(line.model, baseline, line.judge, verdict, where))
             repeats[key] += 1
-    return found
+    return judged
 
 
 def _verdict(item: str, repeat: int, variant: str, game: _Game | None) -> Verdict:
@@ -163,7 +163,7 @@ def _verdict(item: str, repeat: int, variant: str, game: _Game | None) -> Verdic
 def write_model(folder: Path, model: str, judge: str, answers: Sequence[Answer], verdicts: Sequence[Verdict]) -> None:
     """Write one model's model_answer/MODEL.jsonl and model_judgment/JUDGE/MODEL.jsonl.
 
-    A game without a verdict is null, one without a value has a null score. A share of the win (a judge's own
+    A game without a verdict is null, a verdict without a value has a null score. A share of the win (a judge's
     probabilities) is written as the slight win that it leans to, for the format has no other words.
     """
     for name in ("model_answer", f"model_judgment/{judge}"):
@@ -179,8 +179,8 @@ def write_model(folder: Path, model: str, judge: str, answers: Sequence[Answer],
         }
     rows = (
         {"question_id": item, "model": model, "baseline": met[item], "judge": judge}
-        | {"games": [own.get(variant) for variant in VARIANTS]}
-        for (item, _), own in games.items()
+        | {"games": [by_variant.get(variant) for variant in VARIANTS]}
+        for (item, _), by_variant in games.items()
     )
     write_lines(folder / "model_judgment" / judge / f"{model}.jsonl", rows)
 
@@ -215,6 +215,6 @@ def _text(said: _Content | _Message | _Said | str | None) -> str | None:
     return said.answer if isinstance(said, _Said) else said
 
 
-def _once(item: str, found: Mapping[str, object], where: str, already: str) -> None:
-    if item in found:
+def _once(item: str, seen: Mapping[str, object], where: str, already: str) -> None:
+    if item in seen:
         raise HarnessError(f"question {item} {already}", where=where, fix="Remove one of the two lines.")

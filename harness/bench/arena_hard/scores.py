@@ -23,7 +23,7 @@ BENCHMARK, METRIC = "arena_hard", "win_rate"
 def battle_samples(
     questions: Sequence[Question], answers: Sequence[Answer], verdicts: Sequence[Verdict]
 ) -> list[Sample]:
-    """One row per battle, a game without a value one row without; see `ArenaHard.samples`."""
+    """One row per battle, and one without a value for a game without a value; see `ArenaHard.samples`."""
     lengths = {a.id: len(a.turns[0] or "") for a in answers if a.turns}
     judged = {(v.task.item, v.task.repeat, v.task.variant): v for v in verdicts}
     repeats: dict[str, set[int]] = {}
@@ -58,8 +58,8 @@ def win_rates(samples: pd.DataFrame) -> pd.DataFrame:
     """SCORE_COLUMNS overall and, where there are several, by category; n and total are games."""
     rows = [
         (benchmark, metric, category, *_win_rate(group))
-        for (benchmark, metric), own in samples.groupby(["benchmark", "metric"], sort=False)
-        for category, group in _groups(own)
+        for (benchmark, metric), of_metric in samples.groupby(["benchmark", "metric"], sort=False)
+        for category, group in _groups(of_metric)
     ]
     return pd.DataFrame(rows, columns=list(SCORE_COLUMNS)).astype({"value": "Float64", "stderr": "Float64"})
 
@@ -79,8 +79,8 @@ def _win_rate(samples: pd.DataFrame) -> tuple[float | None, float | None, int, i
     n, total = int((games & scored).sum()), int(games.sum())
     if not n:
         return None, None, 0, total
-    own = samples[scored]
-    return *clustered_mean(own["value"].to_numpy(dtype=float), own["cluster"].tolist()), n, total
+    with_value = samples[scored]
+    return *clustered_mean(with_value["value"].to_numpy(dtype=float), with_value["cluster"].tolist()), n, total
 
 
 def score_files(questions: Path, judgments: Sequence[Path], seed: int = 0) -> pd.DataFrame:
@@ -110,11 +110,11 @@ def score_files(questions: Path, judgments: Sequence[Path], seed: int = 0) -> pd
     met = {(game.baseline, categories[game.verdict.task.item]) for game in games}
     several = len({baseline for baseline, _ in met}) > 1
     blocks = []
-    for (judge, baseline), own in groupby(sorted(games, key=_by), key=lambda game: (game.judge, game.baseline)):
+    for (judge, baseline), of_judge in groupby(sorted(games, key=_by), key=lambda game: (game.judge, game.baseline)):
         theirs = [q for q in asked if not several or (baseline, q.category) in met]
         samples = {
             model: samples_frame(battle_samples(theirs, [], [game.verdict for game in of_model]))
-            for model, of_model in groupby(own, key=lambda game: game.model)
+            for model, of_model in groupby(of_judge, key=lambda game: game.model)
         }
         blocks.append(_score_models(judge, baseline, samples, seed))
     return pd.concat(blocks, ignore_index=True)
@@ -131,9 +131,9 @@ def _score_models(judge: str, baseline: str, samples: Mapping[str, pd.DataFrame]
     """
     ratings = _ratings(samples)
     frames = []
-    for model, own in samples.items():
-        scores = win_rates(own)
-        groups = dict(_groups(own))
+    for model, of_model in samples.items():
+        scores = win_rates(of_model)
+        groups = dict(_groups(of_model))
         bounds = [_interval(groups[category], seed) or (None, None) for category in scores["category"]]
         scores.insert(0, "model", model)
         scores.insert(1, "baseline", baseline)
@@ -147,7 +147,7 @@ def _score_models(judge: str, baseline: str, samples: Mapping[str, pd.DataFrame]
 def _ratings(samples: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, float | None]]:
     """Category -> model -> rating, from one fit per category over all models and the baseline."""
     out: dict[str, dict[str, float | None]] = {}
-    groups = {model: dict(_groups(own)) for model, own in samples.items()}
+    groups = {model: dict(_groups(of_model)) for model, of_model in samples.items()}
     for category in dict.fromkeys(name for of_model in groups.values() for name in of_model):
         models = [model for model in groups if category in groups[model]]
         wins = np.zeros((len(models) + 1, len(models) + 1))  # the baseline comes first

@@ -14,9 +14,9 @@ from harness.judge.api import JudgeTask, Verdict
 from harness.store.ledger import Reply
 
 NO_TIME = 0.0
-"""`tstamp` of what we write: the same content gives the same bytes. When a verdict was given is in the ledger."""
+"""`tstamp` of every line that we write: the same content gives the same bytes. The ledger has a verdict's time."""
 API_ERROR = "$ERROR$"
-"""What FastChat stores as the answer of a model whose endpoint failed."""
+"""The answer that FastChat stores for a model whose endpoint failed."""
 
 
 @dataclass(frozen=True)
@@ -60,22 +60,22 @@ def read_questions(path: Path) -> list[QuestionLine]:
     Raises:
         HarnessError: a broken line, a missing or wrong field, an id that comes twice, an empty file.
     """
-    found: dict[str, QuestionLine] = {}
+    questions: dict[str, QuestionLine] = {}
     for where, line in _records(path):
         turns = _texts(line, "turns", where)
         if not 1 <= len(turns) <= 2:
             raise HarnessError(f"an MT-Bench question has one or two turns, not {len(turns)}", where=where)
         question = QuestionLine(_id(line, where), _text(line, "category", where), turns, where)
-        if question.id in found:
+        if question.id in questions:
             raise HarnessError(
-                f"question {question.id} is there already ({found[question.id].where})",
+                f"question {question.id} is there already ({questions[question.id].where})",
                 where=where,
                 fix="Remove one of the two lines.",
             )
-        found[question.id] = question
-    if not found:
+        questions[question.id] = question
+    if not questions:
         raise HarnessError("holds no questions", where=str(path))
-    return list(found.values())
+    return list(questions.values())
 
 
 def read_prompts(path: Path, fields: Mapping[str, frozenset[str]]) -> dict[str, JudgePrompt]:
@@ -84,20 +84,20 @@ def read_prompts(path: Path, fields: Mapping[str, frozenset[str]]) -> dict[str, 
     Raises:
         HarnessError: a prompt is missing, or its template has other placeholders.
     """
-    found = {}
+    prompts = {}
     for where, line in _records(path):
         name = _text(line, "name", where)
         if name in fields:
             template = _text(line, "prompt_template", where)
             _check_template(template, fields[name], where)
-            found[name] = JudgePrompt(name, _text(line, "system_prompt", where), template)
-    if missing := sorted(fields.keys() - found.keys()):
+            prompts[name] = JudgePrompt(name, _text(line, "system_prompt", where), template)
+    if missing := sorted(fields.keys() - prompts.keys()):
         raise HarnessError(
             f"has no judge prompt {', '.join(missing)}",
             where=str(path),
             fix="Take judge_prompts.jsonl from FastChat (fastchat/llm_judge/data).",
         )
-    return found
+    return prompts
 
 
 def _check_template(template: str, fields: frozenset[str], where: str) -> None:
@@ -121,10 +121,10 @@ def read_answers(path: Path) -> list[Answer]:
     Raises:
         HarnessError: a broken line, a missing or wrong field, a question answered twice.
     """
-    found: dict[str, Answer] = {}
+    answers: dict[str, Answer] = {}
     for where, line in _records(path):
         item = _id(line, where)
-        if item in found:
+        if item in answers:
             raise HarnessError(f"question {item} is answered twice", where=where, fix="Remove one of the two lines.")
         try:
             turns = line["choices"][0]["turns"]
@@ -132,8 +132,8 @@ def read_answers(path: Path) -> list[Answer]:
             raise HarnessError("has no choices[0].turns", where=where) from None
         if not isinstance(turns, list) or not all(isinstance(t, str | None) for t in turns):
             raise HarnessError("choices[0].turns must be a list of texts", where=where)
-        found[item] = Answer(item, tuple(None if t == API_ERROR else t for t in turns))
-    return list(found.values())
+        answers[item] = Answer(item, tuple(None if t == API_ERROR else t for t in turns))
+    return list(answers.values())
 
 
 def write_model(folder: Path, model: str, judge: str, answers: Sequence[Answer], verdicts: Sequence[Verdict]) -> None:
@@ -168,7 +168,7 @@ def read_judgments(paths: Iterable[Path]) -> list[Judgment]:
     Raises:
         HarnessError: a broken line, a missing or wrong field.
     """
-    found: list[Judgment] = []
+    judgments: list[Judgment] = []
     repeats: Counter[tuple[str, str, str, int]] = Counter()
     for path in paths:
         for where, line in _records(path):
@@ -182,9 +182,9 @@ def read_judgments(paths: Iterable[Path]) -> list[Judgment]:
             value, text = _score(line, where), _text(line, "judgment", where)
             task = JudgeTask(item, turn, judge[1], repeat=repeats[key])
             reply = Reply("unparseable" if value is None else "ok", value, text)
-            found.append(Judgment(model, judge[0], Verdict(task, reply), where))
+            judgments.append(Judgment(model, judge[0], Verdict(task, reply), where))
             repeats[key] += 1
-    return found
+    return judgments
 
 
 def _score(line: Mapping[str, Json], where: str) -> float | None:
@@ -221,7 +221,7 @@ def _short(value: float) -> int | float:
 
 
 def fastchat_id(item: str) -> int | str:
-    """FastChat's question ids are numbers; one that would not come back the same stays text."""
+    """FastChat's question ids are numbers; an id that would not come back the same stays text."""
     return int(item) if item.isascii() and item.isdigit() and str(int(item)) == item else item
 
 

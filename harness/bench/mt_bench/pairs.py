@@ -24,7 +24,7 @@ PLACEHOLDERS = {
     "pair-v2-multi-turn": _SECOND,
     "pair-math-v1-multi-turn": _SECOND | {"ref_answer_1", "ref_answer_2"},
 }
-"""What each prompt's template must be given, no more and no less."""
+"""The placeholders that each prompt's template must have, no more and no less."""
 
 Game = tuple[str, int, int]
 """(item, turn, repeat): two verdicts, one per variant."""
@@ -69,10 +69,10 @@ def _task(prompts: Mapping[str, JudgePrompt], question: Question, texts: Sequenc
     shown = {"a": texts, "b": baseline} if variant == "ab" else {"a": baseline, "b": texts}
     values = {f"ref_answer_{k}": text for k, text in enumerate(references, 1)}
     if turn == 1:
-        values |= {"question": question.turns[0]} | {f"answer_{side}": own[0] for side, own in shown.items()}
+        values |= {"question": question.turns[0]} | {f"answer_{side}": answers[0] for side, answers in shown.items()}
     else:
         values |= {f"question_{k}": text for k, text in enumerate(question.turns, 1)}
-        values |= {f"answer_{side}_{k}": text for side, own in shown.items() for k, text in enumerate(own, 1)}
+        values |= {f"answer_{side}_{k}": text for side, answers in shown.items() for k, text in enumerate(answers, 1)}
     messages = (
         {"role": "system", "content": prompts[name].system},
         {"role": "user", "content": prompts[name].render(**values)},
@@ -91,7 +91,7 @@ def outcome(first: float, second: float) -> float:
     """The model's share of the win, from its share in each of the two orders.
 
     Verdicts count as in FastChat: a win in both orders is a win, anything that is not the same twice is a tie. Shares
-    between (a judge's own probabilities) are averaged, which takes out a preference for one place.
+    between (a judge's probabilities) are averaged, which takes out a preference for a place.
     """
     if {first, second} <= {FIRST, TIE, SECOND}:
         return first if first == second else TIE

@@ -1,4 +1,4 @@
-"""MT-Bench's single-answer judge prompts: which one judges what, and the tasks they make."""
+"""MT-Bench's single-answer judge prompts: which prompt judges which answer, and the tasks that they make."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,7 +15,7 @@ PLACEHOLDERS = {
     "single-v1-multi-turn": _SECOND,
     "single-math-v1-multi-turn": _SECOND | {"ref_answer_1", "ref_answer_2"},
 }
-"""What each prompt's template must be given, no more and no less."""
+"""The placeholders that each prompt's template must have, no more and no less."""
 
 
 def judge_tasks(
