@@ -30,9 +30,9 @@ GROUPS = {
 VARIABLE = "HARNESS_PLUGINS"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plugin:
-    """One thing that a plug-in adds."""
+    """One thing that a plug-in adds; another object once its file has changed."""
 
     entry: Any
     file: Path

@@ -49,27 +49,36 @@ class JudgeFields:
     """A judge that we serve takes a job slot (and GPUs); a judge at an endpoint only waits for the network."""
 
 
-@cache
 def judge_fields(settings: JudgeSettings, form: str, prompts: str, served: PlannedModel | None) -> JudgeFields:
     """A model judge that is asked for a form of verdict with a set of prompts, at an endpoint or `served` here.
 
     Raises:
         HarnessError: such verdicts cannot be had from this judge in this way.
     """
+    return _fields(settings, form, prompts, served, tuple(used("FORM", [form]).items()))
+
+
+@cache
+def _fields(
+    settings: JudgeSettings,
+    form: str,
+    prompts: str,
+    served: PlannedModel | None,
+    plugins: tuple[tuple[str, Plugin], ...],
+) -> JudgeFields:
     protocol = find_protocol(form, settings.protocol)
     check_profile(settings, protocol)
     params = identity(settings) | profile_of(settings).changes()
     params |= {"form": form, "protocol": protocol.name, "protocol_version": protocol.version, "prompts": prompts}
     params["part"] = served.part if served else ""
-    plugins = used("FORM", [form])
-    for plugin in plugins.values():
+    for _, plugin in plugins:
         params["plugin"] = plugin.identity
     execution: dict[str, Json] = {"judge": settings.model_dump(mode="json")}
     if served is None:
-        return JudgeFields(params, execution, {}, "", plugins, light=True)
+        return JudgeFields(params, execution, {}, "", dict(plugins), light=True)
     execution["weights"] = served.stage.id
     session = f"judge/{served.stage.id}/{served.part}/{digest(identity(settings.serve) if settings.serve else {})}"
-    return JudgeFields(params, execution, {"judge": served.stage}, session, plugins, light=False)
+    return JudgeFields(params, execution, {"judge": served.stage}, session, dict(plugins), light=False)
 
 
 def model_stage(

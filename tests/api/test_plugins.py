@@ -65,6 +65,28 @@ def test_a_changed_file_changes_the_stages_that_use_it(
     assert Counter(kind for kind, _ in (after - before).elements()) == kinds
 
 
+def test_a_changed_form_of_verdict_is_another_judge(tmp_path: Path, files: dict[str, Path]) -> None:
+    """Verdicts that were recorded by how the file read replies before are not taken for those of today."""
+    asked = files["backwards.py"].with_name("asked.py")
+    as_asked = 'BENCHMARK = replace(BENCHMARK, name="asked", form=lambda _: "pass_fail", program=None)\n'
+    asked.write_text(FILES["backwards.py"] + "\nfrom dataclasses import replace\n\n" + as_asked)
+    judge = {"model": "some", "base_url": "http://127.0.0.1:9/v1", "protocol": "choice"}
+    recipe = {"student": TINY, "evaluate": [{"asked": {}}], "judge": judge}
+
+    def planned() -> tuple[list[Stage], str]:
+        plugins = [asked, files["pass_fail.py"]]
+        forecast = harness.plan_recipe(harness.load_recipe(recipe, plugins=plugins), results=tmp_path)
+        (row,) = forecast.judges
+        return list(forecast.plan.stages.values()), row.asked.digest
+
+    before, judge_before = planned()
+    files["pass_fail.py"].write_text(FILES["pass_fail.py"] + "# changed\n")
+    after, judge_after = planned()
+    changed = without_inputs(after) - without_inputs(before)
+    assert [kind for kind, _ in changed.elements()] == ["judge"]
+    assert judge_before != judge_after
+
+
 def test_what_uses_no_plugin_is_what_it_was(tmp_path: Path, files: dict[str, Path]) -> None:
     ours = {"train": [{"sft": {}}], "evaluate": [{"pocket": {}}], "teachers": {"scores": ["loss"]}, "generate": {}}
     recipe = RECIPE | ours
