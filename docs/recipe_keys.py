@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from harness.core.discover import discover
+from harness.bench.api import benchmarks
 from harness.core.settings import Named, Settings
 from harness.recipe.schema import CellRecipe
 from harness.train.api import steps
@@ -21,7 +21,7 @@ def reference() -> str:
     named = _named()
     groups = {
         "## Training steps": [step.settings for step in steps().values()],
-        "## Benchmarks": [bench.settings for bench in discover("harness.bench", "BENCHMARK").values()],
+        "## Benchmarks": [bench.settings for bench in benchmarks().values()],
         "## What they hold": list(_held([CellRecipe, *named])),
     }
     parts = ["## Top level", *_section(CellRecipe)]
@@ -35,7 +35,7 @@ def reference() -> str:
 @cache
 def _named() -> Mapping[type[Settings], str]:
     """The settings of training steps and benchmarks -> the name in a recipe."""
-    plugins = [*steps().values(), *discover("harness.bench", "BENCHMARK").values()]
+    plugins = [*steps().values(), *benchmarks().values()]
     return {plugin.settings: plugin.name for plugin in plugins}
 
 

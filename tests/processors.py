@@ -20,7 +20,7 @@ CAPABILITIES = {
     "avx512": {},
 }
 """torch's names on x86, each with all before it, and what holds oneDNN and (on Intel's) MKL to the same."""
-NO_FLOATS = {"browser", "cli", "core", "data", "docs", "durability", "fuzz", "papers", "real", "recipe", "store"}
+NO_FLOATS = {"api", "browser", "cli", "core", "data", "docs", "durability", "fuzz", "papers", "real", "recipe", "store"}
 """Rooms left out: they handle text, files and processes, or run what other rooms test in small. A new room is in."""
 
 

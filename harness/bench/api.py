@@ -1,9 +1,9 @@
 """A benchmark: questions in, per-sample records out, scores made of those records alone.
 
-A benchmark is one module (or package) in this folder that exports `BENCHMARK`: a `JudgedBenchmark`, whose questions a
-model answers and a judge scores (stages answer -> judge -> score), or a `MeasuredBenchmark`, which takes its numbers
-from the model itself (measure -> score). `bench.open(settings, files)` gives the object that does the work. Nothing
-here imports torch.
+A benchmark is one module (or package) in this folder, or a plug-in, that exports `BENCHMARK`: a `JudgedBenchmark`,
+whose questions a model answers and a judge scores (stages answer -> judge -> score), or a `MeasuredBenchmark`, which
+takes its numbers from the model itself (measure -> score). `bench.open(settings, files)` gives the object that does the
+work. Nothing here imports torch.
 """
 
 from abc import ABC, abstractmethod
@@ -15,6 +15,7 @@ from typing import Any, Generic, Literal, TypeVar
 import pandas as pd
 
 from harness.core.canonical import Json
+from harness.core.discover import discover
 from harness.core.settings import Settings
 from harness.generate.api import Answer
 from harness.judge.api import JudgeTask, Program, Verdict
@@ -186,3 +187,8 @@ class MeasuredBenchmark(Benchmark[S]):
     """A benchmark that measures the model itself."""
 
     open: Callable[[S, Mapping[str, Path]], OpenMeasured[Any]]
+
+
+def benchmarks() -> Mapping[str, Benchmark[Any]]:
+    """Every benchmark by name."""
+    return discover("harness.bench", "BENCHMARK", Benchmark)

@@ -1,10 +1,12 @@
 """The command line: one small file per command, which parses, calls and prints."""
 
 import errno
+import importlib.metadata
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from harness import __version__
 from harness.cli import (
@@ -13,7 +15,6 @@ from harness.cli import (
     doctor,
     judge,
     models,
-    paper,
     plan,
     report,
     run,
@@ -27,8 +28,43 @@ from harness.cli import (
 from harness.cli.recipes import app as recipes_app
 from harness.core.errors import HarnessError
 
+
+class _Commands(TyperGroup):
+    """Our commands, and those of installed packages by their entry points, each loaded when it is asked for.
+
+    An entry point is `name = "module:app"` with an app of typer's. A name of ours stays ours.
+    """
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Ours first."""
+        return [*super().list_commands(ctx), *sorted(_brought().names - self.commands.keys())]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Ours, or theirs; None where there is none."""
+        if (command := super().get_command(ctx, cmd_name)) is not None:
+            return command
+        return next((_loaded(point) for point in _brought() if point.name == cmd_name), None)
+
+
+def _brought() -> importlib.metadata.EntryPoints:
+    return importlib.metadata.entry_points(group="harness.commands")
+
+
+def _loaded(point: importlib.metadata.EntryPoint) -> Any:
+    from harness.core.plugins import load
+
+    plugin = load(point)
+    if not isinstance(plugin.entry, typer.Typer):
+        what = f"the entry point '{point.name} = {point.value}' is no app of typer's"
+        raise HarnessError(what, where=point.group, fix=f"Mend or remove the package ({plugin.package}).")
+    command = typer.main.get_command(plugin.entry)
+    command.name = point.name
+    return command
+
+
 app = typer.Typer(
     name="harness",
+    cls=_Commands,
     help="An evaluation-first harness for distillation ablations.",
     epilog="Start with: harness recipes ls",
     no_args_is_help=True,
@@ -49,7 +85,6 @@ app.add_typer(score.app, name="score")
 app.add_typer(judge.app, name="judge")
 app.add_typer(recipes_app, name="recipes")
 app.add_typer(teachers.app, name="teachers")
-app.add_typer(paper.app, name="paper")
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
 app.add_typer(store.app, name="store")

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from harness.run.events import Advanced, Ended, Event, Started
+from harness.run.events import Advanced, Began, Ended, Event, Started
 
 _EVERY_S = 15.0
 _VERBS = {
@@ -20,9 +20,19 @@ _VERBS = {
 }
 
 
-def show(total: int) -> "Lines | Bars":
-    """A listener for `total` stages, as a context manager."""
+def show(total: int = 0) -> "Lines | Bars":
+    """A listener, as a context manager, for `total` stages or for as many as `Began` says."""
     return Bars(total) if sys.stderr.isatty() else Lines(total)
+
+
+def _begin(event: Began) -> None:
+    _say(f"{event.run}: {event.cells} cells, {event.stages} stages, {event.to_run} to run")
+    for note in event.notes:
+        _say(note)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 class Lines:
@@ -43,31 +53,31 @@ class Lines:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         pass
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: Began | Event) -> None:
         """Print what is worth a line."""
         now = time.monotonic()
-        if isinstance(event, Started):
+        if isinstance(event, Began):
+            self.total = event.to_run
+            _begin(event)
+        elif isinstance(event, Started):
             self.titles[event.stage], self.said[event.stage] = event.title, now
-            self._say(f"start {event.title}")
+            _say(f"start {event.title}")
         elif isinstance(event, Ended):
             self.over += event.status not in ("busy", "damaged")
             self.total += event.status == "damaged"
-            self._say(f"[{self.over}/{self.total}] {_VERBS[event.status]} {event.title} ({event.seconds:.1f} s)")
+            _say(f"[{self.over}/{self.total}] {_VERBS[event.status]} {event.title} ({event.seconds:.1f} s)")
             if event.error:
-                self._say(event.error)
+                _say(event.error)
         elif now - self.said[event.stage] > _EVERY_S or (event.done == event.total and event.stage in self.long):
             self.long.add(event.stage)
             self.said[event.stage] = now
-            self._say(f"  {self.titles[event.stage]}: {self._far(event, now)}")
+            _say(f"  {self.titles[event.stage]}: {self._far(event, now)}")
 
     def _far(self, event: Advanced, now: float) -> str:
         since, at = self.begun.setdefault((event.stage, event.total), (now, event.done))
         rate = (event.done - at) / (now - since) if now > since else 0.0
         left = f", {(event.total - event.done) / rate:.0f} s left" if rate > 0 and event.done < event.total else ""
         return f"{event.done}/{event.total} {event.unit}{_values(event)}{left}"
-
-    def _say(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
 
 
 class Bars:
@@ -87,14 +97,20 @@ class Bars:
         self.tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> "Bars":
-        self.progress.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.progress.stop()
 
-    def __call__(self, event: Event) -> None:
-        """Move the bars."""
+    def __call__(self, event: Began | Event) -> None:
+        """Move the bars; the first event draws them."""
+        if isinstance(event, Began):
+            self.total = event.to_run
+            _begin(event)
+            return
+        if not self.progress.live.is_started:
+            self.progress.update(self.all, total=self.total)
+            self.progress.start()
         if isinstance(event, Started):
             self.tasks[event.stage] = self.progress.add_task(event.title, total=None, unit="", values="")
         elif isinstance(event, Advanced):

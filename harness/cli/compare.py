@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli._options import RESULTS, Format, Results
+from harness.cli.options import RESULTS, Format, Results
 
 
 def compare(
@@ -38,26 +38,17 @@ def compare(
 
         harness compare after before --require 'domain_score >= +2'
     """
-    from harness.cli._output import emit
-    from harness.record.folder import find_run
-    from harness.report.comparisons import comparison_table, comparisons
-    from harness.report.comparisons import require as broken_by
-    from harness.report.joined import join_runs
-    from harness.report.load import load_run
-    from harness.report.measure import Measures
+    from harness.api.opened import open_run
+    from harness.cli.output import emit
     from harness.report.render_table import readable
 
-    data = load_run(find_run(results, run).path)
-    if other is not None:
-        data = join_runs(data, load_run(find_run(results, other).path))
-        for warning in data.warnings:
-            print(f"warning: {warning}", file=sys.stderr)
-    found = comparisons(data, Measures(data), baseline)
-    table = comparison_table(data, found)
-    emit(readable(table) if format_ == "table" else table.frame(), format_)
+    compared = open_run(run, results).compare(baseline, other=open_run(other, results) if other is not None else None)
+    for warning in compared.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    emit(readable(compared.table) if format_ == "table" else compared.frame, format_)
     if format_ == "table":
-        print("\n".join(table.notes), file=sys.stderr)
-    broken = [f"{requirement}: {line}" for requirement in require or [] for line in broken_by(found, requirement)]
+        print("\n".join(compared.table.notes), file=sys.stderr)
+    broken = [f"{requirement}: {line}" for requirement in require or [] for line in compared.broken(requirement)]
     for line in broken:
         print(f"does not hold: {line}", file=sys.stderr)
     if broken:

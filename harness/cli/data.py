@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli._options import Format, Sets
+from harness.cli.options import Format, Plugins, RecipeOptions, Sets
 
 if TYPE_CHECKING:
     from harness.recipe.datasets import NamedData
@@ -25,6 +25,7 @@ def show(
     file: Annotated[Path, typer.Argument(help="A data file, or a recipe (.yaml) for all of its.", show_default=False)],
     columns: Columns = None,
     set_: Sets = None,
+    plugins: Plugins = None,
     format_: Format = "table",
 ) -> None:
     """Show how data are read: columns used and not used, rows kept and skipped, the first conversation.
@@ -41,12 +42,12 @@ def show(
     import pandas as pd
 
     from harness.cli._data import looked
-    from harness.cli._output import check_format, emit
+    from harness.cli.output import check_format, emit
     from harness.core.errors import HarnessError
     from harness.data.show import COLUMNS, clipped, table
 
     check_format(format_)
-    found = list(looked(_named(file, columns or [], set_ or [])))
+    found = list(looked(_named(RecipeOptions(file, set_, plugins), columns or [])))
     rows = [row for one in found if not isinstance(one, HarnessError) for row in table(one.name, one.record, one.first)]
     if format_ == "table":
         rows = [row | {key: clipped(row[key]) for key in ("data", "name", "note")} for row in rows]
@@ -58,17 +59,17 @@ def show(
         raise typer.Exit(1)
 
 
-def _named(file: Path, columns: list[str], sets: list[str]) -> "list[NamedData]":
+def _named(given: RecipeOptions, columns: list[str]) -> "list[NamedData]":
     """The datasets of a recipe, or a file as one."""
     from harness.core.errors import HarnessError
     from harness.data.settings import DatasetSettings
     from harness.recipe.datasets import NamedData, datasets
-    from harness.recipe.load import load
 
+    file = given.recipe
     if file.suffix in (".yaml", ".yml"):
         if columns:
             raise HarnessError("a recipe says `columns` itself", where="--columns", fix="Use --set.")
-        return datasets(load(file, sets))
+        return datasets(given.load())
     renamed = dict(column.partition("=")[::2] for column in columns)
     if not all(renamed.values()):
         raise HarnessError("expected USUAL=ACTUAL", where="--columns", fix="As in --columns response=reply.")

@@ -2,7 +2,7 @@
 
 import typer
 
-from harness.cli._options import RESULTS, Format, Results
+from harness.cli.options import RESULTS, Format, Results
 
 
 def doctor(results: Results = RESULTS, format_: Format = "table") -> None:
@@ -14,7 +14,7 @@ def doctor(results: Results = RESULTS, format_: Format = "table") -> None:
     """
     import pandas as pd
 
-    from harness.cli._output import check_format, emit
+    from harness.cli.output import check_format, emit
     from harness.doctor.diagnosis import diagnose
     from harness.doctor.probe import probe
 

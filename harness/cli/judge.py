@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli._options import RESULTS, Format, RecipeFile, Results, Sets, grouped
+from harness.cli.options import RESULTS, Format, RecipeOptions, Results, grouped
 from harness.core.errors import HarnessError
 
 app = typer.Typer(help="What a judge is worth: its agreement with recorded verdicts.", no_args_is_help=True)
@@ -39,8 +39,7 @@ ALL = Recorded()
 @app.command()
 @grouped
 def calibrate(
-    recipe: RecipeFile,
-    set_: Sets = None,
+    given: RecipeOptions,
     benchmark: Annotated[
         list[str] | None,
         typer.Option(help="May be given more than once; all of the recipe's by default.", metavar="NAME"),
@@ -64,23 +63,24 @@ def calibrate(
     from harness.calibration.cases import Wanted, cases, stages
     from harness.calibration.side_by_side import measure, rows
     from harness.cli import _progress
-    from harness.cli._output import check_format, emit
+    from harness.cli.output import check_format, emit
     from harness.core.machine import visible_gpus
+    from harness.core.plugins import plugged
     from harness.plan.build import build
-    from harness.recipe.load import load
     from harness.run.execute import execute
     from harness.store.store import Store
 
     check_format(format_)
-    loaded, store = load(recipe, set_ or []), Store(results / "store")
+    loaded, store = given.load(), Store(results / "store")
     wanted = Wanted(tuple(benchmark or ()), which.recorded, which.reference, which.questions, padding)
-    held = cases(build(loaded), store, wanted)
-    todo = stages(held)
-    with _progress.show(sum(not store.has(i) for i in todo)) as listen:
-        outcome = execute(todo, store, run="calibrate", jobs=1, gpus=visible_gpus(), listen=listen)
-    if outcome.failed:
-        raise HarnessError("a judge did not finish", fix="Mend the cause and run again: its verdicts are kept.")
-    calibrations = [measure(case, store) for case in held]
+    with plugged(loaded.plugins):
+        held = cases(build(loaded), store, wanted)
+        todo = stages(held)
+        with _progress.show(sum(not store.has(i) for i in todo)) as listen:
+            outcome = execute(todo, store, run="calibrate", jobs=1, gpus=visible_gpus(), listen=listen)
+        if outcome.failed:
+            raise HarnessError("a judge did not finish", fix="Mend the cause and run again: its verdicts are kept.")
+        calibrations = [measure(case, store) for case in held]
     for calibration in calibrations:
         for folder in (records(store), *([out] if out else [])):
             write(folder / f"{calibration.digest}.json", calibration)

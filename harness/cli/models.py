@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli._options import RESULTS, Format, Results
+from harness.cli.options import RESULTS, Format, Results
 
 app = typer.Typer(help="Models by reference.", no_args_is_help=True)
 
@@ -18,7 +18,7 @@ def ls(results: Results = RESULTS, format_: Format = "table") -> None:
     """
     import pandas as pd
 
-    from harness.cli._output import emit
+    from harness.cli.output import emit
     from harness.models.inventory import cached, installed
     from harness.stages.inventory import stored
     from harness.store.store import Store
@@ -38,7 +38,7 @@ def inspect(
     """
     import pandas as pd
 
-    from harness.cli._output import emit
+    from harness.cli.output import emit
     from harness.models.inventory import inspected
 
     emit(pd.DataFrame([{"folder": str(folder)} | inspected(folder) for folder in folders]).astype(object), format_)

@@ -1,17 +1,15 @@
 """`harness plan`."""
 
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli._options import RESULTS, Format, RecipeFile, Results, Sets
+from harness.cli.options import RESULTS, Format, RecipeOptions, Results, grouped
 
 if TYPE_CHECKING:
     from harness.plan.build import Plan
-    from harness.plan.estimate import Estimate
     from harness.plan.timing import Timing
     from harness.stages.api import Stage
 
@@ -21,9 +19,9 @@ _LONGEST = 60
 """Characters of a stage's title in it."""
 
 
+@grouped
 def plan(
-    recipe: RecipeFile,
-    set_: Sets = None,
+    given: RecipeOptions,
     results: Results = RESULTS,
     jobs: Annotated[int, typer.Option(min=1, help="Expect the time of a run with so many processes.")] = 1,
     only: Annotated[str, typer.Option(help="Plan only cells whose name matches this glob.")] = "*",
@@ -46,43 +44,19 @@ def plan(
 
         harness plan recipes/quickstart.yaml --set seed=1 --only 'teacher=strong*'
     """
-    import pandas as pd
-
-    from harness.cli._output import check_format, emit
-    from harness.core.absent import absent_allowed
-    from harness.plan.build import build
-    from harness.plan.estimate import estimate, in_words
-    from harness.plan.generation import engines
-    from harness.plan.generation import in_words as engines_in_words
-    from harness.plan.needs import graph, to_build
-    from harness.plan.timing import recorded, timing
-    from harness.recipe.load import load
-    from harness.store.store import Store
+    from harness.api.recipes import plan_recipe
+    from harness.cli.output import check_format, emit
 
     check_format(format_)
-    with absent_allowed() as absent:
-        built = build(load(recipe, set_ or []), only=only)
-    store = Store(results / "store")
-    missing = to_build(graph(built.stages), store)
-    to_run = {i: stage for i, stage in built.stages.items() if i in missing}
-    unique, left = (Counter(s.kind for s in stages.values()) for stages in (built.stages, to_run))
-    judges = estimate(built, store)
-    kinds = {row.asked.digest: {built.stages[i].kind for i in row.stages}.pop() for row in judges}
-    rows = []
-    for kind, count in unique.items():
-        own = [row for row in judges if kinds[row.asked.digest] == kind]
-        stages = {"stage": kind, "asked": built.asked[kind], "unique": count, "done": count - left[kind]}
-        rows.append(stages | {"to run": left[kind]} | _asked(own))
-    total = {"stage": "total"} | {c: sum(r[c] for r in rows) for c in ("asked", "unique", "done", "to run")}  # type: ignore[misc]
-    emit(pd.DataFrame([*rows, total | _asked(judges)]), format_)
+    forecast = plan_recipe(given.load(), results=results, only=only)
+    emit(forecast.stages, format_)
+    total = forecast.stages.iloc[-1]
     shared = f"{total['asked']:,} stages asked, {total['unique']:,} unique, {total['done']:,} already done"
     for line in [
         shared,
-        *_time(timing(to_run.values(), recorded(built, store)), jobs),
-        *built.left_out,
-        *engines_in_words(engines(built)),
-        *in_words(judges),
-        *_missing(built, list(absent)),
+        *_time(forecast.timing, jobs),
+        *forecast.notes,
+        *_missing(forecast.plan, forecast.absent),
     ]:
         print(line, file=sys.stderr)
 
@@ -111,31 +85,13 @@ def _chain(path: "Sequence[Stage]") -> str:
     return " > ".join(titles)
 
 
-def _missing(built: "Plan", absent: list[str]) -> list[str]:
+def _missing(plan: "Plan", absent: "Sequence[str]") -> list[str]:
     """What is not here, and what is not known for that."""
     if not absent:
         return []
     from harness.plan.estimate import unknown
 
-    names = dict.fromkeys(e.benchmark for _, e, judged in built.judged if unknown(judged))
+    names = dict.fromkeys(e.benchmark for _, e, judged in plan.judged if unknown(judged))
     lines = ["not here, so planned by name and not pinned; what stands on it counts as to run, and a run needs it:"]
     lines += [f"  {name}" for name in absent]
     return [*lines, *(f"{name}: its questions are not here, so its judge calls are not counted" for name in names)]
-
-
-def _asked(judges: "Sequence[Estimate]") -> dict[str, float | None]:
-    """What these judges are still to be asked; a sum of USD is None where a price is not known."""
-    usd = [row.usd for row in judges if row.verdicts]
-    most = [row.most_usd for row in judges if row.verdicts]
-    return {
-        "judge calls": sum(row.calls for row in judges),
-        "prompt tokens": sum(row.prompt_tokens for row in judges),
-        "reply tokens": sum(row.completion_tokens for row in judges),
-        "usd": _sum(usd),
-        "usd at most": _sum(most),
-    }
-
-
-def _sum(usd: "Sequence[float | None]") -> float | None:
-    known = [value for value in usd if value is not None]
-    return round(sum(known), 4) if len(known) == len(usd) else None

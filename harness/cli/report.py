@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli._options import RESULTS, Results
+from harness.cli.options import RESULTS, Results
 
 
 def report(
@@ -18,9 +18,8 @@ def report(
 
     Example: harness report quickstart --out reports/quickstart
     """
-    from harness.record.folder import find_run
-    from harness.report.pages import render
+    from harness.api.opened import open_run
 
-    folder = find_run(results, run).path
-    print(f"reading {folder}", file=sys.stderr)
-    print("\n".join(map(str, render(folder, out or folder))))
+    opened = open_run(run, results)
+    print(f"reading {opened.folder}", file=sys.stderr)
+    print("\n".join(map(str, opened.write_report(out))))

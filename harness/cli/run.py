@@ -2,21 +2,16 @@
 
 import os
 import sys
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli._options import RESULTS, RecipeFile, Results, Sets, grouped
+from harness.cli.options import RESULTS, RecipeOptions, Results, grouped
 from harness.core.errors import HarnessError
 
 if TYPE_CHECKING:
-    from harness.plan.build import Plan
-    from harness.record.folder import RunFolder
-    from harness.run.cluster import Cluster
-    from harness.store.store import Store
+    from harness.api.opened import Run
 
 
 @dataclass(frozen=True)
@@ -38,8 +33,7 @@ HERE = Place()
 
 @grouped
 def run(
-    recipe: RecipeFile,
-    set_: Sets = None,
+    given: RecipeOptions,
     results: Results = RESULTS,
     jobs: Annotated[int, typer.Option(min=1, help="Processes at the same time; each gets cores / jobs threads.")] = 1,
     only: Annotated[str, typer.Option(help="Run only cells whose name matches this glob.")] = "*",
@@ -70,79 +64,30 @@ def run(
 
         harness run recipes/quickstart.yaml --executor ray --address auto --cores 4
     """
+    from harness.api.runs import Ray, StagesFailed, run_recipe
     from harness.cli import _progress
-    from harness.core.machine import visible_gpus
-    from harness.plan.build import build
-    from harness.plan.estimate import budgets, estimate, in_words
-    from harness.plan.generation import check, engines
-    from harness.plan.generation import in_words as engines_in_words
-    from harness.plan.needs import graph, to_build
-    from harness.recipe.load import load
-    from harness.record.collect import collect
-    from harness.record.folder import judge_epoch, run_folder, write_plan
-    from harness.record.judges import judges as known_judges
-    from harness.record.summary import says_of_judges, warnings, write_record
-    from harness.record.teacher_tables import write_teachers
-    from harness.run.execute import execute
-    from harness.run.keeping import Keeper
-    from harness.run.progress import Recorder
-    from harness.store.store import Store
 
     _check_executor(place.executor, place.address)
-    loaded = load(recipe, set_ or [])
-    folder = run_folder(results, loaded.name)
-    epoch = judge_epoch(folder, again=rejudge)
-    plan = build(loaded, only=only, judge_epoch=epoch)
-    store = Store(results / "store")
-    judges = estimate(plan, store)
-    limits = budgets(judges, max_cost)
-    check(plan, store)
-    write_plan(folder, plan, epoch)
-    todo = len(to_build(graph(plan.stages), store))
-    _say(f"{plan.recipe.name}: {len(plan.cells)} cells, {len(plan.stages)} stages, {todo} to run")
-    for line in [*plan.left_out, *engines_in_words(engines(plan)), *in_words(judges)]:
-        _say(line)
     try:
-        with (
-            _cluster(place, store, todo) as cluster,
-            _progress.show(todo) as shown,
-            Recorder(folder, store, {row.asked.digest: row.asked.settings.model for row in judges}, shown) as listen,
-        ):
-            keeper = Keeper(folder, store, listen)
-            keeper.sweep()
-            outcome = execute(
-                plan.stages,
-                store,
-                run=plan.recipe.name,
+        with _progress.show() as listen:
+            finished = run_recipe(
+                given.load(),
+                results=results,
                 jobs=jobs,
-                gpus=visible_gpus(),
-                listen=keeper,
-                budgets=limits,
+                only=only,
+                rejudge=rejudge,
                 fail_fast=fail_fast,
-                cluster=cluster,
+                max_cost_usd=max_cost,
+                ray=Ray(place.address, place.cores) if place.executor == "ray" else None,
+                listen=listen,
             )
     except KeyboardInterrupt:
         _say("\ninterrupted. What is finished is kept; run again to go on.")
         os._exit(130)  # threads that wait for a judge do not hold us up: what they recorded is on disk
-    news = not says_of_judges(folder, known_judges(plan, store))
-    pages = _pages(folder, plan)
-    if outcome.built or outcome.failed or news or not all(page.exists() for page in pages):
-        for page in pages:
-            page.unlink(missing_ok=True)
-        write_record(folder, plan, store, len(outcome.built), outcome.failed, collect(folder, plan, store))
-        write_teachers(folder, plan, store)
-        _render(folder, pages)
-    _say(f"executed {len(outcome.built)} of {len(plan.stages)} stages in {outcome.seconds:.1f} s")
-    for line in keeper.says():
-        _say(line)
-    for line in warnings(folder):
-        if line not in plan.left_out:  # said above
-            _say(f"warning: {line}")
-    for page in pages:
-        _say(f"report: {page}")
-    if outcome.failed:
-        blocked = f", {len(outcome.blocked)} did not run for it" if outcome.blocked else ""
-        raise HarnessError(f"{len(outcome.failed)} stage(s) failed{blocked}", fix="Mend the cause and run again.")
+    except StagesFailed as error:
+        _tell(error.run)
+        raise
+    _tell(finished)
 
 
 def _check_executor(executor: str, address: str | None) -> None:
@@ -152,27 +97,18 @@ def _check_executor(executor: str, address: str | None) -> None:
         raise HarnessError("an address is of a Ray cluster", where="--address", fix="Add --executor ray.")
 
 
-def _cluster(place: Place, store: "Store", todo: int) -> "AbstractContextManager[Cluster | None]":
-    from harness.run.cluster import connected
-
-    return connected(place.address, store.root, place.cores) if place.executor == "ray" and todo else nullcontext()
-
-
-def _pages(folder: "RunFolder", plan: "Plan") -> list[Path]:
-    """What a reader opens; written last, so that their presence says that the rest is there."""
-    pages = [folder.report] if any(cell.evaluated for cell in plan.cells) else []
-    return pages + ([folder.teachers] if plan.teacher_stages else [])
-
-
-def _render(folder: "RunFolder", pages: list[Path]) -> None:
-    from harness.report.pages import render
-
-    try:
-        render(folder.path, folder.path)
-    except BaseException:
-        for page in pages:
-            page.unlink(missing_ok=True)  # torn, it would say that the rest is there
-        raise
+def _tell(run: "Run") -> None:
+    """Say what was done, what it warns of and where the pages are."""
+    assert run.plan is not None
+    assert run.outcome is not None
+    _say(f"executed {len(run.outcome.built)} of {len(run.plan.stages)} stages in {run.outcome.seconds:.1f} s")
+    for line in run.notes:
+        _say(line)
+    for line in run.warnings:
+        if line not in run.plan.left_out:  # said before it began
+            _say(f"warning: {line}")
+    for page in run.pages:
+        _say(f"report: {page}")
 
 
 def _say(line: str) -> None:

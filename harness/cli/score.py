@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli._options import Format
+from harness.cli.options import Format
 
 app = typer.Typer(help="Score stored answers and verdicts; no model needed.", no_args_is_help=True)
 
@@ -29,7 +29,7 @@ def mt_bench(
     Example: harness score mt-bench --questions question.jsonl --judgments model_judgment/gpt-4_single.jsonl
     """
     from harness.bench.mt_bench import score_files
-    from harness.cli._output import emit
+    from harness.cli.output import emit
 
     emit(score_files(questions, [*judgments, *(more or [])]), format_)
 
@@ -50,7 +50,7 @@ def arena_hard(
     Example: harness score arena-hard --questions question.jsonl model_judgment/gpt-4-1106-preview/*.jsonl
     """
     from harness.bench.arena_hard import score_files
-    from harness.cli._output import emit
+    from harness.cli.output import emit
 
     emit(score_files(questions, [*(judgments or []), *(files or [])], seed), format_)
 
@@ -75,7 +75,7 @@ def alpaca_eval(
     Example: harness score alpaca-eval results/*/weighted_alpaca_eval_gpt4_turbo/annotations.json
     """
     from harness.bench.alpaca_eval import score_files, second_annotations
-    from harness.cli._output import emit
+    from harness.cli.output import emit
 
     table = score_files(annotations, lc_reference)
     emit(table, format_)

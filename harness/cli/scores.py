@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli._options import RESULTS, Format, Results
+from harness.cli.options import RESULTS, Format, Results
 
 
 def scores(
@@ -17,9 +17,9 @@ def scores(
 
     Example: harness scores quickstart --format csv
     """
-    from harness.cli._output import emit
-    from harness.record.folder import find_run, read_scores
+    from harness.api.opened import open_run
+    from harness.cli.output import emit
 
-    frame = read_scores(find_run(results, run))
+    frame = open_run(run, results).scores
     everything = all_ or format_ != "table"
     emit(frame if everything else frame[frame["category"] == "overall"], format_)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli._options import RESULTS, Format, Results
+from harness.cli.options import RESULTS, Format, Results
 from harness.core.errors import HarnessError
 
 _MOST_ROWS = 200
@@ -36,7 +36,7 @@ def status(
     if watch:
         _watch(results, run)
         return
-    from harness.cli._output import emit
+    from harness.cli.output import emit
     from harness.run.status import all_runs, possibly_paid_twice, stages_of
     from harness.store.store import Store
 

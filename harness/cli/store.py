@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli._options import RESULTS, Format, Results
+from harness.cli.options import RESULTS, Format, Results
 from harness.core.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def du(results: Results = RESULTS, format_: Format = "table") -> None:
     """
     import pandas as pd
 
-    from harness.cli._output import emit
+    from harness.cli.output import emit
     from harness.record.folder import needed
     from harness.store.upkeep import entries
 
@@ -55,7 +55,7 @@ def verify(
     from rich.console import Console
     from rich.progress import track
 
-    from harness.cli._output import emit
+    from harness.cli.output import emit
     from harness.store.upkeep import Damage, damages, discard
 
     store = _store(results)
@@ -96,7 +96,7 @@ def gc(
     """
     import pandas as pd
 
-    from harness.cli._output import emit
+    from harness.cli.output import emit
     from harness.record.folder import needed
     from harness.store.upkeep import discard, unneeded
 

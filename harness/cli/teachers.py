@@ -2,12 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli._options import RESULTS, Format, RecipeFile, Results, Sets
-from harness.core.errors import HarnessError
+from harness.cli.options import RESULTS, Format, RecipeOptions, Results, grouped
+
+if TYPE_CHECKING:
+    from harness.api.opened import Run
 
 app = typer.Typer(help="Which teacher is best for a student: scores, ranks, and how well they predict.")
 Out = Annotated[Path | None, typer.Option(help="Where to write page and tables; the run's own folder by default.")]
@@ -15,9 +17,9 @@ Jobs = Annotated[int, typer.Option(min=1, help="Processes at the same time; each
 
 
 @app.command()
+@grouped
 def rank(
-    recipe: RecipeFile,
-    set_: Sets = None,
+    given: RecipeOptions,
     results: Results = RESULTS,
     jobs: Jobs = 1,
     score: Annotated[str | None, typer.Option(help="Show one score's rows in full, e.g. car.")] = None,
@@ -34,37 +36,25 @@ def rank(
 
         harness teachers rank recipes/zoo-car.yaml --score car --format csv
     """
+    from harness.api.runs import StagesFailed, rank_teachers
     from harness.cli import _progress
-    from harness.cli._output import emit
-    from harness.core.machine import visible_gpus
-    from harness.plan.build import build
-    from harness.recipe.load import load
-    from harness.record.folder import judge_epoch, run_folder, write_plan
-    from harness.record.teacher_tables import write_teachers
-    from harness.report import teachers as pages
-    from harness.report.teacher_page import render
-    from harness.run.execute import execute
-    from harness.store.store import Store
 
-    loaded = load(recipe, set_ or [])
-    folder, store = run_folder(results, loaded.name), Store(results / "store")
-    epoch = judge_epoch(folder, again=False)
-    plan = build(loaded, judge_epoch=epoch)
-    if not plan.teacher_stages:
-        raise HarnessError("the recipe has no `teachers` section", where=str(recipe), fix="See recipes/zoo-car.yaml.")
-    write_plan(folder, plan, epoch)
-    todo = sum(not store.has(i) for i in plan.teacher_stages)
-    print(f"{loaded.name}: {len(plan.teacher_stages)} stages, {todo} to run", file=sys.stderr)
-    for line in plan.left_out:
-        print(line, file=sys.stderr)
-    with _progress.show(todo) as listen:
-        outcome = execute(plan.teacher_stages, store, run=loaded.name, jobs=jobs, gpus=visible_gpus(), listen=listen)
-    write_teachers(folder, plan, store)
-    found = pages.load_teachers(folder.path)
-    print(f"page: {render(found, out or folder.path)}", file=sys.stderr)
-    emit(pages.shown(found, score) if format_ == "table" else pages.rows(found, score), format_)
-    if outcome.failed:
-        raise HarnessError(f"{len(outcome.failed)} stage(s) failed", fix="Mend the cause and run again.")
+    try:
+        with _progress.show() as listen:
+            ranked = rank_teachers(given.load(), results=results, jobs=jobs, listen=listen)
+    except StagesFailed as error:
+        _show(error.run, score, out, format_)
+        raise
+    _show(ranked, score, out, format_)
+
+
+def _show(run: "Run", score: str | None, out: Path | None, format_: str) -> None:
+    """Write the teachers' page and print the leaderboard."""
+    from harness.cli.output import emit
+    from harness.report import teachers as pages
+
+    print(f"page: {run.write_teachers_page(out)}", file=sys.stderr)
+    emit(pages.shown(run.teachers, score) if format_ == "table" else pages.rows(run.teachers, score), format_)
 
 
 @app.command()
@@ -81,13 +71,10 @@ def validate(
 
     Example: harness teachers validate pocket-teachers
     """
-    from harness.cli._output import emit
-    from harness.record.folder import find_run
-    from harness.report import teachers as pages
-    from harness.report.teacher_page import render
+    from harness.api.opened import open_run
+    from harness.cli.output import emit
 
-    folder = find_run(results, run).path
-    found = pages.load_teachers(folder)
-    table = pages.validation(found)
-    print(f"page: {render(found, out or folder)}", file=sys.stderr)
+    opened = open_run(run, results)
+    table = opened.validate_teachers()
+    print(f"page: {opened.write_teachers_page(out)}", file=sys.stderr)
     emit(table, format_)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from harness.cli._options import RecipeFile, Sets
+from harness.cli.options import RecipeOptions, grouped
 
 if TYPE_CHECKING:
     from harness.recipe.datasets import NamedData
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 _WIDTH = 80
 
 
-def validate(recipe: RecipeFile, set_: Sets = None) -> None:
+@grouped
+def validate(given: RecipeOptions) -> None:
     """Check a recipe and its data files, and count its cells; every fault of the recipe is one line with file, line and
     key. Runs nothing.
 
@@ -26,10 +27,9 @@ def validate(recipe: RecipeFile, set_: Sets = None) -> None:
     from harness.data.hub import is_here
     from harness.recipe.datasets import datasets
     from harness.recipe.faults import RecipeError
-    from harness.recipe.load import load
 
     try:
-        loaded = load(recipe, set_ or [])
+        loaded = given.load()
     except RecipeError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(1) from None
@@ -39,7 +39,7 @@ def validate(recipe: RecipeFile, set_: Sets = None) -> None:
         if data not in here:
             print(f"{data.name}: {data.settings.name} is not here, so it was not read", file=sys.stderr)
     _check(here)
-    print(f"{recipe}: {loaded.summary}")
+    print(f"{given.recipe}: {loaded.summary}")
 
 
 def _check(here: "list[NamedData]") -> None:

@@ -1,7 +1,9 @@
 """Conversations in, texts out: the one face of every engine. Nothing here imports torch."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 from pydantic import Field
@@ -12,9 +14,9 @@ from harness.core.settings import Settings, execution
 class GenerateSettings(Settings):
     """How answers are generated."""
 
-    engine: Literal["transformers", "vllm", "auto"] = "transformers"
-    """What runs the model; part of every answer's identity. auto is settled when a plan is made: vllm where vLLM is
-    installed and the stage has a GPU, else transformers."""
+    engine: str = "transformers"
+    """What runs the model: `transformers`, `vllm` or a plug-in's name; part of every answer's identity. `auto` is
+    settled when a plan is made: vllm where vLLM is installed and the stage has a GPU, else transformers."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """float32 gives the same answers whatever the batch; bfloat16 is faster, and only repeats with an equal batch."""
     batch_size: int = execution(32, ge=1)
@@ -71,6 +73,20 @@ class Engine(Protocol):
     def complete(self, requests: Sequence[Request], on_done: Callable[[list[Answer]], None]) -> None:
         """Complete all requests; `on_done` gets each batch as soon as it is finished (that is where work is saved)."""
         ...
+
+
+@dataclass(frozen=True)
+class EngineType:
+    """A way to run models, as `generate.engine` names it."""
+
+    name: str
+    load: Callable[[Path, GenerateSettings, Path], AbstractContextManager[Engine]]
+    """(a model's folder, settings, a log file) -> the engine with that model, gone on exit. What a process of its own
+    says goes to the log. Raises HarnessError where it cannot load the model (in time)."""
+    packages: tuple[str, ...] = ()
+    """Distributions that it may come in: the version of the first that is installed is recorded beside answers."""
+    check: Callable[[], None] = lambda: None
+    """Raises HarnessError where it cannot run here for what is not installed."""
 
 
 class ResponseSettings(Settings):

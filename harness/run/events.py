@@ -5,6 +5,19 @@ from typing import Protocol
 
 
 @dataclass(frozen=True)
+class Began:
+    """A run is about to begin."""
+
+    run: str
+    cells: int
+    stages: int
+    to_run: int
+    """Stages that are not done yet."""
+    notes: tuple[str, ...] = ()
+    """What is to be known before it runs: what is left out, which engine answers, what judges will cost."""
+
+
+@dataclass(frozen=True)
 class Started:
     """A stage has begun."""
 
@@ -38,6 +51,7 @@ class Ended:
 
 
 Event = Started | Advanced | Ended
+"""What happens to stages."""
 
 
 class Listener(Protocol):

@@ -17,16 +17,19 @@ import harness.models.chat
 import harness.run.worker
 import harness.stages.registry
 import harness.train.run
-from harness.core.discover import discover
-from harness.judge.protocol import forms
+from harness.core.discover import in_tree
 from harness.store.provenance import provenance
-from harness.train.api import steps
 
 __all__ = ["AutoModelForCausalLM", "AutoTokenizer", "DynamicCache", "harness", "torch", "transformers"]
 
 get_checkpoint_conversion_mapping("llama")  # The first call compiles the patterns of every architecture.
-for known in (provenance, forms, steps):
-    known()
-discover("harness.bench", "BENCHMARK")
+provenance()
+for room, exported in (
+    ("bench", "BENCHMARK"),
+    ("judge.forms", "FORM"),
+    ("teachers.scores", "SCORE"),
+    ("train.steps", "STEP"),
+):
+    in_tree(f"harness.{room}", exported)  # ours alone: plug-ins are a worker's, since each run has its own
 # These objects stay: a worker's garbage collector then neither scans them nor copies the pages that they are on.
 gc.freeze()

@@ -4,15 +4,18 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import connection, parent_process
 from pathlib import Path
+from types import ModuleType
 
 from harness.core.errors import HarnessError
+from harness.core.plugins import name_files
 from harness.judge.budget import Budgets
 from harness.run.events import Advanced, Ended, Event, Started
 from harness.stages.api import Session
@@ -41,10 +44,11 @@ def start(assignment: Assignment) -> tuple["connection.Connection[None, Event]",
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["harness.cli", "harness.run.preload"])  # each worker imports the main module
+    context.set_forkserver_preload(["harness.run.preload"])
     receiver, sender = connection.Pipe(duplex=False)
     process = context.Process(target=work, args=(assignment, sender))
-    process.start()
+    with _without_main():
+        process.start()
     sender.close()  # the worker has a copy: when it dies, the receiver reads end of file
 
     def stop() -> None:
@@ -56,12 +60,25 @@ def start(assignment: Assignment) -> tuple["connection.Connection[None, Event]",
     return receiver, stop
 
 
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Start processes that do not import the main module: a script without `if __name__ == "__main__"` would run anew
+    in each of them, and none of our workers needs a name of it."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
 def work(assignment: Assignment, channel: "connection.Connection[Event, None]") -> None:
     """Entry point of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the driver stops workers
     threading.Thread(target=_die_with_parent, daemon=True).start()
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(assignment.gpus)
     os.environ["OMP_NUM_THREADS"] = str(assignment.threads)
+    name_files(dict.fromkeys(file for order in assignment.orders for file in order.plugins))
     import torch
     from transformers.utils import logging
 

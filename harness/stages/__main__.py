@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from harness.core.errors import HarnessError
+from harness.core.plugins import name_files
 from harness.stages.api import Session
 from harness.stages.runner import read_order, run_stage
 from harness.store.store import Store
@@ -20,6 +21,7 @@ def main() -> int:
     try:
         store = Store(words.results / "store")
         order = read_order(store, words.id)
+        name_files(order.plugins)
         built = run_stage(store, order, session, _say)
     except HarnessError as error:
         print(error, file=sys.stderr)

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from pathlib import Path
 
+from harness.core.discover import used
 from harness.core.lines import read_lines, write_lines
 from harness.core.seeds import derive_seed
 from harness.core.settings import identity
@@ -27,6 +28,7 @@ def stage(
         execution={**bench.execution, "generate": execution_of(settings)},
         session=session_key(model.stage.id, model.part, settings),
         gpus=gpus,
+        plugins={**bench.plugins, **used("ENGINE", [settings.engine])},
         title=f"{bench.name}: answers of {model.name}",
     )
 

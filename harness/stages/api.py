@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
 from harness.core.canonical import Json, digest
+from harness.core.plugins import Plugin
 from harness.judge.budget import Budgets
 from harness.store.store import Store
 
@@ -34,6 +35,8 @@ class Stage:
     """Needs no core worth counting (waits for a network, adds up a table): takes no job slot."""
     title: str = ""
     """What progress lines call it."""
+    plugins: Mapping[str, Plugin] = field(default_factory=dict)
+    """The plug-ins whose code it runs: each is part of its identity, as its file's digest."""
     path: Path | None = None
     """Set for a leaf: a file or folder pinned by the digest in `params`. A leaf is never run; this is its place."""
 
@@ -41,7 +44,9 @@ class Stage:
     def identity(self) -> dict[str, Json]:
         """What the id is the digest of."""
         inputs = {name: stage.id for name, stage in self.inputs.items()}
-        return {"kind": self.kind, "version": self.version, "params": dict(self.params), "inputs": inputs}
+        whole = {"kind": self.kind, "version": self.version, "params": dict(self.params), "inputs": inputs}
+        plugins = {name: plugin.identity for name, plugin in self.plugins.items()}
+        return whole | ({"plugins": plugins} if plugins else {})
 
     @cached_property
     def id(self) -> str:

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.bench.api import JudgedBenchmark, MeasuredBenchmark, OpenJudged, OpenMeasured
+from harness.bench.api import benchmarks as known_benchmarks
 from harness.core.canonical import Json
-from harness.core.discover import discover
+from harness.core.discover import used
+from harness.core.plugins import Plugin
 from harness.core.settings import Settings, identity, restore
 from harness.stages.api import Context, Stage
 from harness.stages.pinned import pinned_files
@@ -27,6 +29,8 @@ class PinnedBenchmark:
     """Its settings whole, with what is no identity."""
     form: str | None
     """What kind of verdict a model judge is asked for; None where the benchmark measures the model itself."""
+    plugins: Mapping[str, Plugin]
+    """The plug-in that it comes from, if it comes from one."""
 
 
 def pin(name: str, settings: Settings) -> PinnedBenchmark:
@@ -35,12 +39,15 @@ def pin(name: str, settings: Settings) -> PinnedBenchmark:
     params = {"benchmark": name, "benchmark_version": bench.version, "settings": identity(settings)}
     files = pinned_files(lambda: {_FILE + role: [path] for role, path in bench.files(settings).items()})
     form = bench.form(settings) if isinstance(bench, JudgedBenchmark) else None
-    return PinnedBenchmark(name, params, files, {"benchmark": settings.model_dump(mode="json")}, form)
+    return PinnedBenchmark(
+        name, params, files, {"benchmark": settings.model_dump(mode="json")}, form, used("BENCHMARK", [name])
+    )
 
 
 def by_name(name: str) -> JudgedBenchmark[Any] | MeasuredBenchmark[Any]:
     """The benchmark of that name."""
-    bench: JudgedBenchmark[Any] | MeasuredBenchmark[Any] = discover("harness.bench", "BENCHMARK")[name]
+    bench = known_benchmarks()[name]
+    assert isinstance(bench, JudgedBenchmark | MeasuredBenchmark), "there are no other benchmarks"
     return bench
 
 

@@ -24,6 +24,7 @@ def stage(dataset: Stage, bench: benchmarks.PinnedBenchmark, ngram: int = NGRAM)
         bench.execution,
         place="driver",
         light=True,
+        plugins=bench.plugins,
         title=title,
     )
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.core.canonical import Json, digest
+from harness.core.discover import used
 from harness.core.lines import read_lines, write_lines
+from harness.core.plugins import Plugin
 from harness.core.settings import identity, restore
 from harness.judge.api import JudgeTask, Verdict
 from harness.judge.identity import judge_digest
@@ -41,28 +43,42 @@ class JudgeFields:
     inputs: dict[str, Stage]
     """Its weights, where we serve it."""
     session: str
+    plugins: Mapping[str, Plugin]
+    """Where the form of verdict comes from a plug-in."""
     light: bool
     """A judge that we serve takes a job slot (and GPUs); a judge at an endpoint only waits for the network."""
 
 
-@cache
 def judge_fields(settings: JudgeSettings, form: str, prompts: str, served: PlannedModel | None) -> JudgeFields:
     """A model judge that is asked for a form of verdict with a set of prompts, at an endpoint or `served` here.
 
     Raises:
         HarnessError: such verdicts cannot be had from this judge in this way.
     """
+    return _fields(settings, form, prompts, served, tuple(used("FORM", [form]).items()))
+
+
+@cache
+def _fields(
+    settings: JudgeSettings,
+    form: str,
+    prompts: str,
+    served: PlannedModel | None,
+    plugins: tuple[tuple[str, Plugin], ...],
+) -> JudgeFields:
     protocol = find_protocol(form, settings.protocol)
     check_profile(settings, protocol)
     params = identity(settings) | profile_of(settings).changes()
     params |= {"form": form, "protocol": protocol.name, "protocol_version": protocol.version, "prompts": prompts}
     params["part"] = served.part if served else ""
+    for _, plugin in plugins:
+        params["plugin"] = plugin.identity
     execution: dict[str, Json] = {"judge": settings.model_dump(mode="json")}
     if served is None:
-        return JudgeFields(params, execution, {}, "", light=True)
+        return JudgeFields(params, execution, {}, "", dict(plugins), light=True)
     execution["weights"] = served.stage.id
     session = f"judge/{served.stage.id}/{served.part}/{digest(identity(settings.serve) if settings.serve else {})}"
-    return JudgeFields(params, execution, {"judge": served.stage}, session, light=False)
+    return JudgeFields(params, execution, {"judge": served.stage}, session, dict(plugins), light=False)
 
 
 def model_stage(
@@ -93,6 +109,7 @@ def _stage(
         gpus=gpus,
         place="driver",
         light=judge is None or judge.light,
+        plugins={**bench.plugins, **(judge.plugins if judge else {})},
         title=answers.title.replace("answers", "verdicts", 1),
     )
 
@@ -154,7 +171,8 @@ def resolved(params: Mapping[str, Json], execution: Mapping[str, Json]) -> Resol
     protocol = find_protocol(params["judge"]["form"], settings.protocol)
     prompts, weights = params["judge"]["prompts"], execution.get("weights")
     versions = [replace(protocol, version=version) for version in (protocol.version, *protocol.rereads)]
-    digests = {v.version: judge_digest(settings, v, prompts=prompts, weights=weights) for v in versions}
+    plugin = params["judge"].get("plugin")
+    digests = {v.version: judge_digest(settings, v, prompts=prompts, weights=weights, plugin=plugin) for v in versions}
     return ResolvedJudge(settings, protocol, digests)
 
 

@@ -22,6 +22,7 @@ def stage(
         inputs={"model": model.stage, **bench.files},
         execution={**bench.execution, "batch_size": settings.batch_size},
         gpus=gpus,
+        plugins=bench.plugins,
         title=f"{bench.name}: measures of {model.name}",
     )
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from harness.bench.api import Question
+from harness.core.discover import used
 from harness.core.lines import read_lines, write_json, write_lines
 from harness.core.seeds import derive_seed
 from harness.core.settings import identity, restore
@@ -36,6 +37,7 @@ def stage(
         execution={"generate": execution_of(settings)},
         session=session_key(teacher.stage.id, teacher.part, settings),
         gpus=gpus,
+        plugins=used("ENGINE", [settings.engine]),
         title=f"responses of {teacher.name}",
     )
 

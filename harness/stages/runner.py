@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.core.canonical import Json
+from harness.core.discover import used
 from harness.core.errors import HarnessError
 from harness.core.lines import read_json, write_json
 from harness.stages.api import Context, Progress, Session, Stage
@@ -26,6 +27,10 @@ class Damaged(HarnessError):
         self.stage = stage
 
 
+PLUGINS = "plugins"
+"""The files of a stage's plug-ins, in the `execution` of its order."""
+
+
 @dataclass(frozen=True)
 class Order:
     """A stage as it is written down in `planned/ID.json`: all that another process needs to run it."""
@@ -37,12 +42,19 @@ class Order:
     """Folder or file of each input."""
     title: str
 
+    @property
+    def plugins(self) -> list[Path]:
+        """The files of the plug-ins whose code it runs."""
+        return [Path(file) for file in self.execution.get(PLUGINS, ())]
+
 
 def write_orders(store: Store, stages: Iterable[Stage]) -> None:
     """Write down stages that are about to run."""
     for stage in stages:
         places = {name: str(given.path or store.path(given.id)) for name, given in stage.inputs.items()}
-        order = Order(stage.id, stage.identity, dict(stage.execution), places, stage.title)
+        files = [str(plugin.file) for plugin in stage.plugins.values() if not plugin.package]
+        execution = {**stage.execution, **({PLUGINS: files} if files else {})}
+        order = Order(stage.id, stage.identity, execution, places, stage.title)
         write_json(store.planned / f"{stage.id}.json", vars(order), ensure_ascii=False)
 
 
@@ -77,6 +89,7 @@ def run_stage(store: Store, order: Order, session: Session, progress: Progress) 
     if store.whole(order.id):
         return False
     _check_version(order)
+    _check_plugins(order)
     try:
         with store.lock(order.id):
             if store.whole(order.id):  # built while we waited for the lock
@@ -105,6 +118,16 @@ def _check_version(order: Order) -> None:
             where=order.title,
             fix="Install the same harness on every machine.",
         )
+
+
+def _check_plugins(order: Order) -> None:
+    """A plug-in may have been changed since the plan was made, or be another on this node of a cluster."""
+    for key, planned in order.identity.get("plugins", {}).items():
+        attribute, _, name = key.partition(" ")
+        here = used(attribute, [name]).get(key)
+        if here is None or here.identity != planned:
+            what = f"the plug-in {name} is not here" if here is None else f"{here.where} is not the plug-in it was"
+            raise HarnessError(what, where=order.title, fix="Run the recipe again, with the plug-in as it is now.")
 
 
 def _check_inputs(store: Store, order: Order, session: Session) -> None:

@@ -1,5 +1,6 @@
 """Verdicts to the samples table, and samples to scores."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -13,17 +14,27 @@ def stage(bench: benchmarks.PinnedBenchmark, answers: Stage, verdicts: Stage) ->
     """The stage that scores one model on one benchmark."""
     inputs = {"answers": answers, "verdicts": verdicts, **bench.files}
     title = verdicts.title.replace("verdicts", "scores", 1)
-    return Stage(
-        KIND.name, KIND.version, bench.params, inputs, bench.execution, place="driver", light=True, title=title
-    )
+    return _stage(bench, inputs, title)
 
 
 def measured_stage(bench: benchmarks.PinnedBenchmark, measured: Stage) -> Stage:
     """The stage that scores what a benchmark measured on a model."""
     inputs = {"measured": measured, **bench.files}
     title = measured.title.replace("measures", "scores", 1)
+    return _stage(bench, inputs, title)
+
+
+def _stage(bench: benchmarks.PinnedBenchmark, inputs: Mapping[str, Stage], title: str) -> Stage:
     return Stage(
-        KIND.name, KIND.version, bench.params, inputs, bench.execution, place="driver", light=True, title=title
+        KIND.name,
+        KIND.version,
+        bench.params,
+        inputs,
+        bench.execution,
+        place="driver",
+        light=True,
+        plugins=bench.plugins,
+        title=title,
     )
 
 

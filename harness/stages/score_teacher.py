@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from harness.core.discover import used
 from harness.core.lines import read_lines
 from harness.stages import reward
 from harness.stages.api import Context, Kind, Stage
+from harness.teachers.api import all_scores
 from harness.teachers.refusals import is_refusal
 from harness.teachers.settings import TeachersSettings
 
@@ -15,7 +17,8 @@ def stage(tokens: Stage, responses: Stage, rewards: Stage | None, settings: Teac
     """The stage that scores one teacher for one student base."""
     inputs = {"tokens": tokens, "responses": responses} | ({"rewards": rewards} if rewards is not None else {})
     params = {"scores": list(settings.scores)}  # the rest of the settings is in the inputs, or only combines
-    return Stage(KIND.name, KIND.version, params, inputs, place="driver", light=True, title=title)
+    plugins = used("SCORE", settings.scores or all_scores())
+    return Stage(KIND.name, KIND.version, params, inputs, place="driver", light=True, plugins=plugins, title=title)
 
 
 def read(folder: Path) -> pd.DataFrame:

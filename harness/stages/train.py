@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from harness.core.discover import used
 from harness.stages.api import Context, Kind, Stage
 from harness.stages.model import PlannedModel
 from harness.train.job import StoredTargets, TrainJob, TrainPlace
@@ -28,7 +29,16 @@ def stage(
     inputs = {"student": student.stage, "data": data} | {role: model.stage for role, model in models.items()}
     inputs |= {f"{_TARGETS}{role}:{domain or ''}": made for (role, domain), made in targets.items()}
     params = job.identity | {"parts": {role: model.part for role, model in models.items()}}
-    made = Stage(KIND.name, KIND.version, params, inputs, job.execution, gpus=gpus, title=job.title)
+    made = Stage(
+        KIND.name,
+        KIND.version,
+        params,
+        inputs,
+        job.execution,
+        gpus=gpus,
+        plugins=used("STEP", [job.step.name]),
+        title=job.title,
+    )
     return PlannedModel(made, job.name, "model")
 
 

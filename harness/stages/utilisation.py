@@ -33,6 +33,7 @@ def stage(bench: benchmarks.PinnedBenchmark, model: PlannedModel, settings: Gene
         inputs={"model": model.stage, **bench.files},
         execution=bench.execution,
         gpus=gpus,
+        plugins=bench.plugins,
         title=f"{bench.name}: experts of {model.name}",
     )
 

@@ -1,10 +1,11 @@
 """A teacher score: ingredients per response, and how their means over prompts combine to a number.
 
 A forward pass of a student base over a teacher's responses is stored as per-token numbers (`TokenTable`), from which
-every score of the likelihood type is computed. A score is a module in `teachers/scores` that exports `SCORE`.
+every score of the likelihood type is computed. A score is a module in `teachers/scores`, or a
+plug-in, that exports `SCORE`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from harness.core.discover import discover
 from harness.teachers.settings import TeachersSettings
 
 Floats = NDArray[np.float64]
@@ -88,3 +90,8 @@ class TeacherScore:
     combine: Callable[[Floats, TeachersSettings], Floats]
     """Means of the ingredients over prompts, (..., K) -> the score, (...): pure and vectorised, so that a bootstrap is
     a single call. May raise HarnessError (a negative mean reward without a shift)."""
+
+
+def all_scores() -> Mapping[str, TeacherScore]:
+    """Every teacher score by name."""
+    return discover("harness.teachers.scores", "SCORE", TeacherScore)

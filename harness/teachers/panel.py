@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from harness.core.errors import HarnessError
 from harness.core.seeds import derive_seed
-from harness.teachers.api import Floats, TeacherScore
-from harness.teachers.parts import OK, all_scores
+from harness.teachers.api import Floats, TeacherScore, all_scores
+from harness.teachers.parts import OK
 from harness.teachers.settings import TeachersSettings
 
 _BLOCK = 2**22

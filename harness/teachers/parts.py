@@ -5,18 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from harness.core.discover import discover
 from harness.core.errors import HarnessError
-from harness.teachers.api import Evidence, Floats, Need, TeacherScore, TokenTable
+from harness.teachers.api import Evidence, Floats, Need, TeacherScore, TokenTable, all_scores
 from harness.teachers.settings import TeachersSettings
 
 OK, EMPTY, NO_REWARD = "ok", "empty", "no reward"
 COUNT_COLUMNS = ("student", "teacher", "prompts", "scored", "missing", "empty", "other", "cut", "refused", "common")
-
-
-def all_scores() -> dict[str, TeacherScore]:
-    """Every teacher score by name."""
-    return dict(discover("harness.teachers.scores", "SCORE"))
 
 
 def wanted_scores(settings: TeachersSettings, have: frozenset[Need]) -> list[TeacherScore]:

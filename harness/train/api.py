@@ -1,7 +1,7 @@
 """A training step: settings, and the objective that they make for a student, its batches and (if any) its teachers.
 
-A step is a module in `train/steps` that exports `STEP`; its name is its key in a recipe's `train`. Its settings import
-no torch: `objective` does so, in the process that trains.
+A step is a module in `train/steps`, or a plug-in, that exports `STEP`; its name is its key in a recipe's `train`. Its
+settings import no torch: `objective` does so, in the process that trains.
 """
 
 from collections.abc import Callable, Mapping
@@ -74,4 +74,4 @@ class Step:
 
 def steps() -> Mapping[str, Step]:
     """Every training step by name."""
-    return discover("harness.train.steps", "STEP")
+    return discover("harness.train.steps", "STEP", Step)

@@ -12,6 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from harness.cli import app
+from harness_papers.command import app as paper
 
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -23,7 +24,8 @@ def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
         yield from commands(child, (*path, name))
 
 
-ALL = dict(commands(typer.main.get_command(app)))
+ALL = dict(commands(typer.main.get_command(app))) | dict(commands(typer.main.get_command(paper), ("paper",)))
+pytestmark = pytest.mark.usefixtures("entry_points")
 LEAVES = {path: command for path, command in ALL.items() if not hasattr(command, "commands")}
 
 

@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from harness.cli._options import grouped
+from harness.cli.options import grouped
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.cli._output import emit
+from harness.cli.output import emit
 
 FRAME = pd.DataFrame(
     {

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from harness.store.store import Store
-from harness.teachers.parts import all_scores
+from harness.teachers.api import all_scores
 from tests.cli.command import executed, harness
 
 RECIPE = """\

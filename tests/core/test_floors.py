@@ -2,6 +2,7 @@
 without torch."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Set
@@ -15,7 +16,7 @@ import harness
 ROOT = Path(harness.__file__).parent
 FLOORS = [
     {"cli"},
-    {"papers"},
+    {"api"},
     {"report", "run", "doctor"},
     {"record"},
     {"calibration"},
@@ -68,6 +69,12 @@ def circle(root: Path) -> list[str]:
 
 
 IMPORTS = imports(ROOT)
+
+
+def test_the_companion_packages_are_never_imported() -> None:
+    """They stand on the harness and reach it by entry points; to it they are as a user's package."""
+    names = re.compile(r"\bharness_papers\b")
+    assert [str(path) for path in ROOT.rglob("*.py") if names.search(path.read_text())] == []
 
 
 @pytest.mark.parametrize("module", sorted(IMPORTS))

@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ import typer
 import yaml
 
 from docs.recipe_keys import reference
+from harness.bench.api import benchmarks
 from harness.cli import app
-from harness.core.discover import discover
 from harness.recipe import load
 from harness.recipe.schema import CellRecipe
 from harness.train.api import steps
+from harness_papers.command import app as paper
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("results/reference/**/*.md")])
@@ -66,6 +68,7 @@ def test_a_command_is_taken(line: str) -> None:
     """Its words are parsed, not run."""
     words = shlex.split(line, comments=True)
     command: Any = typer.main.get_command(app)
+    command.commands["paper"] = typer.main.get_command(paper)
     while hasattr(command, "commands"):
         assert words[0] in command.commands, words[0]
         command = command.commands[words.pop(0)]
@@ -83,7 +86,10 @@ def test_make_targets_and_code(page: Path) -> None:
         assert isinstance(yaml.safe_load(recipe), dict)
     for data in blocks(page, "json"):
         json.loads(data)
-    assert {language for language, _ in FENCE.findall(text)} <= {"python", "yaml", "json", "{eval-rst}", "{toctree}"}
+    for table in blocks(page, "toml"):
+        tomllib.loads(table)
+    known = {"python", "yaml", "json", "toml", "{eval-rst}", "{toctree}"}
+    assert {language for language, _ in FENCE.findall(text)} <= known
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/judges.md", "docs/scale.md"])
@@ -126,7 +132,7 @@ def test_every_name_on_an_api_page_is_there(page: Path) -> None:
 def test_the_reference_of_keys_has_them_all() -> None:
     text = reference()
     headings = set(re.findall(r"^### (.+)$", text, re.MULTILINE))
-    assert set(steps()) | set(discover("harness.bench", "BENCHMARK")) < headings
+    assert set(steps()) | set(benchmarks()) < headings
     assert [key for key in CellRecipe.model_fields if f"| `{key}` |" not in text] == []
     links = {link.removeprefix("#") for link in LINK.findall(text)}
     assert links <= {heading.lower().replace(" ", "-") for heading in headings}

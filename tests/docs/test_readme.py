@@ -1,13 +1,11 @@
-"""The how-tos of docs/extensions.md: each file that it shows is put where it says, found there, and used."""
+"""The how-tos of docs/extensions.md: each file that it shows is written, plugged in, and used."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -15,22 +13,26 @@ import pandas as pd
 import pytest
 import yaml
 
-from harness.core.discover import discover
+from harness.api.opened import open_run
+from harness.bench.api import JudgedBenchmark, benchmarks, samples_frame
+from harness.core.plugins import VARIABLE, plugged
+from harness.generate.api import Answer
+from harness.judge.program import run_program
 from harness.recipe import RecipeError, load
 from harness.stages import score_teacher
 from harness.store.store import Store
-from harness.teachers.api import RESPONSE_COLUMNS, Evidence, TokenTable
+from harness.teachers.api import RESPONSE_COLUMNS, Evidence, TokenTable, all_scores
 from harness.teachers.settings import TeachersSettings
+from tests.cli.command import harness
 from tests.judge.stand_in import reply, standing_in
 
 ROOT = Path(__file__).parents[2]
 HOW_TOS = (ROOT / "docs/extensions.md").read_text()
-FILES = {m[1]: m[0] for m in re.finditer(r"(?<=```python\n)# (harness/\S+\.py)\n.*?(?=```)", HOW_TOS, re.DOTALL)}
-"""Where -> what."""
+FILES = {m[1]: m[0] for m in re.finditer(r"(?<=```python\n)# (\S+\.py)\n.*?(?=```)", HOW_TOS, re.DOTALL)}
+"""Name -> text."""
 SECTIONS: dict[str, object] = {}
 for block in re.findall(r"```yaml\n(.*?)```", HOW_TOS, re.DOTALL):
     SECTIONS |= yaml.safe_load(block)
-BENCH, STEP, SCORE, FORM = FILES
 RECIPE = {
     "name": "readme",
     "student": "pocket:llama?layers=1&width=16&heads=2&seed=1",
@@ -40,23 +42,12 @@ RECIPE = {
 
 
 @pytest.fixture(autouse=True)
-def dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Every file as if it lay in its room's folder, until the test ends."""
-    names = []
-    for where, text in FILES.items():
-        file = tmp_path / "dropped" / where
-        file.parent.mkdir(parents=True)
-        file.write_text(text)
-        package = ".".join(file.relative_to(tmp_path / "dropped").parent.parts)
-        room = import_module(package)
-        monkeypatch.setattr(room, "__path__", [*room.__path__, str(file.parent)])
-        names.append((room, package, file.stem))
-    discover.cache_clear()
-    yield
-    discover.cache_clear()
-    for room, package, stem in names:
-        sys.modules.pop(f"{package}.{stem}", None)
-        vars(room).pop(stem, None)
+def files(tmp_path: Path) -> Iterator[list[Path]]:
+    """Every file in a folder of the user's, plugged in until the test ends."""
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    with plugged([tmp_path / name for name in FILES]) as paths:
+        yield list(paths)
 
 
 def write(folder: Path, recipe: dict[str, object]) -> Path:
@@ -65,35 +56,27 @@ def write(folder: Path, recipe: dict[str, object]) -> Path:
     return path
 
 
-def run(copy: Path, recipe: Path, results: Path) -> None:
-    """`harness run` by the package in `copy`."""
-    words = ["run", str(recipe), "--results", str(results)]
-    command = [sys.executable, "-c", "from harness.cli import main; main()", *words]
-    environment = {**os.environ, "PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=240, env=environment)
-    assert done.returncode == 0, done.stderr
-
-
 def test_each_is_one_short_file() -> None:
-    rooms = ["harness/bench", "harness/train/steps", "harness/teachers/scores", "harness/judge/forms"]
-    assert [str(Path(where).parent) for where in FILES] == rooms
+    assert list(FILES) == ["backwards.py", "dft.py", "top1.py", "pass_fail.py", "echo.py"]
     assert all(text.count("\n") - 1 < 30 for text in FILES.values())
-    assert not [where for where in FILES if (ROOT / where).exists()]
 
 
-def test_a_run_with_all_of_them(tmp_path: Path) -> None:
-    """As a user would: the files in a copy of the package, one recipe, one command; and the files pass our linter."""
-    copy = tmp_path / "copy"
-    shutil.copytree(ROOT / "harness", copy / "harness", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", copy)
-    for where, text in FILES.items():
-        (copy / where).write_text(text)
-    for words in (["check"], ["format", "--check"]):
-        lint = [sys.executable, "-m", "ruff", *words, "--no-cache", *FILES]
-        done = subprocess.run(lint, cwd=copy, capture_output=True, text=True)
+def test_the_files_pass_our_linter(tmp_path: Path, files: list[Path]) -> None:
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for words in (["check", "--ignore", "I001"], ["format", "--check"]):  # to them the harness is one of many packages
+        lint = [sys.executable, "-m", "ruff", *words, "--no-cache", *map(str, files)]
+        done = subprocess.run(lint, cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout
+
+
+def test_a_run_with_all_of_them(tmp_path: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a user would: the files, one recipe, one command; the training in several processes, which need them too."""
+    monkeypatch.delenv(VARIABLE)
     recipe, results = write(tmp_path, RECIPE), tmp_path / "results"
-    run(copy, recipe, results)
+    options = [word for file in files for word in ("--plugins", file)]
+    done = harness("run", recipe, "--results", results, *options, "--set", "resources={processes: 2}")
+    assert done.returncode == 0, done.stderr
+    assert "answers by echo in float32" in done.stderr
     folder = results / "runs" / "readme"
     scores = pd.read_parquet(folder / "scores.parquet").set_index("category")
     assert set(scores["benchmark"]) == {"backwards"}
@@ -106,14 +89,16 @@ def test_a_run_with_all_of_them(tmp_path: Path) -> None:
     parts = score_teacher.read(Store(results / "store").path(scored))
     assert len(parts) == 8
     assert parts["top1.0"].between(0, 1).all()
+    board = open_run("readme", results).teachers.board
+    assert set(board["score"]) == {"top1", "loss"}, "the run remembers its plug-ins"
+    done = harness("report", "readme", "--results", results, "--out", tmp_path / "again")
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_benchmark_scores_what_it_should(tmp_path: Path) -> None:
-    from harness.bench.api import samples_frame
-    from harness.generate.api import Answer
-    from harness.judge.program import run_program
-
-    benchmark = discover("harness.bench", "BENCHMARK")["backwards"]
+    benchmark = benchmarks()["backwards"]
+    assert isinstance(benchmark, JudgedBenchmark)
+    assert benchmark.program is not None
     bench = benchmark.open(benchmark.settings(), {})
     answers = [Answer("stop", ("pots",)), Answer("reward", ("reward",)), Answer("evil", (None,))]
     verdicts = run_program(benchmark.program, bench.tasks(answers), model="program:backwards")
@@ -148,7 +133,7 @@ def test_the_loss_is_its_formula_and_its_settings_are_checked(tmp_path: Path, po
 
 
 def test_the_teacher_score_is_a_share_of_tokens() -> None:
-    score = discover("harness.teachers.scores", "SCORE")["top1"]
+    score = all_scores()["top1"]
     rows = [["a", "ok", 4, 1, 4, 4, False], ["b", "ok", 2, 1, 2, 2, False]]
     table = TokenTable(
         responses=pd.DataFrame(rows, columns=list(RESPONSE_COLUMNS)),

@@ -21,13 +21,13 @@ def test_auto_is_settled_by_what_is_here(
     monkeypatch.setattr(engines, "has_vllm", lambda: installed)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     auto = GenerateSettings(engine="auto", dtype="bfloat16")
-    assert engines.settled(auto, gpus) == GenerateSettings(engine=engine, dtype="bfloat16")  # type: ignore[arg-type]
+    assert engines.settled(auto, gpus) == GenerateSettings(engine=engine, dtype="bfloat16")
 
 
 @pytest.mark.parametrize("engine", ["transformers", "vllm"])
 def test_a_named_engine_stays(monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
     monkeypatch.setattr(engines, "has_vllm", lambda: engine == "transformers")
-    settings = GenerateSettings(engine=engine)  # type: ignore[arg-type]
+    settings = GenerateSettings(engine=engine)
     assert engines.settled(settings, 1) is settings
 
 

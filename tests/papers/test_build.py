@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from harness.core.errors import HarnessError
-from harness.papers import checks, published
-from harness.papers.build import build
-from harness.papers.catalogue import ITEMS, find
+from harness_papers import checks, published
+from harness_papers.build import build
+from harness_papers.catalogue import ITEMS, find
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,10 @@
 import pandas as pd
 import pytest
 
-from harness.papers.layout import Block, beside, decimals_of, evened, printed, quoted
 from harness.report.measure import Estimate
 from harness.report.render_table import to_latex, to_markdown
 from harness.report.tables import Column, Entry
+from harness_papers.layout import Block, beside, decimals_of, evened, printed, quoted
 
 LEAD = (Column("model", "model"),)
 

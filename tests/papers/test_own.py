@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 
 from harness.core.errors import HarnessError
-from harness.papers import own_teachers
-from harness.papers.build import build
-from harness.papers.catalogue import find
-from harness.papers.layout import Quoted
-from harness.papers.own import OwnRun, load_own
 from harness.report.load import MetricInfo, RunData
 from harness.report.measure import COVERAGE, Estimate
 from harness.report.render_table import to_markdown
+from harness_papers import own_teachers
+from harness_papers.build import build
+from harness_papers.catalogue import find
+from harness_papers.layout import Quoted
+from harness_papers.own import OwnRun, load_own
 from tests.report.fake_run import Fake
 from tests.report.fake_teachers import teachers
 
@@ -173,7 +173,7 @@ def test_two_runs_of_one_name_are_refused(run: OwnRun) -> None:
 def test_build_puts_a_run_where_it_fits_and_says_where_not(
     run: OwnRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.papers.build.ITEMS", {name: find(name) for name in (MAIN, FIGURE2, TABLE4)})
+    monkeypatch.setattr("harness_papers.build.ITEMS", {name: find(name) for name in (MAIN, FIGURE2, TABLE4)})
     built = build([], tmp_path, [run])
     assert any("stronger_teachers_table4: this run has no teacher scores" in line for line in built.left_out)
     page = (tmp_path / "README.md").read_text()

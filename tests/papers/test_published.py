@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from harness.core.errors import HarnessError
-from harness.papers import published
+from harness_papers import published
 
 FACTS = Path(__file__).parents[2] / "../shared/facts"
 
@@ -74,6 +74,6 @@ def test_rsr_families_are_read_off_the_names() -> None:
 
 
 def test_importing_the_room_imports_no_torch() -> None:
-    code = "import sys, harness.papers.validate; print('torch' in sys.modules, 'transformers' in sys.modules)"
+    code = "import sys, harness_papers.validate; print('torch' in sys.modules, 'transformers' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.split() == ["False", "False"], done.stderr

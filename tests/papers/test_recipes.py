@@ -9,12 +9,12 @@ import yaml
 from harness.core.absent import absent_allowed
 from harness.core.errors import HarnessError
 from harness.models.refs import parse, pin
-from harness.papers import published
 from harness.plan.build import build
 from harness.plan.estimate import estimate, unknown
 from harness.recipe.load import load
 from harness.stages.pinned import is_absent, pinned_file
 from harness.store.store import Store
+from harness_papers import published
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "papers"
 NAMES = sorted(p.stem for p in RECIPES.glob("*.yaml"))

@@ -3,9 +3,9 @@
 import pandas as pd
 import pytest
 
-from harness.papers import published
-from harness.papers.validate import CAR, RSR, published_checks, published_paradox, published_validation
 from harness.teachers.validation import COLUMNS, MEAN
+from harness_papers import published
+from harness_papers.validate import CAR, RSR, published_checks, published_paradox, published_validation
 
 BASES = ["Qwen2-1.5B", "Gemma-2-2B", "Qwen2.5-3B", "Llama-3.2-3B", "Llama-3.1-Minitron-4B"]
 

@@ -19,7 +19,8 @@ def results(fake_run: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> P
     results = tmp_path_factory.mktemp("results")
     fake = fake_run.Fake(questions=24, tasks=10)
     folder = fake.write(results / "runs" / "pocket-teachers")
-    (folder / "plan.json").write_text(json.dumps({"cells": [{"cell": c["cell"], "stages": []} for c in fake.cells]}))
+    cells = [{"cell": cell["cell"], "stages": []} for cell in fake.cells]
+    (folder / "plan.json").write_text(json.dumps({"stages": {}, "cells": cells}))
     return results
 
 

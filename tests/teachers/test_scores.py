@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.core.discover import discover
+from harness.core.discover import in_tree
 from harness.core.errors import HarnessError
 from harness.teachers import scores as room
-from harness.teachers.api import PASSES, TokenTable
+from harness.teachers.api import PASSES, TokenTable, all_scores
 from harness.teachers.leaderboard import leaderboard
-from harness.teachers.parts import all_scores, score_parts, wanted_scores
+from harness.teachers.parts import score_parts, wanted_scores
 from tests.teachers.tables import parts_of, rewards, settings, table
 
 NAMES = {
@@ -243,9 +243,9 @@ SCORE = TeacherScore(
 def with_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (tmp_path / "novelty.py").write_text(EXAMPLE)
     monkeypatch.setattr(room, "__path__", [*room.__path__, str(tmp_path)])
-    discover.cache_clear()
+    in_tree.cache_clear()
     yield
-    discover.cache_clear()
+    in_tree.cache_clear()
     sys.modules.pop("harness.teachers.scores.novelty", None)
 
 

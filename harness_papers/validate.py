@@ -6,9 +6,9 @@ interval, no other statistic). What needs nothing but outcomes, sizes and streng
 
 import pandas as pd
 
-from harness.papers import published
 from harness.teachers.paradox import paradox
 from harness.teachers.validation import COLUMNS, MEAN, validate
+from harness_papers import published
 
 CAR, RSR = "arXiv 2411.07133", "arXiv 2601.14249"
 _GENERATORS = 19

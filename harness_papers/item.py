@@ -7,10 +7,10 @@ from functools import partial
 from matplotlib.figure import Figure
 
 from harness.core.errors import HarnessError
-from harness.papers.layout import Block, Origin, PaperTable, beside
-from harness.papers.own import OwnRun
 from harness.report.tables import Column
 from harness.report.teacher_tables import file_name
+from harness_papers.layout import Block, Origin, PaperTable, beside
+from harness_papers.own import OwnRun
 
 
 @dataclass(frozen=True)

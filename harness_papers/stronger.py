@@ -2,16 +2,16 @@
 
 from functools import cache, partial
 
-from harness.papers import drawing, published
-from harness.papers.item import Item
-from harness.papers.layout import Block, decimals_of, printed, quoted
-from harness.papers.own import OwnRun
-from harness.papers.own_teachers import by_generator, by_score, by_size, paradox_block
-from harness.papers.validate import CAR, published_paradox, published_validation
 from harness.report.tables import Column, Entry
 from harness.report.teacher_tables import score_title
-from harness.teachers.parts import all_scores
+from harness.teachers.api import all_scores
 from harness.teachers.validation import MEAN
+from harness_papers import drawing, published
+from harness_papers.item import Item
+from harness_papers.layout import Block, decimals_of, printed, quoted
+from harness_papers.own import OwnRun
+from harness_papers.own_teachers import by_generator, by_score, by_size, paradox_block
+from harness_papers.validate import CAR, published_paradox, published_validation
 
 _PAPER = (
     "five bases taught by 19 open generators on 100K Magpie-Air prompts; AlpacaEval 2 (805 instructions) and "

@@ -1,13 +1,16 @@
 """Options that several commands share."""
 
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
+
+if TYPE_CHECKING:
+    from harness.recipe.load import Recipe
 
 Results = Annotated[Path, typer.Option("--results", help="The folder of store and runs.", envvar="HARNESS_RESULTS")]
 RESULTS = Path("results")
@@ -17,6 +20,30 @@ Sets = Annotated[
     list[str] | None,
     typer.Option("--set", help="Override a setting: key.path=value; may be given more than once.", metavar="KEY=VALUE"),
 ]
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--plugins",
+        help="A file with a benchmark, training step, teacher score, form of verdict or engine of your own; may be "
+        "given more than once.",
+        metavar="FILE.py",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class RecipeOptions:
+    """Which recipe."""
+
+    recipe: RecipeFile
+    set_: Sets = None
+    plugins: Plugins = None
+
+    def load(self) -> "Recipe":
+        """The recipe, checked."""
+        from harness.api.recipes import load_recipe
+
+        return load_recipe(self.recipe, self.set_ or [], self.plugins or [])
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:

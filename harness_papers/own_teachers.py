@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 import pandas as pd
 
 from harness.core.errors import HarnessError
-from harness.papers.layout import Block, Quoted, evened, quoted
-from harness.papers.own import OwnRun, metrics_of, protocol, taught
 from harness.report.load import MetricInfo
 from harness.report.measure import Estimate
 from harness.report.tables import Column, Entry, metric_title
@@ -14,6 +12,8 @@ from harness.report.teacher_page import is_trained
 from harness.report.teacher_tables import estimates, score_title
 from harness.report.teachers import TeacherData, larger_models, load_teachers, validation
 from harness.teachers.validation import MEAN
+from harness_papers.layout import Block, Quoted, evened, quoted
+from harness_papers.own import OwnRun, metrics_of, protocol, taught
 
 LC, WR = ("alpaca_eval", "length_controlled_win_rate"), ("alpaca_eval", "win_rate")
 HARD = ("arena_hard", "win_rate")

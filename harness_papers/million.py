@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from harness.papers import drawing, published
-from harness.papers.item import Item
-from harness.papers.layout import Block, evened, printed
-from harness.papers.own import OwnRun, metrics_of, protocol
 from harness.report.figures import radar_categories
 from harness.report.load import MetricInfo
 from harness.report.measure import OVERALL
 from harness.report.tables import Column, Entry, metric_title
+from harness_papers import drawing, published
+from harness_papers.item import Item
+from harness_papers.layout import Block, evened, printed
+from harness_papers.own import OwnRun, metrics_of, protocol
 
 _PAPER = (
     "Mistral-7B and 2x7B taught by Mixtral-8x7B-Instruct; MT-Bench and AlpacaEval with GPT-4 as judge, as their "

@@ -2,13 +2,13 @@
 
 from functools import partial
 
-from harness.papers import drawing, published, stronger
-from harness.papers.item import Item
-from harness.papers.layout import Block, printed
-from harness.papers.own import OwnRun
-from harness.papers.own_teachers import by_score
-from harness.papers.validate import RSR
 from harness.report.tables import Column
+from harness_papers import drawing, published, stronger
+from harness_papers.item import Item
+from harness_papers.layout import Block, printed
+from harness_papers.own import OwnRun
+from harness_papers.own_teachers import by_score
+from harness_papers.validate import RSR
 
 _PAPER = "five students taught by 11 reasoning teachers; mean accuracy on reasoning tasks"
 _BASELINES = "rsr_baselines"

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli._options import RESULTS, Format, Results
+from harness.cli.options import RESULTS, Format, Results
 
 if TYPE_CHECKING:
-    from harness.papers.own import OwnRun
+    from harness_papers.own import OwnRun
 
 app = typer.Typer(help="The papers' published tables and figures, and a run's numbers beside them.")
 Runs = Annotated[
@@ -26,8 +26,8 @@ def list_(format_: Format = "table") -> None:
     """
     import pandas as pd
 
-    from harness.cli._output import emit
-    from harness.papers.catalogue import ITEMS
+    from harness.cli.output import emit
+    from harness_papers.catalogue import ITEMS
 
     rows = [
         {
@@ -56,9 +56,9 @@ def show(
     """
     import pandas as pd
 
-    from harness.cli._output import check_format, emit
-    from harness.papers.catalogue import find
+    from harness.cli.output import check_format, emit
     from harness.report.render_table import readable
+    from harness_papers.catalogue import find
 
     check_format(format_)
     item = find(name)
@@ -89,7 +89,7 @@ def build(
 
         harness paper build stronger_teachers_figure2 --run pocket-teachers
     """
-    from harness.papers.build import build as write
+    from harness_papers.build import build as write
 
     runs = _runs(results, run)
     folder = out or (runs[0].folder / "papers" if runs else Path("reports/papers"))
@@ -100,7 +100,7 @@ def build(
 
 
 def _runs(results: Path, names: list[str] | None) -> "list[OwnRun]":
-    from harness.papers.own import load_own
     from harness.record.folder import find_run
+    from harness_papers.own import load_own
 
     return load_own([find_run(results, name).path for name in names or []])

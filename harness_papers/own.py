@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from harness.core.discover import discover
+from harness.bench.api import benchmarks
 from harness.core.errors import HarnessError
 from harness.report.groups import Group, group_cells
 from harness.report.load import SEED_AXIS, MetricInfo, RunData, load_run
@@ -154,7 +154,7 @@ def _asked(run: OwnRun, benchmark: str) -> str:
     settings: Mapping[str, Any] = {}
     for entry in (e for e in entries if isinstance(e, Mapping) and benchmark in e):
         settings = entry[benchmark] or {}
-    known = discover("harness.bench", "BENCHMARK").get(benchmark)
+    known = benchmarks().get(benchmark)
     field = known.settings.model_fields.get("max_new_tokens") if known is not None else None
     usual = field.default if field is not None else None
     tokens = settings.get("max_new_tokens", usual)

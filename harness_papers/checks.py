@@ -2,10 +2,10 @@
 
 import pandas as pd
 
-from harness.papers.item import Item
-from harness.papers.layout import Block, decimals_of, quoted
-from harness.papers.validate import published_checks
 from harness.report.tables import Column, Entry
+from harness_papers.item import Item
+from harness_papers.layout import Block, decimals_of, quoted
+from harness_papers.validate import published_checks
 
 NAME = "checks"
 NOT_RECOMPUTABLE = (

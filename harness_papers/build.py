@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.core.errors import HarnessError
-from harness.papers import checks
-from harness.papers.catalogue import ITEMS, find
-from harness.papers.item import Item
-from harness.papers.layout import Block, PaperTable
-from harness.papers.own import OwnRun
 from harness.report.render_table import to_csv, to_latex, to_markdown
 from harness.report.style import save
+from harness_papers import checks
+from harness_papers.catalogue import ITEMS, find
+from harness_papers.item import Item
+from harness_papers.layout import Block, PaperTable
+from harness_papers.own import OwnRun
 
 
 @dataclass(frozen=True)

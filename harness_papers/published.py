@@ -70,7 +70,7 @@ def table(name: str) -> pd.DataFrame:
     """
     if name not in TABLES:
         raise HarnessError(f"no published table {name!r}", fix=f"One of: {', '.join(TABLES)}.")
-    with files("harness.papers").joinpath("data", f"{name}.csv").open(encoding="utf-8") as file:
+    with files("harness_papers").joinpath("data", f"{name}.csv").open(encoding="utf-8") as file:
         return pd.read_csv(file)
 
 

@@ -7,11 +7,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from harness.papers.layout import Block, Quoted
 from harness.report.labels import name_points
 from harness.report.measure import Estimate
 from harness.report.style import COLOURS, INK, MARKERS, MUTED, Look, figure, legend_below
 from harness.report.tables import Entry
+from harness_papers.layout import Block, Quoted
 
 _WIDTH = 6.4
 _NO_SERIES = ("Average", "mean", "the teacher's own")

@@ -3,8 +3,8 @@
 import difflib
 
 from harness.core.errors import HarnessError
-from harness.papers import checks, million, rsr, stronger
-from harness.papers.item import Item
+from harness_papers import checks, million, rsr, stronger
+from harness_papers.item import Item
 
 ITEMS: dict[str, Item] = {item.name: item for item in (*million.ITEMS, *stronger.ITEMS, *rsr.ITEMS, checks.ITEM)}
 """In the order of the page."""

@@ -1,0 +1,1 @@
+"""What a script or a notebook calls, and the command line too: recipes, runs, and what runs left. `import harness`."""
