@@ -57,6 +57,7 @@ from harness.core.canonical import digest
 from harness.plan.build import build
 from harness.record.judges import judges
 from harness.record.folder import run_folder, write_plan
+from harness.record.run import as_json
 from harness.recipe.load import load
 from harness.store.store import Store
 results = Path(sys.argv[2])
@@ -68,7 +69,7 @@ for stage in plan.stages.values():
     store.commit(stage.id, stage.identity, {"seconds": 1.0, "title": stage.title, "execution": dict(stage.execution)})
 folder = run_folder(results, plan.recipe.name)
 write_plan(folder, plan, 0)
-folder.record.write_text(json.dumps({"judges": judges(plan, store)}))
+folder.record.write_text(json.dumps({"judges": [as_json(judge) for judge in judges(plan, store)]}))
 folder.report.touch()
 print(len(plan.cells), len(plan.stages))
 """

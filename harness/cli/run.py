@@ -81,7 +81,8 @@ def run(
     from harness.record.collect import collect
     from harness.record.folder import judge_epoch, run_folder, write_plan
     from harness.record.judges import judges as known_judges
-    from harness.record.summary import says_of_judges, warnings, write_record
+    from harness.record.run import write_run
+    from harness.record.summary import says_of_judges, warnings
     from harness.record.teacher_tables import write_teachers
     from harness.run.execute import execute
     from harness.run.keeping import Keeper
@@ -129,7 +130,7 @@ def run(
     if outcome.built or outcome.failed or news or not all(page.exists() for page in pages):
         for page in pages:
             page.unlink(missing_ok=True)
-        write_record(folder, plan, store, len(outcome.built), outcome.failed, collect(folder, plan, store))
+        write_run(folder.record, collect(folder, plan, store, len(outcome.built), outcome.failed))
         write_teachers(folder, plan, store)
         _render(folder, pages)
     _say(f"executed {len(outcome.built)} of {len(plan.stages)} stages in {outcome.seconds:.1f} s")

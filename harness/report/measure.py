@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from harness.record.run import MetricRecord
 from harness.report.groups import Group
-from harness.report.load import SEED_AXIS, MetricInfo, RunData
+from harness.report.load import SEED_AXIS, RunData
 from harness.stats.intervals import Difference, mean_interval, p_value, paired_difference
 from harness.stats.spread import Rows, SeedTerm, Spread, Term
 
@@ -62,7 +63,7 @@ class Measures:
 
     def __init__(self, run: RunData) -> None:
         self.run = run
-        self._estimates: dict[tuple[tuple[str, ...], MetricInfo, str], Estimate | None] = {}
+        self._estimates: dict[tuple[tuple[str, ...], MetricRecord, str], Estimate | None] = {}
         self._scored: dict[tuple[str, str, str], tuple[Rows, NDArray[Any], NDArray[Any]]] = {}
 
     @cached_property
@@ -81,7 +82,7 @@ class Measures:
         """By (benchmark, metric): what turns a mean of samples into the score (1 or 100); None where nothing does."""
         return {(m.benchmark, m.metric): self._scale(m) for m in self.run.metrics}
 
-    def _scale(self, metric: MetricInfo) -> float | None:
+    def _scale(self, metric: MetricRecord) -> float | None:
         pairs = []
         for (cell, benchmark, name), frame in self._samples.items():
             score = self._scores.get((cell, benchmark, name, OVERALL))
@@ -97,7 +98,7 @@ class Measures:
                 return scale
         return None
 
-    def rows(self, cell: str, metric: MetricInfo, category: str = OVERALL) -> Rows:
+    def rows(self, cell: str, metric: MetricRecord, category: str = OVERALL) -> Rows:
         """The scored samples of one cell, in the metric's unit."""
         key = (cell, metric.benchmark, metric.metric)
         scale = self.scales[metric.benchmark, metric.metric]
@@ -111,14 +112,14 @@ class Measures:
         kept = turns == int(category[5:]) if category.startswith("turn_") else categories == category
         return Rows(rows.values[kept], rows.clusters[kept], rows.units[kept])
 
-    def estimate(self, group: Group, metric: MetricInfo, category: str = OVERALL) -> Estimate | None:
+    def estimate(self, group: Group, metric: MetricRecord, category: str = OVERALL) -> Estimate | None:
         """The row's score; None where the run has none at all for it."""
         key = (tuple(group.replicates()), metric, category)
         if key not in self._estimates:
             self._estimates[key] = self._estimate(group, metric, category)
         return self._estimates[key]
 
-    def _estimate(self, group: Group, metric: MetricInfo, category: str) -> Estimate | None:
+    def _estimate(self, group: Group, metric: MetricRecord, category: str) -> Estimate | None:
         found = [
             (cell, self._scores.get((cell, metric.benchmark, metric.metric, category))) for cell in group.replicates()
         ]
@@ -154,7 +155,7 @@ class Measures:
         """By (benchmark, metric): the value of a hit (1 or 100) when every sample is hit or miss, else 0."""
         return {(m.benchmark, m.metric): self._hit(m) for m in self.run.metrics}
 
-    def _hit(self, metric: MetricInfo) -> float:
+    def _hit(self, metric: MetricRecord) -> float:
         scale = self.scales[metric.benchmark, metric.metric] or 0.0
         mine = (self.run.samples["benchmark"] == metric.benchmark) & (self.run.samples["metric"] == metric.metric)
         seen = {float(v) * scale for v in self.run.samples.loc[mine, "value"].dropna().unique()}
@@ -162,7 +163,7 @@ class Measures:
         hit_or_miss = top in (1.0, 100.0) and seen <= {0.0, top} and ("%" in metric.unit or 0.0 in seen)
         return top if hit_or_miss else 0.0
 
-    def _marks(self, group: Group, metric: MetricInfo, n: int, total: int, seeds: int) -> tuple[str, ...]:
+    def _marks(self, group: Group, metric: MetricRecord, n: int, total: int, seeds: int) -> tuple[str, ...]:
         marks = []
         if total == 0 or n / total < self.run.settings.coverage_floor:
             marks.append(COVERAGE)
@@ -177,7 +178,7 @@ class Measures:
             marks.append(ONE_SEED)
         return tuple(marks)
 
-    def difference(self, first: Group, second: Group, metric: MetricInfo) -> Difference | None:
+    def difference(self, first: Group, second: Group, metric: MetricRecord) -> Difference | None:
         """Paired over questions where samples explain the score, else from the scores' own standard errors.
 
         None where either row has no score, is below the coverage floor or was judged by an uninformative judge.
@@ -190,7 +191,7 @@ class Measures:
             return paired_difference(one, other)
         return self._from_scores(first, second, metric)
 
-    def _from_scores(self, first: Group, second: Group, metric: MetricInfo) -> Difference:
+    def _from_scores(self, first: Group, second: Group, metric: MetricRecord) -> Difference:
         key = (metric.benchmark, metric.metric, OVERALL)
         scores = [[self._scores[c, *key] for c in g.replicates() if (c, *key) in self._scores] for g in (first, second)]
         value = float(np.mean([s["value"] for s in scores[0]]) - np.mean([s["value"] for s in scores[1]]))
@@ -205,7 +206,7 @@ class Measures:
         seeds = (len(scores[0]), len(scores[1]))
         return Difference(value, low, high, stderr, term.df if term else None, p, seeds, 0, spread)
 
-    def item_sd(self, metric: MetricInfo, groups: Sequence[Group]) -> float | None:
+    def item_sd(self, metric: MetricRecord, groups: Sequence[Group]) -> float | None:
         """The standard deviation between questions, averaged over rows: the yardstick of a small effect."""
         found = []
         for group in groups:

@@ -14,7 +14,8 @@ from harness.papers.build import build
 from harness.papers.catalogue import find
 from harness.papers.layout import Quoted
 from harness.papers.own import OwnRun, load_own
-from harness.report.load import MetricInfo, RunData
+from harness.record.run import MetricRecord
+from harness.report.load import RunData
 from harness.report.measure import COVERAGE, Estimate
 from harness.report.render_table import to_markdown
 from tests.report.fake_run import Fake
@@ -108,7 +109,7 @@ def with_alpaca_and_arena(run: OwnRun) -> OwnRun:
         kept["metric"] = kept["metric"].map({k: m for k, (_, m) in names.items()})
         return kept
 
-    metrics = tuple(MetricInfo(b, m, "%", "higher", "general") for b, m in names.values())
+    metrics = tuple(MetricRecord(b, m, "%", "higher", "general", headline=True) for b, m in names.values())
     data = replace(run.data, metrics=metrics, samples=renamed(run.data.samples), scores=renamed(run.data.scores))
     return OwnRun(run.folder, data)
 

@@ -7,9 +7,11 @@ import numpy as np
 import pandas as pd
 
 from harness.bench.api import SAMPLE_COLUMNS
-from harness.report.load import CellInfo, MetricInfo, RunData
+from harness.record.run import CellRecord, MetricRecord
+from harness.report.load import RunData
 from harness.report.teachers import TeacherData
 from harness.teachers.settings import TeachersSettings
+from tests.report.fake_run import a_run
 
 FAMILIES = {"llama": (7.0, 13.0, 70.0), "qwen": (1.8, 7.0, 14.0), "gemma": (2.0, 7.0)}
 NAMES = tuple(f"{family}-{size:g}b" for family, sizes in FAMILIES.items() for size in sizes)
@@ -90,12 +92,14 @@ def _run(pairs: Sequence[dict[str, Any]], names: Sequence[str]) -> RunData:
         for pair in pairs
         for cell in pair["cells"]
     ]
-    cells = tuple(CellInfo(str(r["cell"]), {}) for r in rows)
-    metric = MetricInfo("pocket", "general", "%", "higher", "general")
-    empty, no_samples = pd.DataFrame(), pd.DataFrame(columns=["cell", *SAMPLE_COLUMNS])
-    versions = {"python": "3.11.9", "torch": "2.13.0"}
-    description = "Which teacher suits a small student?"
-    return RunData(
-        "fake-teachers", cells, (metric,), {}, no_samples, pd.DataFrame(rows), empty, empty,
-        description=description, versions=versions,
-    )  # fmt: skip
+    return a_run(
+        pd.DataFrame(columns=["cell", *SAMPLE_COLUMNS]),
+        pd.DataFrame(rows),
+        name="fake-teachers",
+        description="Which teacher suits a small student?",
+        created="",
+        command="",
+        versions={"python": "3.11.9", "torch": "2.13.0"},
+        cells=tuple(CellRecord(str(r["cell"]), {}, baseline=False, failed=None) for r in rows),
+        metrics=(MetricRecord("pocket", "general", "%", "higher", "general", headline=True),),
+    )

@@ -1,11 +1,13 @@
 """What a report says of judges that were calibrated, that were not, and that are of no use."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from harness.record.run import JudgeRecord
 from harness.report import facts
 from harness.report.comparisons import comparisons
 from harness.report.html import render
@@ -18,8 +20,9 @@ NOTE = "Spearman 0.05 [−0.04, 0.16] with gpt-4 on 320 verdicts, 2026-11-21"
 
 
 def folder(fake_run: ModuleType, path: Path, **judge: Any) -> Path:
-    mine = {"benchmark": "mt_bench", "judge": "tiny", "protocol": "rating", "calibrated": True, "note": NOTE} | judge
-    written: Path = fake_run.Fake(questions=16, tasks=16, record={"judges": [mine]}).write(path)
+    mine = JudgeRecord(benchmark="mt_bench", judge="tiny", protocol="rating", calibrated=True, note=NOTE)
+    record = {"judges": (replace(mine, **judge),)}
+    written: Path = fake_run.Fake(questions=16, tasks=16, record=record).write(path)
     return written
 
 

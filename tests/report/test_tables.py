@@ -1,3 +1,4 @@
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from types import ModuleType
@@ -142,7 +143,7 @@ def test_a_row_by_name_is_a_baseline_and_an_unknown_one_is_an_error(run: RunData
 def test_a_score_that_is_no_mean_of_samples_is_compared_by_its_own_error(run: RunData) -> None:
     # As a group's mean of its tasks' means: it has standard errors, and no samples that average to it.
     odd = run.scores.assign(value=run.scores["value"] + 1.0)
-    measures = Measures(RunData(**{**run.__dict__, "scores": odd}))
+    measures = Measures(replace(run, scores=odd))
     metric = run.metrics[1]
     assert measures.scales["pocket", "general"] is None
     student, large = group_cells(run)[0], group_cells(run)[3]
