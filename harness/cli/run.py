@@ -83,7 +83,7 @@ def run(
     from harness.record.judges import judges as known_judges
     from harness.record.run import write_run
     from harness.record.summary import says_of_judges, warnings
-    from harness.record.teacher_tables import write_teachers
+    from harness.record.teachers import write_teachers
     from harness.run.execute import execute
     from harness.run.keeping import Keeper
     from harness.run.progress import Recorder

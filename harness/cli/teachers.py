@@ -40,7 +40,7 @@ def rank(
     from harness.plan.build import build
     from harness.recipe.load import load
     from harness.record.folder import judge_epoch, run_folder, write_plan
-    from harness.record.teacher_tables import write_teachers
+    from harness.record.teachers import write_teachers
     from harness.report import teachers as pages
     from harness.report.teacher_page import render
     from harness.run.execute import execute

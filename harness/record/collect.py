@@ -51,7 +51,7 @@ def collect(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command(),
         **provenance(),
-        axes=plan.recipe.axes,
+        axes={axis: tuple(labels) for axis, labels in plan.recipe.axes.items()},
         cells=tuple(
             CellRecord(c.name, c.cell.labels, c.cell.baseline is not None, _failure(c, failed or {}))
             for c in plan.cells

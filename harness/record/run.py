@@ -249,7 +249,8 @@ def read_run(path: Path) -> RunRecord:
 def typed(kind: type[T], value: Json, where: str) -> T:
     """A value from a run folder's JSON file as `kind`; HarnessError says which key of `where` does not fit."""
     try:
-        return TypeAdapter(kind).validate_python(value)
+        # As JSON, where a list may stand for a tuple of strict settings.
+        return TypeAdapter(kind).validate_json(json.dumps(value))
     except ValidationError as error:
         missing = [_key(e["loc"]) for e in error.errors() if e["type"] == "missing"][:_NAMED]
         first = error.errors()[0]

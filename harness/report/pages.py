@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from harness.record.teachers import RECORD
 from harness.report import html, teacher_page
 from harness.report.load import load_run
-from harness.report.teachers import RECORD, load_teachers
+from harness.report.teachers import load_teachers
 
 
 def render(folder: Path, out: Path) -> list[Path]:

@@ -73,7 +73,7 @@ def _notes(tests: int, found: int) -> tuple[str, ...]:
 def _pairs(data: TeacherData, run: RunData, metric: MetricRecord, strength: "pd.Series[float]") -> list[Pair]:
     cells = {cell.cell: cell for cell in run.cells}
     groups = {
-        (pair["student"], pair["teacher"]): Group(pair["teacher"], (), tuple(cells[name] for name in pair["cells"]))
+        (pair.student, pair.teacher): Group(pair.teacher, (), tuple(cells[name] for name in pair.cells))
         for pair in data.pairs
     }
     measures = Measures(run)

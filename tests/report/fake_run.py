@@ -137,8 +137,8 @@ class Fake:
         items = np.random.default_rng(7)
         level = EFFECTS.get(cell.cell, 0.0) + sum(EFFECTS.get(str(v), 0.0) for v in labels.values())
         level += 0.12 * rng.normal() * (not cell.baseline)
-        lead = {"cell": cell.cell, "baseline": cell.baseline, **{a: labels.get(a) for a in (*self.axes, "seed")}}
-        lead |= {"repeat": 0, "status": "ok"}
+        lead: dict[str, Any] = {"cell": cell.cell, "baseline": cell.baseline, "repeat": 0, "status": "ok"}
+        lead |= {axis: labels.get(axis) for axis in (*self.axes, "seed")}
         lost = self.lost.get(cell.cell, 0)
         for q in range(self.questions):
             hard = 1.3 * items.normal()
