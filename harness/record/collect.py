@@ -173,7 +173,7 @@ def expert_loads(plan: Plan, store: Store) -> list[pd.DataFrame]:
 def _metrics(plan: Plan) -> tuple[MetricRecord, ...]:
     scored = {e.benchmark: e.score for cell in plan.cells for e in cell.evaluated}
     return tuple(
-        MetricRecord(name, metric.name, metric.unit, metric.direction, metric.role, metric.headline)
+        MetricRecord(name, m.name, m.unit, m.direction, m.role, m.headline, m.binary, m.mean)
         for name, stage in scored.items()
-        for metric in benchmarks.opened(stage).metrics
+        for m in benchmarks.opened(stage).metrics
     )

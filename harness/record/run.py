@@ -43,6 +43,15 @@ class MetricRecord:
     direction: Literal["higher", "lower"]
     role: Literal["general", "domain"]
     headline: bool
+    binary: bool
+    """Each sample is a miss (0) or a hit (100 where the unit is in %, else 1)."""
+    mean: bool
+    """A score is the mean of its samples."""
+
+    @property
+    def hit(self) -> float:
+        """What a hit of a binary metric is in its unit."""
+        return 100.0 if "%" in self.unit else 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,16 +2,21 @@
 
 from collections.abc import Sequence
 
-from harness.core.lines import read_json
+from harness.core.errors import HarnessError
 from harness.record import contamination
 from harness.record.folder import RunFolder
-from harness.record.run import AGAIN, JudgeRecord, as_json, read_run
+from harness.record.run import JudgeRecord, read_run
 
 
 def says_of_judges(folder: RunFolder, judges: Sequence[JudgeRecord]) -> bool:
-    """Whether run.json says of the judges what is known now: a calibration may have come since."""
-    known = [as_json(judge) for judge in judges]
-    return folder.record.exists() and read_json(folder.record, AGAIN).get("judges") == known
+    """Whether run.json says of the judges what is known now: a calibration may have come since.
+
+    A record that cannot be read says nothing, and is to be written anew.
+    """
+    try:
+        return read_run(folder.record).judges == tuple(judges)
+    except HarnessError:
+        return False
 
 
 def warnings(folder: RunFolder) -> list[str]:

@@ -1,4 +1,4 @@
-"""One number of one row: its estimate, interval, coverage and marks, from samples where they explain the score."""
+"""One number of one row: its estimate, interval, coverage and marks, from samples where their mean is the score."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ class Estimate:
 
 
 class Measures:
-    """Scores and differences of a run; each is computed from samples when their mean is the score."""
+    """Scores and differences of a run, from samples where the metric says that their mean is the score."""
 
     def __init__(self, run: RunData) -> None:
         self.run = run
@@ -77,35 +77,13 @@ class Measures:
         keys = zip(rows["cell"], rows["benchmark"], rows["metric"], rows["category"], strict=True)
         return dict(zip(keys, (row for _, row in rows.iterrows()), strict=True))
 
-    @cached_property
-    def scales(self) -> dict[tuple[str, str], float | None]:
-        """By (benchmark, metric): what turns a mean of samples into the score (1 or 100); None where nothing does."""
-        return {(m.benchmark, m.metric): self._scale(m) for m in self.run.metrics}
-
-    def _scale(self, metric: MetricRecord) -> float | None:
-        pairs = []
-        for (cell, benchmark, name), frame in self._samples.items():
-            score = self._scores.get((cell, benchmark, name, OVERALL))
-            if (
-                (benchmark, name) != (metric.benchmark, metric.metric)
-                or score is None
-                or not frame["value"].notna().any()
-            ):
-                continue
-            pairs.append((float(frame["value"].mean()), float(score["value"])))
-        for scale in (1.0, 100.0):
-            if pairs and all(np.isclose(mean * scale, score, rtol=1e-6, atol=1e-9) for mean, score in pairs):
-                return scale
-        return None
-
     def rows(self, cell: str, metric: MetricRecord, category: str = OVERALL) -> Rows:
-        """The scored samples of one cell, in the metric's unit."""
+        """The scored samples of one cell, in the metric's unit; empty where its scores are not means of samples."""
         key = (cell, metric.benchmark, metric.metric)
-        scale = self.scales[metric.benchmark, metric.metric]
-        if key not in self._samples or scale is None:
+        if key not in self._samples or not metric.mean:
             return Rows(np.array([]), np.array([]), np.array([]))
         if key not in self._scored:
-            self._scored[key] = _scored(self._samples[key], scale)
+            self._scored[key] = _scored(self._samples[key])
         rows, turns, categories = self._scored[key]
         if category == OVERALL:
             return rows
@@ -131,37 +109,21 @@ class Measures:
         scored = [(cell, score) for cell, score in scores if pd.notna(score["value"])]
         if not scored:
             return Estimate(None, None, None, None, n, total, len(scores), marks)
-        scale = self.scales[metric.benchmark, metric.metric]
         value = float(np.mean([score["value"] for _, score in scored]))
-        if scale is not None:
-            replicates = [self.rows(cell, metric, category) for cell, _ in scored]
-            share = self._hits[metric.benchmark, metric.metric]
-            if share:
-                replicates = [Rows(r.values / share, r.clusters, r.units) for r in replicates]
-            interval = mean_interval(replicates, proportion=bool(share))
-            if interval is not None and np.isclose(interval.value * (share or 1), value, rtol=1e-6, atol=1e-9):
-                low, high, stderr = (
-                    (None if b is None else b * (share or 1)) for b in (interval.low, interval.high, interval.stderr)
-                )
-                return Estimate(value, low, high, stderr, n, total, len(scored), marks)
+        whole = metric.hit if metric.binary else 1.0
+        replicates = [self.rows(cell, metric, category) for cell, _ in scored]
+        shares = [Rows(r.values / whole, r.clusters, r.units) for r in replicates]
+        interval = mean_interval(shares, proportion=metric.binary)
+        if interval is not None:
+            low, high, stderr = (
+                None if bound is None else bound * whole for bound in (interval.low, interval.high, interval.stderr)
+            )
+            return Estimate(value, low, high, stderr, n, total, len(scored), marks)
         term = _score_spread([score for _, score in scored]).widest()
         half = term.half_width() if term and term.variance > 0 else None
         low, high = (None, None) if half is None else (value - half, value + half)
         stderr = float(np.sqrt(term.variance)) if term else None
         return Estimate(value, low, high, stderr, n, total, len(scored), marks)
-
-    @cached_property
-    def _hits(self) -> dict[tuple[str, str], float]:
-        """By (benchmark, metric): the value of a hit (1 or 100) when every sample is hit or miss, else 0."""
-        return {(m.benchmark, m.metric): self._hit(m) for m in self.run.metrics}
-
-    def _hit(self, metric: MetricRecord) -> float:
-        scale = self.scales[metric.benchmark, metric.metric] or 0.0
-        mine = (self.run.samples["benchmark"] == metric.benchmark) & (self.run.samples["metric"] == metric.metric)
-        seen = {float(v) * scale for v in self.run.samples.loc[mine, "value"].dropna().unique()}
-        top = max(seen, default=0.0)
-        hit_or_miss = top in (1.0, 100.0) and seen <= {0.0, top} and ("%" in metric.unit or 0.0 in seen)
-        return top if hit_or_miss else 0.0
 
     def _marks(self, group: Group, metric: MetricRecord, n: int, total: int, seeds: int) -> tuple[str, ...]:
         marks = []
@@ -179,7 +141,7 @@ class Measures:
         return tuple(marks)
 
     def difference(self, first: Group, second: Group, metric: MetricRecord) -> Difference | None:
-        """Paired over questions where samples explain the score, else from the scores' own standard errors.
+        """Paired over questions where the score is the mean of its samples, else from the scores' own standard errors.
 
         None where either row has no score, is below the coverage floor or was judged by an uninformative judge.
         """
@@ -218,12 +180,12 @@ class Measures:
         return float(np.nanmean(found)) if np.isfinite(found).any() else None
 
 
-def _scored(frame: pd.DataFrame, scale: float) -> tuple[Rows, NDArray[Any], NDArray[Any]]:
+def _scored(frame: pd.DataFrame) -> tuple[Rows, NDArray[Any], NDArray[Any]]:
     """The rows of a cell's samples that have a value, and the turn and category of each."""
     frame = frame[frame["value"].notna()]
     units = np.empty(len(frame), dtype=object)
     units[:] = list(zip(frame["item"], frame["turn"], strict=True))
-    rows = Rows(frame["value"].to_numpy(dtype=float) * scale, frame["cluster"].to_numpy(), units)
+    rows = Rows(frame["value"].to_numpy(dtype=float), frame["cluster"].to_numpy(), units)
     return rows, frame["turn"].to_numpy(), frame["category"].to_numpy(dtype=object)
 
 

@@ -26,10 +26,11 @@ TEACHERS = ("large", "small")
 METHODS = ("sft", "kd")
 CATEGORIES = ("writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities")
 EFFECTS = {"student": -1.6, "teacher": 1.0, "large": 0.4, "small": -0.2, "sft": 0.0, "kd": 0.35}
+PROGRAM_METRIC = MetricRecord("pocket", "general", "%", "higher", "general", headline=True, binary=True, mean=True)
 METRICS = (
-    MetricRecord("mt_bench", "score", "points (1-10)", "higher", "general", headline=True),
-    MetricRecord("pocket", "general", "%", "higher", "general", headline=True),
-    MetricRecord("pocket", "domain", "%", "higher", "domain", headline=True),
+    replace(PROGRAM_METRIC, benchmark="mt_bench", metric="score", unit="points (1-10)", binary=False),
+    PROGRAM_METRIC,
+    replace(PROGRAM_METRIC, metric="domain", role="domain"),
 )
 JUDGE = JudgeRecord(
     benchmark="mt_bench",
@@ -156,7 +157,7 @@ class Fake:
                 chance = 1 / (1 + np.exp(-(gain * level + shift + 1.2 * items.normal() + 0.4)))
                 row = lead | {"benchmark": "pocket", "metric": metric, "item": f"{metric}-{q}", "turn": 1, "length": 12}
                 row |= {"cluster": f"{metric}-{q}", "category": f"{metric} {'ab'[q % 2]}"}
-                yield row | {"value": float(rng.random() < chance)}
+                yield row | {"value": 100.0 * float(rng.random() < chance)}
 
     def _transcripts(self, samples: pd.DataFrame) -> pd.DataFrame:
         frame = samples[["cell", "benchmark", "item", "category", "turn", "value", "status"]].copy()
@@ -212,11 +213,10 @@ def _scores(samples: pd.DataFrame, columns: Sequence[str]) -> Iterator[dict[str,
         if frame["turn"].nunique() > 1:
             parts |= {f"turn_{t}": f for t, f in frame.groupby("turn")}
         for category, part in parts.items():
-            scale = 100.0 if benchmark == "pocket" else 1.0
             scored = part["value"].dropna().astype(float)
             clusters = scored.groupby(part.loc[scored.index, "cluster"]).mean()
-            stderr = scale * clusters.std() / len(clusters) ** 0.5 if len(clusters) > 1 else None
-            value = scale * scored.mean() if len(scored) else None
+            stderr = clusters.std() / len(clusters) ** 0.5 if len(clusters) > 1 else None
+            value = scored.mean() if len(scored) else None
             row = lead | {"category": category, "value": value, "stderr": stderr, "n": len(scored)}
             yield row | {"total": len(part)}
 

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 
 from harness.bench.api import SAMPLE_COLUMNS
-from harness.record.run import CellRecord, MetricRecord
+from harness.record.run import CellRecord
 from harness.record.teachers import TaughtPair
 from harness.report.load import RunData
 from harness.report.teachers import TeacherData
 from harness.teachers.settings import TeachersSettings
-from tests.report.fake_run import a_run
+from tests.report.fake_run import METRICS, a_run
 
 FAMILIES = {"llama": (7.0, 13.0, 70.0), "qwen": (1.8, 7.0, 14.0), "gemma": (2.0, 7.0)}
 NAMES = tuple(f"{family}-{size:g}b" for family, sizes in FAMILIES.items() for size in sizes)
@@ -99,5 +99,5 @@ def _run(pairs: Sequence[TaughtPair], names: Sequence[str]) -> RunData:
         command="",
         versions={"python": "3.11.9", "torch": "2.13.0"},
         cells=tuple(CellRecord(str(r["cell"]), {}, baseline=False, failed=None) for r in rows),
-        metrics=(MetricRecord("pocket", "general", "%", "higher", "general", headline=True),),
+        metrics=(METRICS[1],),
     )
