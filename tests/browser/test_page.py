@@ -12,7 +12,7 @@ import pytest
 
 from harness.data.contamination import Overlap
 from harness.record.run import ContaminationRecord, CostRecord, JudgeRecord, MixRecord
-from harness.report.html import render
+from harness.report.run_page import render
 from tests.report.full_run import full_run
 
 HOSTILE = (

@@ -13,9 +13,9 @@ from harness.report.data_facts import contamination_table, contamination_warning
 from harness.report.experts import router_table
 from harness.report.facts import training_table
 from harness.report.groups import group_cells
-from harness.report.html import render
 from harness.report.load import load_run
 from harness.report.numbers import duration, si
+from harness.report.run_page import render
 from harness.report.tables import Shown
 from tests.report.full_run import full_run
 

@@ -10,10 +10,10 @@ import pytest
 from harness.record.run import JudgeRecord
 from harness.report import facts
 from harness.report.comparisons import comparisons
-from harness.report.html import render
 from harness.report.load import RunData, load_run
 from harness.report.measure import UNCALIBRATED, UNINFORMATIVE, Estimate, Measures
 from harness.report.render_table import to_latex, to_markdown
+from harness.report.run_page import render
 from harness.report.tables import Table, headline_table
 
 NOTE = "Spearman 0.05 [−0.04, 0.16] with gpt-4 on 320 verdicts, 2026-11-21"

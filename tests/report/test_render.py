@@ -17,10 +17,10 @@ import pytest
 from harness.report.browser import browser_data, safe_json
 from harness.report.figures import drawings
 from harness.report.groups import group_cells
-from harness.report.html import render
 from harness.report.load import load_run
 from harness.report.measure import Measures
 from harness.report.palette import palette
+from harness.report.run_page import render
 from harness.report.style import save
 
 
@@ -97,7 +97,7 @@ def test_a_label_with_markup_or_dollars_is_drawn_as_it_is(run_folder: Path, tmp_
 
 
 def test_drawing_touches_no_global_state() -> None:
-    code = "import harness.report.html, sys; print('matplotlib.pyplot' in sys.modules, 'torch' in sys.modules)"
+    code = "import harness.report.run_page, sys; print('matplotlib.pyplot' in sys.modules, 'torch' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == ["False", "False"]
 
