@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from harness.core.errors import HarnessError
 from harness.record.run import MetricRecord
 from harness.report.groups import Group
 from harness.report.load import SEED_AXIS, RunData
@@ -115,6 +116,13 @@ class Measures:
         shares = [Rows(r.values / whole, r.clusters, r.units) for r in replicates]
         interval = mean_interval(shares, proportion=metric.binary)
         if interval is not None:
+            if not np.isclose(interval.value * whole, value, rtol=1e-6, atol=1e-9):
+                raise HarnessError(
+                    f"{metric.benchmark}: {metric.metric} of {group.title} is not the mean of its samples, as the "
+                    "metric declares",
+                    where=self.run.name,
+                    fix="Let the benchmark give samples in the metric's unit and raise its version, then run again.",
+                )
             low, high, stderr = (
                 None if bound is None else bound * whole for bound in (interval.low, interval.high, interval.stderr)
             )

@@ -228,3 +228,9 @@ def test_a_run_in_which_nothing_was_right_has_wilsons_interval(run: RunData) -> 
     assert shown.value == shown.low == 0
     assert shown.high is not None
     assert 0 < shown.high < 15
+
+
+def test_a_score_that_is_not_the_mean_it_declares_to_be_is_an_error(run: RunData) -> None:
+    measures = Measures(replace(run, scores=run.scores.assign(value=run.scores["value"] + 1.0)))
+    with pytest.raises(HarnessError, match="pocket: general of student is not the mean of its samples"):
+        measures.estimate(group_cells(run)[0], run.metrics[1])
