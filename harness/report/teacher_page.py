@@ -43,8 +43,9 @@ def is_trained(data: TeacherData) -> bool:
 
 
 def _page(data: TeacherData, validated: pd.DataFrame | None) -> Page:
-    names = [] if validated is None else [str(name) for name in dict.fromkeys(validated["outcome"])]
-    outcomes = [_outcome(data, validated, name) for name in names]
+    outcomes = []
+    if validated is not None:
+        outcomes = [_outcome(data, validated, str(name)) for name in dict.fromkeys(validated["outcome"])]
     boards, scores, counts, top = board_tables(data), scores_table(data), counts_table(data), teacher_facts.top(data)
     sweep = crossings = None
     if data.sweep is not None:

@@ -57,8 +57,11 @@ def _check_means(metrics: Sequence[Metric], samples: pd.DataFrame, scores: pd.Da
     means = samples.groupby("metric")["value"].mean()
     overall = scores[scores["category"] == "overall"].set_index("metric")["value"]
     for metric in metrics:
-        score, mean = overall.get(metric.name), means.get(metric.name)
-        if metric.mean and pd.notna(score) and not np.isclose(float(mean), float(score), rtol=1e-6, atol=1e-9):
+        score = overall.get(metric.name)
+        if not metric.mean or score is None or pd.isna(score):
+            continue
+        mean = float(means.get(metric.name, np.nan))
+        if not np.isclose(mean, float(score), rtol=1e-6, atol=1e-9):
             raise HarnessError(
                 f"the score {score:g} is not the mean of its samples, {mean:g}",
                 where=f"metric {metric.name}",

@@ -253,7 +253,7 @@ def test_a_run_folder_is_read_as_what_was_written(data: TeacherData, tmp_path: P
     data.parts.to_parquet(run / "teacher_parts.parquet", index=False)
     about = data.about.assign(baseline=None).astype(object)
     about = about.where(about.notna(), None)
-    known = tuple(TeacherRecord(**row) for row in about.to_dict("records"))
+    known = tuple(TeacherRecord(**{str(key): value for key, value in row.items()}) for row in about.to_dict("records"))
     record = TeachersRecord(data.settings, data.pairs, known, ())
     (run / "teachers.json").write_text(json.dumps(as_json(record)))
     read = load_teachers(run)

@@ -1,6 +1,6 @@
 """A score that is declared to be the mean of its samples is held to it before it is stored."""
 
-import pandas as pd
+import numpy as np
 import pytest
 
 from harness.bench.api import Metric, Sample, samples_frame
@@ -26,5 +26,5 @@ def test_a_metric_that_declares_another_number_may_have_it() -> None:
 
 
 def test_nothing_scored_is_no_mean_either() -> None:
-    nothing = SAMPLES.assign(value=pd.NA).astype({"value": "Float64"})
+    nothing = SAMPLES.assign(value=np.nan).astype({"value": "Float64"})
     _check_means([RATE], nothing, turn_scores(nothing))
