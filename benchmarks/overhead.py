@@ -52,11 +52,13 @@ if __name__ == "__main__":
 """
 FILL = """
 import json, sys
+from dataclasses import fields
 from pathlib import Path
 from harness.core.canonical import digest
 from harness.plan.build import build
 from harness.record.judges import judges
 from harness.record.folder import run_folder, write_plan
+from harness.record.run import RunRecord, StageCounts, write_run
 from harness.recipe.load import load
 from harness.store.store import Store
 results = Path(sys.argv[2])
@@ -68,7 +70,10 @@ for stage in plan.stages.values():
     store.commit(stage.id, stage.identity, {"seconds": 1.0, "title": stage.title, "execution": dict(stage.execution)})
 folder = run_folder(results, plan.recipe.name)
 write_plan(folder, plan, 0)
-folder.record.write_text(json.dumps({"judges": judges(plan, store)}))
+facts = dict.fromkeys((field.name for field in fields(RunRecord)), ()) | {"judges": judges(plan, store)}
+facts |= dict.fromkeys(("name", "description", "created", "command"), "")
+facts |= dict.fromkeys(("versions", "hardware", "git", "axes"), {}) | {"stages": StageCounts(0, 0, 0, 0.0)}
+write_run(folder.record, RunRecord(**facts))
 folder.report.touch()
 print(len(plan.cells), len(plan.stages))
 """

@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness.report.html import render
+from harness.report.run_page import render
 from tests.report.fake_run import Fake
 
 RATIOS = (0, 0.05, 0.1, 0.25, 0.5)

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from harness.record.run import MetricRecord
 from harness.report.figures import radar_categories
-from harness.report.load import MetricInfo
 from harness.report.measure import OVERALL
 from harness.report.tables import Column, Entry, metric_title
 from harness_papers import drawing, published
@@ -39,11 +39,11 @@ def _main_of(run: OwnRun) -> Block:
     return _block(run, metrics, rows, columns, entries)
 
 
-def _key(metric: MetricInfo) -> str:
+def _key(metric: MetricRecord) -> str:
     return _AS_PRINTED.get((metric.benchmark, metric.metric), f"{metric.benchmark}_{metric.metric}")
 
 
-def _column(metric: MetricInfo, run: OwnRun) -> Column:
+def _column(metric: MetricRecord, run: OwnRun) -> Column:
     """The paper's own column where it prints this metric."""
     known = {c.key: c for c in _COLUMNS}
     return known.get(_key(metric)) or Column(_key(metric), metric_title(metric, run.data), metric.unit, "number")
@@ -76,7 +76,7 @@ def _radar_of(run: OwnRun) -> Block:
 
 def _block(
     run: OwnRun,
-    metrics: Sequence[MetricInfo],
+    metrics: Sequence[MetricRecord],
     rows: dict[str, tuple[str, ...]],
     columns: dict[str, Column],
     entries: dict[tuple[str, str], Entry],

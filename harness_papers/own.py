@@ -11,8 +11,9 @@ import yaml
 
 from harness.bench.api import benchmarks
 from harness.core.errors import HarnessError
+from harness.record.run import MetricRecord
 from harness.report.groups import Group, group_cells
-from harness.report.load import SEED_AXIS, MetricInfo, RunData, load_run
+from harness.report.load import SEED_AXIS, RunData, load_run
 from harness.report.measure import Estimate, Measures
 from harness.report.tables import Entry, benchmark_title
 
@@ -65,7 +66,7 @@ def load_own(folders: Sequence[Path]) -> list[OwnRun]:
     return runs
 
 
-def metrics_of(run: OwnRun, benchmarks: Sequence[str], for_what: str) -> list[MetricInfo]:
+def metrics_of(run: OwnRun, benchmarks: Sequence[str], for_what: str) -> list[MetricRecord]:
     """The run's headline metrics of these benchmarks.
 
     Raises:
@@ -103,7 +104,7 @@ def taught(run: OwnRun, for_what: str) -> dict[tuple[str, str], Group]:
     return found
 
 
-def protocol(run: OwnRun, paper: str, metrics: Sequence[MetricInfo], shown: Sequence[Entry]) -> tuple[str, ...]:
+def protocol(run: OwnRun, paper: str, metrics: Sequence[MetricRecord], shown: Sequence[Entry]) -> tuple[str, ...]:
     """A run's caption: what differs from `paper` (its own protocol in words)."""
     names = list(dict.fromkeys(m.benchmark for m in metrics))
     facts = [

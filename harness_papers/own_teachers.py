@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pandas as pd
 
 from harness.core.errors import HarnessError
-from harness.report.load import MetricInfo
+from harness.record.run import MetricRecord
 from harness.report.measure import Estimate
 from harness.report.tables import Column, Entry, metric_title
 from harness.report.teacher_page import is_trained
@@ -170,6 +170,6 @@ def paradox_block(found: pd.DataFrame, source: str) -> Block:
 
 
 def _caption(run: OwnRun, paper: str, outcomes: Sequence[str]) -> tuple[str, ...]:
-    metrics: list[MetricInfo] = [m for m in run.data.metrics if f"{m.benchmark}.{m.metric}" in outcomes]
+    metrics: list[MetricRecord] = [m for m in run.data.metrics if f"{m.benchmark}.{m.metric}" in outcomes]
     shown = [run.measures.estimate(g, m) for g in run.groups for m in metrics]
     return protocol(run, paper, metrics, shown)

@@ -18,8 +18,9 @@ from harness.recipe.load import Recipe
 from harness.record.collect import collect
 from harness.record.folder import RunFolder, judge_epoch, run_folder, write_plan
 from harness.record.judges import judges as known_judges
-from harness.record.summary import says_of_judges, write_record
-from harness.record.teacher_tables import write_teachers
+from harness.record.run import write_run
+from harness.record.summary import says_of_judges
+from harness.record.teachers import write_teachers
 from harness.run.cluster import Cluster, connected
 from harness.run.events import Began, Event
 from harness.run.execute import Outcome, execute
@@ -169,7 +170,7 @@ def _write(folder: RunFolder, plan: Plan, store: Store, outcome: Outcome) -> lis
     if outcome.built or outcome.failed or news or not all(page.exists() for page in pages):
         for page in pages:
             page.unlink(missing_ok=True)
-        write_record(folder, plan, store, len(outcome.built), outcome.failed, collect(folder, plan, store))
+        write_run(folder.record, collect(folder, plan, store, len(outcome.built), outcome.failed))
         write_teachers(folder, plan, store)
         _render(folder, pages)
     return pages

@@ -36,6 +36,11 @@ class Metric:
     role: Literal["general", "domain"]
     headline: bool = True
     """Shown in the sweep's main table."""
+    binary: bool = False
+    """Each sample is a miss (0) or a hit (100 where the unit is in %, else 1): intervals are those of a proportion."""
+    mean: bool = True
+    """A score is the mean of its samples, which are in the metric's unit; a metric that is not is compared by the
+    standard errors of its scores, without pairing."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,7 @@ class Sample:
     turn: int
     repeat: int
     value: float | None
+    """In the metric's unit."""
     status: Status
     length: int
     """Characters of the judged answer."""

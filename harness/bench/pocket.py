@@ -56,8 +56,8 @@ BENCHMARK = program_benchmark(
     version=1,
     settings=PocketSettings,
     metrics=(
-        Metric("general_score", "% correct", "higher", "general"),
-        Metric("domain_score", "% correct", "higher", "domain"),
+        Metric("general_score", "% correct", "higher", "general", binary=True),
+        Metric("domain_score", "% correct", "higher", "domain", binary=True),
     ),
     questions=_questions,
     check=judge,

@@ -5,9 +5,8 @@ from collections.abc import Iterator, Mapping
 
 from harness.core.canonical import Json
 from harness.plan.build import Plan
-from harness.record.judges import describe
+from harness.record import judges
 from harness.stages.api import Stage
-from harness.store.store import Store
 
 _FIXED = ("float32", "transformers")
 
@@ -16,17 +15,17 @@ Provenances = Mapping[str, Mapping[str, Json]]
 """Stage -> how it was made, as its artifact's record says, of those of a run that are there."""
 
 
-def not_repeatable(plan: Plan, store: Store, made: Provenances) -> list[str]:
+def not_repeatable(plan: Plan, made: Provenances) -> list[str]:
     """Sentences on what may differ when the recipe is run again in an empty store, on the same machine.
 
     Where there is none, scores are the same to the byte: that is tested in the pocket world.
     """
-    said = dict.fromkeys(line for i, how in made.items() for line in _of_stage(plan.stages[i], how, store))
+    said = dict.fromkeys(line for i, how in made.items() for line in _of_stage(plan.stages[i], how))
     # The driver's own stages use no tensors, whatever the process that drives (a notebook, say) has loaded.
     return [*said, *_threads({i: how for i, how in made.items() if plan.stages[i].place == "worker"})]
 
 
-def _of_stage(stage: Stage, made: Mapping[str, Json], store: Store) -> Iterator[str]:
+def _of_stage(stage: Stage, made: Mapping[str, Json]) -> Iterator[str]:
     how = stage.params.get("generate")
     if how and (how["dtype"], how["engine"]) != _FIXED:
         yield (
@@ -34,7 +33,7 @@ def _of_stage(stage: Stage, made: Mapping[str, Json], store: Store) -> Iterator[
             "answer."
         )
     if "program" not in stage.params.get("judge", {"program": ""}):  # of a benchmark, or as a reward
-        yield f"Verdicts of {describe(stage, store)['judge']}: they are recorded, and asked again may be others."
+        yield f"Verdicts of {judges.name(stage)}: they are recorded, and asked again may be others."
     if stage.kind == "command":
         yield "Training by a command of the recipe: what it does is its own."
     if stage.gpus and made["hardware"]["gpus"]:

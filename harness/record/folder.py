@@ -1,7 +1,5 @@
 """A run's folder: one execution of a recipe, as plain files; what was planned is written and read here."""
 
-import io
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +11,20 @@ from harness.core.canonical import Json
 from harness.core.errors import HarnessError
 from harness.core.lines import read_json, write_atomically
 from harness.plan.build import Plan
+from harness.record.run import AGAIN, as_text, typed
 
 _MADE_AGAIN = "Run its recipe again (finished stages are kept), or remove its folder."
+
+
+@dataclass(frozen=True)
+class PlannedRow:
+    """A cell as plan.json has it."""
+
+    cell: str
+    labels: Mapping[str, str]
+    baseline: bool
+    stages: tuple[str, ...]
+    """Ids of its score stages."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +90,8 @@ def write_plan(folder: RunFolder, plan: Plan, judge_epoch: int) -> None:
 def _plan_text(plan: Plan, judge_epoch: int) -> str:
     stages = {i: {"kind": s.kind, "title": s.title, "inputs": _inputs(s.inputs)} for i, s in plan.stages.items()}
     cells = [
-        {
-            "cell": cell.name,
-            "labels": cell.cell.labels,
-            "baseline": cell.cell.baseline is not None,
-            "stages": [e.score.id for e in cell.evaluated],
-        }
-        for cell in plan.cells
+        vars(PlannedRow(c.name, c.cell.labels, c.cell.baseline is not None, tuple(e.score.id for e in c.evaluated)))
+        for c in plan.cells
     ]
     record = {"recipe": str(plan.recipe.path), "judge_epoch": judge_epoch, "keep": plan.keep, "finals": plan.finals}
     plugins = {"plugins": [str(file) for file in plan.recipe.plugins]} if plan.recipe.plugins else {}
@@ -112,6 +117,16 @@ def read_plan(folder: RunFolder) -> dict[str, Json]:
     raise HarnessError("is no plan of a run", where=str(folder.plan), fix=_MADE_AGAIN)
 
 
+def score_stages(folder: Path) -> dict[str, tuple[str, ...]]:
+    """The score stages of each cell of a run; {} where its plan is not kept beside it."""
+    path = RunFolder(folder).plan
+    if not path.exists():
+        return {}
+    plan = read_json(path, AGAIN)
+    rows = typed(tuple[PlannedRow, ...], plan.get("cells") if isinstance(plan, dict) else None, str(path))
+    return {row.cell: row.stages for row in rows}
+
+
 def needed(results: Path) -> set[str]:
     """The stages that the runs of a results folder stand on.
 
@@ -122,13 +137,6 @@ def needed(results: Path) -> set[str]:
     for path in sorted((results / "runs").glob("*/plan.json")):
         found |= read_plan(RunFolder(path.parent))["stages"].keys()
     return found
-
-
-def as_text(value: Json) -> str:
-    """A value as the folder's JSON files hold it."""
-    text = io.StringIO()  # a plan of 10,000 cells is millions of pieces, which json.dumps holds until it joins them
-    json.dump(value, text, indent=1, ensure_ascii=False)
-    return text.getvalue() + "\n"
 
 
 def read_scores(folder: RunFolder) -> pd.DataFrame:

@@ -11,10 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from harness.record.run import MetricRecord
 from harness.report.drawing import WIDTH, Point, mark, unit_label
 from harness.report.groups import Group
 from harness.report.labels import name_points
-from harness.report.load import MetricInfo, RunData
+from harness.report.load import RunData
 from harness.report.measure import Measures
 from harness.report.palette import MOST_BASELINES, lines_along, numbers, palette
 from harness.report.style import COLOURS, INK, MUTED, figure, legend_below
@@ -33,7 +34,7 @@ def crowded(groups: Sequence[Group], axis: str) -> str:
     return palette(lines).axis if len(lines) > _MOST_LINES else ""
 
 
-def along_axis(run: RunData, measures: Measures, metric: MetricInfo, axis: str, groups: Sequence[Group]) -> Figure:
+def along_axis(run: RunData, measures: Measures, metric: MetricRecord, axis: str, groups: Sequence[Group]) -> Figure:
     """A metric against one axis's labels; each line holds the other axes fixed."""
     drawn, axes = figure(WIDTH, 3.1)
     places = _places(run.axes[axis])
@@ -131,7 +132,7 @@ def _apart(values: Sequence[float]) -> list[float]:
     return kept
 
 
-def _baseline_lines(axes: Axes, measures: Measures, metric: MetricInfo, groups: Sequence[Group]) -> None:
+def _baseline_lines(axes: Axes, measures: Measures, metric: MetricRecord, groups: Sequence[Group]) -> None:
     """A line across for each baseline, where they are few."""
     looks, fixed = palette(groups).looks, [g for g in groups if g.baseline]
     for group in fixed if len(fixed) <= MOST_BASELINES else ():
@@ -146,7 +147,7 @@ def _baseline_lines(axes: Axes, measures: Measures, metric: MetricInfo, groups: 
 
 
 def tradeoff(
-    run: RunData, measures: Measures, metrics: tuple[MetricInfo, MetricInfo], axis: str, groups: Sequence[Group]
+    run: RunData, measures: Measures, metrics: tuple[MetricRecord, MetricRecord], axis: str, groups: Sequence[Group]
 ) -> Figure:
     """General score across, domain score up, both with intervals; along `axis`, where one is given, joined by lines."""
     drawn, axes = figure(WIDTH, 3.9)
@@ -174,7 +175,7 @@ def tradeoff(
     return drawn
 
 
-def _both(measures: Measures, group: Group, metrics: tuple[MetricInfo, MetricInfo]) -> Point | None:
+def _both(measures: Measures, group: Group, metrics: tuple[MetricRecord, MetricRecord]) -> Point | None:
     across, up = (measures.estimate(group, m) for m in metrics)
     if across is None or up is None or across.value is None or up.value is None:
         return None
@@ -182,7 +183,7 @@ def _both(measures: Measures, group: Group, metrics: tuple[MetricInfo, MetricInf
 
 
 def _names(
-    groups: Sequence[Group], axis: str, found: dict[str, Point], metrics: tuple[MetricInfo, MetricInfo]
+    groups: Sequence[Group], axis: str, found: dict[str, Point], metrics: tuple[MetricRecord, MetricRecord]
 ) -> dict[str, str]:
     """What stands beside which row's point: its label along the axis, or its title where no other row beats it."""
     shown = [g for g in groups if g.name in found and not g.baseline]

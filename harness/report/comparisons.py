@@ -4,8 +4,9 @@ import re
 from dataclasses import dataclass
 
 from harness.core.errors import HarnessError
+from harness.record.run import MetricRecord
 from harness.report.groups import Group, against, group_cells
-from harness.report.load import SEED_AXIS, MetricInfo, RunData
+from harness.report.load import SEED_AXIS, RunData
 from harness.report.measure import ONE_SEED, Estimate, Measures
 from harness.report.tables import Column, Table, metric_title
 from harness.stats.intervals import Difference
@@ -20,7 +21,7 @@ class Comparison:
 
     group: Group
     base: Group
-    metric: MetricInfo
+    metric: MetricRecord
     difference: Difference | None
     p: float | None
     """Holm-corrected over the tests of its table."""
@@ -45,7 +46,7 @@ def comparisons(run: RunData, measures: Measures, baseline: str | None = None) -
     ]
 
 
-def _matters(run: RunData, measures: Measures, metric: MetricInfo) -> float:
+def _matters(run: RunData, measures: Measures, metric: MetricRecord) -> float:
     given = run.settings.matters.get(metric.metric, run.settings.matters.get(metric.benchmark))
     if given is not None:
         return given
@@ -54,7 +55,7 @@ def _matters(run: RunData, measures: Measures, metric: MetricInfo) -> float:
 
 def _comparison(
     run: RunData,
-    case: tuple[Group, Group, MetricInfo],
+    case: tuple[Group, Group, MetricRecord],
     difference: Difference | None,
     p: float | None,
     level: float,

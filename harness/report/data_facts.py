@@ -1,9 +1,8 @@
 """What the training data were: the mix of domains, and the benchmark prompts that they contain."""
 
-from harness.report.load import ContaminationInfo, MixInfo, RunData
+from harness.record.run import ContaminationRecord, MixRecord
+from harness.report.load import RunData
 from harness.report.tables import Column, Entry, Shown, Table, benchmark_title
-
-_GENERAL = "general"
 
 
 def mix_table(run: RunData) -> Table | None:
@@ -11,9 +10,9 @@ def mix_table(run: RunData) -> Table | None:
 
     Both, as a ratio of examples is not one of tokens where one domain's answers are longer.
     """
-    parts: dict[tuple[str, str], dict[str, MixInfo]] = {}
+    parts: dict[tuple[str, str], dict[str, MixRecord]] = {}
     for mix in run.mixes:
-        parts.setdefault((mix.cell, mix.step), {})[mix.domain or _GENERAL] = mix
+        parts.setdefault((mix.cell, mix.step), {})[mix.domain] = mix
     domains = list(dict.fromkeys(d for own in parts.values() for d in own))
     rows: list[tuple[Entry, ...]] = []
     for (cell, step), own in parts.items():
@@ -53,7 +52,7 @@ def contamination_table(run: RunData) -> Table | None:
         Column("ngram", "by n-grams", kind="number"),
         Column("examples", "for example"),
     )
-    sizes = sorted({c.n for c in run.contamination if c.n})
+    sizes = sorted({c.n for c in run.contamination})
     words = f" of {', '.join(map(str, sizes))} words" if sizes else ""
     notes = (f"Looked for before training: whole prompts, case and punctuation aside, and their n-grams{words}.",)
     return (
@@ -75,6 +74,6 @@ def _counts(*numbers: int) -> tuple[Shown, ...]:
     return tuple(Shown(n, f"{n:,}") for n in numbers)
 
 
-def _examples(found: ContaminationInfo) -> str:
+def _examples(found: ContaminationRecord) -> str:
     """Which prompts, and where: ids of the benchmark's and of the dataset's rows."""
-    return "; ".join(f"{e.get('prompt')} in row {e.get('row')}" for e in found.examples[:3])
+    return "; ".join(f"{e.prompt} in row {e.row}" for e in found.examples[:3])

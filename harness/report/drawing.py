@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from harness.report.load import MetricInfo
+from harness.record.run import MetricRecord
 from harness.report.measure import COVERAGE, Estimate
 from harness.report.style import Look
 
@@ -29,7 +29,7 @@ class Drawing:
     draw: Callable[[], Figure]
 
 
-def unit_label(metric: MetricInfo) -> str:
+def unit_label(metric: MetricRecord) -> str:
     """`score, points (1-10)`; says where lower is better."""
     arrow = "" if metric.direction == "higher" else "; lower is better"
     return f"{metric.metric.replace('_', ' ')}, {metric.unit}{arrow}"

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from harness.core.canonical import Json
+from harness.record.run import TrainingRecord
 from harness.report.comparisons import Comparison
 from harness.report.data_facts import contamination_warnings
 from harness.report.groups import group_cells
-from harness.report.load import SEED_AXIS, RunData, TrainingInfo
+from harness.report.load import SEED_AXIS, RunData
 from harness.report.measure import COVERAGE, Estimate, Measures
 from harness.report.numbers import digits, duration, interval, number
 from harness.report.tables import Column, Table, benchmark_title, metric_title
@@ -101,7 +102,7 @@ def training_table(run: RunData) -> Table | None:
     selected = any(t.chosen for t in run.training)
     rows = tuple(
         (
-            *(t.cell, t.step, *(f"{v:,}" for v in (t.rows, t.skipped, t.truncated, t.response_tokens, t.steps))),
+            *(t.cell, t.step, *map(_count, (t.rows, t.skipped, t.truncated, t.response_tokens, t.steps))),
             *([_selection(t)] if selected else []),
         )
         for t in run.training
@@ -119,27 +120,32 @@ def training_table(run: RunData) -> Table | None:
     return Table("training", "Training", columns, rows) if rows else None
 
 
-def _selection(training: TrainingInfo) -> str:
+def _count(value: int | None) -> str:
+    return "–" if value is None else f"{value:,}"
+
+
+def _selection(training: TrainingRecord) -> str:
     """What was chosen, and the losses it was chosen by: `learning_rate 3e-05 (1e-05: 0.95, 3e-05: 0.91)`."""
+    if not training.chosen:
+        return "–"
     tried = [(", ".join(f"{c[name]:g}" for name in training.chosen), c["held_out_loss"]) for c in training.candidates]
     chosen = ", ".join(f"{name} {value:g}" for name, value in training.chosen.items())
-    return f"{chosen} ({', '.join(f'{what}: {loss:.4g}' for what, loss in tried)})" if chosen else "–"
+    return f"{chosen} ({', '.join(f'{what}: {loss:.4g}' for what, loss in tried)})"
 
 
 def cost(run: RunData) -> list[tuple[str, str]]:
     """What the run did and how long it took."""
     stages = run.stages
-    facts = []
-    if stages:
-        asked, unique, executed = (int(stages.get(k) or 0) for k in ("asked", "unique", "executed"))
-        facts.append(("stages", f"{asked} asked for, {unique} after sharing, {executed} run by the last command"))
-        facts.append(("time of its stages, one after the other", duration(float(stages.get("seconds") or 0.0))))
+    counts = f"{stages.asked} asked for, {stages.unique} after sharing, {stages.executed} run by the last command"
     scored = int(run.samples["value"].notna().sum())
-    facts.append(("samples", f"{scored:,} scored of {len(run.samples):,}"))
+    facts = [
+        ("stages", counts),
+        ("time of its stages, one after the other", duration(stages.seconds)),
+        ("samples", f"{scored:,} scored of {len(run.samples):,}"),
+    ]
     if run.training:
-        facts.append(
-            ("trained on", f"{sum(t.response_tokens for t in run.training):,} response tokens a pass, all cells")
-        )
+        tokens = sum(t.response_tokens or 0 for t in run.training)
+        facts.append(("trained on", f"{tokens:,} response tokens a pass, all cells"))
     return facts
 
 

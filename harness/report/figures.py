@@ -6,11 +6,12 @@ from functools import partial
 import numpy as np
 from matplotlib.figure import Figure
 
+from harness.record.run import MetricRecord
 from harness.report.axis_figures import along_axis, crowded, tradeoff
 from harness.report.drawing import WIDTH, Drawing, mark, unit_label
 from harness.report.expert_figures import expert_drawings
 from harness.report.groups import Group, group_cells, single
-from harness.report.load import SEED_AXIS, MetricInfo, RunData
+from harness.report.load import SEED_AXIS, RunData
 from harness.report.measure import OVERALL, Measures
 from harness.report.palette import Palette, numbers, palette
 from harness.report.style import INK, MUTED, figure, legend_below
@@ -47,7 +48,7 @@ def drawings(run: RunData, measures: Measures) -> Iterator[Drawing]:
     yield from expert_drawings(run, groups)
 
 
-def _best(measures: Measures, metric: MetricInfo, groups: Sequence[Group]) -> list[Group]:
+def _best(measures: Measures, metric: MetricRecord, groups: Sequence[Group]) -> list[Group]:
     """The rows that a figure with a line for each has room for: all, or baselines and the best, in their order."""
     swept = [g for g in groups if not g.baseline]
     if len(swept) <= _MOST_ROWS:
@@ -70,7 +71,7 @@ def _lines(groups: Sequence[Group], axis: str) -> str:
 
 
 def _tradeoffs(
-    run: RunData, measures: Measures, headline: Sequence[MetricInfo], groups: Sequence[Group]
+    run: RunData, measures: Measures, headline: Sequence[MetricRecord], groups: Sequence[Group]
 ) -> Iterator[Drawing]:
     """Domain against general score: along each axis of numbers, or of all cells where there is none."""
     along = [axis for axis in _swept(run) if numbers(run.axes[axis]) is not None]
@@ -94,7 +95,7 @@ def _tradeoffs(
             yield Drawing(name, "tradeoff", f"{caption}.{best}", draw)
 
 
-def forest(run: RunData, measures: Measures, metric: MetricInfo, groups: Sequence[Group], key: Palette) -> Figure:
+def forest(run: RunData, measures: Measures, metric: MetricRecord, groups: Sequence[Group], key: Palette) -> Figure:
     """One row per cell: mean, interval, single seeds."""
     drawn, axes = figure(WIDTH, 0.95 + 0.27 * len(groups))
     rows = {g.name: k for k, g in enumerate(groups)}
@@ -117,7 +118,7 @@ def forest(run: RunData, measures: Measures, metric: MetricInfo, groups: Sequenc
     return drawn
 
 
-def radar_categories(run: RunData, metric: MetricInfo) -> list[str]:
+def radar_categories(run: RunData, metric: MetricRecord) -> list[str]:
     """The categories of a metric, turns left out."""
     mine = (run.scores["benchmark"] == metric.benchmark) & (run.scores["metric"] == metric.metric)
     names = [str(c) for c in run.scores.loc[mine, "category"].drop_duplicates()]
@@ -127,7 +128,7 @@ def radar_categories(run: RunData, metric: MetricInfo) -> list[str]:
 def radar(
     run: RunData,
     measures: Measures,
-    metric: MetricInfo,
+    metric: MetricRecord,
     names: Sequence[str],
     groups: Sequence[Group],
 ) -> Figure:

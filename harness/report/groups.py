@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.core.errors import HarnessError
-from harness.report.load import SEED_AXIS, CellInfo, RunData
+from harness.record.run import CellRecord
+from harness.report.load import SEED_AXIS, RunData
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class Group:
     name: str
     labels: tuple[tuple[str, str], ...]
     """(axis, label), the seed axis left out."""
-    cells: tuple[CellInfo, ...]
+    cells: tuple[CellRecord, ...]
     baseline: bool = False
 
     @property
@@ -23,7 +24,7 @@ class Group:
         return self.name if self.baseline else " · ".join(label for _, label in self.labels) or self.name
 
     @property
-    def failed(self) -> tuple[CellInfo, ...]:
+    def failed(self) -> tuple[CellRecord, ...]:
         """Replicates that failed."""
         return tuple(c for c in self.cells if c.failed)
 
@@ -37,7 +38,7 @@ class Group:
 
 def group_cells(run: RunData) -> list[Group]:
     """The run's rows, baselines first, in the recipe's order."""
-    rows: dict[tuple[object, ...], list[CellInfo]] = {}
+    rows: dict[tuple[object, ...], list[CellRecord]] = {}
     for cell in run.cells:
         labels = _without_seed(cell)
         rows.setdefault(
@@ -47,12 +48,12 @@ def group_cells(run: RunData) -> list[Group]:
     return sorted(groups, key=lambda g: not g.baseline)
 
 
-def single(cell: CellInfo) -> Group:
+def single(cell: CellRecord) -> Group:
     """One cell as a row of its own, whatever its replicates."""
     return Group(cell.cell, tuple(cell.labels.items()), (cell,), cell.baseline)
 
 
-def _group(cells: Sequence[CellInfo]) -> Group:
+def _group(cells: Sequence[CellRecord]) -> Group:
     labels = _without_seed(cells[0])
     if cells[0].baseline:
         return Group(cells[0].cell, labels, tuple(cells), True)
@@ -60,7 +61,7 @@ def _group(cells: Sequence[CellInfo]) -> Group:
     return Group(name or (cells[0].cell if len(cells) == 1 else "all seeds"), labels, tuple(cells))
 
 
-def _without_seed(cell: CellInfo) -> tuple[tuple[str, str], ...]:
+def _without_seed(cell: CellRecord) -> tuple[tuple[str, str], ...]:
     return tuple((axis, label) for axis, label in cell.labels.items() if axis != SEED_AXIS)
 
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pandas as pd
 
 from harness.core.errors import HarnessError
-from harness.report.load import CellInfo, JudgeInfo, RunData
+from harness.record.run import CellRecord, JudgeRecord
+from harness.report.load import RunData
 
 RUN_AXIS = "run"
 
@@ -42,7 +43,7 @@ def join_runs(ours: RunData, theirs: RunData) -> RunData:
     )
 
 
-def _named(cell: CellInfo, run: str) -> CellInfo:
+def _named(cell: CellRecord, run: str) -> CellRecord:
     return replace(cell, cell=f"{run}/{cell.cell}", labels={RUN_AXIS: run, **cell.labels})
 
 
@@ -67,5 +68,5 @@ def _differences(ours: RunData, theirs: RunData) -> tuple[str, ...]:
     return (*found, *([f"Made with different versions: {', '.join(versions)}."] if versions else []))
 
 
-def _who(judge: JudgeInfo) -> tuple[str, str]:
+def _who(judge: JudgeRecord) -> tuple[str, str]:
     return judge.judge, judge.protocol

@@ -1,4 +1,4 @@
-"""One number of one row: its estimate, interval, coverage and marks, from samples where they explain the score."""
+"""One number of one row: its estimate, interval, coverage and marks, from samples where their mean is the score."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from harness.core.errors import HarnessError
+from harness.record.run import MetricRecord
 from harness.report.groups import Group
-from harness.report.load import SEED_AXIS, MetricInfo, RunData
+from harness.report.load import SEED_AXIS, RunData
 from harness.stats.intervals import Difference, mean_interval, p_value, paired_difference
 from harness.stats.spread import Rows, SeedTerm, Spread, Term
 
@@ -58,11 +60,11 @@ class Estimate:
 
 
 class Measures:
-    """Scores and differences of a run; each is computed from samples when their mean is the score."""
+    """Scores and differences of a run, from samples where the metric says that their mean is the score."""
 
     def __init__(self, run: RunData) -> None:
         self.run = run
-        self._estimates: dict[tuple[tuple[str, ...], MetricInfo, str], Estimate | None] = {}
+        self._estimates: dict[tuple[tuple[str, ...], MetricRecord, str], Estimate | None] = {}
         self._scored: dict[tuple[str, str, str], tuple[Rows, NDArray[Any], NDArray[Any]]] = {}
 
     @cached_property
@@ -76,49 +78,27 @@ class Measures:
         keys = zip(rows["cell"], rows["benchmark"], rows["metric"], rows["category"], strict=True)
         return dict(zip(keys, (row for _, row in rows.iterrows()), strict=True))
 
-    @cached_property
-    def scales(self) -> dict[tuple[str, str], float | None]:
-        """By (benchmark, metric): what turns a mean of samples into the score (1 or 100); None where nothing does."""
-        return {(m.benchmark, m.metric): self._scale(m) for m in self.run.metrics}
-
-    def _scale(self, metric: MetricInfo) -> float | None:
-        pairs = []
-        for (cell, benchmark, name), frame in self._samples.items():
-            score = self._scores.get((cell, benchmark, name, OVERALL))
-            if (
-                (benchmark, name) != (metric.benchmark, metric.metric)
-                or score is None
-                or not frame["value"].notna().any()
-            ):
-                continue
-            pairs.append((float(frame["value"].mean()), float(score["value"])))
-        for scale in (1.0, 100.0):
-            if pairs and all(np.isclose(mean * scale, score, rtol=1e-6, atol=1e-9) for mean, score in pairs):
-                return scale
-        return None
-
-    def rows(self, cell: str, metric: MetricInfo, category: str = OVERALL) -> Rows:
-        """The scored samples of one cell, in the metric's unit."""
+    def rows(self, cell: str, metric: MetricRecord, category: str = OVERALL) -> Rows:
+        """The scored samples of one cell, in the metric's unit; empty where its scores are not means of samples."""
         key = (cell, metric.benchmark, metric.metric)
-        scale = self.scales[metric.benchmark, metric.metric]
-        if key not in self._samples or scale is None:
+        if key not in self._samples or not metric.mean:
             return Rows(np.array([]), np.array([]), np.array([]))
         if key not in self._scored:
-            self._scored[key] = _scored(self._samples[key], scale)
+            self._scored[key] = _scored(self._samples[key])
         rows, turns, categories = self._scored[key]
         if category == OVERALL:
             return rows
         kept = turns == int(category[5:]) if category.startswith("turn_") else categories == category
         return Rows(rows.values[kept], rows.clusters[kept], rows.units[kept])
 
-    def estimate(self, group: Group, metric: MetricInfo, category: str = OVERALL) -> Estimate | None:
+    def estimate(self, group: Group, metric: MetricRecord, category: str = OVERALL) -> Estimate | None:
         """The row's score; None where the run has none at all for it."""
         key = (tuple(group.replicates()), metric, category)
         if key not in self._estimates:
             self._estimates[key] = self._estimate(group, metric, category)
         return self._estimates[key]
 
-    def _estimate(self, group: Group, metric: MetricInfo, category: str) -> Estimate | None:
+    def _estimate(self, group: Group, metric: MetricRecord, category: str) -> Estimate | None:
         found = [
             (cell, self._scores.get((cell, metric.benchmark, metric.metric, category))) for cell in group.replicates()
         ]
@@ -130,39 +110,30 @@ class Measures:
         scored = [(cell, score) for cell, score in scores if pd.notna(score["value"])]
         if not scored:
             return Estimate(None, None, None, None, n, total, len(scores), marks)
-        scale = self.scales[metric.benchmark, metric.metric]
         value = float(np.mean([score["value"] for _, score in scored]))
-        if scale is not None:
-            replicates = [self.rows(cell, metric, category) for cell, _ in scored]
-            share = self._hits[metric.benchmark, metric.metric]
-            if share:
-                replicates = [Rows(r.values / share, r.clusters, r.units) for r in replicates]
-            interval = mean_interval(replicates, proportion=bool(share))
-            if interval is not None and np.isclose(interval.value * (share or 1), value, rtol=1e-6, atol=1e-9):
-                low, high, stderr = (
-                    (None if b is None else b * (share or 1)) for b in (interval.low, interval.high, interval.stderr)
+        whole = metric.hit if metric.binary else 1.0
+        replicates = [self.rows(cell, metric, category) for cell, _ in scored]
+        shares = [Rows(r.values / whole, r.clusters, r.units) for r in replicates]
+        interval = mean_interval(shares, proportion=metric.binary)
+        if interval is not None:
+            if not np.isclose(interval.value * whole, value, rtol=1e-6, atol=1e-9):
+                raise HarnessError(
+                    f"{metric.benchmark}: {metric.metric} of {group.title} is not the mean of its samples, as the "
+                    "metric declares",
+                    where=self.run.name,
+                    fix="Let the benchmark give samples in the metric's unit and raise its version, then run again.",
                 )
-                return Estimate(value, low, high, stderr, n, total, len(scored), marks)
+            low, high, stderr = (
+                None if bound is None else bound * whole for bound in (interval.low, interval.high, interval.stderr)
+            )
+            return Estimate(value, low, high, stderr, n, total, len(scored), marks)
         term = _score_spread([score for _, score in scored]).widest()
         half = term.half_width() if term and term.variance > 0 else None
         low, high = (None, None) if half is None else (value - half, value + half)
         stderr = float(np.sqrt(term.variance)) if term else None
         return Estimate(value, low, high, stderr, n, total, len(scored), marks)
 
-    @cached_property
-    def _hits(self) -> dict[tuple[str, str], float]:
-        """By (benchmark, metric): the value of a hit (1 or 100) when every sample is hit or miss, else 0."""
-        return {(m.benchmark, m.metric): self._hit(m) for m in self.run.metrics}
-
-    def _hit(self, metric: MetricInfo) -> float:
-        scale = self.scales[metric.benchmark, metric.metric] or 0.0
-        mine = (self.run.samples["benchmark"] == metric.benchmark) & (self.run.samples["metric"] == metric.metric)
-        seen = {float(v) * scale for v in self.run.samples.loc[mine, "value"].dropna().unique()}
-        top = max(seen, default=0.0)
-        hit_or_miss = top in (1.0, 100.0) and seen <= {0.0, top} and ("%" in metric.unit or 0.0 in seen)
-        return top if hit_or_miss else 0.0
-
-    def _marks(self, group: Group, metric: MetricInfo, n: int, total: int, seeds: int) -> tuple[str, ...]:
+    def _marks(self, group: Group, metric: MetricRecord, n: int, total: int, seeds: int) -> tuple[str, ...]:
         marks = []
         if total == 0 or n / total < self.run.settings.coverage_floor:
             marks.append(COVERAGE)
@@ -177,8 +148,8 @@ class Measures:
             marks.append(ONE_SEED)
         return tuple(marks)
 
-    def difference(self, first: Group, second: Group, metric: MetricInfo) -> Difference | None:
-        """Paired over questions where samples explain the score, else from the scores' own standard errors.
+    def difference(self, first: Group, second: Group, metric: MetricRecord) -> Difference | None:
+        """Paired over questions where the score is the mean of its samples, else from the scores' own standard errors.
 
         None where either row has no score, is below the coverage floor or was judged by an uninformative judge.
         """
@@ -190,7 +161,7 @@ class Measures:
             return paired_difference(one, other)
         return self._from_scores(first, second, metric)
 
-    def _from_scores(self, first: Group, second: Group, metric: MetricInfo) -> Difference:
+    def _from_scores(self, first: Group, second: Group, metric: MetricRecord) -> Difference:
         key = (metric.benchmark, metric.metric, OVERALL)
         scores = [[self._scores[c, *key] for c in g.replicates() if (c, *key) in self._scores] for g in (first, second)]
         value = float(np.mean([s["value"] for s in scores[0]]) - np.mean([s["value"] for s in scores[1]]))
@@ -205,7 +176,7 @@ class Measures:
         seeds = (len(scores[0]), len(scores[1]))
         return Difference(value, low, high, stderr, term.df if term else None, p, seeds, 0, spread)
 
-    def item_sd(self, metric: MetricInfo, groups: Sequence[Group]) -> float | None:
+    def item_sd(self, metric: MetricRecord, groups: Sequence[Group]) -> float | None:
         """The standard deviation between questions, averaged over rows: the yardstick of a small effect."""
         found = []
         for group in groups:
@@ -217,12 +188,12 @@ class Measures:
         return float(np.nanmean(found)) if np.isfinite(found).any() else None
 
 
-def _scored(frame: pd.DataFrame, scale: float) -> tuple[Rows, NDArray[Any], NDArray[Any]]:
+def _scored(frame: pd.DataFrame) -> tuple[Rows, NDArray[Any], NDArray[Any]]:
     """The rows of a cell's samples that have a value, and the turn and category of each."""
     frame = frame[frame["value"].notna()]
     units = np.empty(len(frame), dtype=object)
     units[:] = list(zip(frame["item"], frame["turn"], strict=True))
-    rows = Rows(frame["value"].to_numpy(dtype=float) * scale, frame["cluster"].to_numpy(), units)
+    rows = Rows(frame["value"].to_numpy(dtype=float), frame["cluster"].to_numpy(), units)
     return rows, frame["turn"].to_numpy(), frame["category"].to_numpy(dtype=object)
 
 

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from harness.report import html, teacher_page
+from harness.record.teachers import RECORD
+from harness.report import run_page, teacher_page
 from harness.report.load import load_run
-from harness.report.teachers import RECORD, load_teachers
+from harness.report.teachers import load_teachers
 
 
 def render(folder: Path, out: Path) -> list[Path]:
@@ -13,7 +14,7 @@ def render(folder: Path, out: Path) -> list[Path]:
     Raises:
         HarnessError: a file of the run is missing or does not fit.
     """
-    pages = [html.render(folder, out)] if load_run(folder).metrics else []
+    pages = [run_page.render(folder, out)] if load_run(folder).metrics else []
     if (folder / RECORD).exists():
         pages.append(teacher_page.render(load_teachers(folder), out))
     return pages

@@ -7,8 +7,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from harness.record.run import MetricRecord
 from harness.report.groups import Group, group_cells
-from harness.report.load import MetricInfo, RunData
+from harness.report.load import RunData
 from harness.report.measure import MARKS, NOT_RANKED, OVERALL, Estimate, Measures
 from harness.report.numbers import digits
 
@@ -75,7 +76,7 @@ def headline_table(run: RunData, measures: Measures) -> Table:
     return _rows_of_groups("scores", "Scores", groups, columns, _finish_columns(grid, metrics, groups), run)
 
 
-def category_table(run: RunData, measures: Measures, metric: MetricInfo) -> Table | None:
+def category_table(run: RunData, measures: Measures, metric: MetricRecord) -> Table | None:
     """One row per cell, one estimate per category (and turn) of a metric; None where it has no categories."""
     mine = (run.scores["benchmark"] == metric.benchmark) & (run.scores["metric"] == metric.metric)
     names = [str(c) for c in run.scores.loc[mine, "category"].drop_duplicates() if c != OVERALL]
@@ -98,14 +99,14 @@ def benchmark_title(name: str) -> str:
     return _NAMES.get(name, name.replace("_", " "))
 
 
-def metric_title(metric: MetricInfo, run: RunData) -> str:
+def metric_title(metric: MetricRecord, run: RunData) -> str:
     """`mt_bench`, or `pocket domain` where the benchmark has several headline metrics."""
     several = sum(m.benchmark == metric.benchmark and m.headline for m in run.metrics) > 1
     name = benchmark_title(metric.benchmark)
     return f"{name} {metric.metric.replace('_', ' ')}" if several or not metric.headline else name
 
 
-def _metric_column(metric: MetricInfo, run: RunData) -> Column:
+def _metric_column(metric: MetricRecord, run: RunData) -> Column:
     arrow = "" if metric.direction == "higher" else ", lower is better"
     return Column(f"{metric.benchmark}_{metric.metric}", metric_title(metric, run), metric.unit + arrow, "estimate")
 
@@ -143,7 +144,7 @@ def _labels(group: Group, axes: Sequence[str]) -> list[str]:
 
 
 def _finish_columns(
-    grid: Sequence[Sequence[Estimate | None]], metrics: Sequence[MetricInfo], groups: Sequence[Group]
+    grid: Sequence[Sequence[Estimate | None]], metrics: Sequence[MetricRecord], groups: Sequence[Group]
 ) -> list[list[Estimate | None]]:
     """Settle each column's decimals and mark its best of the sweep, which a score that is NOT_RANKED cannot be."""
     out = [list(row) for row in grid]

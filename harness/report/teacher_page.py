@@ -7,10 +7,7 @@ from typing import Any
 import pandas as pd
 
 from harness.report import teacher_facts
-from harness.report.html import environment, frame
-from harness.report.render_table import to_csv, to_latex
-from harness.report.style import save
-from harness.report.tables import Table
+from harness.report.page import Page, Section, parts, write
 from harness.report.teacher_figures import drawings
 from harness.report.teacher_reversals import reversals_table
 from harness.report.teacher_tables import (
@@ -32,22 +29,12 @@ def render(data: TeacherData, out: Path) -> Path:
     Raises:
         HarnessError: scores or outcomes that cannot be compared (see `report.teachers`).
     """
-    for name in ("tables", "figures"):
-        (out / name).mkdir(parents=True, exist_ok=True)
-    found = validation(data) if is_trained(data) else None
-    content = _content(data, found)
-    for table in _all_tables(content):
-        (out / "tables" / f"{table.name}.csv").write_text(to_csv(table), encoding="utf-8")
-        (out / "tables" / f"{table.name}.tex").write_text(to_latex(table), encoding="utf-8")
-    for name, rows in (("teachers_leaderboard", data.board), ("teachers_validation", found)):
-        if rows is not None:  # every row, where the tables above are for readers
+    validated = validation(data) if is_trained(data) else None
+    path = write(_page(data, validated), out)
+    for name, rows in (("teachers_leaderboard", data.board), ("teachers_validation", validated)):
+        if rows is not None:  # every row, where the tables of the page are for readers
             rows.to_csv(out / "tables" / f"{name}.csv", index=False, lineterminator="\n")
-    content["figures"] = [(d, save(d.draw, d.name, out / "figures")) for d in drawings(data, found)]
-    page = out / "teachers.html"
-    page.write_text(environment().get_template("teachers.html").render(**content, **frame()), encoding="utf-8")
-    text = environment(escape=False).get_template("teachers.md.jinja").render(**content)
-    (out / "teachers.md").write_text(text, encoding="utf-8")
-    return page
+    return path
 
 
 def is_trained(data: TeacherData) -> bool:
@@ -55,24 +42,46 @@ def is_trained(data: TeacherData) -> bool:
     return data.run is not None and (any(m.headline for m in data.run.metrics) or bool(data.settings.outcomes))
 
 
-def _content(data: TeacherData, found: pd.DataFrame | None) -> dict[str, Any]:
-    """What both the page and the Markdown show."""
-    swept = sorted(set(data.sweep.frame["beta"])) if data.sweep is not None else []
-    return {
-        "name": data.name,
-        "description": data.run.description if data.run is not None else "",
-        "asked": teacher_facts.asked(data),
-        "warnings": teacher_facts.warnings(data, found is not None),
-        "boards": board_tables(data),
-        "scores": scores_table(data),
-        "top": teacher_facts.top(data),
-        "sweep": sweep_table(data.sweep) if data.sweep is not None else None,
-        "crossings": crossings_table(data.sweep, (swept[0], swept[-1])) if data.sweep is not None else None,
-        "counts": counts_table(data),
-        "outcomes": [] if found is None else [_outcome(data, found, str(o)) for o in dict.fromkeys(found["outcome"])],
-        "provenance": teacher_facts.provenance(data),
-        "settings": json.dumps(data.settings.model_dump(mode="json"), indent=2, ensure_ascii=False),
-    }
+def _page(data: TeacherData, validated: pd.DataFrame | None) -> Page:
+    outcomes = []
+    if validated is not None:
+        outcomes = [_outcome(data, validated, str(name)) for name in dict.fromkeys(validated["outcome"])]
+    boards, scores, counts, top = board_tables(data), scores_table(data), counts_table(data), teacher_facts.top(data)
+    sweep = crossings = None
+    if data.sweep is not None:
+        betas = sorted(set(data.sweep.frame["beta"]))
+        sweep, crossings = sweep_table(data.sweep), crossings_table(data.sweep, (betas[0], betas[-1]))
+    figures = list(drawings(data, validated))
+    settings = json.dumps(data.settings.model_dump(mode="json"), indent=2, ensure_ascii=False)
+    return Page(
+        stem="teachers",
+        title=f"Teachers: {data.name}",
+        heading=data.name,
+        description=data.run.description if data.run is not None else "",
+        summary=teacher_facts.asked(data),
+        warnings=teacher_facts.warnings(data, validated is not None),
+        parts=parts(
+            ("leaderboard", "Leaderboard", True),
+            ("car", "Reward and loss", any(drawing.section == "car" for drawing in figures)),
+            ("beta", "CAR and β", sweep is not None),
+            ("validation", "Validation", bool(outcomes)),
+            ("counts", "Counts", True),
+            ("provenance", "Provenance", True),
+        ),
+        sections=[
+            *(Section(table.title, table) for table in (*boards, scores)),
+            *([Section("CAR as β moves", sweep, tuple(top))] if sweep else []),
+            *(Section(o[k].title, o[k]) for o in outcomes for k in ("mean", "paradox", "reversals")),
+            Section(counts.title, counts),
+        ],
+        behind=[],
+        facts=teacher_facts.provenance(data),
+        facts_title="Provenance",
+        figures=figures,
+        content={"boards": boards, "scores": scores, "top": top, "sweep": sweep, "crossings": crossings}
+        | {"counts": counts, "outcomes": outcomes, "settings": settings},
+        folded=[*([crossings] if crossings else []), *(table for o in outcomes for table in o["bases"])],
+    )
 
 
 def _outcome(data: TeacherData, found: pd.DataFrame, outcome: str) -> dict[str, Any]:
@@ -89,9 +98,3 @@ def _outcome(data: TeacherData, found: pd.DataFrame, outcome: str) -> dict[str, 
         ),
         "reversals": reversals_table(data, (benchmark, metric), file_name("teachers_reversals", outcome)),
     }
-
-
-def _all_tables(content: dict[str, Any]) -> list[Table]:
-    single = [content[name] for name in ("scores", "sweep", "crossings", "counts")]
-    by_outcome = [t for o in content["outcomes"] for t in (o["mean"], *o["bases"], o["paradox"], o["reversals"])]
-    return [t for t in [*content["boards"], *single, *by_outcome] if t is not None]

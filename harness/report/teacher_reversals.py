@@ -6,8 +6,9 @@ from itertools import permutations
 import numpy as np
 import pandas as pd
 
+from harness.record.run import MetricRecord
 from harness.report.groups import Group
-from harness.report.load import MetricInfo, RunData
+from harness.report.load import RunData
 from harness.report.measure import Estimate, Measures
 from harness.report.tables import Column, Table
 from harness.report.teachers import TeacherData, strengths
@@ -69,10 +70,10 @@ def _notes(tests: int, found: int) -> tuple[str, ...]:
     )
 
 
-def _pairs(data: TeacherData, run: RunData, metric: MetricInfo, strength: "pd.Series[float]") -> list[Pair]:
+def _pairs(data: TeacherData, run: RunData, metric: MetricRecord, strength: "pd.Series[float]") -> list[Pair]:
     cells = {cell.cell: cell for cell in run.cells}
     groups = {
-        (pair["student"], pair["teacher"]): Group(pair["teacher"], (), tuple(cells[name] for name in pair["cells"]))
+        (pair.student, pair.teacher): Group(pair.teacher, (), tuple(cells[name] for name in pair.cells))
         for pair in data.pairs
     }
     measures = Measures(run)

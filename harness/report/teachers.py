@@ -1,16 +1,13 @@
 """A run folder's teacher scores as tables: the leaderboard, CAR as beta moves, and the scores against outcomes."""
 
-import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from harness.core.canonical import Json
 from harness.core.errors import HarnessError
-from harness.core.settings import restore
+from harness.record.teachers import TaughtPair, read_teachers
 from harness.report.load import RunData, load_run
 from harness.teachers.car import CarSweep, car_sweep
 from harness.teachers.leaderboard import OVERALL, leaderboard, resampled_scores
@@ -19,7 +16,6 @@ from harness.teachers.parts import counts
 from harness.teachers.settings import TeachersSettings
 from harness.teachers.validation import validate
 
-PARTS, RECORD = "teacher_parts.parquet", "teachers.json"
 SEED = 0
 """Of every bootstrap in these tables."""
 
@@ -32,11 +28,9 @@ class TeacherData:
     settings: TeachersSettings
     parts: pd.DataFrame
     """A row per response: student, teacher, id, status, cut, refusal, and the ingredients of each score."""
-    pairs: tuple[dict[str, Any], ...]
-    """student, teacher, and the cells in which the one learnt from the other."""
+    pairs: tuple[TaughtPair, ...]
     about: pd.DataFrame
-    """teacher, family, size_b (billions of parameters), strength and cost_usd (where they are given), baseline (the
-    cell that shows its own score), response_seconds (what it took to have it answer)."""
+    """A row per teacher, with the fields of a TeacherRecord; numbers that are not known are NaN."""
     run: RunData | None
     """The run's scores, where its students were trained."""
     left_out: tuple[str, ...] = ()
@@ -64,19 +58,14 @@ def load_teachers(folder: Path) -> TeacherData:
     Raises:
         HarnessError: the run has no teacher scores, or none that are finished.
     """
-    if not (folder / RECORD).exists():
-        fix = "Give its recipe a `teachers` section (see recipes/zoo-car.yaml), then `harness teachers rank RECIPE`."
-        raise HarnessError("this run has no teacher scores", where=str(folder), fix=fix)
-    record: dict[str, Json] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    parts = pd.read_parquet(folder / PARTS)
+    record, parts = read_teachers(folder)
     if parts.empty:
         raise HarnessError("no teacher is scored yet", where=str(folder), fix="`harness status` says how far it is.")
     run = load_run(folder) if (folder / "run.json").exists() else None
-    settings = restore(TeachersSettings, record["settings"])
-    about = pd.DataFrame(record["about"]).astype(
+    about = pd.DataFrame([asdict(teacher) for teacher in record.about]).astype(
         dict.fromkeys(("size_b", "strength", "cost_usd", "response_seconds"), "float64")
     )
-    return TeacherData(folder.name, settings, parts, tuple(record["pairs"]), about, run, tuple(record["left_out"]))
+    return TeacherData(folder.name, record.settings, parts, record.pairs, about, run, record.left_out)
 
 
 def strengths(data: TeacherData, metric: tuple[str, str]) -> "pd.Series[float]":
@@ -113,9 +102,9 @@ def outcomes(data: TeacherData, metric: tuple[str, str]) -> pd.DataFrame:
     assert data.run is not None, "asked for only where students were trained"
     values = _outcome(data.run, metric)
     rows = [
-        {"student": pair["student"], "teacher": pair["teacher"], "seed": cell, "value": values.get(cell)}
+        {"student": pair.student, "teacher": pair.teacher, "seed": cell, "value": values.get(cell)}
         for pair in data.pairs
-        for cell in pair["cells"]
+        for cell in pair.cells
     ]
     return pd.DataFrame(rows, columns=["student", "teacher", "seed", "value"]).astype({"value": "float64"})
 

@@ -1,11 +1,13 @@
 """Verdicts to the samples table, and samples to scores."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from harness.bench.api import OpenJudged, samples_frame
+from harness.bench.api import Metric, OpenJudged, samples_frame
+from harness.core.errors import HarnessError
 from harness.stages import answer, benchmarks, judge
 from harness.stages.api import Context, Kind, Stage
 
@@ -50,8 +52,31 @@ def _run(ctx: Context) -> None:
         samples = samples_frame(bench.samples(answers, verdicts))
     else:
         samples = pd.read_parquet(ctx.inputs["measured"] / "samples.parquet")
+    scores = bench.aggregate(samples)
+    _check_means(bench.metrics, samples, scores)
     samples.to_parquet(ctx.out / "samples.parquet", index=False)
-    bench.aggregate(samples).to_parquet(ctx.out / "scores.parquet", index=False)
+    scores.to_parquet(ctx.out / "scores.parquet", index=False)
+
+
+def _check_means(metrics: Sequence[Metric], samples: pd.DataFrame, scores: pd.DataFrame) -> None:
+    """A score that its metric declares to be the mean of its samples has to be that: reports rely on it.
+
+    Raises:
+        HarnessError: it is another number.
+    """
+    means = samples.groupby("metric")["value"].mean()
+    overall = scores[scores["category"] == "overall"].set_index("metric")["value"]
+    for metric in metrics:
+        score = overall.get(metric.name)
+        if not metric.mean or score is None or pd.isna(score):
+            continue
+        mean = float(means.get(metric.name, np.nan))
+        if not np.isclose(mean, float(score), rtol=1e-6, atol=1e-9):
+            raise HarnessError(
+                f"the score {score:g} is not the mean of its samples, {mean:g}",
+                where=f"metric {metric.name}",
+                fix="Give samples in the metric's unit, or declare it with `mean=False`.",
+            )
 
 
 KIND = Kind("score", 2, _run)

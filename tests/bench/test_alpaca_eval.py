@@ -151,7 +151,7 @@ def test_both_orders_are_each_others_mirror(tmp_path: Path) -> None:
         assert {one.variant, other.variant} == {"ab", "ba"}
         assert one.messages != other.messages
     always_first = values(bench, answers, [judged(t, 1.0) for t in tasks])
-    assert sorted(v for v, _ in always_first if v is not None) == [0.0] * 6 + [1.0] * 6
+    assert sorted(v for v, _ in always_first if v is not None) == [0.0] * 6 + [100.0] * 6
     scores = bench.aggregate(samples_frame(bench.samples(answers, [])))
     assert (scores["n"] == 0).all()
     assert (scores["total"] == 12).all()
@@ -218,7 +218,9 @@ def test_replies_are_read_as_the_package_reads_them(version: Literal[1, 2], tmp_
         for q, a in zip(bench.questions, answers, strict=True)
     ]
     theirs = package.annotate(EDITIONS[version].annotator, pairs, replies)
-    assert [None if v is None else v + 1 for v in ours] == [None if t is None else pytest.approx(t) for t in theirs]
+    assert [None if v is None else v / 100 + 1 for v in ours] == [
+        None if t is None else pytest.approx(t) for t in theirs
+    ]
     assert 3 < sum(v is not None for v in ours) < len(replies)
 
 
@@ -282,9 +284,9 @@ def test_what_failed_has_no_value_and_a_draw_needs_no_judge(tmp_path: Path) -> N
     assert [t.item for t in tasks] == ["2", "3", "4"]
     verdicts = [judged(tasks[0], None, "refused"), judged(tasks[1], 1.25)]
     found = values(bench, answers, verdicts)
-    win = 0.25 if tasks[1].variant == "ba" else 0.75
+    win = 25 if tasks[1].variant == "ba" else 75
     assert found == [
-        (0.5, "ok"),
+        (50, "ok"),
         (None, "missing"),
         (None, "refused"),
         (win, "ok"),
@@ -296,7 +298,7 @@ def test_what_failed_has_no_value_and_a_draw_needs_no_judge(tmp_path: Path) -> N
     assert differences == [0, None, 5, 5, 3, None]
     overall = bench.aggregate(samples_frame(samples)).iloc[0]
     assert (overall["metric"], overall["n"], overall["total"]) == ("win_rate", 2, 6)
-    assert overall["value"] == pytest.approx(100 * (0.5 + win) / 2)
+    assert overall["value"] == pytest.approx((50 + win) / 2)
 
 
 def test_only_the_first_prompts(tmp_path: Path) -> None:

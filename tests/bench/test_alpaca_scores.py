@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,12 @@ from harness.bench.alpaca_eval.scores import controlled_samples, pair_samples, s
 from harness.bench.api import samples_frame
 from harness.cli.score import app
 from harness.core.errors import HarnessError
+from harness.record.run import CellRecord
 from harness.report.groups import single
-from harness.report.load import CellInfo, MetricInfo, RunData
 from harness.report.measure import Measures
 from harness.stats.intervals import mean_interval
 from harness.stats.spread import Rows
+from tests.report.fake_run import PROGRAM_METRIC, a_run
 from tests.worlds import alpaca_eval as worlds
 
 pytestmark = pytest.mark.usefixtures("one_package_process")
@@ -348,10 +350,9 @@ def test_a_report_compares_two_models_over_instructions() -> None:
         frame = samples_frame([*pairs, *controlled_samples(pairs, STAND_IN)])
         table.append(scores(frame, approximate=True).assign(cell=cell).astype({"value": float, "stderr": float}))
         samples.append(frame.assign(cell=cell).astype({"value": float}))
-    metric = MetricInfo("alpaca_eval", "length_controlled_win_rate", "%", "higher", "general")
-    none = pd.DataFrame()
-    run = RunData("", (), (metric,), {}, pd.concat(samples), pd.concat(table), none, none)
-    first, second = (single(CellInfo(name, {})) for name in ("one", "other"))
+    metric = replace(PROGRAM_METRIC, benchmark="alpaca_eval", metric="length_controlled_win_rate", binary=False)
+    run = a_run(pd.concat(samples), pd.concat(table), metrics=(metric,))
+    first, second = (single(CellRecord(name, {}, baseline=False, failed=None)) for name in ("one", "other"))
     measures = Measures(run)
     found, alone = measures.difference(first, second, metric), measures.estimate(first, metric)
     assert found is not None

@@ -227,6 +227,15 @@ def test_every_filter_is_a_metric_and_the_tools_files_are_kept(
         ("copying_exact_match_plain", "domain", True),
         ("copying_exact_match_first_word", "domain", False),
     ]
+    assert all(m.binary and m.mean for m in opened(given).metrics)
+    groups = (opened(settings(tasks=[group], include_path=tasks)) for group in ("pooled", "macro"))
+    declared = {m.name: m.mean for group in groups for m in group.metrics}
+    assert declared == {
+        "pooled_acc": True,
+        "pooled_acc_norm": True,
+        "macro_acc_macro": False,
+        "macro_acc_norm_macro": False,
+    }
     assert [s.item for s in samples] == ["copying:0", "copying:1"] * 2
     theirs = printed(tmp_path / "out")["copying"]
     assert scores(samples).loc[("copying_exact_match_plain", "overall"), "value"] == theirs["exact_match,plain"]

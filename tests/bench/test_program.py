@@ -26,7 +26,7 @@ def check(evidence: Mapping[str, Any]) -> tuple[float, str]:
 
 
 BENCH = program_benchmark(
-    "quiz", 1, Settings, (Metric("right", "share", "higher", "general"),), lambda _: QUESTIONS, check
+    "quiz", 1, Settings, (Metric("right", "share", "higher", "general", binary=True),), lambda _: QUESTIONS, check
 )
 OPEN = BENCH.open(Settings(), {})
 TEXTS = st.sampled_from(["a", "b", "c", "?", "", None])

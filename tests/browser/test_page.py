@@ -1,6 +1,7 @@
 import html
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
@@ -9,7 +10,9 @@ from typing import Any
 import matplotlib.image
 import pytest
 
-from harness.report.html import render
+from harness.data.contamination import Overlap
+from harness.record.run import ContaminationRecord, CostRecord, JudgeRecord, MixRecord
+from harness.report.run_page import render
 from tests.report.full_run import full_run
 
 HOSTILE = (
@@ -34,18 +37,19 @@ def hostile_page(fake_run: ModuleType, tmp_path_factory: pytest.TempPathFactory)
         "name": "run" + HOSTILE,
         "description": HOSTILE,
         "command": HOSTILE,
-        "warnings": [HOSTILE],
+        "warnings": (HOSTILE,),
     }
-    record["judges"] = [{"benchmark": "mt_bench", "judge": HOSTILE, "protocol": HOSTILE, "calibrated": False}]
+    record["judges"] = (
+        JudgeRecord(benchmark="mt_bench", judge=HOSTILE, protocol=HOSTILE, calibrated=False, note=HOSTILE),
+    )
     cell = "teacher=large,method=sft,seed=0"
-    leak = {"prompt": HOSTILE, "row": HOSTILE}
-    record["contamination"] = [{"dataset": HOSTILE, "benchmark": HOSTILE, "prompts": 9, "exact": 1, "examples": [leak]}]
-    record["mixes"] = [{"cell": cell, "step": HOSTILE, "domain": HOSTILE, "rows": 5, "share": 1.0}]
-    record["costs"] = [{"cell": cell, "seconds": {"train": 3.0}, "judge_calls": 2}]
+    leak = Overlap(HOSTILE, exact=True, share=None, row=HOSTILE)
+    record["contamination"] = (ContaminationRecord(HOSTILE, HOSTILE, 13, 9, 1, 0, 0, (leak,), (cell,)),)
+    record["mixes"] = (MixRecord(cell, HOSTILE, HOSTILE, 50, 5, share=1.0, token_share=1.0),)
+    record["costs"] = (CostRecord(cell, {"train": 3.0}, judge_calls=2, judge_tokens=9, price_usd=None),)
     curves = ("loss", f"loss/{HOSTILE[:60]}")
     fake = fake_run.Fake(questions=8, tasks=4, seeds=1, hostile=HOSTILE, record=record, curves=curves, experts=2)
-    for cell in fake.cells:
-        cell["failed"] = HOSTILE if cell["cell"] == "teacher" else None
+    fake.cells = [replace(c, failed=HOSTILE if c.cell == "teacher" else None) for c in fake.cells]
     return render(fake.write(tmp_path_factory.mktemp("run")), tmp_path_factory.mktemp("page"))
 
 

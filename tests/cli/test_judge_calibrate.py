@@ -179,12 +179,12 @@ def test_what_a_run_says_of_its_judge(folder: Path, judge: Judge) -> None:
     assert calibrate(folder, judge.url).exit_code == 0
     store = Store(folder / "results/store")
     (known,) = judges(build(load(folder / "judged.yaml", [])), store)
-    assert known["calibrated"] is True
-    assert known["uninformative"] is False
-    assert known["note"].startswith("Spearman 1.00 with gpt-4 on 48 verdicts, 20")
+    assert known.calibrated is True
+    assert known.uninformative is False
+    assert known.note.startswith("Spearman 1.00 with gpt-4 on 48 verdicts, 20")
     (other,) = judges(build(load(folder / "judged.yaml", ["judge.temperature=0.5"])), store)
-    assert other["calibrated"] is False
-    assert "no calibration on record" in other["note"]
+    assert other.calibrated is False
+    assert "no calibration on record" in other.note
 
 
 @pytest.mark.slow
@@ -199,7 +199,7 @@ def test_a_calibration_comes_into_a_report_that_is_there(folder: Path, judge: Ju
     assert "is not calibrated" not in report.read_text()
     assert "Spearman 1.00 with gpt-4 on 48 verdicts" in report.read_text()
     known = judges(build(load(folder / "judged.yaml", [])), Store(folder / "results/store"))
-    assert known[0]["uninformative"] is False
+    assert known[0].uninformative is False
     assert says_of_judges(RunFolder(run), known), "the next run has nothing to write"
 
 

@@ -33,7 +33,8 @@ from harness.data.readers import read_conversations, read_dataset, write_convers
 from harness.data.settings import DatasetSettings, JoinedPrompts
 from harness.models.inventory import inspected
 from harness.models.load import load_model, load_reward_model, load_tokenizer
-from harness.record.folder import RunFolder, read_plan
+from harness.record.folder import PlannedRow, RunFolder, read_plan
+from harness.record.run import CellRecord, CostRecord, as_json
 from harness.report.load import load_run
 from harness.stages.inventory import stored
 from harness.stages.runner import read_order
@@ -42,6 +43,7 @@ from harness.store.store import RECORD, Store
 from harness.store.upkeep import damages, entries
 from tests.fuzz.mutations import answer, broken, changed
 from tests.fuzz.profiles import fuzz
+from tests.report.fake_run import a_record, trained
 
 Rows = list[Any]
 
@@ -246,7 +248,12 @@ ARTIFACT = {
     "provenance": {"title": "t", "seconds": 1.5},
 }
 ORDER = {"id": STAGE, "identity": ARTIFACT["identity"], "execution": {}, "inputs": {"data": "/x"}, "title": "t"}
-PLAN = {"recipe": "r.yaml", "judge_epoch": 0, "cells": [{"cell": "a", "stages": [STAGE]}], "stages": {STAGE: {}}}
+PLAN = {
+    "recipe": "r.yaml",
+    "judge_epoch": 0,
+    "cells": [vars(PlannedRow("a", {}, False, (STAGE,)))],
+    "stages": {STAGE: {}},
+}
 MEASURES = [Measure(name, "all", 0.5, 0.4, None, 10, 10, 10).__dict__ for name in ("spearman", "kappa")]
 CALIBRATION = {
     **dict.fromkeys(("digest", "judge", "protocol", "benchmark", "reference", "date"), "x"),
@@ -258,17 +265,15 @@ CALIBRATION = {
     "informative": True,
     "note": "",
 }
-RUN = {
-    "name": "r",
-    "axes": {"seed": ["0", "1"]},
-    "cells": [{"cell": "seed=0", "labels": {"seed": "0"}, "baseline": False, "failed": None}],
-    "metrics": [{"benchmark": "b", "metric": "m", "unit": "u", "direction": "higher", "role": "general"}],
-    "judges": [{"benchmark": "b", "judge": "j", "calibrated": None}],
-    "training": [{"cell": "seed=0", "step": "sft", "rows": 3, "chosen": {"learning_rate": 0.1}}],
-    "costs": [{"cell": "seed=0", "seconds": {"train": 1.5}}],
-    "warnings": ["w"],
-    "stages": {"asked": 3},
-}
+RUN = as_json(
+    a_record(
+        axes={"seed": ("0", "1")},
+        cells=(CellRecord("seed=0", {"seed": "0"}, baseline=False, failed=None),),
+        training=(trained("seed=0", chosen={"learning_rate": 0.1}),),
+        costs=(CostRecord("seed=0", {"train": 1.5}, judge_calls=2, judge_tokens=30, price_usd=None),),
+        warnings=("w",),
+    )
+)
 
 
 def record(draw: Callable[[Any], Any], sound: Any) -> bytes:

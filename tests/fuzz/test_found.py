@@ -15,10 +15,11 @@ from harness.data.readers import read_dataset
 from harness.data.settings import DatasetSettings, JoinedPrompts
 from harness.models.inventory import inspected
 from harness.recipe import RecipeError, load
-from harness.report.load import load_run
+from harness.record.run import as_json, read_run
 from harness.stages.runner import read_order
 from harness.store.ledger import Ledger
 from harness.store.store import Store
+from tests.report.fake_run import a_record
 
 ROOT = Path(__file__).parents[2]
 RECIPE = "student: pocket:llama\nevaluate: [{pocket: {}}]\n"
@@ -175,7 +176,9 @@ def test_an_order_whose_input_is_nowhere(tmp_path: Path) -> None:
     ],
 )
 def test_a_run_of_another_shape(tmp_path: Path, record: dict[str, Any]) -> None:
-    sound = {"name": "r", "axes": {}, "cells": [], "metrics": []}
-    (tmp_path / "run.json").write_text(json.dumps(sound | record | {"axes": record.get("axes", {"a": ["x"]})}))
+    sound = as_json(a_record())
+    (tmp_path / "run.json").write_text(json.dumps(sound))
+    assert read_run(tmp_path / "run.json") == a_record()
+    (tmp_path / "run.json").write_text(json.dumps(sound | record))
     with pytest.raises(HarnessError, match=r"run\.json"):
-        load_run(tmp_path)
+        read_run(tmp_path / "run.json")

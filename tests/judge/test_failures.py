@@ -20,6 +20,7 @@ from harness.judge import client
 from harness.judge.complaint import complaint
 from harness.judge.protocol import find_protocol
 from harness.record import judging
+from harness.record.run import JudgingRecord
 from tests.judge.stand_in import Judge, completion, fault, reply
 
 RATING = find_protocol("rating", "text")
@@ -343,11 +344,12 @@ async def test_a_thousand_verdicts_of_which_three_in_ten_are_of_every_kind(judge
     assert judge.ledger.interrupted() == []
 
     reasons = judging.failures(found)
-    named = {name for reason in reasons for name in reason["which"]}
+    named = {name for reason in reasons for name in reason.which}
     assert named == {f"{v.task.item}/1" for v in found if v.reply.status != "ok"}
-    assert sum(reason["count"] for reason in reasons) == len(named)
-    said = {"cell": "c", "benchmark": "b", "with_verdict_pattern": 0, "repeat_sd": None, "verdicts": COUNT}
-    first, second = judging.warnings([{**said, "failed": reasons, **judging.otherwise(found, RATING)}])
+    assert sum(reason.count for reason in reasons) == len(named)
+    otherwise, there_only = judging.read_otherwise(found, RATING)
+    row = JudgingRecord("c", "b", COUNT, 0, 1, None, COUNT, reasons, otherwise, there_only)
+    first, second = judging.warnings([row])
     assert first.startswith(f"b: {len(named)} of 1000 verdicts failed")
-    assert reasons[0]["words"] in first
+    assert reasons[0].words in first
     assert re.match(r"b: FastChat's own parser would have read \d+ of 1000 verdicts otherwise", second)

@@ -2,8 +2,8 @@
 
 import contextlib
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -137,11 +137,11 @@ def test_what_is_no_verdict_pattern(text: str) -> None:
 
 def test_the_run_counts_answers_that_hold_one() -> None:
     from harness.record.judging import warnings
+    from harness.record.run import JudgingRecord
 
-    row: dict[str, Any] = {"cell": "a", "benchmark": "mt_bench", "answers": 10, "with_verdict_pattern": 0}
-    row |= {"repeats": 1, "repeat_sd": None, "verdicts": 10, "failed": []}
+    row = JudgingRecord("a", "mt_bench", 10, 0, repeats=1, repeat_sd=None, verdicts=10, failed=())
     assert warnings([row]) == []
-    found = [row | {"cell": f"c{k}", "with_verdict_pattern": k} for k in range(8)]
+    found = [replace(row, cell=f"c{k}", with_verdict_pattern=k) for k in range(8)]
     (line,) = warnings(found)
     assert line.startswith("mt_bench: 28 answers contain a rating pattern")
     assert "c1 (1 of 10)" in line

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from harness.core.errors import HarnessError
-from harness.report.load import MetricInfo, RunData
+from harness.report.load import RunData
 from harness.report.measure import COVERAGE, Estimate
 from harness.report.render_table import to_markdown
 from harness_papers import own_teachers
@@ -17,7 +17,7 @@ from harness_papers.build import build
 from harness_papers.catalogue import find
 from harness_papers.layout import Quoted
 from harness_papers.own import OwnRun, load_own
-from tests.report.fake_run import Fake
+from tests.report.fake_run import PROGRAM_METRIC, Fake
 from tests.report.fake_teachers import teachers
 
 MAIN, RADAR = "teacher_million_main", "teacher_million_radar_by_eye"
@@ -108,7 +108,7 @@ def with_alpaca_and_arena(run: OwnRun) -> OwnRun:
         kept["metric"] = kept["metric"].map({k: m for k, (_, m) in names.items()})
         return kept
 
-    metrics = tuple(MetricInfo(b, m, "%", "higher", "general") for b, m in names.values())
+    metrics = tuple(replace(PROGRAM_METRIC, benchmark=b, metric=m) for b, m in names.values())
     data = replace(run.data, metrics=metrics, samples=renamed(run.data.samples), scores=renamed(run.data.scores))
     return OwnRun(run.folder, data)
 

@@ -12,7 +12,8 @@ from harness.models.settings import ModelSettings
 from harness.plan import experts
 from harness.plan.build import Plan, build
 from harness.recipe import RecipeError, load
-from harness.record.collect import EXPERT_COLUMNS, expert_loads
+from harness.record.collect import expert_loads
+from harness.record.tables import EXPERTS
 from harness.stages.api import Session, Stage
 from harness.stages.model import weights
 from harness.stages.runner import read_order, run_stage, write_orders
@@ -139,7 +140,7 @@ def test_rows_of_the_run_folder(tmp_path: Path) -> None:
         for stage in (s for s in routing.walk() if not s.is_leaf and not store.has(s.id)):
             write_orders(store, [stage])
             run_stage(store, read_order(store, stage.id), Session(), lambda *_, **__: None)
-    rows = pd.concat(expert_loads(plan, store))[list(EXPERT_COLUMNS)]
+    rows = pd.concat(expert_loads(plan, store))[list(EXPERTS.columns)]
     assert set(rows["cell"]) == {"teacher", "student=copies"}
     assert set(rows["benchmark"]) == {"pocket"}
     overall = rows[(rows["category"] == "overall") & (rows["cell"] == "student=copies")]

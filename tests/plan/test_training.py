@@ -9,7 +9,7 @@ import pytest
 from harness.core.lines import read_lines
 from harness.plan.build import Plan, build
 from harness.recipe.load import load
-from harness.record.collect import mixes
+from harness.record.training import mixes, trainings
 from harness.stages.api import Session, Stage
 from harness.stages.runner import read_order, run_stage, write_orders
 from harness.store.store import Store
@@ -162,13 +162,13 @@ def test_live_and_cached_are_one_loss(trained: tuple[Plan, Store], ratio: int, s
 
 def test_rows_and_tokens_of_each_part(trained: tuple[Plan, Store]) -> None:
     plan, store = trained
-    rows = [row for row in mixes(plan, store) if "targets=cached,ratio=0.5" in row["cell"]]
-    assert [(row["step"], row["domain"], row["rows"], row["share"]) for row in rows] == [
+    rows = [row for row in mixes(trainings(plan, store)) if "targets=cached,ratio=0.5" in row.cell]
+    assert [(row.step, row.domain, row.rows, row.share) for row in rows] == [
         ("2 dae", "general", 16, 0.5),
         ("2 dae", "domain", 16, 0.5),
     ]
-    assert sum(row["token_share"] for row in rows) == pytest.approx(1)
+    assert sum(row.token_share for row in rows) == pytest.approx(1)
     counts = json.loads((store.path(last(plan, 3).id) / "training.json").read_text())["domains"]
-    assert {row["domain"]: row["response_tokens"] for row in rows} == {
+    assert {row.domain: row.response_tokens for row in rows} == {
         name: part["response_tokens"] for name, part in counts.items()
     }

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from harness.data.pocket import questions
 from harness.plan.build import Plan, build
@@ -86,9 +85,9 @@ def test_pocket_recipes_are_clean(tmp_path: Path) -> None:
     assert rows(plan, store) == []
     run_checks(plan, store)
     found = rows(plan, store)
-    assert [(row["exact"], row["ngram"], row["prompts"]) for row in found] == [(0, 0, 16)] * 2
+    assert [(row.exact, row.ngram, row.prompts) for row in found] == [(0, 0, 16)] * 2
     assert warnings(found) == []
-    by_cells = {tuple(row["cells"]) for row in found}
+    by_cells = {row.cells for row in found}
     assert ("method=kd,seed=0", "method=kd,seed=1", "teacher") in by_cells
 
 
@@ -97,15 +96,15 @@ def test_a_planted_leak_is_a_row_and_a_warning(tmp_path: Path) -> None:
     path = leaky(tmp_path, "copy : red", *asked)
     plan, store = planned(tmp_path, f"data.train={{path: {path}}}"), Store(tmp_path / "store")
     run_checks(plan, store)
-    found: dict[str, dict[str, Any]] = {row["cells"][0]: row for row in rows(plan, store)}
+    found = {row.cells[0]: row for row in rows(plan, store)}
     row = found["method=sft,seed=0"]
-    assert (row["dataset"], row["benchmark"], row["exact"]) == ("data train (leaky.jsonl)", "pocket", 16)
-    example = row["examples"][0]
-    assert example["row"] == "1"
+    assert (row.dataset, row.benchmark, row.exact) == ("data train (leaky.jsonl)", "pocket", 16)
+    example = row.examples[0]
+    assert example.row == "1"
     (line,) = warnings(list(found.values()))
     where = "in data train (leaky.jsonl)"
-    assert line.startswith(f"pocket: of its 16 prompts 16 occur word for word {where}, {row['ngram']} by 70% or more")
-    assert f"prompt {example['prompt']} in row 1" in line
+    assert line.startswith(f"pocket: of its 16 prompts 16 occur word for word {where}, {row.ngram} by 70% or more")
+    assert f"prompt {example.prompt} in row 1" in line
 
 
 def test_a_leak_by_ngrams_alone_warns_too(tmp_path: Path) -> None:
@@ -113,7 +112,7 @@ def test_a_leak_by_ngrams_alone_warns_too(tmp_path: Path) -> None:
     plan = planned(tmp_path, f"data.train={{path: {leaky(tmp_path, *asked)}}}")
     store = Store(tmp_path / "store")
     run_checks(plan, store)
-    found = [row for row in rows(plan, store) if "method=sft,seed=0" in row["cells"]]
-    assert found[0]["exact"] == 0
-    assert 0 < found[0]["ngram"] < 16, "most of these prompts are shorter than 13 words"
+    found = [row for row in rows(plan, store) if "method=sft,seed=0" in row.cells]
+    assert found[0].exact == 0
+    assert 0 < found[0].ngram < 16, "most of these prompts are shorter than 13 words"
     assert "0 occur word for word" in warnings(found)[0]

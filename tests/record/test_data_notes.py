@@ -90,8 +90,8 @@ def test_what_was_skipped_or_not_used_is_said_in_the_log_and_the_report(tmp_path
     assert data_notes(plan, store) == lines
     folder = run_folder(tmp_path, "odd")
     folder.path.mkdir(parents=True)
-    facts = collect(folder, plan, store)
-    assert facts["warnings"] == lines
+    record = collect(folder, plan, store)
+    assert list(record.warnings) == lines
 
 
 def test_the_record_of_a_data_set_says_what_was_read(tmp_path: Path) -> None:

@@ -7,19 +7,19 @@ from typing import Any
 
 import pytest
 
-from harness.core.lines import write_lines
-from harness.record.unread import warnings
+from harness.generate.api import Answer
+from harness.record.judged import Judged
+from harness.record.training import trainings
+from harness.record.unread import cut_answers, cut_responses, of_trainings
+from harness.stages.api import Stage
 
 
 def plan() -> Any:
-    """As much of a plan as is read: one cell with one benchmark's answers and one training, one teacher's responses."""
-    stage = SimpleNamespace(id="training", title="sft cell")
+    """As much of a plan as is read: one cell with one training, one teacher's responses."""
+    stage = SimpleNamespace(id="training", title="sft cell", params={"step": "sft"})
     cell = SimpleNamespace(name="cell", trained=[SimpleNamespace(stage=stage)])
-    judged = SimpleNamespace(answers=SimpleNamespace(id="answers"))
     asked = SimpleNamespace(id="responses", kind="respond", title="responses of big")
-    return SimpleNamespace(
-        cells=[cell], stages={asked.id: asked}, judged=[(cell, SimpleNamespace(benchmark="mt_bench"), judged)]
-    )
+    return SimpleNamespace(cells=[cell], stages={asked.id: asked})
 
 
 def store(folder: Path) -> Any:
@@ -27,13 +27,11 @@ def store(folder: Path) -> Any:
 
 
 @pytest.mark.parametrize(("cut", "told"), [(0, False), (2, False), (3, True), (4, True)])
-def test_answers_that_mostly_reach_their_limit_are_said(tmp_path: Path, cut: int, told: bool) -> None:
-    (tmp_path / "answers").mkdir()
-    ends = ["length"] * cut + ["stop"] * (4 - cut)
-    rows = [{"id": str(i), "turns": ["a", "b"], "finish": ends[2 * i : 2 * i + 2], "tokens": [1, 1]} for i in range(2)]
-    write_lines(tmp_path / "answers" / "answers.jsonl", rows)
-    found = warnings(plan(), store(tmp_path))
-    assert [line.split(" and ")[0] for line in found] == [
+def test_answers_that_mostly_reach_their_limit_are_said(cut: int, told: bool) -> None:
+    ends = ("length",) * cut + ("stop",) * (4 - cut)
+    answers = [Answer(str(i), ("a", "b"), ends[2 * i : 2 * i + 2], (1, 1)) for i in range(2)]
+    judged = Judged("cell", "mt_bench", Stage("judge", 1, {}), answers, [])
+    assert [line.split(" and ")[0] for line in cut_answers(judged)] == [
         f"mt_bench: {cut} of 4 answers of cell reached the limit of their length"
     ] * told
 
@@ -42,8 +40,7 @@ def test_answers_that_mostly_reach_their_limit_are_said(tmp_path: Path, cut: int
 def test_responses_that_mostly_reach_their_limit_are_said(tmp_path: Path, cut: int, told: bool) -> None:
     (tmp_path / "responses").mkdir()
     (tmp_path / "responses" / "data.json").write_text(json.dumps({"kept": 10, "reached_limit": cut}))
-    found = warnings(plan(), store(tmp_path))
-    assert [line.split(" and ")[0] for line in found] == [
+    assert [line.split(" and ")[0] for line in cut_responses(plan(), store(tmp_path))] == [
         "responses of big: 6 of 10 reached the limit of their length"
     ] * told
 
@@ -53,7 +50,7 @@ def test_refused_rows_are_said_once_for_each_cause(tmp_path: Path) -> None:
     refused = [{"row": row, "id": f"r{row}", "reason": reason} for row, reason in ((3, "one"), (5, "two"), (9, "one"))]
     summary = {"rows": 41, "skipped": {"one": 2, "two": 1, "empty response": 4}, "refused": refused}
     (tmp_path / "training" / "training.json").write_text(json.dumps(summary))
-    assert sorted(warnings(plan(), store(tmp_path))) == [
+    assert sorted(of_trainings(trainings(plan(), store(tmp_path)))) == [
         "sft cell: 1 of 41 rows were left out, first row 5 (r5): two.",
         "sft cell: 2 of 41 rows were left out, first row 3 (r3): one.",
     ]
@@ -63,11 +60,11 @@ def test_a_prompt_that_training_did_not_prepare_for_is_said(tmp_path: Path) -> N
     (tmp_path / "training").mkdir()
     summary = {"rows": 1, "skipped": {}, "untaught_prompt": "<think>\n"}
     (tmp_path / "training" / "training.json").write_text(json.dumps(summary))
-    (line,) = warnings(plan(), store(tmp_path))
+    (line,) = of_trainings(trainings(plan(), store(tmp_path)))
     assert line.startswith(r"sft cell: the chat template ends a prompt with '<think>\n', which stands before no")
 
 
 def test_nothing_to_say(tmp_path: Path) -> None:
     (tmp_path / "training").mkdir()
     (tmp_path / "training" / "training.json").write_text(json.dumps({"rows": 1, "skipped": {}}))
-    assert warnings(plan(), store(tmp_path)) == []
+    assert list(of_trainings(trainings(plan(), store(tmp_path)))) == []

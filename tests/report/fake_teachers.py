@@ -1,15 +1,17 @@
 """Made-up teachers: their parts, and the run in which students learnt from them."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from harness.bench.api import SAMPLE_COLUMNS
-from harness.report.load import CellInfo, MetricInfo, RunData
+from harness.record.run import CellRecord
+from harness.record.teachers import TaughtPair
+from harness.report.load import RunData
 from harness.report.teachers import TeacherData
 from harness.teachers.settings import TeachersSettings
+from tests.report.fake_run import METRICS, a_run
 
 FAMILIES = {"llama": (7.0, 13.0, 70.0), "qwen": (1.8, 7.0, 14.0), "gemma": (2.0, 7.0)}
 NAMES = tuple(f"{family}-{size:g}b" for family, sizes in FAMILIES.items() for size in sizes)
@@ -50,10 +52,8 @@ def teachers(
             "response_seconds": [12.5 * (k + 1) for k in range(len(names))],
         }
     )
-    pairs: tuple[dict[str, Any], ...] = tuple(
-        {"student": s, "teacher": t, "cells": [f"{s} from {t}, seed {seed}" for seed in (0, 1)]}
-        for s in students
-        for t in names
+    pairs = tuple(
+        TaughtPair(s, t, tuple(f"{s} from {t}, seed {seed}" for seed in (0, 1))) for s in students for t in names
     )
     return TeacherData("fake-teachers", settings, parts, pairs, about, _run(pairs, names) if trained else None)
 
@@ -77,25 +77,27 @@ def _parts(student: str, k: int, t: int, name: str, prompts: int) -> pd.DataFram
     )
 
 
-def _run(pairs: Sequence[dict[str, Any]], names: Sequence[str]) -> RunData:
+def _run(pairs: Sequence[TaughtPair], names: Sequence[str]) -> RunData:
     rng = np.random.default_rng(3)
     rows = [
         {"cell": cell, "benchmark": "pocket", "metric": "general", "category": "overall"}
         | {
-            "value": 40 + 3.0 * names.index(str(pair["teacher"])) + 2 * rng.normal(),
+            "value": 40 + 3.0 * names.index(pair.teacher) + 2 * rng.normal(),
             "stderr": 1.0,
             "n": 90,
             "total": 90,
         }
         for pair in pairs
-        for cell in pair["cells"]
+        for cell in pair.cells
     ]
-    cells = tuple(CellInfo(str(r["cell"]), {}) for r in rows)
-    metric = MetricInfo("pocket", "general", "%", "higher", "general")
-    empty, no_samples = pd.DataFrame(), pd.DataFrame(columns=["cell", *SAMPLE_COLUMNS])
-    versions = {"python": "3.11.9", "torch": "2.13.0"}
-    description = "Which teacher suits a small student?"
-    return RunData(
-        "fake-teachers", cells, (metric,), {}, no_samples, pd.DataFrame(rows), empty, empty,
-        description=description, versions=versions,
-    )  # fmt: skip
+    return a_run(
+        pd.DataFrame(columns=["cell", *SAMPLE_COLUMNS]),
+        pd.DataFrame(rows),
+        name="fake-teachers",
+        description="Which teacher suits a small student?",
+        created="",
+        command="",
+        versions={"python": "3.11.9", "torch": "2.13.0"},
+        cells=tuple(CellRecord(str(r["cell"]), {}, baseline=False, failed=None) for r in rows),
+        metrics=(METRICS[1],),
+    )

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from harness.cli.compare import compare
 from harness.cli.report import report
+from harness.record.folder import PlannedRow
 
 app = typer.Typer()
 app.command()(report)
@@ -19,8 +20,9 @@ def results(fake_run: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> P
     results = tmp_path_factory.mktemp("results")
     fake = fake_run.Fake(questions=24, tasks=10)
     folder = fake.write(results / "runs" / "pocket-teachers")
-    cells = [{"cell": cell["cell"], "stages": []} for cell in fake.cells]
-    (folder / "plan.json").write_text(json.dumps({"stages": {}, "cells": cells}))
+    (folder / "plan.json").write_text(
+        json.dumps({"stages": {}, "cells": [vars(PlannedRow(c.cell, c.labels, c.baseline, ())) for c in fake.cells]})
+    )
     return results
 
 

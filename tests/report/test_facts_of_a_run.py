@@ -13,9 +13,9 @@ from harness.report.data_facts import contamination_table, contamination_warning
 from harness.report.experts import router_table
 from harness.report.facts import training_table
 from harness.report.groups import group_cells
-from harness.report.html import render
 from harness.report.load import load_run
 from harness.report.numbers import duration, si
+from harness.report.run_page import render
 from harness.report.tables import Shown
 from tests.report.full_run import full_run
 
@@ -150,11 +150,10 @@ def test_a_broken_sweep_still_gives_a_small_page(name: str, tmp_path: Path) -> N
 
 def test_scores_without_any_variance_give_a_report(fake_run: ModuleType, tmp_path: Path) -> None:
     folder = fake_run.Fake(questions=4, tasks=4).write(tmp_path / "run")
-    samples = pd.read_parquet(folder / "samples.parquet").assign(value=1.0)
-    samples.to_parquet(folder / "samples.parquet")
-    scores = pd.read_parquet(folder / "scores.parquet")
-    value = scores["benchmark"].map({"mt_bench": 1.0, "pocket": 100.0})
-    scores.assign(value=value, stderr=0.0).to_parquet(folder / "scores.parquet")
+    for name in ("samples", "scores"):
+        table = pd.read_parquet(folder / f"{name}.parquet")
+        value = table["benchmark"].map({"mt_bench": 1.0, "pocket": 100.0})
+        table.assign(value=value, stderr=0.0).to_parquet(folder / f"{name}.parquet")
     text = render(folder, tmp_path / "out").with_name("report.md").read_text()
     assert "better" not in text.split("## Scores")[1].split("## Figures")[0].replace("lower is better", "")
 

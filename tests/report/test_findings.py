@@ -5,9 +5,10 @@ import pytest
 from harness.report.comparisons import Comparison
 from harness.report.facts import findings
 from harness.report.groups import Group, group_cells
-from harness.report.load import MetricInfo, RunData, load_run
+from harness.report.load import RunData, load_run
 from harness.stats.intervals import Difference
 from harness.stats.spread import Spread
+from tests.report.fake_run import PROGRAM_METRIC
 from tests.report.full_run import full_run
 
 
@@ -18,7 +19,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunData:
 
 def comparison(one: Group, other: Group) -> Comparison:
     difference = Difference(1.2, -3.0, 5.4, 2.0, 2.0, 0.5, (3, 3), 60, Spread(None))
-    metric = MetricInfo("pocket", "general_score", "% correct", "higher", "general")
+    metric = replace(PROGRAM_METRIC, metric="general_score", unit="% correct")
     return Comparison(one, other, metric, difference, 1.0, 12.0, "underpowered", "6 seeds", False)
 
 

@@ -1,25 +1,28 @@
 """What a report says of judges that were calibrated, that were not, and that are of no use."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from harness.record.run import JudgeRecord
 from harness.report import facts
 from harness.report.comparisons import comparisons
-from harness.report.html import render
 from harness.report.load import RunData, load_run
 from harness.report.measure import UNCALIBRATED, UNINFORMATIVE, Estimate, Measures
 from harness.report.render_table import to_latex, to_markdown
+from harness.report.run_page import render
 from harness.report.tables import Table, headline_table
 
 NOTE = "Spearman 0.05 [−0.04, 0.16] with gpt-4 on 320 verdicts, 2026-11-21"
 
 
 def folder(fake_run: ModuleType, path: Path, **judge: Any) -> Path:
-    mine = {"benchmark": "mt_bench", "judge": "tiny", "protocol": "rating", "calibrated": True, "note": NOTE} | judge
-    written: Path = fake_run.Fake(questions=16, tasks=16, record={"judges": [mine]}).write(path)
+    mine = JudgeRecord(benchmark="mt_bench", judge="tiny", protocol="rating", calibrated=True, note=NOTE)
+    record = {"judges": (replace(mine, **judge),)}
+    written: Path = fake_run.Fake(questions=16, tasks=16, record=record).write(path)
     return written
 
 

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from harness.core.errors import HarnessError
+from harness.record.run import as_json
 from harness.report.load import load_run
 
 
@@ -19,13 +20,14 @@ def test_reads_a_run(run_folder: Path) -> None:
     assert {m.role for m in run.metrics} == {"general", "domain"}
 
 
-def test_a_folder_that_is_no_run_says_so(tmp_path: Path) -> None:
+def test_a_folder_that_is_no_run_says_so(fake_run: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match=r"no run\.json"):
         load_run(tmp_path)
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(HarnessError, match="broken JSON"):
         load_run(tmp_path)
-    (tmp_path / "run.json").write_text('{"name": "x", "axes": {}, "cells": []}')
+    record = as_json(fake_run.a_record())
+    (tmp_path / "run.json").write_text(json.dumps({key: value for key, value in record.items() if key != "metrics"}))
     with pytest.raises(HarnessError, match="has no metrics"):
         load_run(tmp_path)
 

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,10 +17,10 @@ import pytest
 from harness.report.browser import browser_data, safe_json
 from harness.report.figures import drawings
 from harness.report.groups import group_cells
-from harness.report.html import render
-from harness.report.load import RunData, load_run
+from harness.report.load import load_run
 from harness.report.measure import Measures
 from harness.report.palette import palette
+from harness.report.run_page import render
 from harness.report.style import save
 
 
@@ -87,11 +88,8 @@ def test_figures_are_svg_with_text_and_one_colour_per_cell(out: Path, run_folder
 
 def test_a_label_with_markup_or_dollars_is_drawn_as_it_is(run_folder: Path, tmp_path: Path) -> None:
     run = load_run(run_folder)
-    cells = tuple(
-        c.__class__(**{**c.__dict__, "labels": {**c.labels, "teacher": "<b>$^{$"}}) if not c.baseline else c
-        for c in run.cells
-    )
-    changed = RunData(**{**run.__dict__, "cells": cells, "axes": {**run.axes, "teacher": ("<b>$^{$",)}})
+    cells = tuple(replace(c, labels={**c.labels, "teacher": "<b>$^{$"}) if not c.baseline else c for c in run.cells)
+    changed = replace(run, cells=cells, axes={**run.axes, "teacher": ("<b>$^{$",)})
     drawing = next(d for d in drawings(changed, Measures(changed)) if d.section == "scores")
     svg = save(drawing.draw, drawing.name, tmp_path)
     assert "&lt;b&gt;$^{$" in svg
@@ -99,7 +97,7 @@ def test_a_label_with_markup_or_dollars_is_drawn_as_it_is(run_folder: Path, tmp_
 
 
 def test_drawing_touches_no_global_state() -> None:
-    code = "import harness.report.html, sys; print('matplotlib.pyplot' in sys.modules, 'torch' in sys.modules)"
+    code = "import harness.report.run_page, sys; print('matplotlib.pyplot' in sys.modules, 'torch' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == ["False", "False"]
 
@@ -131,7 +129,7 @@ def test_the_page_says_when_texts_are_cut(run_folder: Path, tmp_path: Path, monk
 
 
 def test_a_bare_run_still_gives_a_report(fake_run: ModuleType, tmp_path: Path) -> None:
-    fake = fake_run.Fake(questions=3, tasks=2, seeds=1, record={"judges": [], "description": ""})
+    fake = fake_run.Fake(questions=3, tasks=2, seeds=1, record={"judges": (), "description": ""})
     folder = fake.write(tmp_path / "run")
     for name in ("curves.parquet", "transcripts.parquet", "recipe.yaml"):
         (folder / name).unlink()
@@ -141,7 +139,7 @@ def test_a_bare_run_still_gives_a_report(fake_run: ModuleType, tmp_path: Path) -
 
 
 def test_a_run_where_everything_failed_gives_a_report_that_says_so(fake_run: ModuleType, tmp_path: Path) -> None:
-    names = [c["cell"] for c in fake_run.Fake().cells if not c["baseline"]]
+    names = [c.cell for c in fake_run.Fake().cells if not c.baseline]
     fake = fake_run.Fake(questions=3, tasks=2, failed=dict.fromkeys(names, "train: out of memory"))
     page = render(fake.write(tmp_path / "run"), tmp_path / "out").read_text()
     assert page.count("failed: train: out of memory") == len(names)
@@ -149,18 +147,18 @@ def test_a_run_where_everything_failed_gives_a_report_that_says_so(fake_run: Mod
 
 
 def seeds_only(fake: Any) -> None:
-    fake.cells = [c | {"labels": {"seed": c["labels"]["seed"]}} for c in fake.cells if not c["baseline"]][:3]
-    fake.record = {"axes": {"seed": [0, 1, 2]}}
+    fake.cells = [replace(c, labels={"seed": c.labels["seed"]}) for c in fake.cells if not c.baseline][:3]
+    fake.record = {"axes": {"seed": ("0", "1", "2")}}
 
 
 def one_cell(fake: Any) -> None:
-    fake.cells = [{"cell": "student", "labels": {}, "baseline": False, "failed": None}]
-    fake.record = {"axes": {}, "training": []}
+    fake.cells = [replace(fake.cells[0], baseline=False)]
+    fake.record = {"axes": {}, "training": ()}
 
 
 def baselines_only(fake: Any) -> None:
     fake.cells = fake.cells[:2]
-    fake.record = {"axes": {}, "training": []}
+    fake.record = {"axes": {}, "training": ()}
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from types import ModuleType
@@ -48,7 +49,6 @@ def test_percent_scores_use_wilson_and_stay_between_0_and_100(run: RunData) -> N
     measures = Measures(run)
     domain = run.metrics[2]
     student = measures.estimate(group_cells(run)[0], domain)
-    assert measures.scales == {("mt_bench", "score"): 1.0, ("pocket", "general"): 100.0, ("pocket", "domain"): 100.0}
     assert student is not None
     assert student.value is not None
     assert student.low is not None
@@ -142,11 +142,10 @@ def test_a_row_by_name_is_a_baseline_and_an_unknown_one_is_an_error(run: RunData
 def test_a_score_that_is_no_mean_of_samples_is_compared_by_its_own_error(run: RunData) -> None:
     # As a group's mean of its tasks' means: it has standard errors, and no samples that average to it.
     odd = run.scores.assign(value=run.scores["value"] + 1.0)
-    measures = Measures(RunData(**{**run.__dict__, "scores": odd}))
-    metric = run.metrics[1]
-    assert measures.scales["pocket", "general"] is None
+    measures = Measures(replace(run, scores=odd))
+    metric = replace(run.metrics[1], mean=False)
     student, large = group_cells(run)[0], group_cells(run)[3]
-    shown, paired = measures.estimate(large, metric), Measures(run).difference(large, student, metric)
+    shown, paired = measures.estimate(large, metric), Measures(run).difference(large, student, run.metrics[1])
     unpaired = measures.difference(large, student, metric)
     assert shown is not None
     assert shown.stderr is not None
@@ -213,3 +212,25 @@ def test_numbers_have_the_digits_of_their_errors(run: RunData) -> None:
     text = to_markdown(headline_table(run, Measures(run)))
     assert "240/240" in text
     assert not np.any([len(word.split(".")[-1]) > 3 for word in text.split() if word.startswith("[")])
+
+
+def test_a_run_in_which_nothing_was_right_has_wilsons_interval(run: RunData) -> None:
+    """The metric says that its samples are hits and misses: zeros alone would not."""
+    metric = run.metrics[2]
+    mine = run.scores["metric"] == metric.metric
+    nothing = replace(
+        run,
+        samples=run.samples.assign(value=run.samples["value"].where(run.samples["metric"] != metric.metric, 0.0)),
+        scores=run.scores.assign(value=run.scores["value"].where(~mine, 0.0)),
+    )
+    shown = Measures(nothing).estimate(group_cells(run)[0], metric)
+    assert shown is not None
+    assert shown.value == shown.low == 0
+    assert shown.high is not None
+    assert 0 < shown.high < 15
+
+
+def test_a_score_that_is_not_the_mean_it_declares_to_be_is_an_error(run: RunData) -> None:
+    measures = Measures(replace(run, scores=run.scores.assign(value=run.scores["value"] + 1.0)))
+    with pytest.raises(HarnessError, match="pocket: general of student is not the mean of its samples"):
+        measures.estimate(group_cells(run)[0], run.metrics[1])

@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 
 from harness.core.errors import HarnessError
+from harness.record.run import as_json
+from harness.record.teachers import TeacherRecord, TeachersRecord
 from harness.report.render_table import to_csv, to_latex, to_markdown
 from harness.report.teacher_facts import warnings
 from harness.report.teacher_figures import drawings, short
@@ -251,8 +253,9 @@ def test_a_run_folder_is_read_as_what_was_written(data: TeacherData, tmp_path: P
     data.parts.to_parquet(run / "teacher_parts.parquet", index=False)
     about = data.about.assign(baseline=None).astype(object)
     about = about.where(about.notna(), None)
-    record = {"settings": data.settings.model_dump(mode="json"), "pairs": data.pairs, "about": about.to_dict("records")}
-    (run / "teachers.json").write_text(json.dumps(record | {"left_out": []}))
+    known = tuple(TeacherRecord(**{str(key): value for key, value in row.items()}) for row in about.to_dict("records"))
+    record = TeachersRecord(data.settings, data.pairs, known, ())
+    (run / "teachers.json").write_text(json.dumps(as_json(record)))
     read = load_teachers(run)
     assert (read.name, read.settings, read.pairs, read.run) == (data.name, data.settings, data.pairs, None)
     pd.testing.assert_frame_equal(read.parts, data.parts)

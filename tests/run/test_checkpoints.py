@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -111,9 +110,9 @@ def test_the_lowest_held_out_loss_is_chosen(planned: Planned, run: Run, tmp_path
     assert (summary["trained_rows"], summary["held_out_rows"]) == (30, 10)
     folder = RunFolder(tmp_path / "run")
     folder.path.mkdir()
-    facts = collect(folder, plan, Store(tmp_path / "store"))
-    rows = [(row["cell"], row["chosen"]["learning_rate"]) for row in facts["training"]]
-    assert rows == [("checkpoint=0.5", 1e-2), ("checkpoint=1", 1e-2)]
+    record = collect(folder, plan, Store(tmp_path / "store"))
+    rows = [(row.cell, row.chosen) for row in record.training]
+    assert rows == [("checkpoint=0.5", {"learning_rate": 1e-2}), ("checkpoint=1", {"learning_rate": 1e-2})]
 
 
 def test_equal_losses_keep_the_first(planned: Planned, run: Run) -> None:
@@ -161,8 +160,8 @@ def test_a_command_trains(planned: Planned, run: Run, tmp_path: Path, monkeypatc
     assert scores.exists()
     folder = RunFolder(tmp_path / "run")
     folder.path.mkdir()
-    facts: dict[str, Any] = collect(folder, plan, Store(tmp_path / "store"))
-    assert [(row["step"], row["rows"]) for row in facts["training"]] == [("1 command", 40)]
+    record = collect(folder, plan, Store(tmp_path / "store"))
+    assert [(row.step, row.rows, row.steps) for row in record.training] == [("1 command", 40, None)]
 
 
 def test_a_command_is_known_by_its_line_and_its_files(

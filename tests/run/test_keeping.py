@@ -14,8 +14,8 @@ from harness.core.errors import HarnessError
 from harness.plan.build import build
 from harness.plan.needs import graph, to_build
 from harness.recipe.load import load
-from harness.record import teacher_tables
 from harness.record.folder import RunFolder
+from harness.record.teachers import _size
 from harness.run.events import Ended, Event
 from harness.run.execute import Outcome, execute
 from harness.run.keeping import Keeper
@@ -322,12 +322,12 @@ def test_tables_still_know_how_large_an_evicted_teacher_is(house: House, monkeyp
     monkeypatch.setitem(KINDS, "weights", Kind("weights", 1, write, bulk=("model",)))
     teacher = weights("teacher")
     cell: Any = SimpleNamespace(teacher=SimpleNamespace(weights=PlannedModel(teacher, "teacher", "model")))
-    assert teacher_tables._size(cell, house.store) is None
+    assert _size(cell, house.store) is None
     house.run("r", teacher, keep="all")
-    assert teacher_tables._size(cell, house.store) == 12 / 1e9
+    assert _size(cell, house.store) == 12 / 1e9
     house.run("r", teacher, keep="scores")
     assert not (house.store.path(teacher.id) / "model").exists()
-    assert teacher_tables._size(cell, house.store) == 12 / 1e9
+    assert _size(cell, house.store) == 12 / 1e9
 
 
 RECIPE = """\

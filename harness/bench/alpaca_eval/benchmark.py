@@ -77,8 +77,8 @@ class AlpacaEvalSettings(Settings):
 
 
 class AlpacaEval(OpenJudged[AlpacaEvalSettings]):
-    """Its samples are, for each verdict, the probability that the model's answer is better (`win_rate`, 0..1) and the
-    characters by which the baseline's answer is longer (`length_difference`); and for each instruction what it
+    """Its samples are, for each verdict, the probability that the model's answer is better (`win_rate`, in percent) and
+    the characters by which the baseline's answer is longer (`length_difference`); and for each instruction what it
     contributes to the length-controlled rate (in percent; their mean is the rate)."""
 
     metrics = (
@@ -190,7 +190,7 @@ def _input_files(settings: AlpacaEvalSettings) -> dict[str, Path]:
 
 
 BENCHMARK = JudgedBenchmark(
-    "alpaca_eval", 1, AlpacaEvalSettings, _input_files, AlpacaEval, lambda settings: EDITIONS[settings.version].form
+    "alpaca_eval", 2, AlpacaEvalSettings, _input_files, AlpacaEval, lambda settings: EDITIONS[settings.version].form
 )
 _ORDERS = ("ba", "ab")
 """Both orders of a pair, as their rows are numbered: first the one in which the baseline's answer is shown first."""

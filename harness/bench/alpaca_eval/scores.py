@@ -25,11 +25,15 @@ WIN_RATE, LENGTH_CONTROLLED, LENGTH_DIFFERENCE = "win_rate", "length_controlled_
 def pair_samples(
     item: str, category: str, repeat: int, value: float | None, status: Status, difference: int | None, length: int
 ) -> list[Sample]:
-    """The two rows of one verdict: the probability (0..1) that the model's answer is better than the baseline's, and
-    the characters by which the baseline's is longer."""
+    """The two rows of one verdict on an answer of `length` characters.
+
+    They are the probability that the model's answer is better than the baseline's (`value`, 0..1; its sample is in
+    percent), and the characters by which the baseline's is longer (`difference`).
+    """
+    percent = None if value is None else 100 * value
     known: Status = "missing" if difference is None else "ok"
     return [
-        Sample(BENCHMARK, WIN_RATE, item, item, category, 1, repeat, value, status, length),
+        Sample(BENCHMARK, WIN_RATE, item, item, category, 1, repeat, percent, status, length),
         Sample(BENCHMARK, LENGTH_DIFFERENCE, item, item, category, 1, repeat, difference, known, length),
     ]
 
@@ -44,7 +48,7 @@ def controlled_samples(pairs: Sequence[Sample], reference: Path) -> list[Sample]
     wins = [s for s in pairs if s.metric == WIN_RATE and (s.item, s.repeat) in known]
     if not wins or not all(_INDEX.fullmatch(s.item) for s in wins):
         return []
-    preference = np.array([np.nan if s.value is None else s.value for s in wins])
+    preference = np.array([np.nan if s.value is None else s.value / 100 for s in wins])
     delta = np.array([known[s.item, s.repeat] for s in wins], dtype=float)
     found = contributions(preference, delta, [int(s.item) for s in wins], read_reference(reference)) or {}
     firsts = {int(s.item): s for s in reversed(wins)}
@@ -66,22 +70,22 @@ def scores(samples: pd.DataFrame, *, approximate: bool) -> pd.DataFrame:
     wins, controlled = (samples[samples["metric"] == metric] for metric in (WIN_RATE, LENGTH_CONTROLLED))
     groups = [("overall", wins)]
     groups += [(str(name), wins[wins["category"] == name]) for name in wins["category"].unique() if name]
-    rows = [(BENCHMARK, WIN_RATE, category, *_mean(group, 100), *_counts(group), False) for category, group in groups]
+    rows = [(BENCHMARK, WIN_RATE, category, *_mean(group), *_counts(group), False) for category, group in groups]
     told = wins[wins["item"].isin(controlled["item"])]
     counts = _counts(told)[0], len(wins)
-    rows.append((BENCHMARK, LENGTH_CONTROLLED, "overall", *_mean(controlled, 1), *counts, approximate))
+    rows.append((BENCHMARK, LENGTH_CONTROLLED, "overall", *_mean(controlled), *counts, approximate))
     frame = pd.DataFrame(rows, columns=[*SCORE_COLUMNS, APPROXIMATE])
     return frame.astype({"value": "Float64", "stderr": "Float64"})
 
 
-def _mean(rows: pd.DataFrame, scale: float) -> tuple[float | None, float | None]:
+def _mean(rows: pd.DataFrame) -> tuple[float | None, float | None]:
     """Mean and standard error of the rows that have a value."""
     scored = rows[rows["value"].notna()]
     if scored.empty:
         return None, None
     value, stderr = clustered_mean(scored["value"].to_numpy(dtype=float), scored["cluster"].tolist())
     clusters = scored["cluster"].nunique()
-    return scale * value, None if stderr is None else scale * stderr * float(np.sqrt(clusters / (clusters - 1)))
+    return value, None if stderr is None else stderr * float(np.sqrt(clusters / (clusters - 1)))
 
 
 def _counts(rows: pd.DataFrame) -> tuple[int, int]:

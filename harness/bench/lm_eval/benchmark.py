@@ -52,6 +52,20 @@ class LmEvalSettings(Settings):
         return self
 
 
+_HIT_OR_MISS = frozenset(
+    {
+        "acc",
+        "acc_norm",
+        "acc_bytes",
+        "acc_mutual_info",
+        "exact_match",
+        "prompt_level_strict_acc",
+        "prompt_level_loose_acc",
+    }
+)
+"""lm-eval's metrics that are 0 or 1 for an item."""
+
+
 class LmEval(OpenMeasured[LmEvalSettings]):
     """The chosen tasks."""
 
@@ -70,6 +84,8 @@ class LmEval(OpenMeasured[LmEvalSettings]):
                         "higher" if one.higher else "lower",
                         "domain" if name in self.settings.domain else "general",
                         headline=one.asked not in seen,
+                        binary=one.metric in _HIT_OR_MISS,
+                        mean=not one.name.endswith(MACRO),
                     ),
                 )
                 seen.add(one.asked)

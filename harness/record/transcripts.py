@@ -1,0 +1,64 @@
+"""The texts of a cell's evaluation as a reader wants to see them: question, answer, verdict, and the value."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from harness.core.canonical import Json
+from harness.core.lines import read_lines
+from harness.judge.api import Verdict
+from harness.record.judged import Judged
+from harness.record.tables import TRANSCRIPTS
+from harness.stages import measure
+
+Unit = tuple[str, int]
+"""Item and turn."""
+Texts = tuple[Mapping[Unit, Mapping[str, Json]], Mapping[Unit, list[Verdict]]]
+"""Question, answer and reference of each unit, and its verdicts."""
+
+
+def transcript(cell: str, samples: pd.DataFrame, texts: Texts) -> pd.DataFrame:
+    """One row per judged turn (or measured item): its texts and the mean of its samples.
+
+    Its verdicts, where there are several (repeats, both orders of a pair), stand below each other.
+    """
+    said, verdicts = texts
+    rows = []
+    for _, of_unit in samples.groupby(["item", "turn"], sort=False):
+        unit = (str(of_unit["item"].iloc[0]), int(of_unit["turn"].iloc[0]))
+        # A benchmark may score one verdict under several metrics.
+        row = of_unit[of_unit["metric"] == of_unit["metric"].iloc[0]]
+        failed = row["status"][row["status"] != "ok"]
+        rows.append(
+            {column: row[column].iloc[0] for column in ("benchmark", "item", "category", "turn")}
+            | {name: said.get(unit, {}).get(name) for name in ("question", "answer", "reference")}
+            | {
+                "cell": cell,
+                "verdict": _below_each_other(verdicts.get(unit, [])),
+                "value": float(row["value"].mean()) if row["value"].notna().any() else None,
+                "status": "ok" if failed.empty else failed.iloc[0],
+            }
+        )
+    return pd.DataFrame(rows, columns=list(TRANSCRIPTS.columns))
+
+
+def judged_texts(judged: Judged) -> Texts:
+    """The texts that a judge was shown, and what it said."""
+    verdicts: dict[Unit, list[Verdict]] = {}
+    for verdict in judged.verdicts:
+        verdicts.setdefault((verdict.task.item, verdict.task.turn), []).append(verdict)
+    return {unit: alike[-1].task.evidence for unit, alike in verdicts.items()}, verdicts
+
+
+def measured_texts(folder: Path) -> Texts:
+    """The texts that a measured benchmark keeps, if it keeps any."""
+    path = folder / measure.FILES / "transcripts.jsonl"
+    return {(str(row["item"]), 1): row for row in read_lines(path)} if path.exists() else {}, {}
+
+
+def _below_each_other(verdicts: Sequence[Verdict]) -> str | None:
+    if len(verdicts) < 2:
+        return verdicts[0].reply.text if verdicts else None
+    places = {"ab": "shown first: ", "ba": "shown second: "}
+    return "\n\n".join(f"({k}) {places.get(v.task.variant, '')}{v.reply.text}" for k, v in enumerate(verdicts, 1))

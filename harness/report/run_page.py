@@ -1,0 +1,100 @@
+"""A run folder in, its report out: report.html (self-contained), report.md, each table and figure as a file."""
+
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from harness.report import facts
+from harness.report.browser import browser_data, safe_json
+from harness.report.comparisons import Comparison, comparison_table, comparisons
+from harness.report.costs import cost_table
+from harness.report.data_facts import contamination_table, mix_table
+from harness.report.experts import router_table
+from harness.report.figures import drawings
+from harness.report.groups import group_cells
+from harness.report.load import SEED_AXIS, RunData, load_run
+from harness.report.measure import Measures
+from harness.report.page import Page, Section, parts, write
+from harness.report.tables import Table, category_table, headline_table
+
+
+def render(run_folder: Path, out_folder: Path) -> Path:
+    """Write the report of a run into `out_folder`; returns the page's path."""
+    run = load_run(run_folder)
+    return write(_page(run, Measures(run)), out_folder)
+
+
+def _page(run: RunData, measures: Measures) -> Page:
+    compared = comparisons(run, measures)
+    by_category = [category_table(run, measures, m) for m in run.metrics if m.headline]
+    categories = [table for table in by_category if table is not None]
+    comparison = comparison_table(run, compared, title=_against_title(compared)) if compared else None
+    findings, ablations = facts.findings(run, compared), _ablations(run, measures)
+    scores, judges = headline_table(run, measures), facts.judge_table(run)
+    said = tuple(f"**{verdict}**: {sentence}" for verdict, sentence in findings)
+    data = {"training": facts.training_table(run), "mixes": mix_table(run), "contamination": contamination_table(run)}
+    behind = data | {"router": router_table(run, group_cells(run)), "costs": cost_table(run)}
+    figures = list(drawings(run, measures))
+    drawn = {drawing.section for drawing in figures}
+    return Page(
+        stem="report",
+        title=run.name,
+        heading=run.name,
+        description=run.description,
+        summary=facts.sweep_in_words(run),
+        warnings=facts.warnings(run, measures),
+        parts=parts(
+            ("scores", "Scores", True),
+            ("comparisons", "Comparisons", bool(compared)),
+            ("axes", "Axes", bool(ablations)),
+            ("categories", "Categories", bool(categories)),
+            ("tradeoff", "Trade-off", "tradeoff" in drawn),
+            ("samples", "Samples", True),
+            ("training", "Training", any(data.values()) or "training" in drawn),
+            ("experts", "Experts", behind["router"] is not None),
+            ("provenance", "Provenance", True),
+        ),
+        sections=[
+            Section("Scores", scores),
+            *([Section("Judges", judges, level=3)] if judges else []),
+            *([Section(comparison.title, comparison, said)] if comparison else []),
+            *(Section(table.title, table) for table in (*ablations, *categories)),
+        ],
+        behind=[Section(table.title, table) for table in behind.values() if table],
+        facts=facts.cost(run) + facts.provenance(run),
+        facts_title="Cost and provenance",
+        figures=figures,
+        content=behind
+        | _samples(run)
+        | {"scores": scores, "judges": judges, "compared": comparison, "findings": findings, "ablations": ablations}
+        | {"categories": categories, "recipe": run.recipe},
+    )
+
+
+def _against_title(compared: list[Comparison]) -> str:
+    bases = {c.base.title for c in compared}
+    return f"Every cell against {bases.pop()}" if len(bases) == 1 else "Comparisons"
+
+
+def _ablations(run: RunData, measures: Measures) -> list[Table]:
+    """Per axis: each cell against the cell that differs from it only there, by the axis's first label."""
+    tables = []
+    for axis, labels in run.axes.items():
+        if axis == SEED_AXIS or len(labels) < 2:
+            continue
+        found = comparisons(run, measures, f"{axis}={labels[0]}")
+        if found:
+            title = f"What {axis.replace('_', ' ')} changes, against {labels[0]}"
+            tables.append(comparison_table(run, found, f"comparisons_{axis}", title))
+    return tables
+
+
+def _samples(run: RunData) -> dict[str, Any]:
+    """The sample browser's data."""
+    data = browser_data(run)
+    return {
+        "samples": Markup(safe_json(data)),  # noqa: S704 (escaped by safe_json)
+        "sample_count": len(data["items"]),
+        "cut": data["cut"],
+    }
