@@ -1,1 +1,1 @@
-"""Judges held against recorded verdicts."""
+"""Compare judges with recorded verdicts."""

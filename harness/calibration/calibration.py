@@ -1,4 +1,4 @@
-"""The record of a judge's calibration, by the judge's digest: what is printed beside every score it gives."""
+"""The record of a judge's calibration, by the judge's digest. Its note stands beside every score of that judge."""
 
 import json
 from collections.abc import Mapping
@@ -14,17 +14,17 @@ from harness.core.lines import read_json, write_atomically
 from harness.store.store import Store
 
 MIN_AGREEMENT = 0.3
-"""Below it a judge is uninformative: Cohen's (1988) medium correlation, where it shares less than a tenth (0.3 squared)
-of the recorded verdicts' rank variance. That an interval excludes 0 is not enough: with GPT-4's 320 ratings of two
-models on MT-Bench a judge that only counts characters has Spearman 0.20 [0.04, 0.34]."""
+"""Below this agreement a judge is uninformative. It is Cohen's (1988) medium correlation: a judge below it shares less
+than a tenth (0.3 squared) of the recorded verdicts' rank variance. An interval that excludes 0 is not enough: a judge
+that only counts characters has Spearman 0.20 [0.04, 0.34] with GPT-4's 320 ratings of two models on MT-Bench."""
 MIN_QUESTIONS = 10
-"""On fewer an interval means little (see `stats.intervals`), and a judge is not called informative."""
+"""With fewer questions a judge is uninformative, because an interval means little (see `stats.intervals`)."""
 _TITLES = {SPEARMAN: "Spearman", KAPPA: "kappa"}
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What is known of one judge."""
+    """The measures of a judge's agreement with recorded verdicts, and of its biases."""
 
     digest: str
     """`harness.judge.identity.judge_digest`: model, weights, protocol, prompts, parameters, epoch."""
@@ -33,16 +33,16 @@ class Calibration:
     benchmark: str
     form: str
     reference: str
-    """Whose recorded verdicts it was held against."""
+    """The judge of the recorded verdicts."""
     date: str
     """UTC, ISO 8601."""
     measures: tuple[Measure, ...]
     models: Mapping[str, Json]
     """Per model of the recorded answers: `judge` and `reference` (mean verdicts), `n`."""
     cost: Mapping[str, Json]
-    """Price of 1000 verdicts (null where no price is known), seconds and tokens of one."""
+    """Price of 1000 verdicts (null where unknown), seconds and tokens per verdict."""
     data: Mapping[str, str]
-    """What it was measured on: file -> digest."""
+    """Files of the recorded verdicts -> digest."""
     command: str = ""
     provenance: Mapping[str, Json] | None = None
 
@@ -53,20 +53,20 @@ class Calibration:
 
     @property
     def deciding(self) -> str:
-        """The name of that measure."""
+        """The name of the measure that decides."""
         return SPEARMAN if self.form == "rating" else KAPPA
 
     @property
     def informative(self) -> bool:
-        """Whether it agrees with the reference by at least MIN_AGREEMENT, and more than chance for certain."""
+        """Whether the agreement is at least MIN_AGREEMENT, with an interval above 0."""
         m = self.headline
         if m.value is None or m.clusters < MIN_QUESTIONS:
             return False
-        return m.value >= MIN_AGREEMENT and (m.low is None or m.low > 0)  # no interval: equal in every resample
+        return m.value >= MIN_AGREEMENT and (m.low is None or m.low > 0)  # no interval: all resamples were equal
 
     @property
     def note(self) -> str:
-        """`Spearman 0.41 [0.30, 0.51] with gpt-4 on 320 verdicts, 2026-11-21`, and the biases that were shown."""
+        """`Spearman 0.41 [0.30, 0.51] with gpt-4 on 320 verdicts, 2026-11-21`, and the biases."""
         m = self.headline
         scored = f"{m.n}" if m.n == m.total else f"{m.n} of {m.total}"
         parts = [f"{_TITLES[m.name]} {_agreement(m)} with {self.reference} on {scored} verdicts, {self.date[:10]}"]
@@ -76,19 +76,19 @@ class Calibration:
 
     @property
     def biases(self) -> list[str]:
-        """What moves it that should not, in words, where the interval leaves no doubt."""
+        """The biases whose intervals exclude chance, in words."""
         by_name = {m.name: m for m in self.measures if m.part == "all"}
-        found = []
+        sentences: list[str] = []
         gain = by_name.get(LENGTH)
         if gain and gain.value and (gain.low if gain.low is not None else gain.value) > 0:
-            found.append(f"padding an answer gains {gain.value:.2f}")
+            sentences.append(f"padding an answer gains {gain.value:.2f}")
         first = by_name.get(FIRST_WINS)
         if first and first.value is not None and first.low is not None and first.high is not None:
             if first.low > 0.5:
-                found.append(f"prefers the answer shown first ({first.value:.0%})")
+                sentences.append(f"prefers the answer shown first ({first.value:.0%})")
             elif first.high < 0.5:
-                found.append(f"prefers the answer shown second ({1 - first.value:.0%})")
-        return found
+                sentences.append(f"prefers the answer shown second ({1 - first.value:.0%})")
+        return sentences
 
 
 def _agreement(m: Measure) -> str:
@@ -110,24 +110,24 @@ def records(store: Store) -> Path:
 
 
 def find(folder: Path, digest: str) -> Calibration | None:
-    """The calibration of the judge with that digest; None where there is none.
+    """The calibration of the judge with that digest; None if it has none.
 
     Raises:
-        HarnessError: the record is there and cannot be read.
+        HarnessError: the record exists and cannot be read.
     """
     path = folder / f"{digest}.json"
     if not path.exists():
         return None
-    fix = "Remove the file and calibrate again: what the judge was asked is kept."
+    fix = "Remove the file and calibrate again: the judge's replies are kept."
     facts = read_json(path, fix)
     if isinstance(facts, dict):
         facts = {k: v for k, v in facts.items() if k not in ("informative", "note")}
     try:
-        found = TypeAdapter(Calibration).validate_python(facts)
+        calibration = TypeAdapter(Calibration).validate_python(facts)
     except ValidationError as error:
         first = error.errors()[0]
         what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
         raise HarnessError(f"is no calibration record ({what})", where=str(path), fix=fix) from None
-    if not any(m.name == found.deciding and m.part == "all" for m in found.measures):
-        raise HarnessError(f"is no calibration record (no measure {found.deciding})", where=str(path), fix=fix)
-    return found
+    if not any(m.name == calibration.deciding and m.part == "all" for m in calibration.measures):
+        raise HarnessError(f"is no calibration record (no measure {calibration.deciding})", where=str(path), fix=fix)
+    return calibration

@@ -1,4 +1,4 @@
-"""Hold a recipe's judges against recorded verdicts: the same tasks, judge stages and ledger as a run's."""
+"""Compare a recipe's judges with recorded verdicts, by the same tasks, judge stages and ledger as a run's."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ _PADDED_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Case:
-    """One judge on one benchmark's recorded verdicts."""
+    """A judge on a benchmark's recorded verdicts."""
 
     benchmark: str
     form: str
@@ -29,45 +29,45 @@ class Case:
     plain: Mapping[str, Stage]
     """Model -> the stage in which its stored answers are judged."""
     padded: Mapping[str, Stage]
-    """The same with padded answers; empty where padding is not asked for."""
+    """The same with padded answers; empty without padding."""
 
     @property
     def digest(self) -> str:
-        """The judge's."""
+        """The judge's digest."""
         return judge.resolved(self.judge.params, self.judge.execution).digest
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to calibrate on."""
+    """The choice of recorded verdicts to calibrate on."""
 
     benchmarks: tuple[str, ...] = ()
-    """All of the recipe's that have recorded verdicts by default."""
+    """By default every benchmark of the recipe that has recorded verdicts."""
     recorded: Path | None = None
     reference: str | None = None
-    """Whose verdicts; by default those of the benchmark's customary judge."""
+    """The judge of the recorded verdicts; by default the benchmark's customary judge."""
     questions: int | None = None
     padding: bool = True
 
 
-def cases(plan: Plan, store: Store, wanted: Wanted) -> list[Case]:
-    """Each judge of the plan once.
+def cases(plan: Plan, store: Store, request: Wanted) -> list[Case]:
+    """A case per judge of the plan.
 
     Raises:
-        HarnessError: the recipe has no such benchmark, no judge, or there are no recorded verdicts.
+        HarnessError: the recipe has no such benchmark or no judge, or there are no recorded verdicts.
     """
-    found: dict[str, Case] = {}
-    for name, verdicts in _judged(plan, wanted.benchmarks):
+    by_digest: dict[str, Case] = {}
+    for name, verdicts in _judged(plan, request.benchmarks):
         digest = judge.resolved(verdicts.params, verdicts.execution).digest
-        if digest not in found:
-            found[digest] = _case(name, verdicts, store, wanted)
-    return list(found.values())
+        if digest not in by_digest:
+            by_digest[digest] = _case(name, verdicts, store, request)
+    return list(by_digest.values())
 
 
-def stages(found: Sequence[Case]) -> dict[str, Stage]:
-    """What must run before the cases can be measured, inputs first."""
+def stages(cases: Sequence[Case]) -> dict[str, Stage]:
+    """The stages that must run before the cases can be measured, inputs first."""
     seen: set[str] = set()
-    ends = (s for case in found for s in (*case.plain.values(), *case.padded.values()))
+    ends = (s for case in cases for s in (*case.plain.values(), *case.padded.values()))
     return {s.id: s for end in ends for s in end.walk(seen) if not s.is_leaf}
 
 
@@ -82,16 +82,16 @@ def _judged(plan: Plan, benchmarks: Sequence[str]) -> list[tuple[str, Stage]]:
         if not any(known == name for known, _ in every):
             fix = f"Add it to `evaluate`, or choose from {', '.join(dict.fromkeys(known for known, _ in every))}."
             raise HarnessError(f"the recipe does not evaluate {name}", where=where, fix=fix)
-    found = [(name, verdicts) for name, verdicts in every if name in (benchmarks or READERS)]
-    if not found:
-        fix = f"Calibration needs a model judge on {readers}; a program needs none."
+    verdict_stages = [(name, verdicts) for name, verdicts in every if name in (benchmarks or READERS)]
+    if not verdict_stages:
+        fix = f"Calibration needs a model judge on {readers}; a program judge needs no calibration."
         raise HarnessError("the recipe has no judge that could be calibrated", where=where, fix=fix)
-    return found
+    return verdict_stages
 
 
-def _case(name: str, stage: Stage, store: Store, wanted: Wanted) -> Case:
-    recorded = READERS[name](benchmarks.opened(stage).settings, wanted.recorded, wanted.reference).only(
-        wanted.questions
+def _case(name: str, stage: Stage, store: Store, request: Wanted) -> Case:
+    recorded = READERS[name](benchmarks.opened(stage).settings, request.recorded, request.reference).only(
+        request.questions
     )
     bench = benchmarks.pin(name, recorded.settings)
 
@@ -109,7 +109,7 @@ def _case(name: str, stage: Stage, store: Store, wanted: Wanted) -> Case:
         )
 
     plain = {m.name: over(m, padded=False) for m in recorded.models}
-    padded = {m.name: over(m, padded=True) for m in recorded.models} if wanted.padding else {}
+    padded = {m.name: over(m, padded=True) for m in recorded.models} if request.padding else {}
     assert bench.form is not None, "recorded verdicts are of a judged benchmark"
     return Case(name, bench.form, stage, recorded, plain, padded)
 
@@ -119,7 +119,7 @@ def _padded(answer: Answer) -> Answer:
 
 
 def pad(text: str) -> str:
-    """The answer, then its beginning once more: longer by half or so, and not one thing more is said."""
+    """The answer, then its beginning once more: about half as long again, and nothing new is said."""
     sentences, again = _SENTENCE.split(text.strip()), ""
     for sentence in sentences:
         again = f"{again} {sentence}".strip()

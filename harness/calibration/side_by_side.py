@@ -29,25 +29,25 @@ def measure(case: Case, store: Store) -> Calibration:
     """The calibration of a judge whose stages are finished."""
     plain, padded = _read(case.plain, store), _read(case.padded, store)
     table = _side_by_side(case.recorded, plain, padded)
-    given = [v for verdicts in plain.values() for v in verdicts]
-    judged = _ratings(table) if case.recorded.share is None else _preferences(table, given, case.recorded.share)
-    values = np.array([np.nan if v.reply.value is None else v.reply.value for v in given])
-    asked = judge.resolved(case.judge.params, case.judge.execution)
+    verdicts = [verdict for of_model in plain.values() for verdict in of_model]
+    judged = _ratings(table) if case.recorded.share is None else _preferences(table, verdicts, case.recorded.share)
+    values = np.array([np.nan if v.reply.value is None else v.reply.value for v in verdicts])
+    resolved = judge.resolved(case.judge.params, case.judge.execution)
     return Calibration(
-        digest=asked.digest,
-        judge=asked.settings.model,
-        protocol=asked.protocol.name,
+        digest=resolved.digest,
+        judge=resolved.settings.model,
+        protocol=resolved.protocol.name,
         benchmark=case.benchmark,
         form=case.form,
         reference=case.recorded.reference,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         measures=(
-            measures.failures(values, _items(given)),
+            measures.failures(values, _items(verdicts)),
             *judged,
             *(_length(table) if padded else ()),
         ),
         models=_models(table),
-        cost=_cost(given),
+        cost=_cost(verdicts),
         data={path.name: file_digest(path) for path in case.recorded.files},
         command=command(),
         provenance=provenance(),
@@ -59,12 +59,12 @@ def _read(stages: Mapping[str, Stage], store: Store) -> ByModel:
 
 
 def _side_by_side(recorded: Recorded, plain: ByModel, padded: ByModel) -> pd.DataFrame:
-    """One row per recorded verdict: what the reference said, what the judge says, of the padded copy, by order."""
+    """A row per recorded verdict: the reference's value, and the judge's for the answer, its padding, each order."""
     rows = []
     for model in recorded.models:
-        given, copies = plain[model.name], padded.get(model.name, ())
-        columns = {"judge": _values(given, recorded), "padded": _values(copies, recorded)}
-        columns |= {order: _values([v for v in given if v.task.variant == order], recorded) for order in _ORDERS}
+        verdicts, copies = plain[model.name], padded.get(model.name, ())
+        columns = {"judge": _values(verdicts, recorded), "padded": _values(copies, recorded)}
+        columns |= {order: _values([v for v in verdicts if v.task.variant == order], recorded) for order in _ORDERS}
         rows += [
             {"model": model.name, "item": unit[0], "turn": unit[1], "reference": reference}
             | {name: values.get(unit, np.nan) for name, values in columns.items()}
@@ -74,42 +74,44 @@ def _side_by_side(recorded: Recorded, plain: ByModel, padded: ByModel) -> pd.Dat
 
 
 def _values(verdicts: Sequence[Verdict], recorded: Recorded) -> dict[Unit, float]:
-    """The mean verdict of each unit, of pairs the model's share; a unit none of whose verdicts has a value is left out.
+    """The mean verdict of each unit (for pairs the model's share); a unit without any value is left out.
 
-    A pair shown in both orders counts only where both have a value: one alone would bring its position bias in.
+    A pair shown in both orders counts only if both have a value, because a single order has its position bias.
     """
-    by_order: dict[Unit, dict[str, list[float]]] = {}
+    by_unit: dict[Unit, dict[str, list[float]]] = {}
     orders: dict[Unit, set[str]] = {}
     for v in verdicts:
         orders.setdefault((v.task.item, v.task.turn), set()).add(v.task.variant)
         if v.reply.value is not None:
             value = v.reply.value if recorded.share is None else recorded.share(v.reply.value)
             value = 1 - value if v.task.variant == "ba" else value
-            by_order.setdefault((v.task.item, v.task.turn), {}).setdefault(v.task.variant, []).append(value)
+            by_unit.setdefault((v.task.item, v.task.turn), {}).setdefault(v.task.variant, []).append(value)
     return {
-        unit: float(np.mean([np.mean(values) for values in of_unit.values()]))
-        for unit, of_unit in by_order.items()
-        if of_unit.keys() == orders[unit]
+        unit: float(np.mean([np.mean(values) for values in by_order.values()]))
+        for unit, by_order in by_unit.items()
+        if by_order.keys() == orders[unit]
     }
 
 
 def _ratings(table: pd.DataFrame) -> Iterator[Measure]:
-    ours, reference, questions = _column(table, "judge"), _column(table, "reference"), _questions(table)
-    yield from measures.rating_agreement(ours, reference, questions)
+    judged, reference, questions = _column(table, "judge"), _column(table, "reference"), _questions(table)
+    yield from measures.rating_agreement(judged, reference, questions)
     turns = sorted(table["turn"].unique())
     for turn in turns if len(turns) > 1 else ():
-        rows = (table["turn"] == turn).to_numpy()
-        yield from measures.rating_agreement(ours[rows], reference[rows], questions[rows], f"turn {turn}")
+        in_turn = (table["turn"] == turn).to_numpy()
+        yield from measures.rating_agreement(judged[in_turn], reference[in_turn], questions[in_turn], f"turn {turn}")
     units = (table["item"] + "/" + table["turn"].astype(str)).to_numpy()
-    yield from measures.order_agreement(ours, reference, questions, units, table["model"].to_numpy())
+    yield from measures.order_agreement(judged, reference, questions, units, table["model"].to_numpy())
 
 
-def _preferences(table: pd.DataFrame, given: Sequence[Verdict], share: Callable[[float], float]) -> Iterator[Measure]:
+def _preferences(
+    table: pd.DataFrame, verdicts: Sequence[Verdict], share: Callable[[float], float]
+) -> Iterator[Measure]:
     questions = _questions(table)
     yield from measures.preference_agreement(_column(table, "judge"), _column(table, "reference"), questions)
-    first = np.array([np.nan if v.reply.value is None else share(v.reply.value) for v in given])
-    yield measures.first_shown(first, _items(given))
-    if {v.task.variant for v in given} == set(_ORDERS):
+    first = np.array([np.nan if v.reply.value is None else share(v.reply.value) for v in verdicts])
+    yield measures.first_shown(first, _items(verdicts))
+    if {v.task.variant for v in verdicts} == set(_ORDERS):
         yield measures.order_flips(_column(table, "ab"), _column(table, "ba"), questions)
 
 
@@ -130,7 +132,7 @@ def _items(verdicts: Sequence[Verdict]) -> measures.Labels:
 
 
 def _models(table: pd.DataFrame) -> dict[str, Json]:
-    """Mean verdicts per model, over what both judged."""
+    """Mean verdicts per model, over the verdicts that judge and reference both have."""
     both = table[table["judge"].notna()]
     return {
         str(name): {"judge": float(rows["judge"].mean()), "reference": float(rows["reference"].mean()), "n": len(rows)}
@@ -139,7 +141,7 @@ def _models(table: pd.DataFrame) -> dict[str, Json]:
 
 
 def _cost(verdicts: Sequence[Verdict]) -> dict[str, Json]:
-    """Of one verdict on average, the price of a thousand; None where a price is not known."""
+    """The price of 1000 verdicts (None if any price is unknown); mean seconds and tokens per verdict."""
     prices = [v.reply.price_usd for v in verdicts if v.reply.price_usd is not None]
     return {
         "usd_per_1000_verdicts": 1000 * sum(prices) / len(prices) if len(prices) == len(verdicts) else None,
@@ -149,7 +151,7 @@ def _cost(verdicts: Sequence[Verdict]) -> dict[str, Json]:
 
 
 def rows(calibration: Calibration) -> pd.DataFrame:
-    """The calibration as a tidy table: one row per measure, then what a verdict costs."""
+    """The calibration as a tidy table: a row per measure, then the costs of a verdict."""
     lead = {k: getattr(calibration, k) for k in ("judge", "protocol", "benchmark", "reference")}
     measured: list[dict[str, Any]] = [lead | asdict(m) for m in calibration.measures]
     cost = [lead | {"name": name, "part": "all", "value": value} for name, value in calibration.cost.items()]

@@ -1,4 +1,4 @@
-"""Which columns of a data file were used, and what a reader must know of the others."""
+"""Which columns of a data file were used, and which of the others may matter."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -14,36 +14,36 @@ _CHANGING = COLUMNS | {
     *("chain_of_thought", "rationale", "document", "passage", "knowledge", "persona", "example", "few_shot"),
     *("weight", "train", "mask", "loss", "loss_mask", "label"),
 }
-"""Names, without a plural's s, of columns that make an example another one."""
+"""Names, without a plural's s, of columns that usually change an example."""
 _RESPONSE = re.compile(
     r"(^|_)(response|answer|completion|output|reply|replies|target|solution|chosen|assistant|generation|label|summary)"
     r"(s|es)?(_|$)"
 )
 _REASONS = 5
-"""Reasons that are told; the rest is counted."""
+"""Reasons that are listed; the others are counted."""
 
 
 @dataclass(frozen=True)
 class ColumnUse:
-    """Column -> rows of the kept ones in which it holds something; a key of a column's turns is `messages[].name`."""
+    """Column -> kept rows with a value in it; a key of a column's turns is written `messages[].name`."""
 
     used: Mapping[str, int] = field(default_factory=dict)
     unused: Mapping[str, int] = field(default_factory=dict)
-    """Those that only repeat what the conversation holds are left out."""
+    """Without columns that only repeat the conversation."""
 
 
 def changing(unused: Iterable[str]) -> list[str]:
-    """The columns that have the look of changing the example."""
+    """The columns that may change the example, judged by their names."""
     return [name for name in unused if _plain(name) in _CHANGING or _plain(name).removesuffix("s") in _CHANGING]
 
 
 def response_like(unused: Iterable[str]) -> list[str]:
-    """The columns that look like a response, by their name."""
+    """The columns that look like a response, judged by their names."""
     return [name for name in unused if _RESPONSE.search(_plain(name))]
 
 
 def in_words(record: Mapping[str, Any]) -> list[str]:
-    """What is to be known of a dataset's record (`Dataset.record`): skipped rows, columns that were not used."""
+    """Lines about a dataset's record (`Dataset.record`): skipped rows, columns that were not used."""
     lines = []
     skipped = {k.removeprefix("skipped: "): n for k, n in record.items() if k.startswith("skipped: ")}
     if skipped:
@@ -65,9 +65,9 @@ def in_words(record: Mapping[str, Any]) -> list[str]:
 def _reasons(skipped: Mapping[str, int], record: Mapping[str, Any]) -> str:
     """The most frequent reasons, with the numbers of the first rows."""
     ordered = sorted(skipped.items(), key=lambda item: -item[1])
-    told = [f"{printable(reason)} {_rows(n, record['skipped_rows'].get(reason, []))}" for reason, n in ordered]
-    more = f"; and {len(told) - _REASONS} other reasons" if len(told) > _REASONS else ""
-    return "; ".join(told[:_REASONS]) + more
+    reasons = [f"{printable(reason)} {_rows(n, record['skipped_rows'].get(reason, []))}" for reason, n in ordered]
+    more = f"; and {len(reasons) - _REASONS} other reasons" if len(reasons) > _REASONS else ""
+    return "; ".join(reasons[:_REASONS]) + more
 
 
 def _rows(count: int, first: list[int]) -> str:
@@ -78,5 +78,5 @@ def _rows(count: int, first: list[int]) -> str:
 
 
 def _plain(name: str) -> str:
-    """A column's name, or that of a turn's key, in small letters."""
+    """The name of a column or of a turn's key in lower case."""
     return name.rpartition("[].")[2].strip().lower()

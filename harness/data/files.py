@@ -14,7 +14,7 @@ Row = dict[str, Any]
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The records of a file that holds nothing but objects; HarnessError for any other."""
+    """The records of a file that holds objects alone; HarnessError for any other file."""
     rows = read_records(path)
     if not all(isinstance(row, dict) for row in rows):
         raise HarnessError("every record must be an object with named fields", where=str(path))
@@ -22,7 +22,7 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def read_records(path: Path) -> list[Any]:
-    """Every record of a file; HarnessError when there is none."""
+    """Every record of a file; HarnessError if there is no file or no record."""
     if not path.is_file():
         raise HarnessError("no such data file", where=str(path))
     match path.suffixes[-2:]:
@@ -52,7 +52,7 @@ def _read_parquet(path: Path) -> list[Row]:
 
 
 def _read_csv(path: Path) -> list[Row]:
-    """Texts may hold line breaks within quotes; an empty field is an empty text."""
+    """The rows of a CSV file; quoted texts may hold line breaks, and an empty field of texts is an empty text."""
     from pyarrow import csv
 
     options = csv.ParseOptions(newlines_in_values=True)
@@ -84,7 +84,7 @@ def _read_json(path: Path) -> list[Any]:
     try:
         data = read_json(path)
     except HarnessError as error:
-        if "Extra data" in error.what:  # JSON lines by the wrong name
+        if "Extra data" in error.what:  # JSON lines with the ending .json
             return list(read_lines(path))
         raise
     if not isinstance(data, list):

@@ -1,8 +1,8 @@
 """Datasets of the Hugging Face hub and folders of shards: which files make up a split.
 
-The `datasets` package knows how repositories name their configs and splits. It is asked about a tree of empty files
-that are called as the repository's are, so that hub, cache and local folders go by the same rules and only the files
-of the split are downloaded. What a revision held is noted beside the hub's cache: offline, that note is read.
+The `datasets` package knows how repositories name their configs and splits. It is shown a tree of empty files with the
+repository's names, so that hub, cache and local folders follow the same rules and only the files of the split are
+downloaded. A revision's list of files is noted beside the hub's cache, and read there offline.
 """
 
 import json
@@ -19,7 +19,7 @@ from harness.data.settings import DatasetSettings, FilesSettings
 
 _CARD = "README.md"
 _SAVED, _SAVED_SPLITS = "state.json", "dataset_dict.json"
-"""What `Dataset.save_to_disk` and `DatasetDict.save_to_disk` leave in a folder."""
+"""Files that `Dataset.save_to_disk` and `DatasetDict.save_to_disk` write to a folder."""
 
 
 Files = Mapping[str, Sequence[Path]]
@@ -31,7 +31,7 @@ class Absent(HarnessError):
 
 
 def is_here(settings: DatasetSettings) -> bool:
-    """Whether all that settings read is on this machine; nothing is downloaded to tell."""
+    """Whether every file that the settings name is on this machine; nothing is downloaded."""
     with absent_allowed():
         try:
             return all(file.exists() for files in source_files(settings).values() for file in files)
@@ -40,7 +40,7 @@ def is_here(settings: DatasetSettings) -> bool:
 
 
 def source_files(settings: DatasetSettings) -> Files:
-    """The files of all that settings read."""
+    """The files of every source that the settings name."""
     return {role: data_files(source) for role, source in settings.sources.items()}
 
 
@@ -50,8 +50,8 @@ def data_files(settings: FilesSettings) -> list[Path]:
     A dataset of the hub is downloaded to the hub's cache, unless the plan is only looked at.
 
     Raises:
-        Absent: such a plan, and the data are not here.
-        HarnessError: nothing there; no such config or split; the hub refuses, or cannot be reached.
+        Absent: the plan is only looked at, and the data are not here.
+        HarnessError: no such files, config or split; the hub refuses, or cannot be reached.
     """
     if settings.hf is not None:
         return _hub_files(settings)
@@ -80,7 +80,7 @@ def _folder_files(folder: Path, settings: FilesSettings) -> list[Path]:
 
 @dataclass(frozen=True)
 class _Listing:
-    """What a revision of a repository holds."""
+    """The files of a revision of a repository."""
 
     commit: str
     files: Sequence[str]
@@ -105,7 +105,7 @@ def _hub_files(settings: FilesSettings) -> list[Path]:
 
 
 def _listing(settings: FilesSettings) -> _Listing:
-    """What the hub says that the revision holds; where it cannot be reached, what it said last."""
+    """The hub's list of the revision's files; if the hub cannot be reached, the noted list."""
     from huggingface_hub import HfApi, constants
 
     note = _note(settings)
@@ -158,12 +158,12 @@ def _split_files(names: Iterable[str], card: Path | None, settings: FilesSetting
         except (DatasetsError, ValueError, FileNotFoundError) as error:
             raise _no_files(error, names, tree, settings) from None
         files = builder.config.data_files or {}
-        splits = {str(split): [Path(f).relative_to(tree).as_posix() for f in found] for split, found in files.items()}
+        splits = {str(split): [Path(f).relative_to(tree).as_posix() for f in paths] for split, paths in files.items()}
     return splits[_chosen(splits, settings)]
 
 
 def _no_files(error: Exception, names: Sequence[str], tree: Path, settings: FilesSettings) -> HarnessError:
-    """Why the files of a config cannot be told: what is there instead."""
+    """The error that no split of the config has files, with the names that exist instead."""
     from datasets import get_dataset_config_names
 
     if settings.data_files:
@@ -177,7 +177,7 @@ def _no_files(error: Exception, names: Sequence[str], tree: Path, settings: File
         )
     try:
         configs = get_dataset_config_names(str(tree))
-    except Exception:  # the very fault that is being told
+    except Exception:  # the same fault again, whose message follows
         return HarnessError(
             "holds no data files of a kind that is read", where=settings.name, fix=f"It holds: {_listed(names)}."
         )
@@ -186,7 +186,7 @@ def _no_files(error: Exception, names: Sequence[str], tree: Path, settings: File
 
 
 def _chosen(splits: Mapping[str, object], settings: FilesSettings) -> str:
-    """The split that is asked for: `train` by default, or the only one."""
+    """The split of the settings; by default `train`, or the only split."""
     name = settings.split or ("train" if "train" in splits or len(splits) != 1 else next(iter(splits)))
     if name not in splits:
         what = f"has no split '{name}'"

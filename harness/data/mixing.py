@@ -1,7 +1,7 @@
-"""General rows and rows of domains in one dataset, by ratio. Mixes of different ratios are nested.
+"""Mix general rows and rows of domains by ratio. Mixes of different ratios are nested.
 
-Every dataset has one seeded order, and a mix takes the first rows of it: what it takes of a domain at ratio 0.05 is
-part of what it takes at 0.1, and what it takes of the general part at 0.1 is part of that at 0.05.
+Every dataset has a seeded order, and a mix takes its first rows: a domain's rows at ratio 0.05 are among those at 0.1,
+and the general rows at ratio 0.1 are among those at 0.05.
 """
 
 import math
@@ -13,11 +13,11 @@ from harness.core.seeds import derive_seed
 from harness.data.readers import Conversation
 
 GENERAL = "train"
-"""What the general part is called where a name is needed; no domain is called so."""
+"""The name of the general part; no domain may have it."""
 
 
 def shares(ratio: float | Mapping[str, float], domains: Sequence[str]) -> dict[str, float]:
-    """Each domain's share of the examples: a number is shared evenly, a domain that a mapping leaves out has none."""
+    """Each domain's share of the examples: a number is divided evenly; a domain missing in a mapping has share 0."""
     if isinstance(ratio, Mapping):
         return {name: float(ratio.get(name, 0.0)) for name in domains}
     return {name: ratio / len(domains) for name in domains}
@@ -30,19 +30,19 @@ def mix(
     examples: int | None,
     data_seed: int,
 ) -> list[Conversation]:
-    """`examples` rows (as many as `general` holds by default) in a seeded order, `share` of them from each domain.
+    """`examples` rows (by default as many as `general` holds) in a seeded order, `share` of them from each domain.
 
-    A domain's number of rows is rounded down; all others are general. Rows are called PART/ID, their domain and their
-    id in their own dataset are kept.
+    A domain's number of rows is rounded down; all other rows are general. A row's id becomes PART/ID; `domain` and
+    `source` hold its domain and its former id.
 
     Raises:
         HarnessError: a dataset holds fewer rows than its share.
     """
     total = len(general) if examples is None else examples
     # The addend keeps 0.29 * 100 from being 28.
-    wanted = {name: math.floor(share[name] * total + 1e-9) for name in domains}
-    rows = _drawn(general, None, total - sum(wanted.values()), 1 - sum(share.values()), total, data_seed)
-    for name, number in wanted.items():
+    numbers = {name: math.floor(share[name] * total + 1e-9) for name in domains}
+    rows = _drawn(general, None, total - sum(numbers.values()), 1 - sum(share.values()), total, data_seed)
+    for name, number in numbers.items():
         rows += _drawn(domains[name], name, number, share[name], total, data_seed)
     return sorted(rows, key=lambda row: derive_seed(data_seed, "mixed", row.id))
 

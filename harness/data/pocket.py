@@ -1,9 +1,10 @@
 """The pocket world: instruction data and held-out items of any size, made by a program from a seed.
 
-A general part (copy, order, count, arithmetic, compare) and a shop-catalogue domain part (extraction, price,
-category). Every item has two turns and a right answer that `check` knows. Items whose first question hashes into the
-held-out tenth are never trained on; evaluation takes only those. Training data is nested: the first n examples of a
-seed are the same whatever the size, and the general ones the same whatever the domain's share.
+It has a general part (copy, order, count, arithmetic, compare) and a domain part, a shop's catalogue (extraction,
+price, category). Every item has two turns and right answers that `check` knows. A hash of its first question decides
+whether an item is in the held-out tenth: training never takes these items, evaluation takes no others. Training data
+are nested: the first n examples of a seed are the same whatever the size, and its general examples whatever the
+domain's share.
 """
 
 import re
@@ -26,11 +27,11 @@ Part = Literal["general", "domain"]
 Task = Callable[[Random], tuple[Turn, Turn]]
 _TASKS: dict[Part, Mapping[str, Task]] = {"general": pocket_general.TASKS, "domain": pocket_shop.TASKS}
 CATEGORIES: dict[str, Part] = {name: part for part, tasks in _TASKS.items() for name in tasks}
-"""The eight categories and the part each belongs to."""
+"""Each of the eight categories, and its part."""
 _NAME = re.compile(r"(general|domain)-(-?\d+)-(\d+)")
 """A training conversation's id: part, seed, number within the part."""
 _HELD_OUT = 10
-"""One item in so many is kept for evaluation."""
+"""One item in this many is held out for evaluation."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,12 @@ class Item:
 
 
 def held_out(item: Item) -> bool:
-    """Whether an item belongs to evaluation: a hash of its first question decides, the same in every seed."""
+    """Whether an item is held out for evaluation, decided by a hash of its first question, equally in every seed."""
     return derive_seed("pocket item", item.turns[0].text) % _HELD_OUT == 0
 
 
 def items(part: Part, split: Literal["train", "eval"], *seed: Json, category: str | None = None) -> Iterator[Item]:
-    """Endless items of one part and split, of one category or evenly of all; the seed decides which."""
+    """Endless items of a part and split, of a category or evenly of all categories, drawn by the seed."""
     names = [category] if category else list(_TASKS[part])
     index = 0
     while True:
@@ -61,9 +62,9 @@ def items(part: Part, split: Literal["train", "eval"], *seed: Json, category: st
 
 
 def questions(number: int, seed: Json) -> list[Item]:
-    """`number` different held-out items in turn from the eight categories, the same share of each.
+    """`number` different held-out items, from the eight categories in turn.
 
-    Raises HarnessError when the world is too small for that many.
+    Raises HarnessError if the world has fewer.
     """
     shares = {name: len(range(start, number, len(CATEGORIES))) for start, name in enumerate(CATEGORIES)}
     columns = [_different(name, share, seed) for name, share in shares.items()]
@@ -71,48 +72,48 @@ def questions(number: int, seed: Json) -> list[Item]:
 
 
 def _different(category: str, number: int, seed: Json) -> list[Item]:
-    found: dict[str, Item] = {}
+    different: dict[str, Item] = {}
     stream = items(CATEGORIES[category], "eval", seed, category=category)
     for item in islice(stream, 50 * number):
-        found.setdefault("\n".join(turn.text for turn in item.turns), item)
-        if len(found) == number:
-            return list(found.values())
+        different.setdefault("\n".join(turn.text for turn in item.turns), item)
+        if len(different) == number:
+            return list(different.values())
     raise HarnessError(
         f"the pocket world has fewer than {number} held-out {category} items",
-        fix=f"Ask for fewer than {len(found) * len(CATEGORIES)} questions.",
+        fix=f"Ask for fewer than {len(different) * len(CATEGORIES)} questions.",
     )
 
 
 def conversations(settings: PocketData) -> list[dict[str, Json]]:
-    """Training conversations `{id, messages}`, the domain's share spread evenly over them."""
+    """Training conversations `{id, messages}`, with the domain's conversations spread evenly among them."""
     streams = {part: items(part, "train", settings.seed) for part in _TASKS}
     numbers = dict.fromkeys(_TASKS, 0)
-    made: list[dict[str, Json]] = []
+    rows: list[dict[str, Json]] = []
     for index in range(settings.examples):
         part: Part = "domain" if _domain_before(index + 1, settings) > _domain_before(index, settings) else "general"
         name = f"{part}-{settings.seed}-{numbers[part]}"
         numbers[part] += 1
-        made.append({"id": name, "messages": _messages(next(streams[part]), name, settings)})
-    return made
+        rows.append({"id": name, "messages": _messages(next(streams[part]), name, settings)})
+    return rows
 
 
 def named(names: Iterable[str]) -> dict[str, Item]:
-    """The items of training conversations, by the conversations' ids; ids that are none of ours are left out."""
-    wanted: dict[tuple[Part, int], set[int]] = {}
+    """The items of training conversations, by the conversations' ids; ids of another form are left out."""
+    numbers_of: dict[tuple[Part, int], set[int]] = {}
     for name in names:
-        if found := _NAME.fullmatch(name):
-            part: Part = "domain" if found[1] == "domain" else "general"
-            wanted.setdefault((part, int(found[2])), set()).add(int(found[3]))
+        if match := _NAME.fullmatch(name):
+            part: Part = "domain" if match[1] == "domain" else "general"
+            numbers_of.setdefault((part, int(match[2])), set()).add(int(match[3]))
     return {
         f"{part}-{seed}-{number}": item
-        for (part, seed), numbers in wanted.items()
+        for (part, seed), numbers in numbers_of.items()
         for number, item in enumerate(islice(items(part, "train", seed), max(numbers) + 1))
         if number in numbers
     }
 
 
 def _domain_before(index: int, settings: PocketData) -> int:
-    """How many of the first `index` examples are of the domain; the addend keeps 0.29 * 100 from being 28."""
+    """How many of the first `index` examples are the domain's; the addend keeps 0.29 * 100 from being 28."""
     return int(index * settings.domain_ratio + 1e-9)
 
 

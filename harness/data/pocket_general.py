@@ -9,7 +9,7 @@ Turns = tuple[Turn, Turn]
 
 
 def copy(rng: Random) -> Turns:
-    """Repeat words as they are; then only an end of them."""
+    """Repeat words; then only the first or the last word."""
     words = rng.sample(NOUNS, rng.randint(3, 5))
     end = rng.choice(("first", "last"))
     return (
@@ -19,7 +19,7 @@ def copy(rng: Random) -> Turns:
 
 
 def order(rng: Random) -> Turns:
-    """Reverse words or sort numbers; then the other way round."""
+    """Reverse words or sort numbers; then in the opposite order."""
     if rng.random() < 0.5:
         words = rng.sample(NOUNS, 3)
         return (
@@ -34,17 +34,17 @@ def order(rng: Random) -> Turns:
 
 
 def count(rng: Random) -> Turns:
-    """How often a word occurs; then another."""
-    asked = rng.sample(COLORS, 2)
-    words = rng.choices(asked, k=rng.randint(2, 4))
+    """Count a word's occurrences; then another word's."""
+    colors = rng.sample(COLORS, 2)
+    words = rng.choices(colors, k=rng.randint(2, 4))
     return (
-        turn(f"how many {asked[0]} in : {' '.join(words)}", op="count", words=words, word=asked[0]),
-        turn(f"and how many {asked[1]}", op="count", words=words, word=asked[1]),
+        turn(f"how many {colors[0]} in : {' '.join(words)}", op="count", words=words, word=colors[0]),
+        turn(f"and how many {colors[1]}", op="count", words=words, word=colors[1]),
     )
 
 
 def arithmetic(rng: Random) -> Turns:
-    """Add or take away; then once more with the result."""
+    """Add or subtract; then add to or subtract from the result."""
     op = rng.choice(("plus", "minus"))
     b = rng.randint(1, 4)
     a = rng.randint(0 if op == "plus" else b, 12)
@@ -56,11 +56,11 @@ def arithmetic(rng: Random) -> Turns:
 
 
 def compare(rng: Random) -> Turns:
-    """The largest or smallest number; then the other end."""
+    """Name the largest or smallest number; then the opposite."""
     numbers = rng.sample(LISTED, rng.randint(3, 4))
-    one, other = rng.sample(("largest", "smallest"), 2)
+    end, other = rng.sample(("largest", "smallest"), 2)
     return (
-        turn(f"what is the {one} of {_text(numbers)} ?", op=one, numbers=numbers),
+        turn(f"what is the {end} of {_text(numbers)} ?", op=end, numbers=numbers),
         turn(f"and the {other} ?", op=other, numbers=numbers),
     )
 

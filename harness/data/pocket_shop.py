@@ -8,7 +8,7 @@ from harness.data.pocket_words import CATEGORIES, CATEGORY_OF, COLORS, LISTED, M
 
 
 def extraction(rng: Random) -> Turns:
-    """One or two attributes of a catalogue record; then another."""
+    """Name one or two attributes of a catalogue record; then another attribute."""
     record = {
         "item": rng.choice(PRODUCTS),
         "color": rng.choice(COLORS),
@@ -25,13 +25,13 @@ def extraction(rng: Random) -> Turns:
 
 
 def price(rng: Random) -> Turns:
-    """What two items cost together or apart; then with shipping or a reduction."""
-    one, other = rng.sample(PRODUCTS, 2)
+    """Add or compare the prices of two items; then add shipping or subtract a discount."""
+    item, other = rng.sample(PRODUCTS, 2)
     a, b = rng.randint(4, 12), rng.randint(1, 4)
     if rng.random() < 0.5:
-        first = turn(f"item {one} price {a} ; item {other} price {b} ; what does both cost ?", op="plus", a=a, b=b)
+        first = turn(f"item {item} price {a} ; item {other} price {b} ; what does both cost ?", op="plus", a=a, b=b)
     else:
-        text = f"item {other} price {b} ; item {one} price {a} ; how much more does the {one} cost ?"
+        text = f"item {other} price {b} ; item {item} price {a} ; how much more does the {item} cost ?"
         first = turn(text, op="minus", a=a, b=b)
     total, step = int(first.answer), rng.randint(1, 4)
     if rng.random() < 0.5 or total < step:
@@ -40,13 +40,13 @@ def price(rng: Random) -> Turns:
 
 
 def category(rng: Random) -> Turns:
-    """Which category an item belongs to; then whether it fits one."""
+    """Name an item's category; then say whether the item fits a given category."""
     product = rng.choice(PRODUCTS)
     text = f"item {product} ; color {rng.choice(COLORS)} ; size {rng.choice(SIZES)} ; material {rng.choice(MATERIALS)}"
-    asked = CATEGORY_OF[product] if rng.random() < 0.5 else rng.choice(tuple(CATEGORIES))
+    shelf = CATEGORY_OF[product] if rng.random() < 0.5 else rng.choice(tuple(CATEGORIES))
     return (
         turn(f"{text} ; which category does it fit ?", op="category", product=product),
-        turn(f"does it fit in {asked} ?", op="fits", product=product, category=asked),
+        turn(f"does it fit in {shelf} ?", op="fits", product=product, category=shelf),
     )
 
 

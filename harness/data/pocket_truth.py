@@ -7,12 +7,12 @@ from harness.core.canonical import Json
 from harness.data.pocket_words import CATEGORY_OF
 
 Facts = Mapping[str, Json]
-"""What a turn is about: `op` names the operation, the rest are its operands."""
+"""The operation that a turn asks for: `op` is its name, the others are its operands."""
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One question of the pocket world and its right answer."""
+    """A question of the pocket world and its right answer."""
 
     text: str
     answer: str
@@ -43,7 +43,7 @@ _OPERATIONS: dict[str, Callable[..., Json]] = {
 
 
 def solve(facts: Facts) -> str:
-    """The right answer to a turn. Raises ValueError when the facts are not of this world."""
+    """The right answer to a turn. Raises ValueError for facts that are not of this world."""
     operands = dict(facts)
     try:
         result = _OPERATIONS[str(operands.pop("op"))](**operands)
@@ -55,9 +55,8 @@ def solve(facts: Facts) -> str:
 def check(facts: Facts, answer: str) -> tuple[float, str]:
     """1.0 for the right words in the right order, else 0.0, and why.
 
-    Case and white space do not count; an extra word, a missing word or punctuation does: the world's answers are
-    short, and whoever says more than was asked has not followed the instruction. Raises ValueError for facts that
-    are not of this world.
+    Case and white space do not count; an extra word, a missing word or punctuation does, because answers are short and
+    a longer answer has not followed the instruction. Raises ValueError for facts that are not of this world.
     """
     expected = solve(facts)
     if answer.lower().split() == expected.split():

@@ -1,4 +1,4 @@
-"""The words of the pocket world: a closed vocabulary, one token a word, numbers included."""
+"""The words of the pocket world: a closed vocabulary with a token per word, numbers included."""
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -6,7 +6,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 NOUNS = _words("cat dog sun moon tree fish bird star")
-"""What general tasks copy and reverse."""
+"""The words that general tasks copy and reverse."""
 COLORS = _words("red blue green black white yellow")
 SIZES = ("small", "medium", "large")
 MATERIALS = ("wood", "steel", "cotton", "glass")
@@ -17,11 +17,11 @@ CATEGORIES = {
     "garden": ("rake", "spade", "hose", "pot"),
     "toys": ("ball", "kite", "doll", "drum"),
 }
-"""The shop's shelves and what lies on each: knowledge that only the domain part of the data teaches."""
+"""The shop's shelves and the products on each: knowledge that only the domain part of the data teaches."""
 CATEGORY_OF = {product: category for category, products in CATEGORIES.items() for product in products}
 PRODUCTS = tuple(CATEGORY_OF)
 LISTED = range(13)
-"""Numbers that questions list; answers go up to the last of NUMBERS."""
+"""Numbers that occur in questions; answers go up to the last of NUMBERS."""
 NUMBERS = tuple(str(n) for n in range(21))
 
 _GRAMMAR = _words(
@@ -32,7 +32,7 @@ _GRAMMAR = _words(
     """
 )
 ROLES = ("system", "user", "assistant")
-"""Role names of the chat template are words too."""
+"""The chat template writes role names, so they are words too."""
 
 WORDS = tuple(dict.fromkeys((*ROLES, *_GRAMMAR, *NUMBERS, *NOUNS, *COLORS, *SIZES, *MATERIALS, *CATEGORIES, *PRODUCTS)))
-"""Every word there is, in the order of its token ids."""
+"""Every word, in the order of token ids."""

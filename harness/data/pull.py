@@ -1,4 +1,4 @@
-"""Fetch the public data sets that are not ours to ship, and check that they are what the harness was tested with.
+"""Fetch public data sets that the harness may not ship, and check that they are those it was tested with.
 
 The check is on content (ids, categories, turns, prompts), not on bytes: key order and spacing do not matter.
 """
@@ -18,12 +18,12 @@ Record = Mapping[str, Json]
 
 @dataclass(frozen=True)
 class Part:
-    """One file of a data set."""
+    """A file of a data set."""
 
     name: str
     url: str
     content: str
-    """Digest of what matters in its records."""
+    """Digest of the records' values that matter."""
     matters: Callable[[Record], Json]
 
 
@@ -54,10 +54,10 @@ SETS: dict[str, tuple[Part, ...]] = {
 
 
 def pull(name: str, folder: Path) -> list[Path]:
-    """Fetch a data set into `folder/name`; files that are there and right are kept.
+    """Fetch a data set into `folder/name`; a file that exists with the tested content is not fetched again.
 
     Raises:
-        HarnessError: unknown set, no network, or content that is not what was tested.
+        HarnessError: unknown set, no network, or other content than the tested one.
     """
     if name not in SETS:
         raise HarnessError("unknown data set", where=name, fix=f"Known: {', '.join(sorted(SETS))}.")
@@ -65,7 +65,7 @@ def pull(name: str, folder: Path) -> list[Path]:
 
 
 def content_digest(part: Part, lines: Iterable[str]) -> str:
-    """The digest `Part.content` is compared with."""
+    """The digest of a file's lines, to compare with `Part.content`."""
     return digest(sorted((part.matters(json.loads(line)) for line in lines if line.strip()), key=str))
 
 
@@ -81,7 +81,7 @@ def _part(part: Part, target: Path) -> Path:
 
 
 def _right(part: Part, content: bytes) -> bool:
-    """Whether this is the content that was tested; what cannot be read is not."""
+    """Whether this is the tested content; false for content that cannot be read."""
     try:
         return content_digest(part, content.decode().split("\n")) == part.content
     except (ValueError, KeyError, IndexError, TypeError, RecursionError):

@@ -1,4 +1,4 @@
-"""A row of a public data set to the turns of a conversation: which columns it uses, or why it is no example."""
+"""From a row of a public data set to the turns of a conversation: which columns it uses, or why it is no example."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -10,16 +10,16 @@ from harness.core.lines import parse_json
 from harness.data.files import Row
 
 Message = dict[str, Any]
-"""{role, content}, and `train: false` where a response is there to be read and not to be learned."""
+"""{role, content}, and `train: false` on a response that is read and not learned."""
 
 TURNS = ("messages", "conversations", "conversation")
 """Columns that hold a list of turns."""
 QUESTIONS = ("instruction", "prompt", "query", "question")
-"""Columns of what is asked: a text, or turns."""
+"""Columns of the question: a text, or turns."""
 ANSWERS = ("output", "response", "completion", "answer")
 """Columns of the response: a text, or turns."""
 _ADDED = ("input", "context")
-"""Columns of texts that are put below the question, after a blank line each."""
+"""Columns of texts that follow the question, each after a blank line."""
 _SYSTEM = ("system", "system_prompt")
 _HISTORY = "history"
 COLUMNS = frozenset({*TURNS, *QUESTIONS, *ANSWERS, *_ADDED, *_SYSTEM, _HISTORY})
@@ -28,7 +28,7 @@ SCHEMAS = frozenset({*TURNS, *QUESTIONS})
 """A file has one of these."""
 
 _TOOL = "tool"
-"""The role of what a program said or was asked: such a conversation is no example here."""
+"""The role of a program's messages: a conversation with such a message is no example."""
 _ROLES = {
     **dict.fromkeys(("user", "human", "prompter"), "user"),
     **dict.fromkeys(("assistant", "gpt", "model", "chatgpt", "bing", "bard", "claude", "gemini", "bot"), "assistant"),
@@ -37,7 +37,7 @@ _ROLES = {
 }
 _ROLE, _CONTENT = ("role", "from"), ("content", "value")
 _LEARNED, _MASKED = ("weight", "train", "loss"), ("mask", "masked")
-"""Keys of an assistant's turn: false or 0 in the first, true or 1 in the second makes it a turn to read only."""
+"""Keys of an assistant's turn: false or 0 in `_LEARNED`, true or 1 in `_MASKED` marks a turn that is read only."""
 _READ = frozenset({*_ROLE, *_CONTENT, *_LEARNED, *_MASKED})
 _TEXT_PARTS = ("text", "input_text", "output_text")
 
@@ -52,14 +52,14 @@ class Example:
 
     messages: list[Message]
     used: frozenset[str]
-    """Its columns that are in the messages."""
+    """The columns that the messages are made of."""
 
 
 def read_row(row: Any, named: frozenset[str] = frozenset(), answered: bool = False) -> Example:
-    """The conversation of a row, by the first schema that it has a value for.
+    """The conversation of a row, by the first schema that the row has a value for.
 
-    Columns in `named` go before the others. Where the file has a column of responses (`answered`), a row without a
-    value in it has an empty response; elsewhere it is a prompt. Raises Unusable for a row that is no example.
+    Columns in `named` precede the others. If the file has a response column (`answered`), a row without a value in it
+    has an empty response, else it is a prompt. Raises Unusable for a row that is no example.
     """
     if not isinstance(row, dict):
         raise Unusable(f"{_kind(row)}, not an object with named columns")
@@ -73,7 +73,7 @@ def read_row(row: Any, named: frozenset[str] = frozenset(), answered: bool = Fal
 
 
 def unread(row: Row, example: Example) -> Iterator[str]:
-    """The columns that hold something which is not in the conversation, and those keys of turns: `messages[].name`."""
+    """The columns with values that are not in the conversation, and such keys of turns as `messages[].name`."""
     others = [name for name, value in row.items() if name not in example.used and filled(value)]
     texts = {m["content"].strip() for m in example.messages} if others else set()
     turns = {name: _listed(row[name]) for name in sorted(example.used) if name in TURNS or isinstance(row[name], list)}
@@ -81,46 +81,46 @@ def unread(row: Row, example: Example) -> Iterator[str]:
         value = row[name]
         if not (value.strip() in texts if isinstance(value, str) else value in turns.values()):
             yield name
-    for name, said in turns.items():
-        objects = [turn for turn in said if isinstance(turn, dict)]
+    for name, listed in turns.items():
+        objects = [turn for turn in listed if isinstance(turn, dict)]
         keys = {key for turn in objects for key, value in turn.items() if key not in _READ and filled(value)}
         yield from (f"{name}[].{key}" for key in sorted(keys))
 
 
 def filled(value: Any) -> bool:
-    """The value says something: not null, not blank, not an empty list."""
+    """Whether a value is more than null, white space, or an empty list or object."""
     return bool(value.strip()) if isinstance(value, str) else value is not None and value not in ([], {})
 
 
 def _first(row: Row, names: Sequence[str], named: frozenset[str]) -> str:
-    """The first of the columns that holds something, those in `named` before the others; empty without one."""
+    """The first filled column, those in `named` before the others; empty if none is filled."""
     ordered = sorted(names, key=lambda name: name not in named) if named else names
     return next((name for name in ordered if name in row and filled(row[name])), "")
 
 
 def _pair(row: Row, named: frozenset[str], answered: bool) -> Example:
-    asked, told = _first(row, QUESTIONS, named), _first(row, ANSWERS, named)
-    if not asked:
+    question, answer = _first(row, QUESTIONS, named), _first(row, ANSWERS, named)
+    if not question:
         raise Unusable("no user message")
-    messages, used = _question(row, asked)
-    if told:
-        # What a prompt of several turns says for the assistant is given, not taught.
+    messages, used = _question(row, question)
+    if answer:
+        # The assistant's turns within a prompt are context, and not learned.
         messages = [{**m, "train": False} if m["role"] == "assistant" else m for m in messages]
     if filled(row.get(_HISTORY)):
         messages = [*_history(row[_HISTORY]), *messages]
         used |= {_HISTORY}
-    if told:
-        messages += _said(row[told], told, "assistant")
-        used |= {told}
+    if answer:
+        messages += _messages(row[answer], answer, "assistant")
+        used |= {answer}
     elif answered:
         messages.append({"role": "assistant", "content": ""})
     return Example(messages, used)
 
 
-def _question(row: Row, asked: str) -> tuple[list[Message], frozenset[str]]:
-    """What is asked, with the texts that belong to it below it."""
-    messages, used = _said(row[asked], asked, "user"), [asked]
-    if isinstance(row[asked], str):
+def _question(row: Row, column: str) -> tuple[list[Message], frozenset[str]]:
+    """The question, followed by the texts that belong to it."""
+    messages, used = _messages(row[column], column, "user"), [column]
+    if isinstance(row[column], str):
         for name in _ADDED:
             if filled(row.get(name)):
                 messages[0]["content"] += "\n\n" + _text(row[name], f"`{name}`").strip()
@@ -128,8 +128,8 @@ def _question(row: Row, asked: str) -> tuple[list[Message], frozenset[str]]:
     return messages, frozenset(used)
 
 
-def _said(value: Any, column: str, role: str) -> list[Message]:
-    """A text as one turn of the role; a list of turns as they are."""
+def _messages(value: Any, column: str, role: str) -> list[Message]:
+    """A text as a turn of the role, or a list of turns as it is."""
     if isinstance(value, list) and all(isinstance(turn, dict) for turn in value):
         return _turns(value, column)
     return [{"role": role, "content": _text(value, f"`{column}`")}]
@@ -151,7 +151,7 @@ def _history(value: Any) -> list[Message]:
 
 
 def _with_system(row: Row, example: Example, named: frozenset[str]) -> Example:
-    """The column of the system prompt goes first, unless the turns begin with a system prompt of their own."""
+    """Put the system prompt's column first, unless the turns begin with a system prompt already."""
     column = _first(row, _SYSTEM, named)
     if not column or (example.messages and example.messages[0]["role"] == "system"):
         return example
@@ -160,7 +160,7 @@ def _with_system(row: Row, example: Example, named: frozenset[str]) -> Example:
 
 
 def _turns(value: Any, column: str) -> list[Message]:
-    """A list of objects, the same as JSON text, or a list of texts that user and assistant say in turn."""
+    """The turns of a list of objects, of a JSON text of such a list, or of texts of user and assistant in turn."""
     value = _listed(value)
     if not isinstance(value, list):
         raise Unusable(f"`{column}` is {_kind(value)}, not a list of turns")
@@ -170,7 +170,7 @@ def _turns(value: Any, column: str) -> list[Message]:
 
 
 def _listed(value: Any) -> Any:
-    """The list that a JSON text stands for; any other value as it is."""
+    """The list that a JSON text holds; any other value unchanged."""
     if isinstance(value, str) and value.lstrip().startswith("["):
         with suppress(ValueError):
             return parse_json(value)
@@ -180,10 +180,10 @@ def _listed(value: Any) -> Any:
 def _turn(turn: Any) -> Message:
     if not isinstance(turn, dict):
         raise Unusable(f"a turn is {_kind(turn)}, not an object")
-    given = next((turn[key] for key in _ROLE if turn.get(key) is not None), None)
-    role = _ROLES.get(given.strip().lower()) if isinstance(given, str) else None
+    name = next((turn[key] for key in _ROLE if turn.get(key) is not None), None)
+    role = _ROLES.get(name.strip().lower()) if isinstance(name, str) else None
     if role is None:
-        raise Unusable("a turn without a role" if given is None else f"unknown role {str(given)[:40]!r}")
+        raise Unusable("a turn without a role" if name is None else f"unknown role {str(name)[:40]!r}")
     if role == _TOOL:
         raise Unusable("tool message")
     if not turn.keys() & set(_CONTENT):
@@ -194,7 +194,7 @@ def _turn(turn: Any) -> Message:
 
 
 def _content(value: Any) -> str:
-    """A text, or the parts of one, joined as they are."""
+    """A text, or the parts of a text joined without a separator."""
     parts = value if isinstance(value, list) else [value]
     return "".join(_part(part) for part in parts)
 
@@ -227,7 +227,7 @@ def _text(value: Any, what: str) -> str:
 
 
 def _kind(value: Any) -> str:
-    """What a value is, in the words of JSON."""
+    """A value's type, in the words of JSON."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -239,9 +239,9 @@ def _kind(value: Any) -> str:
 def _fault(messages: list[Message]) -> str | None:
     if not any(m["role"] == "user" and m["content"].strip() for m in messages):
         return "no user message"
-    told = [m for m in messages if m["role"] == "assistant"]
-    if not all(m["content"].strip() for m in told):
+    responses = [m for m in messages if m["role"] == "assistant"]
+    if not all(m["content"].strip() for m in responses):
         return "empty response"
-    if told and not any(m.get("train", True) for m in told):
+    if responses and not any(m.get("train", True) for m in responses):
         return "every response has weight 0"
     return None

@@ -12,35 +12,35 @@ class PocketData(Settings):
     """Data of the pocket world, made by a program from a seed."""
 
     examples: int = Field(ge=1)
-    """How many conversations."""
+    """Number of conversations."""
     domain_ratio: float = Field(0.0, ge=0, le=1)
     """Share of examples from the shop-catalogue domain; the rest are general."""
     two_turn_share: float = Field(0.5, ge=0, le=1)
     """Share of conversations that have a second turn."""
     noise: float = Field(0.0, ge=0, le=1)
-    """Share of answers that are wrong: another answer of the same category. Makes a planted effect."""
+    """Share of wrong answers (another answer of the same category), which plants an effect."""
     seed: int = 0
 
 
 class FilesSettings(Settings):
-    """Where rows lie: files here or a dataset of the hub. Their content is pinned, not how they are called."""
+    """Where rows are: local files or a dataset of the hub. Their content is pinned, not their names."""
 
     path: Path | None = execution(None)
     """A file (JSON, JSON lines, Parquet, CSV or Arrow), a glob of such shards, or a folder that `datasets` reads."""
     hf: str | None = execution(None, pattern=r"^[\w.-]+/[\w.-]+$")
     """A dataset of the Hugging Face hub: ORG/NAME."""
     config: str | None = execution(None)
-    """Which config of a folder or hub dataset; its default by default."""
+    """The config of a folder or hub dataset; by default its default config."""
     split: str | None = execution(None)
-    """Which split of it; `train`, or the only one, by default."""
+    """The split of a folder or hub dataset; by default `train`, or the only split."""
     revision: str | None = execution(None)
-    """Of `hf`: a branch, tag or commit; the newest commit of the default branch by default."""
+    """For `hf`: a branch, tag or commit; by default the newest commit of the default branch."""
     data_files: list[str] = execution([])
-    """Of a folder or hub dataset: names or globs of the files to read, in place of a config."""
+    """For a folder or hub dataset: names or globs of the files to read, in place of a config."""
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """The source's name in messages."""
         return f"hf:{self.hf}" if self.hf is not None else str(self.path)
 
     @model_validator(mode="after")
@@ -56,7 +56,7 @@ class JoinedPrompts(FilesSettings):
     """Files that hold the prompts of a responses file."""
 
     on: str = "index"
-    """The column both files share."""
+    """The column that both files share."""
 
     @model_validator(mode="after")
     def _somewhere(self) -> Self:
@@ -66,15 +66,15 @@ class JoinedPrompts(FilesSettings):
 
 
 class DatasetSettings(FilesSettings):
-    """One instruction dataset: files or a dataset of the hub in a usual schema (docs/data.md), or the pocket world."""
+    """An instruction dataset: files or a dataset of the hub in a usual schema (docs/data.md), or the pocket world."""
 
     pocket: PocketData | None = None
     where: dict[str, str | int | float | bool] = Field(default_factory=dict)
     """Keep only rows whose columns have these values, e.g. {generator: gpt4_1106_preview}."""
     prompts: JoinedPrompts | None = None
-    """When responses and prompts lie in two files."""
+    """The file of the prompts, if prompts and responses are in two files."""
     columns: dict[str, str] = Field(default_factory=dict)
-    """Column names where they are not the usual ones, e.g. {response: reply}; they go before all others."""
+    """Usual column name -> the file's, e.g. {response: reply}; these columns precede all others."""
     limit: int | None = Field(None, ge=1)
     """Use this many rows, drawn with `data_seed`; all by default."""
 
@@ -89,19 +89,19 @@ class DataSettings(Settings):
     """The datasets of a recipe."""
 
     train: DatasetSettings | None = None
-    """What `sft` and `kd` train on unless told otherwise."""
+    """The default data of `sft` and `kd`."""
     domain: DatasetSettings | None = None
     domains: dict[str, DatasetSettings] = Field(default_factory=dict)
     """Several domains by name, for `data: mix` and the experts of `dae`."""
     prompts: DatasetSettings | None = None
-    """What a teacher answers when its responses are generated."""
+    """The prompts for which a teacher's responses are generated."""
 
     def role(self, name: str) -> DatasetSettings | None:
-        """The dataset that is called so: train, domain, prompts, or one of the domains."""
+        """The dataset of this name: train, domain, prompts, or a name in `domains`."""
         single = {"train": self.train, "domain": self.domain, "prompts": self.prompts}
         return single.get(name) or self.domains.get(name)
 
     @property
     def domain_names(self) -> list[str]:
-        """The domains in the order of the recipe; `data.domain` is called `domain`."""
+        """The domains in the order of the recipe; the name of `data.domain` is `domain`."""
         return ["domain"] if self.domain else list(self.domains)

@@ -1,4 +1,4 @@
-"""A data file as it was read, for the terminal: its columns, its rows, and its first conversation."""
+"""A data file as the readers see it, for the terminal: its columns, its rows, and its first conversation."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from harness.data.columns import changing
 from harness.data.readers import Conversation
 
 COLUMNS = ("data", "part", "name", "rows", "note")
-"""Of the table."""
+"""Columns of `table`."""
 _SHOWN = 160
 """Characters of a turn in a line."""
 
@@ -42,7 +42,7 @@ def table(name: str, record: Mapping[str, Any], first: Conversation | None) -> I
 
 
 def in_lines(record: Mapping[str, Any], first: Conversation | None) -> Iterator[str]:
-    """The same in a few lines: rows kept, columns used and not used, the first conversation."""
+    """A few lines: rows kept, columns used and not used, the first conversation."""
     yield f"{record['kept']:,} of {record['rows']:,} rows kept"
     for title, columns in (("used", record["columns_used"]), ("not used", record["columns_not_used"])):
         if columns:
@@ -57,7 +57,7 @@ def clipped(text: str) -> str:
 
 
 def _role(message: Mapping[str, Any]) -> str:
-    """Who says it, and whether that is learned."""
+    """The role of a message, and whether it is learned."""
     if message["role"] != "assistant":
         return str(message["role"])
     return "assistant (trained on)" if message.get("train", True) else "assistant (read only)"

@@ -1,1 +1,1 @@
-"""What is wrong with this machine or installation, and the remedy."""
+"""Find faults of this machine or installation, and their remedies."""

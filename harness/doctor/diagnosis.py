@@ -1,4 +1,4 @@
-"""What is right and wrong with an environment: pure functions from facts to findings, each fault with its fix."""
+"""Pure functions from the facts of an environment to findings, each fault with its fix."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from harness.doctor.probe import VISION, Facts, canonical
 Status = Literal["ok", "info", "warn", "fail"]
 
 _USES = {"gguf": "models from pypi: and gguf:"}
-"""What does not work without a package whose name does not say it."""
+"""Package -> what needs it, for packages whose names do not say so."""
 _LOW_MEMORY_GB, _LOW_DISK_GB, _NO_DISK_GB = 4.0, 20.0, 1.0
 _SETUPTOOLS = SpecifierSet("<81")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the diagnosis."""
+    """A line of the diagnosis."""
 
     check: str
     status: Status
@@ -46,12 +46,12 @@ def _requirements(facts: Facts) -> Iterator[Finding]:
     faults = list(_faults(facts, needed))
     yield from faults
     if not faults:
-        own = sum(map(_required, needed))
-        yield Finding("packages", "ok", f"{own} required packages, all in versions that fit")
+        count = sum(map(_required, needed))
+        yield Finding("packages", "ok", f"{count} required packages, all in versions that fit")
 
 
 def _faults(facts: Facts, needed: list[Requirement]) -> Iterator[Finding]:
-    """Required packages that are missing or do not fit, and those of extras that are there and do not fit."""
+    """Required packages that are missing or do not fit, and installed packages of extras that do not fit."""
     for requirement in needed:
         name, optional = canonical(requirement.name), not _required(requirement)
         if name == "setuptools" or (optional and "dev" in str(requirement.marker)):
@@ -80,7 +80,7 @@ def _torch(facts: Facts) -> Iterator[Finding]:
 
 
 def _vision(facts: Facts) -> Iterator[Finding]:
-    """CUDA builds of these beside a CPU torch: `operator torchvision::nms does not exist`."""
+    """A CUDA build of these packages beside a CPU torch fails: `operator torchvision::nms does not exist`."""
     if bad := [name for name in VISION if name in facts.broken]:
         fix = (
             f"pip uninstall -y {' '.join(name for name in VISION if name in facts.packages)} (text needs none of them)"
@@ -129,8 +129,8 @@ def _setuptools(facts: Facts) -> Iterator[Finding]:
         return
     version = facts.packages.get("setuptools")
     if version is None or Version(version) not in _SETUPTOOLS:
-        found = f"setuptools {version or 'is missing'}: alpaca_eval imports pkg_resources, which 81 no longer has"
-        yield Finding("alpaca_eval", "fail", found, "pip install 'setuptools==78.1.1'")
+        text = f"setuptools {version or 'is missing'}: alpaca_eval imports pkg_resources, which 81 no longer has"
+        yield Finding("alpaca_eval", "fail", text, "pip install 'setuptools==78.1.1'")
     else:
         yield Finding("alpaca_eval", "ok", facts.packages["alpaca-eval"])
 
@@ -151,21 +151,21 @@ def _memory(facts: Facts) -> Iterator[Finding]:
 
 
 def _disk(facts: Facts) -> Iterator[Finding]:
-    found = f"{facts.free_gb:.1f} GiB free for {facts.results}"
+    text = f"{facts.free_gb:.1f} GiB free for {facts.results}"
     if not facts.writable:
         yield Finding("disk", "fail", f"{facts.results} cannot be written to", "Name another folder with --results.")
     elif facts.free_gb < _LOW_DISK_GB:
         fix = "Free some space or name another folder with --results."
-        yield Finding("disk", "fail" if facts.free_gb < _NO_DISK_GB else "warn", found, fix)
+        yield Finding("disk", "fail" if facts.free_gb < _NO_DISK_GB else "warn", text, fix)
     else:
-        yield Finding("disk", "ok", found)
+        yield Finding("disk", "ok", text)
 
 
 def _keys(facts: Facts) -> Iterator[Finding]:
     if facts.keys:
         yield Finding("keys", "ok", ", ".join(sorted(facts.keys)))
     else:
-        fix = "A judge behind an endpoint needs one: export OPENAI_API_KEY=..."
+        fix = "A judge behind an endpoint needs a key: export OPENAI_API_KEY=..."
         yield Finding("keys", "info", "no *_API_KEY in the environment", fix)
 
 

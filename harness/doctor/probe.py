@@ -1,4 +1,4 @@
-"""What is here: packages, processor, memory, GPUs, disk, keys. torch is asked in a process of its own."""
+"""Facts about this machine: packages, processor, memory, GPUs, disk, keys. Other processes try the imports."""
 
 import importlib.metadata
 import json
@@ -17,26 +17,26 @@ import psutil
 from harness.core.machine import gpu_names
 
 VISION = ("torchvision", "torchaudio", "torchcodec")
-"""Packages that hold operators of torch's own build."""
+"""Packages with operators that must fit torch's build."""
 _TORCH = "import json, torch; print(json.dumps([torch.version.cuda, torch.cuda.is_available()]))"
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What `diagnosis` judges."""
+    """The input of `diagnosis`."""
 
     python: str
     requirements: tuple[str, ...]
-    """What the installed harness requires, extras included, by its metadata; empty where it is not installed."""
+    """The requirements in the installed harness's metadata, extras included; empty if it is not installed."""
     packages: Mapping[str, str]
     """Installed packages (names in lower case with dashes) -> version."""
     broken: Mapping[str, str]
-    """Modules that are installed and cannot be imported -> why."""
+    """Installed modules that cannot be imported -> why."""
     torch_cuda: str | None
     """The CUDA version that torch is built for; None for a CPU build."""
     torch_sees_gpu: bool
     gpus: tuple[str, ...]
-    """What nvidia-smi lists."""
+    """Names that nvidia-smi lists."""
     cpu_flags: frozenset[str]
     cores: int
     memory_gb: float
@@ -49,20 +49,21 @@ class Facts:
 
 
 def probe(results: Path) -> Facts:
-    """Look at this machine and at the environment that we run in; takes a few seconds."""
-    packages = _packages()
+    """The facts about this machine and this process's environment; takes a few seconds."""
+    packages = {canonical(d.name): d.version for d in importlib.metadata.distributions() if d.name}
     modules = {"torch": _TORCH, "transformers": "import transformers.modeling_utils"}
     modules |= {name: f"import {name}" for name in VISION}
-    tried = {name: _python(code) for name, code in modules.items() if name in packages}
-    cuda, sees = json.loads(tried["torch"].stdout) if "torch" in tried and not tried["torch"].returncode else (None, 0)
+    imports = {name: _python(code) for name, code in modules.items() if name in packages}
+    torch = imports.get("torch")
+    cuda, sees = json.loads(torch.stdout) if torch is not None and not torch.returncode else (None, False)
     place = _nearest(results)
     return Facts(
         python=platform.python_version(),
         requirements=_requirements(),
         packages=packages,
-        broken={name: _reason(done) for name, done in tried.items() if done.returncode},
+        broken={name: _reason(process) for name, process in imports.items() if process.returncode},
         torch_cuda=cuda,
-        torch_sees_gpu=bool(sees),
+        torch_sees_gpu=sees,
         gpus=gpu_names(),
         cpu_flags=_cpu_flags(),
         cores=len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1,
@@ -72,11 +73,6 @@ def probe(results: Path) -> Facts:
         writable=os.access(place, os.W_OK),
         keys=frozenset(name for name, value in os.environ.items() if name.endswith("_API_KEY") and value),
     )
-
-
-def _packages() -> dict[str, str]:
-    found = importlib.metadata.distributions()
-    return {canonical(d.name): d.version for d in found if d.name}
 
 
 def canonical(name: str) -> str:
@@ -95,13 +91,13 @@ def _python(code: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=300)
 
 
-def _reason(done: "subprocess.CompletedProcess[str]") -> str:
-    lines = done.stderr.strip().splitlines()
-    return lines[-1] if lines else f"exit code {done.returncode}"
+def _reason(process: "subprocess.CompletedProcess[str]") -> str:
+    lines = process.stderr.strip().splitlines()
+    return lines[-1] if lines else f"exit code {process.returncode}"
 
 
 def _nearest(folder: Path) -> Path:
-    """The folder, or the first above it that is there."""
+    """The folder, or its nearest parent that exists."""
     folder = folder.absolute()
     return next(place for place in (folder, *folder.parents) if place.exists())
 
@@ -116,7 +112,7 @@ def _cpu_flags() -> frozenset[str]:
 
 
 def _memory() -> int:
-    """Bytes that we may use: the machine's, or the container's limit."""
+    """Bytes of memory: the machine's, or the container's limit if that is lower."""
     total = int(psutil.virtual_memory().total)
     try:
         return min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))

@@ -1,4 +1,4 @@
-"""Chat templates: conversations to token ids, and which of those tokens are the assistant's."""
+"""Chat templates: from conversations to token ids, and which of the tokens are the assistant's."""
 
 import hashlib
 from dataclasses import dataclass
@@ -17,16 +17,16 @@ class Encoded:
 
     input_ids: list[int]
     response_mask: list[bool]
-    """True exactly on the assistant's tokens, each turn's end-of-turn token with it, and on no turn of
-    `train: false`."""
+    """True exactly on the tokens of the assistant's turns, end-of-turn tokens included; turns with `train: false` are
+    left out."""
     truncated: bool
     """Tokens were cut off the end; when no response token is left, `response_mask` is false throughout."""
     text: str
-    """What was tokenised, whole."""
+    """The text that was tokenised, uncut."""
     offsets: list[tuple[int, int]]
-    """[start, end) characters of `text` of each token. White space may be missing at a token's start."""
+    """[start, end) characters of each token in `text`. White space may be missing at a token's start."""
     turns: list[tuple[int, int]]
-    """[start, end) characters of `text` of each assistant turn, its end-of-turn token with it."""
+    """[start, end) characters of each assistant turn in `text`, its end-of-turn token included."""
 
 
 def encode(tokenizer: "PreTrainedTokenizerFast", messages: Messages, max_length: int) -> Encoded:
@@ -39,8 +39,8 @@ def encode(tokenizer: "PreTrainedTokenizerFast", messages: Messages, max_length:
     tokens = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     ids: list[int] = tokens["input_ids"]
     offsets: list[tuple[int, int]] = tokens["offset_mapping"][:max_length]
-    told = [m.get("train", True) for m in messages if m["role"] == "assistant"]
-    learned = spans if all(told) else [span for span, taught in zip(spans, told, strict=True) if taught]
+    taught = [m.get("train", True) for m in messages if m["role"] == "assistant"]
+    learned = spans if all(taught) else [span for span, is_learned in zip(spans, taught, strict=True) if is_learned]
     mask = [any(_inside(offset, span) for span in learned) for offset in offsets]
     return Encoded(ids[:max_length], mask, len(ids) > max_length, text, offsets, spans)
 
@@ -57,12 +57,12 @@ def encode_prompt(tokenizer: "PreTrainedTokenizerFast", messages: Messages) -> l
 
 
 def template_digest(tokenizer: "PreTrainedTokenizerFast") -> str:
-    """SHA-256 of the chat template, in hex; the date it writes is part of it."""
+    """SHA-256 of the chat template, in hex; the template includes the date that it writes."""
     return hashlib.sha256(template_of(tokenizer).encode()).hexdigest()
 
 
 def end_of_turn_ids(tokenizer: "PreTrainedTokenizerFast") -> list[int]:
-    """The ids that end an assistant's turn: what the template writes after it, and the tokenizer's end token."""
+    """The ids that end an assistant's turn: the template's end-of-turn token, and the tokenizer's end token."""
     end = turn_end(tokenizer)
     ids = [end.id] if end else []
     eos = tokenizer.eos_token_id
@@ -71,6 +71,6 @@ def end_of_turn_ids(tokenizer: "PreTrainedTokenizerFast") -> list[int]:
 
 def _inside(token: tuple[int, int], span: tuple[int, int]) -> bool:
     start, end = token
-    if start == end:  # White space that the tokenizer's offsets leave out: it ends where the offset stands.
+    if start == end:  # The tokenizer's offsets leave white space out: such a token ends at its offset.
         return span[0] < end <= span[1]
     return start < span[1] and end > span[0]

@@ -5,7 +5,7 @@ reverse_kl  KL(q || p)
 jsd         beta KL(p || m) + (1 - beta) KL(q || m), m = beta p + (1 - beta) q  arXiv 2306.13649
 
 p and q are softmax(logits / temperature). jsd / beta tends to KL(p || q) as beta -> 0, jsd / (1 - beta) to KL(q || p)
-as beta -> 1. Everything here works in place where it can: over a large vocabulary each pass counts.
+as beta -> 1. Operations work in place where they can, because each pass over a large vocabulary takes time.
 """
 
 import math
@@ -21,12 +21,12 @@ from harness.models.logprobs import TopTarget
 
 @dataclass(frozen=True)
 class Divergence:
-    """Which divergence, at which temperature."""
+    """A kind of divergence and its parameters."""
 
     kind: Literal["forward_kl", "reverse_kl", "jsd"] = "forward_kl"
     temperature: float = 1.0
     beta: float = 0.5
-    """Of jsd: the teacher's weight in the mixture."""
+    """The teacher's weight in jsd's mixture."""
 
 
 FORWARD_KL = Divergence()
@@ -56,11 +56,11 @@ def divergence_of(divergence: Divergence, log_q: Tensor, log_p: Tensor) -> tuple
 
 
 def top_divergence(divergence: Divergence, logits: Tensor, target: TopTarget) -> tuple[Tensor, Tensor]:
-    """`divergence_of` where only the teacher's K likeliest tokens are known; `logits` (n, W) are those / temperature.
+    """`divergence_of` where only the teacher's K likeliest tokens are known; `logits` (n, W) are already / temperature.
 
-    Both distributions are coarsened to these K tokens and one bucket for the rest. Coarsening never raises a KL
-    divergence (the data-processing inequality): the value is a lower bound of the full one, and equal to it where
-    student and teacher share the rest out alike. `logits` are overwritten, by the gradient.
+    Both distributions are coarsened to these K tokens and a bucket for the rest. Coarsening never raises a KL
+    divergence (the data-processing inequality): the value is a lower bound of the full divergence, and equal to it
+    where student and teacher spread the rest alike. `logits` are overwritten by the gradient.
     """
     picked = logits.gather(-1, target.ids)
     log_p = target.logprobs.to(logits.dtype)
@@ -70,7 +70,7 @@ def top_divergence(divergence: Divergence, logits: Tensor, target: TopTarget) ->
     rest = logits.scatter_(-1, target.ids, -math.inf)
     mass = rest.logsumexp(-1, keepdim=True)
     log_q = torch.cat([picked, mass], -1).log_softmax(-1)
-    # Of the teacher's rest no more is known than how far the stored numbers' rounding lets their sum fall below 1.
+    # The teacher's rest is known only up to the rounding of the stored numbers: no less than their precision.
     least = torch.finfo(target.logprobs.dtype).eps
     outside = (1 - log_p.exp().sum(-1, keepdim=True)).clamp_min(least).log()
     value, gradient = divergence_of(divergence, log_q, torch.cat([log_p, outside], -1))

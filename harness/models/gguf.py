@@ -40,7 +40,7 @@ def import_gguf(file: Path, out: Path) -> None:
 
 
 def _plain_copy(loaded: "PreTrainedModel") -> "PreTrainedModel":
-    """The same weights in a model built from its config: one that was loaded from a GGUF refuses to be saved."""
+    """The same weights in a model built from its config, because a model loaded from a GGUF refuses to be saved."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 

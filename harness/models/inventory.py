@@ -20,7 +20,7 @@ def installed() -> list[Row]:
             if file.suffix != ".gguf":
                 continue
             place = Path(str(file.locate()))
-            if place.exists():  # a package may list what was deleted since
+            if place.exists():  # a package also lists files that were deleted since
                 reference = f"pypi:{package.name.replace('-', '_')}"
                 rows.append(_row(reference, "installed package", place.stat().st_size))
     return rows
@@ -44,12 +44,12 @@ def parameters(folder: Path) -> int:
 
 
 def inspected(folder: Path) -> Row:
-    """What a Hugging Face folder holds: its class, layers and width, experts, and parameters in all and per token.
+    """A Hugging Face folder's model: class, layers, width, experts, and parameters in all and per token.
 
-    `active_parameters` are those that one token meets: of a Mixtral's experts, as many as it visits.
+    `active_parameters` are those that a token meets: of a Mixtral's experts, as many as it visits.
 
     Raises:
-        HarnessError: it is no model folder.
+        HarnessError: the folder holds no model.
     """
     file = folder / "config.json"
     if not file.is_file():
@@ -75,7 +75,7 @@ def inspected(folder: Path) -> Row:
 
 
 def weights(folder: Path) -> dict[str, int]:
-    """Numbers per tensor, by name; HarnessError for a file whose header is none."""
+    """Numbers per tensor, by name; HarnessError for a file whose header cannot be read."""
     sizes: dict[str, int] = {}
     for path in sorted(folder.glob("*.safetensors")):
         with path.open("rb") as file:

@@ -17,7 +17,7 @@ Dtype = Literal["float32", "bfloat16"]
 
 
 def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
-    """The tokenizer of a folder; HarnessError when there is none or it cannot give character offsets."""
+    """The tokenizer of a folder; HarnessError if the folder has none, or it cannot give character offsets."""
     from transformers import AutoTokenizer
 
     _check_folder(folder, "tokenizer_config.json", "tokenizer.json")
@@ -32,6 +32,15 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
     return tokenizer
 
 
+def tokenizer_difference(first: Path, second: Path) -> str:
+    """How the vocabularies of two folders' tokenizers differ, in words; empty where they are equal."""
+    vocabulary, other = (load_tokenizer(folder).get_vocab() for folder in (first, second))
+    if vocabulary == other:
+        return ""
+    shared = len(vocabulary.items() & other.items())
+    return f"{len(vocabulary)} entries in {first}, {len(other)} in {second}, {shared} the same"
+
+
 def load_model(folder: Path, dtype: Dtype, device: str = "cpu") -> "PreTrainedModel":
     """The causal language model of a folder, in evaluation mode; HarnessError when weights are missing or broken."""
     from transformers import AutoModelForCausalLM
@@ -42,7 +51,7 @@ def load_model(folder: Path, dtype: Dtype, device: str = "cpu") -> "PreTrainedMo
 def load_reward_model(folder: Path, dtype: Dtype, device: str = "cpu", *, new_head: bool = False) -> "PreTrainedModel":
     """A sequence classifier with one label, in evaluation mode; HarnessError when weights are missing or broken.
 
-    `new_head` makes one of a causal language model: its one row of weights is drawn from torch's random state.
+    `new_head` puts a classifier's head on a causal language model, with weights drawn from torch's random state.
     """
     from transformers import AutoModelForSequenceClassification
 
@@ -52,12 +61,10 @@ def load_reward_model(folder: Path, dtype: Dtype, device: str = "cpu", *, new_he
         raise HarnessError(
             "this reward model needs code of its own, which is never run",
             where=str(folder),
-            fix="Name one of a class that transformers has, or give recorded rewards.",
+            fix="Name a model of a class that transformers has, or give recorded rewards.",
         )
-    if new_head:
-        model = _load(AutoModelForSequenceClassification, folder, dtype, new=("score.weight",), num_labels=1)
-    else:
-        model = _load(AutoModelForSequenceClassification, folder, dtype)
+    head: dict[str, Any] = {"new": ("score.weight",), "num_labels": 1} if new_head else {}
+    model = _load(AutoModelForSequenceClassification, folder, dtype, **head)
     if model.config.num_labels != 1:
         raise HarnessError(
             f"a reward model has one label, this one has {model.config.num_labels}",
@@ -111,11 +118,11 @@ _WIDE = (
     *("vocab_size", "intermediate_size", "head_dim", "num_attention_heads", "num_key_value_heads"),
     *("num_labels", "num_local_experts", "num_experts"),
 )
-"""Settings each of which means matrices of so many rows (or more) as wide as the model."""
+"""Settings of which each is a least number of rows of a matrix as wide as the model."""
 
 
 def _check_claims(folder: Path) -> None:
-    """Refuse a config of far more than the weights hold, before transformers fills memory with what is missing."""
+    """Refuse a config far larger than its weights, because transformers would fill memory with the missing ones."""
     config, sizes = read_json(folder / "config.json"), weights(folder)
     if not isinstance(config, dict):
         raise HarnessError("is no model's config", where=str(folder / "config.json"))
@@ -138,7 +145,7 @@ def _brief(error: Exception) -> str:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No progress bars of transformers inside; what was set before is restored."""
+    """Hide transformers' progress bars inside; the setting before is restored."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
@@ -160,7 +167,7 @@ def check_finite(model: "PreTrainedModel", where: str) -> None:
 
 
 def output_head(model: "PreTrainedModel") -> "Tensor":
-    """The (V, H) matrix W for which logits = hidden @ W.T; HarnessError for a model whose logits are more than that."""
+    """The (V, H) matrix W with logits = hidden @ W.T; HarnessError for a model that computes its logits otherwise."""
     head: Any = model.get_output_embeddings()
     config = model.config.get_text_config()
     extras = [

@@ -1,12 +1,11 @@
-"""Log-probabilities and ranks at response positions, a chunk of positions at a time; what a teacher predicts there.
+"""Log-probabilities and ranks at response positions, a chunk of positions at a time; a teacher's predictions there.
 
-Logits of N positions over a vocabulary of V take N x V floats; here only `chunk` x V exist at once, in the forward pass
-and, since each chunk is computed again there, in the backward pass too. (`models.token_losses` computes a loss in one
-pass.)
+Logits of N positions over a vocabulary of V take N x V floats; here only `chunk` x V exist at once, in the backward
+pass too, which computes each chunk again. (`models.token_losses` computes a loss in a single pass.)
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,7 +16,7 @@ CHUNK = 512
 
 @dataclass(frozen=True)
 class DenseTarget:
-    """What a teacher predicts at N positions, by its model."""
+    """A teacher's predictions at N positions, to be computed from its model."""
 
     hidden: "Tensor"
     """(N, Ht): its last hidden states."""
@@ -27,15 +26,15 @@ class DenseTarget:
 
 @dataclass(frozen=True)
 class TopTarget:
-    """What a teacher predicts at N positions, as far as it was stored: its K likeliest tokens."""
+    """A teacher's stored predictions at N positions: the K likeliest tokens of each."""
 
     ids: "Tensor"
     """(N, K) int64."""
     logprobs: "Tensor"
-    """(N, K) float32: natural logs of softmax(logits / temperature); all other tokens share what is left of 1."""
+    """(N, K) float32: natural logs of softmax(logits / temperature); all other tokens share the rest up to 1."""
 
     def __getitem__(self, positions: slice) -> "TopTarget":
-        """The prediction at some of the positions."""
+        """The predictions at some of the positions."""
         return TopTarget(self.ids[positions], self.logprobs[positions])
 
 
@@ -57,7 +56,14 @@ def token_logprobs(hidden: "Tensor", head: "Tensor", targets: "Tensor", chunk: i
 
     Differentiable in `hidden` and `head`.
     """
-    return _chunked(_token_logprobs, chunk, head, hidden, targets)
+    import torch
+    from torch.utils.checkpoint import checkpoint
+
+    pieces = list(zip(hidden.split(chunk), targets.split(chunk), strict=True))
+    if not torch.is_grad_enabled():
+        return torch.cat([_token_logprobs(head, *piece) for piece in pieces])
+    options: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
+    return torch.cat([checkpoint(_token_logprobs, head, *piece, **options) for piece in pieces])
 
 
 def token_logprobs_and_ranks(
@@ -94,15 +100,3 @@ def _both(head: "Tensor", hidden: "Tensor", targets: "Tensor") -> "tuple[Tensor,
     logits = (hidden @ head.T).float()
     chosen = logits.gather(-1, targets[:, None])
     return chosen.squeeze(-1) - logits.logsumexp(dim=-1), (logits > chosen).sum(dim=-1) + 1
-
-
-def _chunked(function, chunk: int, head: "Tensor", *rows: "Tensor") -> "Tensor":  # type: ignore[no-untyped-def]
-    """Concatenate function(head, *slices of rows) over chunks, keeping nothing of a chunk but its result."""
-    import torch
-    from torch.utils.checkpoint import checkpoint
-
-    pieces = list(zip(*(r.split(chunk) for r in rows), strict=True))
-    if not torch.is_grad_enabled():
-        return torch.cat([function(head, *piece) for piece in pieces])
-    keep = {"use_reentrant": False, "preserve_rng_state": False}
-    return torch.cat([checkpoint(function, head, *piece, **keep) for piece in pieces])

@@ -4,11 +4,11 @@ import torch
 
 
 def ran_out(error: RuntimeError) -> bool:
-    """Whether an error says that memory was short; the CPU's allocator raises a plain one."""
+    """Whether an error says that memory ran out; the CPU's allocator raises a plain RuntimeError."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def release() -> None:
-    """Give back what the failed attempt held. Call it when the error is gone: its frames hold tensors."""
+    """Free the memory of a failed attempt. Call it after the error is gone, because the error's frames hold tensors."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -1,20 +1,18 @@
 """Dense models made into mixtures of experts (sparse upcycling, arXiv 2212.05055): Llama or Mistral to Mixtral.
 
-Each layer's MLP becomes several, with a router before them. As long as the experts are copies, the model computes what
-its dense source does, whatever the routers say: a token's weights over its experts add up to 1.
+Each layer's MLP becomes several, with a router before them. As long as the experts are copies, the mixture computes the
+same as its dense source, however the routers choose, because a token's weights over its experts add up to 1.
 """
 
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.core.errors import HarnessError
 from harness.core.seeds import derive_seed
-from harness.models.ends import write_ends
-from harness.models.load import Dtype, load_model, load_tokenizer, quiet
-from harness.models.refs import model_files
+from harness.models.ends import complete
+from harness.models.load import Dtype, load_model, quiet, tokenizer_difference
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +27,7 @@ _CARRIED = (
     *("use_cache", "pad_token_id", "bos_token_id", "eos_token_id", "tie_word_embeddings", "sliding_window"),
     *("attention_dropout", "rope_parameters", "dtype"),
 )
-"""What a Mixtral's config has in common with a dense one's."""
+"""Settings that a Mixtral's config shares with a dense model's."""
 _EXPERT_SHAPE = ("num_hidden_layers", "hidden_size", "intermediate_size", "hidden_act")
 
 
@@ -59,14 +57,11 @@ def upcycle(base: Path, experts: Sequence[Path], out: Path, *, per_token: int, r
     sparse.generation_config = dense.generation_config
     with quiet():
         sparse.save_pretrained(out)
-    for file in model_files(base):
-        if "safetensors" not in file.name and file.name != "config.json":
-            shutil.copyfile(file, out / file.name)
-    write_ends(out)
+    complete(out, base)
 
 
 def zero_router(dense: Any, experts: int) -> "Tensor":
-    """All experts weigh the same. Copies that every token visits then stay copies: they get the same gradients."""
+    """Equal weights for all experts. Copies that every token visits get equal gradients then, and stay copies."""
     import torch
 
     return torch.zeros(dense.config.num_hidden_layers, experts, dense.config.hidden_size)
@@ -88,7 +83,7 @@ def random_router(scale: float, seed: int) -> Router:
 def hidden_router(prompts: Sequence[Sequence[list[int]]]) -> Router:
     """Each expert's row in a layer is the direction of the mean hidden state that enters it, over its prompts.
 
-    `prompts` are token ids, by expert. As mergekit's `hidden` gate mode: states are averaged over a prompt's tokens,
+    `prompts` are token ids, by expert. As in mergekit's `hidden` gate mode, states are averaged over a prompt's tokens,
     then over prompts, and the mean is given length 1.
     """
 
@@ -96,7 +91,7 @@ def hidden_router(prompts: Sequence[Sequence[list[int]]]) -> Router:
         import torch
 
         assert len(prompts) == experts, "the settings check that every expert has prompts"
-        means = torch.stack([_mean_states(dense, own) for own in prompts], dim=1)
+        means = torch.stack([_mean_states(dense, expert_prompts) for expert_prompts in prompts], dim=1)
         return torch.nn.functional.normalize(means, dim=-1)
 
     return measured
@@ -110,14 +105,14 @@ def _mean_states(dense: Any, prompts: Sequence[list[int]]) -> "Tensor":
     with torch.inference_mode():
         for prompt in prompts:
             ids = torch.tensor([prompt], device=dense.device)
-            # The last one is what leaves the last layer.
+            # The last state is the last layer's output, which enters no layer.
             states = dense.base_model(input_ids=ids, output_hidden_states=True, use_cache=False).hidden_states[:-1]
             total += torch.stack([state[0].float().mean(dim=0) for state in states]).cpu()
     return (total / len(prompts)).clone()
 
 
 def _load(folder: Path, like: Path | None = None) -> Any:
-    """A dense model of a family that a Mixtral can hold, in the dtype its files have (that of `like`)."""
+    """A dense model of a family that a Mixtral can hold, in the dtype of its files (or of those in `like`)."""
     written = json.loads(((like or folder) / "config.json").read_text())
     dtype: Dtype = "bfloat16" if (written.get("dtype") or written.get("torch_dtype")) == "bfloat16" else "float32"
     model: Any = load_model(folder, dtype)
@@ -134,19 +129,14 @@ def _load(folder: Path, like: Path | None = None) -> Any:
 
 def _check_same(base: Path, dense: Any, folder: Path, other: Any) -> None:
     for name in _EXPERT_SHAPE:
-        mine, theirs = getattr(dense.config, name), getattr(other.config, name)
-        if mine != theirs:
+        base_value, other_value = getattr(dense.config, name), getattr(other.config, name)
+        if base_value != other_value:
             raise HarnessError(
-                f"experts of different shapes: {name} is {mine} in {base} and {theirs} in {folder}",
-                fix="The experts of one model are checkpoints of one model: a general one and one tuned from it.",
+                f"experts of different shapes: {name} is {base_value} in {base} and {other_value} in {folder}",
+                fix="Choose experts that are checkpoints of one model: a general model and a model tuned from it.",
             )
-    mine, theirs = load_tokenizer(base).get_vocab(), load_tokenizer(folder).get_vocab()
-    if mine != theirs:
-        raise HarnessError(
-            f"experts with different tokenizers: {len(mine)} entries in {base}, {len(theirs)} in {folder}, "
-            f"{len(mine.items() & theirs.items())} the same",
-            fix="Choose experts of one family.",
-        )
+    if difference := tokenizer_difference(base, folder):
+        raise HarnessError(f"experts with different tokenizers: {difference}", fix="Choose experts of one family.")
 
 
 def _state(dense: Any, experts: Sequence[Any], routers: "Tensor") -> dict[str, "Tensor"]:

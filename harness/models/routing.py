@@ -1,4 +1,4 @@
-"""What the routers of a mixture of experts say."""
+"""The routers of a mixture of experts: their logits, and the load that they give to each expert."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,23 +20,23 @@ def routers(model: Any) -> list[Any]:
 
 @contextmanager
 def router_logits(model: Any) -> "Iterator[list[Tensor]]":
-    """A list that gets the router logits (B x L, E) of each layer, in order, of the forward passes made inside.
+    """A list that receives each layer's router logits (B x L, E), in order, from forward passes inside the context.
 
-    They carry gradients where the pass does. What a backward pass computes again outside is not in it.
+    They carry gradients if the pass does. Layers that a backward pass computes again outside add nothing.
 
     Raises:
         HarnessError: the model has no routers.
     """
-    found: list[Tensor] = []
-    here = routers(model)
-    if not here:
+    logits: list[Tensor] = []
+    layers = routers(model)
+    if not layers:
         raise HarnessError(
             f"a {type(model).__name__} has no experts",
             fix="Give the student an architecture, e.g. {experts: 2, per_token: 2}, or name a Mixtral.",
         )
-    hooks = [router.register_forward_hook(lambda _, __, output: found.append(output[0])) for router in here]
+    hooks = [router.register_forward_hook(lambda _, __, output: logits.append(output[0])) for router in layers]
     try:
-        yield found
+        yield logits
     finally:
         for hook in hooks:
             hook.remove()
@@ -44,7 +44,7 @@ def router_logits(model: Any) -> "Iterator[list[Tensor]]":
 
 @dataclass(frozen=True)
 class Load:
-    """How tokens were spread over experts."""
+    """How a model's routers spread tokens over experts."""
 
     tokens: int
     visits: "Tensor"
@@ -57,13 +57,12 @@ class Load:
 
 
 def measure_load(model: Any, ids: list[int]) -> Load:
-    """The load of one sequence of token ids, (L, E) each in float64 on the CPU. Raises as `router_logits` does."""
+    """The load of a sequence of token ids; tensors are (L, E) in float64 on the CPU. Raises as `router_logits` does."""
     import torch
 
-    with torch.inference_mode(), router_logits(model) as found:
+    with torch.inference_mode(), router_logits(model) as logits:
         model.base_model(input_ids=torch.tensor([ids], device=model.device), use_cache=False)
-        logits = torch.stack([one.float() for one in found])  # (L, tokens, E)
-        probabilities = logits.softmax(dim=-1)
+        probabilities = torch.stack([layer.float() for layer in logits]).softmax(dim=-1)  # (L, tokens, E)
         chosen = probabilities.topk(model.config.num_experts_per_tok, dim=-1).indices
         visits = torch.zeros_like(probabilities).scatter_(-1, chosen, 1.0).sum(dim=1)
         return Load(len(ids), visits.double().cpu(), probabilities.sum(dim=1).double().cpu())

@@ -13,20 +13,19 @@ class MoESettings(Settings):
 
     experts: int = Field(2, ge=2, le=64)
     per_token: int = Field(2, ge=1)
-    """Experts that each token visits. Where it is all of them the load is even by construction: `router_loss` of a
-    training step then changes nothing."""
+    """Experts that each token visits. If a token visits all, the load is even by construction, and `router_loss` of a
+    training step changes nothing."""
     from_: list[str] | None = Field(None, alias="from")
     """References of the models whose MLPs become the experts; copies of `model` by default. Attention, norms and
     embeddings are those of `model`."""
     router: Literal["zero", "random", "hidden"] = "random"
-    """How routers start: all zero (copies that every token visits then never come apart); drawn from a normal
-    distribution; or each expert's row is the direction of the mean hidden state over its `prompts` (mergekit's
-    `hidden`)."""
+    """How routers start: all zero (copies that every token visits then stay copies); drawn from a normal distribution;
+    or with each expert's row the direction of the mean hidden state over its `prompts` (mergekit's `hidden`)."""
     router_scale: float = Field(0.02, gt=0)
     """Standard deviation of a random router's weights."""
     router_seed: int = Field(0, ge=0)
     prompts: list[str] = Field(default_factory=list)
-    """For `hidden`: one dataset of the recipe's `data` for each expert, e.g. [train, domain]."""
+    """For `hidden`: a dataset of the recipe's `data` for each expert, e.g. [train, domain]."""
 
     @model_validator(mode="after")
     def _fit(self) -> Self:
@@ -42,10 +41,10 @@ class MoESettings(Settings):
         return self
 
 
-def _dense(given: Any) -> Any:
-    if isinstance(given, str) and given != "dense":
-        raise ValueError(f"expected dense or a mapping with experts and per_token, not '{given}'")
-    return None if given == "dense" else given
+def _dense(value: Any) -> Any:
+    if isinstance(value, str) and value != "dense":
+        raise ValueError(f"expected dense or a mapping with experts and per_token, not '{value}'")
+    return None if value == "dense" else value
 
 
 class ModelSettings(Settings):
@@ -56,11 +55,11 @@ class ModelSettings(Settings):
 
     model: str
     chat_template: str | None = None
-    """A file with a Jinja chat template, for a model that has none (or the wrong one)."""
+    """A file with a Jinja chat template, for a model without a template (or with a wrong template)."""
     template_date: date | None = None
-    """The date that a template which writes today's date writes instead, 2024-07-26 by default: with another one every
-    prompt is another one."""
+    """The date that the chat template writes in place of today's, 2024-07-26 by default. Another date makes every
+    prompt another prompt."""
     optional: bool = execution(False)
-    """Of a student: where it cannot be had (a gated or absent repository), its cells are left out, which is said."""
+    """For a student: if it cannot be loaded (a gated or absent repository), its cells are left out, with a message."""
     architecture: Annotated[MoESettings | None, BeforeValidator(_dense)] = None
     """`dense` (the default) leaves the model as it is; a mapping makes a mixture of experts of it."""

@@ -1,9 +1,9 @@
 """The kernel of training: cross-entropy and divergence from a teacher, a chunk of positions at a time.
 
 Logits of N positions over a vocabulary of V take N x V numbers, and autograd would keep several tensors of that size.
-Here the forward pass computes each chunk's logits once and turns them, in place, into the loss's gradient with respect
-to them, and that into the gradients of hidden states and output matrix: the loss is a scalar, so that the backward pass
-only scales these. Nothing larger than chunk x V exists.
+Here the forward pass computes each chunk's logits once, replaces them by the loss's gradient with respect to them, and
+adds this to the gradients of hidden states and output matrix. The loss is a scalar, so the backward pass only scales
+these. No tensor is larger than chunk x V.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ ROWS = 64
 """Positions whose logits are worked on at once: few enough for a CPU's caches to hold them from pass to pass."""
 
 TeacherTarget = tuple[Tensor, Target | None]
-"""Positions (n,) among the N, and what a teacher predicts at these; None: no divergence."""
+"""Positions (n,) among the N, and a teacher's predictions there; None: no divergence."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class Terms:
     kd_weight: float = 0.0
     divergence: Divergence = FORWARD_KL
     vocab_size: int | None = None
-    """Rows of the output matrices that take part in a divergence where the teacher's has another number of rows than
-    the student's (padding), or where its predictions were stored; None: all."""
+    """How many first rows of the output matrices take part in a divergence if the teacher's and the student's differ
+    in their numbers of rows (padding), or if the predictions were stored; None: all."""
 
 
 @dataclass(frozen=True)
 class TokenLosses:
-    """A loss over N positions: the sum to minimise and, without gradient, what it is made of."""
+    """A loss over N positions: the sum to minimise and, without gradient, its terms."""
 
     total: Tensor
     """Scalar in nats, differentiable once in hidden states and output matrix."""
@@ -46,7 +46,7 @@ class TokenLosses:
     divergence: Tensor
     """(N,) in nats, without its weight."""
     agrees: Tensor
-    """(N,) bool: the teacher's likeliest token is the student's too (false where there is no divergence)."""
+    """(N,) bool: teacher and student have the same likeliest token (false where there is no divergence)."""
 
     def weighted(self, positions: Tensor, terms: Terms) -> float:
         """The loss in nats at some positions (n,), summed, without gradient."""
@@ -59,10 +59,10 @@ def token_losses(
 ) -> TokenLosses:
     """The student's loss at N positions: hidden states (N, H), output matrix (V, H), next tokens `labels` (N,).
 
-    Positions that no target names add nothing. Under autocast, products are in its type; all else is in float32.
+    Positions that no target names add nothing. Under autocast, matrix products are in its type, all else in float32.
     """
-    wanted = (hidden.requires_grad, head.requires_grad) if torch.is_grad_enabled() else (False, False)
-    return TokenLosses(*_Fused.apply(hidden, head, labels, targets, terms, chunk, wanted))
+    needs = (hidden.requires_grad, head.requires_grad) if torch.is_grad_enabled() else (False, False)
+    return TokenLosses(*_Fused.apply(hidden, head, labels, targets, terms, chunk, needs))
 
 
 class _Fused(torch.autograd.Function):  # type: ignore[misc]
@@ -91,12 +91,12 @@ def _sums(
     targets: Sequence[TeacherTarget],
     terms: Terms,
     chunk: int,
-    wanted: tuple[bool, bool],
+    needs: tuple[bool, bool],
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor | None, Tensor | None]]:
-    """The fields of TokenLosses; the gradients of `hidden` and `head` where they are wanted."""
+    """The fields of TokenLosses; the gradients of `hidden` and `head`, each if it is needed."""
     exact = torch.promote_types(dtype, torch.float32)
     values = tuple(torch.zeros(len(hidden), dtype=kind, device=hidden.device) for kind in (exact, exact, torch.bool))
-    of_hidden, of_head = (torch.zeros_like(x) if want else None for x, want in zip((hidden, head), wanted, strict=True))
+    of_hidden, of_head = (torch.zeros_like(x) if need else None for x, need in zip((hidden, head), needs, strict=True))
     matrix = head.to(dtype)
     step = ROWS if hidden.device.type == "cpu" else chunk
     for positions, target in targets:
@@ -120,16 +120,16 @@ def _sums(
 
 
 Prediction: TypeAlias = TopTarget | Tensor
-"""What a teacher predicts at n positions: the tokens that were stored, or logits (n, Vt)."""
+"""A teacher's predictions at n positions: stored tokens, or logits (n, Vt)."""
 
 
 def _cast(target: Target | None, dtype: torch.dtype) -> Target | None:
-    """A live teacher with its output matrix in the type of the products: cast once, not once per chunk."""
+    """A live teacher with its output matrix cast to the type of the products, once for all chunks."""
     return replace(target, head=target.head.to(dtype)) if isinstance(target, DenseTarget) else target
 
 
 def _predict(target: Target | None, positions: slice) -> Prediction | None:
-    """The teacher's prediction at a chunk of the target's positions."""
+    """The teacher's predictions at a chunk of the target's positions."""
     if isinstance(target, DenseTarget):
         return target.hidden[positions].to(target.head.dtype) @ target.head.T
     return None if target is None else target[positions]

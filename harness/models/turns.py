@@ -1,8 +1,8 @@
-"""Where each of the assistant's turns stands in a conversation's text, and what ends it.
+"""Where each of the assistant's turns stands in a conversation's text, and the token that ends it.
 
-Contents are marked, each at its begin and its end, by characters that stand nowhere else; the template writes the
-marked conversation, and where the marks are then is where the contents are. That holds for templates that trim
-contents, drop earlier thoughts or write other turns anew: nothing is assumed of what stands around a content.
+Each content is marked at its begin and its end by characters that occur nowhere else; in the text that the template
+writes of the marked conversation, the marks show where the contents are. This works for templates that trim contents,
+drop earlier thoughts or rewrite other turns, because it assumes nothing about the text around a content.
 """
 
 import re
@@ -24,26 +24,26 @@ _MARKS = range(0xF0000, 0xFFFFE)
 
 @dataclass(frozen=True)
 class TurnEnd:
-    """What a template writes after an assistant's content."""
+    """The text that a template writes after an assistant's content, up to its end-of-turn token."""
 
     text: str
-    """From the first character after white space, to the end of the token."""
+    """From the first character that is no white space to the end of the token."""
     id: int
-    """The last token of `text`: the first after the content that stands for no text of its own."""
+    """The last token of `text`: the first after the content that is a special or added token."""
 
 
 def turn_end(tokenizer: "PreTrainedTokenizerFast") -> TurnEnd | None:
-    """What ends an assistant's turn; None where the template ends it with nothing, or with mere words.
+    """The end of an assistant's turn; None where the template writes no special or added token after it.
 
-    It is what training teaches to write and what generation stops at, whether or not the tokenizer calls it its end
-    token or a special one.
+    Training teaches the model to write this token and generation stops at it, whether or not it is the tokenizer's end
+    token.
 
     Raises:
-        HarnessError: no chat template, or one that refuses a question and its answer.
+        HarnessError: the tokenizer has no chat template, or the template refuses a question and its answer.
     """
     mark = chr(_MARKS[0])
-    asked = [{"role": "user", "content": "a"}, {"role": "assistant", "content": f"a{mark}"}]
-    tail = render(tokenizer, asked).rpartition(mark)[2]
+    question = [{"role": "user", "content": "a"}, {"role": "assistant", "content": f"a{mark}"}]
+    tail = render(tokenizer, question).rpartition(mark)[2]
     tokens = tokenizer(tail, add_special_tokens=False, return_offsets_mapping=True)
     known = {*tokenizer.added_tokens_decoder, *tokenizer.all_special_ids}
     for token, (_, end) in zip(tokens["input_ids"], tokens["offset_mapping"], strict=True):
@@ -53,11 +53,11 @@ def turn_end(tokenizer: "PreTrainedTokenizerFast") -> TurnEnd | None:
 
 
 def turns_of(tokenizer: "PreTrainedTokenizerFast", messages: Messages) -> tuple[str, list[Span]]:
-    """The conversation's text, and of each assistant turn what the assistant writes of it, its end with it.
+    """The conversation's text, and the span of each assistant turn in it: the text that the assistant writes.
 
-    A turn begins where the template's generation prompt ends. What the template writes between that and the content
-    (an empty thought, say) is the assistant's, and what the generation prompt holds already is not. Where the template
-    has {% generation %} marks, it is what lies within them too.
+    A turn begins where the template's generation prompt ends, with whatever the template writes before the content (an
+    empty thought, say), and ends after its end-of-turn token. Where the template has {% generation %} marks, a span is
+    also cut to the text within them.
 
     Raises:
         Refused: the template refuses the conversation, or leaves out an answer.
@@ -68,7 +68,7 @@ def turns_of(tokenizer: "PreTrainedTokenizerFast", messages: Messages) -> tuple[
     marked = [_to_end(text, span, end) for span in _marked_by_template(tokenizer, messages)]
     try:
         turns = _turns(tokenizer, messages, text, end)
-    except Refused:  # The marks alone have to do.
+    except Refused:  # The template's marks still say where the turns are.
         return text, marked
     both = ((max(a, c), min(b, d)) for a, b in marked for c, d in turns)
     return text, [span for span in both if span[0] < span[1]]
@@ -90,7 +90,7 @@ class _Place:
     """Where a content stands in a text, without the white space at its end."""
 
     begin: int | None
-    """None where the template leaves out how the content begins, as it does with thoughts."""
+    """None where the template leaves out the content's begin, as some do with thoughts."""
     end: int
 
 
@@ -119,7 +119,7 @@ def _places(
 
 
 def _begin(content: str, text: str, marks: Sequence[int]) -> int | None:
-    """Where a content begins: before its first white space, where that was not trimmed away."""
+    """Where a content begins: before its leading white space, unless the template trimmed that."""
     if len(marks) != 1:
         return None
     white = content[: len(content) - len(content.lstrip())]
@@ -135,13 +135,13 @@ def _cannot_tell(tokenizer: "PreTrainedTokenizerFast", why: str) -> Refused:
 
 
 def _fresh(text: str, messages: Messages) -> Iterator[str]:
-    """Characters that stand nowhere in a conversation."""
+    """Characters that occur nowhere in a conversation."""
     used = set(text).union(*(m["content"] for m in messages))
     return (c for c in map(chr, _MARKS) if c not in used)
 
 
 def _marked(message: Mapping[str, Any], begin: str, end: str) -> dict[str, Any]:
-    """The message with marks close to its content: white space stays outside, where a template may trim it."""
+    """The message with marks around its content; white space stays outside them, where a template may trim it."""
     content = message["content"]
     inside = content.lstrip()
     outside, core = content[: len(content) - len(inside)], inside.rstrip()
@@ -149,7 +149,7 @@ def _marked(message: Mapping[str, Any], begin: str, end: str) -> dict[str, Any]:
 
 
 def _start(tokenizer: "PreTrainedTokenizerFast", text: str, before: _Place | None, place: _Place, prompt: str) -> int:
-    """Where an answer begins: after what generation's `prompt` would have written behind the content before it."""
+    """Where an answer begins: after the generation `prompt` that would follow the content before it."""
     if before is not None and prompt:
         if text.startswith(prompt, before.end):
             return before.end + len(prompt)
@@ -162,15 +162,15 @@ def _start(tokenizer: "PreTrainedTokenizerFast", text: str, before: _Place | Non
 
 
 def untaught_prompt(tokenizer: "PreTrainedTokenizerFast") -> str:
-    """What generation's prompt ends with and no plain answer stands behind: a thought that it begins, say."""
-    mark, asked = chr(_MARKS[0]), {"role": "user", "content": "a"}
-    prompt = _prompt_after(tokenizer, [asked], mark)
-    text = render(tokenizer, [_marked(asked, "", mark), {"role": "assistant", "content": "a"}]).rpartition(mark)[2]
+    """The end of the generation prompt that no training text holds, e.g. the begin of a thought; empty if none."""
+    mark, question = chr(_MARKS[0]), {"role": "user", "content": "a"}
+    prompt = _prompt_after(tokenizer, [question], mark)
+    text = render(tokenizer, [_marked(question, "", mark), {"role": "assistant", "content": "a"}]).rpartition(mark)[2]
     return "" if text.startswith(prompt) else prompt[_shared(tokenizer, prompt, text) :]
 
 
 def _prompt_after(tokenizer: "PreTrainedTokenizerFast", messages: Messages, mark: str) -> str:
-    """What generation's prompt writes after the last of these contents; empty where the template refuses them."""
+    """The generation prompt after the last of these contents; empty where the template refuses the messages."""
     try:
         return render(tokenizer, [*messages[:-1], _marked(messages[-1], "", mark)], prompt=True).rpartition(mark)[2]
     except Refused:
@@ -178,14 +178,14 @@ def _prompt_after(tokenizer: "PreTrainedTokenizerFast", messages: Messages, mark
 
 
 def _shared(tokenizer: "PreTrainedTokenizerFast", prompt: str, text: str) -> int:
-    """How many characters a prompt and a text have in common at their begin, in whole tokens of the prompt."""
+    """The length in characters of the common begin of a prompt and a text, in whole tokens of the prompt."""
     same = next((n for n, (a, b) in enumerate(zip(prompt, text, strict=False)) if a != b), min(len(prompt), len(text)))
     offsets: Sequence[Span] = tokenizer(prompt, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     return max((end for _, end in offsets if end <= same), default=0)
 
 
 def _to_end(text: str, span: Span, end: TurnEnd | None) -> Span:
-    """The span up to what ends the turn: the line break after it belongs to no turn, generation stops before it."""
+    """The span up to the turn's end, without a line break after that: generation stops before it."""
     start, stop = span
     if end is None:
         return span

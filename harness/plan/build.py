@@ -1,4 +1,4 @@
-"""Cells to stages. What two cells share is one stage; what a setting does not touch is not run again."""
+"""From cells to stages. Cells that need the same stage share it, so that a setting reruns only what it changes."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,28 +30,28 @@ class JudgedStages:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One benchmark of one cell."""
+    """The stages of a benchmark of a cell."""
 
     benchmark: str
     score: Stage
     judged: JudgedStages | None
-    """None for a benchmark that is measured on the model itself: then `score` has it as its input `measured`."""
+    """None for a benchmark that is measured on the model itself: its stage is the input `measured` of `score`."""
     routing: Stage | None = None
-    """Which experts its questions are routed to, for a model that is known to have routers."""
+    """Reads which experts the questions are routed to, for a model that is known to have routers."""
 
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """A cell and the stages that make its row."""
+    """A cell and the stages of its row."""
 
     cell: Cell
     model: PlannedModel
     trained: tuple[PlannedModel, ...]
     evaluated: tuple[Evaluated, ...]
     teacher: ScoredTeacher | None = None
-    """Its teacher's scores for its student base, where the recipe asks for them."""
+    """Its teacher's scores for its student base, if the recipe asks for them."""
     checks: tuple[Stage, ...] = ()
-    """Looks for its benchmarks' prompts in the data it learned from; first, so that they are done before training."""
+    """Searches for its benchmarks' prompts in its training data; they come first, so that they run before training."""
 
     @property
     def name(self) -> str:
@@ -60,7 +60,7 @@ class PlannedCell:
 
     @property
     def ends(self) -> list[Stage]:
-        """The stages that nothing else of the cell stands on."""
+        """The stages on which no other stage of the cell depends."""
         routing = (e.routing for e in self.evaluated if e.routing is not None)
         scores = (e.score for e in self.evaluated)
         return [*self.checks, *scores, *routing, *([self.teacher.stage] if self.teacher else [])]
@@ -73,7 +73,7 @@ class Plan:
     recipe: Recipe
     cells: tuple[PlannedCell, ...]
     left_out: tuple[str, ...] = ()
-    """A sentence for each optional student that cannot be had."""
+    """A sentence for each optional student that cannot be loaded."""
 
     @property
     def judged(self) -> Iterator[tuple[PlannedCell, Evaluated, JudgedStages]]:
@@ -82,7 +82,7 @@ class Plan:
 
     @cached_property
     def stages(self) -> dict[str, Stage]:
-        """Every stage once, by id, inputs before what stands on them; leaves left out."""
+        """Every stage but leaves, by id, each after its inputs."""
         return _walk(end for cell in self.cells for end in cell.ends)
 
     @property
@@ -92,23 +92,23 @@ class Plan:
 
     @property
     def finals(self) -> dict[str, list[str]]:
-        """The models that cells end in, as stage -> parts of its output; of several checkpoints the last."""
-        found: dict[str, dict[str, None]] = {}
+        """The cells' final models, as stage -> parts of its output; of several checkpoints the last."""
+        models: dict[str, dict[str, None]] = {}
         for planned in self.cells:
             model, cell = planned.model, planned.cell
             at_the_end = not planned.trained or cell.checkpoint == cell.settings.checkpoints[-1]
             if at_the_end and not model.stage.is_leaf:
-                found.setdefault(model.stage.id, {})[model.part] = None
-        return {stage: list(parts) for stage, parts in found.items()}
+                models.setdefault(model.stage.id, {})[model.part] = None
+        return {stage: list(parts) for stage, parts in models.items()}
 
     @cached_property
     def teacher_stages(self) -> dict[str, Stage]:
-        """Those of `stages` that teacher scores stand on."""
+        """The stages that teacher scores need."""
         return _walk(cell.teacher.stage for cell in self.cells if cell.teacher is not None)
 
     @cached_property
     def asked(self) -> Counter[str]:
-        """How many stages of each kind the cells ask for, shared ones counted each time."""
+        """How many stages of each kind the cells need, a shared stage counted for each of them."""
         return Counter(s.kind for cell in self.cells for s in _walk(cell.ends).values())
 
 
@@ -118,10 +118,10 @@ def _walk(ends: Iterable[Stage]) -> dict[str, Stage]:
 
 
 def build(recipe: Recipe, *, only: str = "*", judge_epoch: int = 0) -> Plan:
-    """The plan of a recipe's cells whose name matches the glob `only`: every leaf is pinned here, once.
+    """The plan of a recipe's cells whose name matches the glob `only`. Every leaf is pinned here, once.
 
     Raises:
-        HarnessError: a model or file that the recipe names is not there; no cell matches.
+        HarnessError: a model or file that the recipe names does not exist; no cell matches.
     """
     cells = [cell for cell in recipe.cells if fnmatch(cell.name, only)]
     if not cells:
@@ -129,13 +129,13 @@ def build(recipe: Recipe, *, only: str = "*", judge_epoch: int = 0) -> Plan:
     optional = {s.model: s for s in (cell.settings.student for cell in cells) if s.optional}
     reasons = {model: unavailable(settings) for model, settings in optional.items()}
     absent = Counter(reason for cell in cells if (reason := _absent(cell, reasons)))
-    kept = [cell for cell in cells if not _absent(cell, reasons)]
-    if not kept:
+    available = [cell for cell in cells if not _absent(cell, reasons)]
+    if not available:
         raise HarnessError(f"no student is there: {next(iter(absent))}", where=str(recipe.path))
     graph = Graph()
-    planned = tuple(_planned(cell, graph, judge_epoch) for cell in kept)
-    said = (f"{count} cells of an optional student are left out: {reason}" for reason, count in absent.items())
-    return Plan(recipe, planned, tuple(said))
+    planned = tuple(_planned(cell, graph, judge_epoch) for cell in available)
+    sentences = (f"{count} cells of an optional student are left out: {reason}" for reason, count in absent.items())
+    return Plan(recipe, planned, tuple(sentences))
 
 
 def _absent(cell: Cell, reasons: Mapping[str, str]) -> str:
@@ -143,13 +143,13 @@ def _absent(cell: Cell, reasons: Mapping[str, str]) -> str:
 
 
 def _planned(cell: Cell, graph: Graph, judge_epoch: int) -> PlannedCell:
-    """The cell's row: its model, trained unless it is a baseline, on every benchmark; its teacher's scores."""
+    """The stages of a cell: its model (trained unless it is a baseline), its benchmarks, its teacher's scores."""
     settings = cell.settings
     ctx = CellContext(settings, cell.labels, graph)
     for name, recipe in settings.models.items():
         base = sources.model(ctx, ModelSettings(model=recipe.base))
         experts.check_router_loss(name, recipe.train, base)
-        ctx.made[name] = training.trained(ctx, Pipeline(name, recipe.train, recipe.data, recipe.seed), base)[-1]
+        ctx.trained[name] = training.trained(ctx, Pipeline(name, recipe.train, recipe.data, recipe.seed), base)[-1]
     trained: list[PlannedModel] = []
     teacher = sources.teacher_model(ctx) if cell.baseline == "teacher" else None
     model = teacher or sources.model(ctx, settings.student)
@@ -168,13 +168,13 @@ def _planned(cell: Cell, graph: Graph, judge_epoch: int) -> PlannedCell:
 
 
 def _searches(graph: Graph, model: PlannedModel, benches: Sequence[benchmarks.PinnedBenchmark]) -> tuple[Stage, ...]:
-    """The stages that look for benchmarks' prompts in the data that a model learned from.
+    """The stages that search for judged benchmarks' prompts in the data that a model was trained on.
 
-    A benchmark that is measured on the model itself has no prompts of ours to look for.
+    A benchmark that is measured on the model itself has no prompts to search for.
     """
     judged, learned = [bench for bench in benches if bench.form is not None], training.learned_from(model.stage)
-    made = [graph.once(contamination.stage, data, bench) for bench in judged for data in learned]
-    return tuple({stage.id: graph.share(stage) for stage in made}.values())
+    searches = [graph.once(contamination.stage, data, bench) for bench in judged for data in learned]
+    return tuple({stage.id: graph.share(stage) for stage in searches}.values())
 
 
 def _evaluated(ctx: CellContext, bench: benchmarks.PinnedBenchmark, model: PlannedModel, judge_epoch: int) -> Evaluated:

@@ -1,4 +1,4 @@
-"""What the stages of a cell are planned with: the cell's settings, and the graph that all cells of the plan share."""
+"""The context in which a cell's stages are planned: its settings, and the graph that all cells of the plan share."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,14 +15,14 @@ T = TypeVar("T")
 
 
 class Graph:
-    """The stages of a plan, one object per id; and the calls that cells have in common, each made once."""
+    """The stages of a plan, one object per id, and the results of calls that cells have in common."""
 
     def __init__(self) -> None:
         self._stages: dict[str, Stage] = {}
         self._results: dict[object, tuple[Any, object]] = {}
 
     def share(self, stage: Stage) -> Stage:
-        """The plan's object for this stage, so that the graph stays small."""
+        """The plan's object for this stage: equal stages become one, so that the graph stays small."""
         return self._stages.setdefault(stage.id, stage)
 
     def share_model(self, model: PlannedModel) -> PlannedModel:
@@ -30,13 +30,13 @@ class Graph:
         return PlannedModel(self.share(model.stage), model.name, model.part)
 
     def once(self, make: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What `make` returns for the arguments: files are read and models pinned at the first call alone.
+        """The result of `make` for these arguments, called once, so that files are read and models pinned once.
 
-        Settings are compared as objects, since most cannot be hashed: cells that share a section of the recipe share
-        its object. All else is compared as a dictionary compares keys.
+        Settings are compared by identity, since most cannot be hashed: cells that share a section of the recipe share
+        its object. Other arguments are compared as keys of a dictionary.
         """
         key = (make, *map(_key, args), *kwargs, *map(_key, kwargs.values()))
-        if key not in self._results:  # the arguments are kept too, so that no other object gets their address
+        if key not in self._results:  # the arguments are kept too, so that no other object gets the id of one of them
             self._results[key] = make(*args, **kwargs), (args, kwargs)
         result: T = self._results[key][0]
         return result
@@ -48,10 +48,10 @@ def _key(argument: object) -> object:
 
 @dataclass(frozen=True)
 class CellContext:
-    """A cell while its stages are planned."""
+    """A cell whose stages are being planned."""
 
     settings: CellRecipe
     labels: Mapping[str, str]
     graph: Graph
-    made: dict[str, PlannedModel] = field(default_factory=dict)
-    """The models that the recipe trains for the cell (`models:`), by name; each may stand on those before it."""
+    trained: dict[str, PlannedModel] = field(default_factory=dict)
+    """The models that the recipe trains for the cell (`models:`), by name; each may depend on those before it."""

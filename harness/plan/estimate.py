@@ -1,4 +1,4 @@
-"""What a plan will ask of judges, and what that will cost."""
+"""How many calls a plan will make to judges, and what these will cost."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,62 +18,63 @@ from harness.store.ledger import Ledger, Reply
 from harness.store.store import Store
 
 _CHARS_PER_TOKEN = 4
-"""Of English text, under the tokenizers that judges have."""
+"""For English text, under usual tokenizers of judges."""
 _USUAL_ANSWER, _USUAL_REPLY = 300, 250
-"""Tokens of a student's answer that is not there yet, and of a judge's reply where none of this judge is recorded."""
+"""Tokens assumed of a student's answer that is not generated yet, and of a judge's reply if the ledger has no reply of
+this judge."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What one judge is still to be asked."""
+    """The calls that a judge is still to answer."""
 
     asked: judge.ResolvedJudge
     stages: frozenset[str]
     """Ids of its verdict stages."""
     verdicts: int
-    """To be asked; what the ledger holds is not asked again."""
+    """Verdicts that the ledger does not hold yet."""
     calls: int
-    """A protocol may need several for a verdict."""
+    """A protocol may need several calls for a verdict."""
     prompt_tokens: int
     """Expected, like `completion_tokens`."""
     completion_tokens: int
     most_usd: float | None
-    """What a budget must hold to be enough for certain: a token for every byte of the prompts, every reply at its
-    longest. Answers that are not there yet are taken at four characters for each of `max_new_tokens`."""
+    """A budget that is certainly enough: a token for every byte of the prompts, every reply at its longest. An answer
+    that is not generated yet counts four characters for each of `max_new_tokens`. None where no price is known."""
     spent_usd: float
-    """What the recorded verdicts of these stages have cost."""
+    """The cost of these stages' recorded verdicts."""
 
     @property
     def price(self) -> Price | None:
-        """None where none is known."""
+        """The judge's list price; None where it is not known."""
         return price_of(self.asked.settings)
 
     @property
     def usd(self) -> float | None:
-        """Expected; None where no price is known."""
+        """The expected cost; None where no price is known."""
         return self.price.cost(self.prompt_tokens, self.completion_tokens) if self.price else None
 
 
 def estimate(plan: Plan, store: Store) -> list[Estimate]:
-    """One row per model judge, in the order of the plan, those with nothing left to ask among them.
+    """A row per model judge, in the order of the plan, also for judges with no calls left to make.
 
     A benchmark whose files are not here (`stages.pinned.absent_allowed`) is left out.
     """
     groups: dict[str, tuple[judge.ResolvedJudge, dict[str, JudgedStages]]] = {}
     for _, _, judged in plan.judged:
         if "program" not in judged.verdicts.params["judge"] and not unknown(judged):
-            asked = judge.resolved(judged.verdicts.params, judged.verdicts.execution)
-            groups.setdefault(asked.digest, (asked, {}))[1][judged.verdicts.id] = judged
-    return [_of_judge(asked, list(stages.values()), store) for asked, stages in groups.values()]
+            resolved = judge.resolved(judged.verdicts.params, judged.verdicts.execution)
+            groups.setdefault(resolved.digest, (resolved, {}))[1][judged.verdicts.id] = judged
+    return [_of_judge(resolved, list(stages.values()), store) for resolved, stages in groups.values()]
 
 
 def unknown(judged: JudgedStages) -> bool:
-    """Whether a benchmark's questions are not here, so that nothing is known of what its judge will be asked."""
+    """Whether a benchmark's files are not here, so that the requests to its judge are not known."""
     return any(is_absent(file) for role, file in judged.answers.inputs.items() if role != "model")
 
 
-def _of_judge(asked: judge.ResolvedJudge, stages: Sequence[JudgedStages], store: Store) -> Estimate:
-    """Equal requests are asked once; requests about answers that are not there yet are taken to differ."""
+def _of_judge(resolved: judge.ResolvedJudge, stages: Sequence[JudgedStages], store: Store) -> Estimate:
+    """The estimate of a judge: equal requests count once; requests about answers to come are assumed to differ."""
     done: dict[Key, JudgeTask] = {}
     known: dict[Key, JudgeTask] = {}
     awaited: list[JudgedStages] = []
@@ -83,16 +84,16 @@ def _of_judge(asked: judge.ResolvedJudge, stages: Sequence[JudgedStages], store:
         elif store.has(judged.answers.id):
             answers = answer.read(store.path(judged.answers.id))
             tasks = benchmarks.open_judged(judged.answers).tasks(answers)
-            known |= _keyed(judge.repeated(tasks, asked.settings))
+            known |= _keyed(judge.repeated(tasks, resolved.settings))
         else:
             awaited.append(judged)
-    recorded, reply = _recorded(store, asked, done | known)
+    recorded, reply = _recorded(store, resolved, done | known)
     rest = [task for key, task in known.items() if key not in recorded and key not in done]
-    parts = [_sum_of(asked, rest, rest), *_awaited(asked, awaited)]
+    parts = [_sum_of(resolved, rest, rest), *_awaited(resolved, awaited)]
     verdicts, most = sum(p.verdicts for p in parts), [p.most_usd for p in parts if p.most_usd is not None]
-    calls = (1 + len(asked.protocol.continuations)) * verdicts
+    calls = (1 + len(resolved.protocol.continuations)) * verdicts
     return Estimate(
-        asked,
+        resolved,
         frozenset(e.verdicts.id for e in stages),
         verdicts,
         calls,
@@ -105,7 +106,7 @@ def _of_judge(asked: judge.ResolvedJudge, stages: Sequence[JudgedStages], store:
 
 @dataclass(frozen=True)
 class _Sum:
-    """What some verdicts ask for together."""
+    """The sums over some verdicts."""
 
     verdicts: int
     prompt_tokens: int
@@ -115,41 +116,41 @@ class _Sum:
         return _Sum(n * self.verdicts, n * self.prompt_tokens, None if self.most_usd is None else n * self.most_usd)
 
 
-def _sum_of(asked: judge.ResolvedJudge, usual: Sequence[JudgeTask], longest: Sequence[JudgeTask]) -> _Sum:
-    price = price_of(asked.settings)
-    most = sum(most_cost(price, asked.settings, asked.protocol, t.messages) for t in longest) if price else None
-    return _Sum(len(usual), sum(_prompt_tokens(asked, task) for task in usual), most)
+def _sum_of(resolved: judge.ResolvedJudge, usual: Sequence[JudgeTask], longest: Sequence[JudgeTask]) -> _Sum:
+    price = price_of(resolved.settings)
+    most = sum(most_cost(price, resolved.settings, resolved.protocol, t.messages) for t in longest) if price else None
+    return _Sum(len(usual), sum(_prompt_tokens(resolved, task) for task in usual), most)
 
 
-def _awaited(asked: judge.ResolvedJudge, stages: Sequence[JudgedStages]) -> list[_Sum]:
-    """Of answers that are not there yet; one benchmark asks the same of every cell, so it is added up once."""
+def _awaited(resolved: judge.ResolvedJudge, stages: Sequence[JudgedStages]) -> list[_Sum]:
+    """The sums for answers to come: a benchmark's are equal for all cells, so its requests are added up once."""
     alike: dict[str, list[JudgedStages]] = {}
     for judged in stages:
         files = {role: stage.id for role, stage in judged.answers.inputs.items() if role != "model"}
         settings = {k: judged.answers.params[k] for k in ("benchmark", "benchmark_version", "settings")}
         alike.setdefault(digest([settings, files]), []).append(judged)
-    found = []
+    sums = []
     for judged, *others in alike.values():
         bench = benchmarks.open_judged(judged.answers)
         usual = bench.tasks([_made_up(q, min(_USUAL_ANSWER, q.max_new_tokens)) for q in bench.questions])
         longest = bench.tasks([_made_up(q, q.max_new_tokens) for q in bench.questions])
-        usual, longest = (judge.repeated(tasks, asked.settings) for tasks in (usual, longest))
-        found.append(_sum_of(asked, usual, longest).times(1 + len(others)))
-    return found
+        usual, longest = (judge.repeated(tasks, resolved.settings) for tasks in (usual, longest))
+        sums.append(_sum_of(resolved, usual, longest).times(1 + len(others)))
+    return sums
 
 
 def _recorded(
-    store: Store, asked: judge.ResolvedJudge, keys: Mapping[Key, JudgeTask]
+    store: Store, resolved: judge.ResolvedJudge, keys: Mapping[Key, JudgeTask]
 ) -> tuple[dict[Key, Reply], float]:
-    """What the ledger holds of these, and the usual length of this judge's replies in tokens."""
-    usual: float = min(_USUAL_REPLY, longest_reply(asked.settings, asked.protocol))
+    """The ledger's replies for these keys, and the usual length of this judge's replies in tokens."""
+    usual: float = min(_USUAL_REPLY, longest_reply(resolved.settings, resolved.protocol))
     if not store.ledger.exists():
         return {}, usual
     with Ledger(store.ledger) as ledger:
-        for cost in ledger.costs(asked.digest):
+        for cost in ledger.costs(resolved.digest):
             usual = cost.completion_tokens / cost.calls if cost.completion_tokens else usual
-        held = [ledger.recorded(digest, keys) for _, digest in sorted(asked.digests.items())]
-        return {key: call for found in held for key, call in found.items()}, usual
+        recorded = [ledger.recorded(digest, keys) for _, digest in sorted(resolved.digests.items())]
+        return {key: call for calls in recorded for key, call in calls.items()}, usual
 
 
 def _keyed(tasks: Sequence[JudgeTask]) -> dict[Key, JudgeTask]:
@@ -160,14 +161,14 @@ def _made_up(question: Question, tokens: int) -> Answer:
     return Answer(question.id, ("abc " * tokens,) * len(question.turns))
 
 
-def _prompt_tokens(asked: judge.ResolvedJudge, task: JudgeTask) -> int:
-    """Expected, over all calls for one verdict."""
+def _prompt_tokens(resolved: judge.ResolvedJudge, task: JudgeTask) -> int:
+    """The expected tokens of all calls for a verdict."""
     characters = sum(len(message["content"]) for message in task.messages)
-    return (1 + len(asked.protocol.continuations)) * math.ceil(characters / _CHARS_PER_TOKEN)
+    return (1 + len(resolved.protocol.continuations)) * math.ceil(characters / _CHARS_PER_TOKEN)
 
 
 def in_words(rows: Sequence[Estimate]) -> list[str]:
-    """One line per judge that is still to be asked."""
+    """A line per judge that still has calls to answer."""
     return [_line(row) for row in rows if row.verdicts]
 
 
@@ -180,15 +181,15 @@ def _line(row: Estimate) -> str:
     if settings.serve is not None:
         return f"{line}, served here"
     if row.price is None or row.most_usd is None:
-        return f"{line}; no price is known for it, so what it costs is not estimated"
+        return f"{line}; no price is known for it, so its cost is not estimated"
     return f"{line}; about ${row.usd:.2f}, at most ${row.most_usd:.2f} (list price of {row.price.as_of})"
 
 
 def budgets(rows: Sequence[Estimate], limit: float | None) -> Budgets:
-    """The limits of a run; with `limit`, on what all its judges together may cost, verdicts recorded before included.
+    """The limits of a run: with `limit`, one on the cost of all its judges together, recorded verdicts included.
 
     Raises:
-        HarnessError: there is a limit, and the price of a judge that is still to be asked is not known.
+        HarnessError: there is a limit, and the price of a judge that still has calls to answer is not known.
     """
     if limit is None:
         return Budgets()

@@ -1,4 +1,4 @@
-"""Mixtures of experts in a plan: which models have routers, and what that allows."""
+"""Mixtures of experts in a plan: which models have routers, the stage that reads them, the loss that balances them."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from harness.train.settings import StepSettings
 
 
 def routed(stage: Stage) -> bool | None:
-    """Whether the model that a stage puts out has routers we can read; None where only its weights can tell."""
+    """Whether the model that a stage makes is a mixture of experts; None where only its weights can tell."""
     if stage.kind == upcycle.KIND.name:
         return True
     if stage.kind == POCKET.name:
@@ -32,7 +32,7 @@ def _configured(path: Path) -> bool | None:
 def utilisation_of(
     bench: benchmarks.PinnedBenchmark, model: PlannedModel, settings: GenerateSettings, gpus: int
 ) -> Stage | None:
-    """The stage that reads which experts a benchmark's questions go to; None for a model not known to have any."""
+    """The stage that reads which experts a benchmark's questions go to; None for a model not known to have experts."""
     return utilisation.stage(bench, model, settings, gpus) if routed(model.stage) else None
 
 

@@ -1,4 +1,4 @@
-"""What generates a plan's answers, settled when the plan was made."""
+"""The engines that generate a plan's answers, settled when the plan was made."""
 
 import importlib.metadata
 
@@ -10,9 +10,9 @@ from harness.store.store import Store
 
 
 def engines(plan: Plan) -> list[Json]:
-    """One row per way to generate: the settings that are identity, and the version that is installed (null if none).
+    """A row per way to generate: its identity settings, and the engine's installed `version` (null if absent).
 
-    `auto` says that the recipe leaves the engine to what is here.
+    `auto` says that the recipe leaves the choice of the engine to this machine.
     """
     auto = any(cell.cell.settings.generate.engine == "auto" for cell in plan.cells)
     rows = [{**stage.params["generate"], "auto": auto} for stage in plan.stages.values() if _generates(stage)]
@@ -33,7 +33,7 @@ def _version(engine: str) -> str | None:
 
 
 def in_words(rows: list[Json]) -> list[str]:
-    """One line per row."""
+    """A line per row."""
     return [_line(row) for row in rows]
 
 

@@ -10,9 +10,9 @@ from harness.stages.model import PlannedModel, resolve, weights
 
 
 def model(ctx: CellContext, settings: ModelSettings) -> PlannedModel:
-    """A model of the recipe; as a mixture of experts where `architecture` asks for it."""
+    """A model of the recipe, made into a mixture of experts if `architecture` says so."""
     graph = ctx.graph
-    base = graph.share_model(weights(settings, ctx.made, lambda text: graph.once(resolve, text)))
+    base = graph.share_model(weights(settings, ctx.trained, lambda text: graph.once(resolve, text)))
     moe = settings.architecture
     if moe is None:
         return base
@@ -22,7 +22,7 @@ def model(ctx: CellContext, settings: ModelSettings) -> PlannedModel:
 
 
 def teacher_model(ctx: CellContext) -> PlannedModel | None:
-    """The recipe's teacher; None where it has no weights (recorded responses) or the recipe has no teacher."""
+    """The recipe's teacher; None without a teacher, or if it has no weights (recorded responses)."""
     teacher = ctx.settings.teacher
     return None if teacher is None or teacher.model is None else model(ctx, ModelSettings(model=teacher.model))
 
@@ -35,5 +35,5 @@ def dataset(ctx: CellContext, settings: DatasetSettings | None, title: str) -> S
 
 def domains(ctx: CellContext, data: DataSettings) -> dict[str, Stage]:
     """The datasets of the domains, by name."""
-    given = {"domain": data.domain} if data.domain else data.domains
-    return {name: dataset(ctx, given[name], name) for name in data.domain_names}
+    datasets = {"domain": data.domain} if data.domain else data.domains
+    return {name: dataset(ctx, datasets[name], name) for name in data.domain_names}

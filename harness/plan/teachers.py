@@ -17,17 +17,17 @@ from harness.teachers.settings import TeachersSettings
 
 @dataclass(frozen=True)
 class ScoredTeacher:
-    """One (teacher, student base) of a recipe."""
+    """A (teacher, student base) of a recipe."""
 
     student: str
     teacher: str
     stage: Stage
     weights: PlannedModel | None = None
-    """The teacher's, where it has any."""
+    """The teacher's model; None for recorded responses."""
 
 
 def responses(ctx: CellContext, prompts: Stage) -> Stage:
-    """The teacher's answers to `prompts`: the stage whose output is a dataset."""
+    """The stage whose output is a dataset: the teacher's responses to `prompts`."""
     cell, graph = ctx.settings, ctx.graph
     assert cell.teacher is not None, "the schema checks that there is a teacher"
     teacher = sources.teacher_model(ctx)
@@ -42,23 +42,18 @@ def responses(ctx: CellContext, prompts: Stage) -> Stage:
 def scored(ctx: CellContext, responses: Stage) -> ScoredTeacher:
     """The scores of the cell's teacher for the cell's student base."""
     cell, gpus = ctx.settings, ctx.settings.resources.gpus
-    wanted = cell.teachers
-    assert wanted is not None, "asked for by the recipe"
+    settings = cell.teachers
+    assert settings is not None, "the recipe has teacher scores"
     teacher, student = teacher_name(cell, ctx.labels), ctx.labels.get("student") or cell.student.model
-    about = f"{teacher} for {student}"
-    needs = _needs(wanted)
-    passes: list[str] = [p for p in PASSES if p in needs]
-    base, title = sources.model(ctx, cell.student), f"tokens of {about}"
-    read = tokens.stage(base, responses, wanted.scoring, passes, wanted.prompts, cell.data_seed, gpus, title)
-    rewards = _rewards(ctx, responses) if wanted.reward is not None else None
-    stage = score_teacher.stage(ctx.graph.share(read), responses, rewards, wanted, f"teacher scores of {about}")
-    return ScoredTeacher(student, teacher, ctx.graph.share(stage), sources.teacher_model(ctx))
-
-
-def _needs(wanted: TeachersSettings) -> set[str]:
-    """What the wanted scores are made from; all scores by default."""
+    pair = f"{teacher} for {student}"
     known = all_scores()
-    return {need for name in wanted.scores or tuple(known) for need in known[name].needs}
+    needs = {need for name in settings.scores or known for need in known[name].needs}
+    passes: list[str] = [p for p in PASSES if p in needs]
+    base, title = sources.model(ctx, cell.student), f"tokens of {pair}"
+    read = tokens.stage(base, responses, settings.scoring, passes, settings.prompts, cell.data_seed, gpus, title)
+    rewards = _rewards(ctx, responses) if settings.reward is not None else None
+    stage = score_teacher.stage(ctx.graph.share(read), responses, rewards, settings, f"teacher scores of {pair}")
+    return ScoredTeacher(student, teacher, ctx.graph.share(stage), sources.teacher_model(ctx))
 
 
 def _rewards(ctx: CellContext, responses: Stage) -> Stage:
@@ -81,11 +76,11 @@ def _rewards(ctx: CellContext, responses: Stage) -> Stage:
     return ctx.graph.share(reward.stage(responses, settings, model=model, strength=strength, gpus=gpus, title=title))
 
 
-def _strength(wanted: TeachersSettings, teacher: str) -> float:
-    about = wanted.about.get(teacher)
+def _strength(settings: TeachersSettings, teacher: str) -> float:
+    about = settings.about.get(teacher)
     if about is None or about.strength is None:
         raise HarnessError(
-            f"the reward is each teacher's strength, and that of '{teacher}' is not given",
+            f"the reward is each teacher's strength, and the strength of '{teacher}' is not given",
             where="teachers.about",
             fix=f"Write `{teacher}: {{strength: ...}}` there, or take another reward.",
         )
@@ -93,12 +88,12 @@ def _strength(wanted: TeachersSettings, teacher: str) -> float:
 
 
 def teacher_name(cell: CellRecipe, labels: Mapping[str, str]) -> str:
-    """What a cell's teacher is called: its label on the axis `teacher`, or its reference, or its file's filter."""
+    """The name of a cell's teacher: its label on the axis `teacher`, else its reference, else its file's filter."""
     assert cell.teacher is not None, "a cell with a teacher"
     if "teacher" in labels:
         return labels["teacher"]
     if cell.teacher.model is not None:
         return cell.teacher.model
     recorded = cell.teacher.recorded
-    assert recorded is not None, "the schema lets one of the two pass"
+    assert recorded is not None, "the schema checks that a teacher has a model or recorded responses"
     return ",".join(map(str, recorded.where.values())) or "recorded"

@@ -1,10 +1,10 @@
-"""How long what is left of a plan will take, by what stages like it took in this store.
+"""How long the rest of a plan will take, judged by similar stages that finished in this store.
 
-The model is simple. A stage is expected to take the median seconds of the finished stages of its kind and class (of a
-training its step, of a benchmark's stages the benchmark); where its class has none, of its kind; where its kind has
-none, nothing is assumed: such stages are counted as unknown. A run with `jobs` processes takes as long as the longest
-chain of stages that wait for each other, or as all work that takes a job slot shared among the jobs, whichever is more.
-Not in it: the start of a run, GPUs and judges that are waited for, and that settings differ within a class.
+A stage is expected to take the median seconds of the finished stages of its kind and class (a training's class is its
+step, a benchmark stage's the benchmark), or of its kind if its class has no finished stage. A stage of a kind that
+never ran counts as unknown. A run with `jobs` processes takes as long as its longest chain of dependent stages, or as
+the work of all job slots divided by `jobs`, whichever is more. The start of a run, waits for GPUs and judges, and
+differences of settings within a class are left out.
 """
 
 from collections import Counter, defaultdict
@@ -19,48 +19,48 @@ from harness.store.ledger import Ledger
 from harness.store.store import Store
 
 _RECENT = 200
-"""Finished stages of a kind that are looked at: the latest."""
+"""How many of the latest finished stages of a kind are looked at."""
 
 Past = Mapping[tuple[str, str], float]
-"""(kind, class) -> median seconds; the class is empty for those of a kind together."""
+"""(kind, class) -> median seconds; an empty class stands for the whole kind."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """What is expected of the stages that are still to run."""
+    """The expected time of the stages that are still to run."""
 
     path: tuple[Stage, ...]
-    """The critical path: the chain with the most expected seconds, of equal ones the one of most stages."""
+    """The critical path: the chain with the most expected seconds, in a tie the chain with more stages."""
     path_seconds: float
     work_seconds: float
-    """Of all stages that take a job slot."""
+    """Sum over the stages that take a job slot."""
     unknown: Mapping[str, int]
-    """Kind -> stages of which no kind has run here; they count for no time."""
+    """Kind -> number of stages to run, for kinds that never ran here; they count as 0 seconds."""
 
     def seconds(self, jobs: int) -> float:
-        """Expected of a run; at least that where something is unknown."""
+        """The expected time of a run; a lower bound if any stage is unknown."""
         return max(self.path_seconds, self.work_seconds / jobs)
 
 
 def timing(to_run: Iterable[Stage], past: Past) -> Timing:
-    """The expected time of stages that are still to run, inputs before what stands on them."""
+    """The expected time of stages that are still to run, each given after its inputs."""
     ends: dict[str, tuple[float, int]] = {}
     """Stage -> seconds and stages of the longest chain that ends with it."""
     before: dict[str, str | None] = {}
     stages: dict[str, Stage] = {}
     work, unknown = 0.0, Counter[str]()
     for stage in to_run:
-        stages[stage.id], own = stage, expected(stage, past)
-        unknown[stage.kind] += own is None
-        work += 0.0 if stage.light else own or 0.0
+        stages[stage.id], stage_seconds = stage, expected(stage, past)
+        unknown[stage.kind] += stage_seconds is None
+        work += 0.0 if stage.light else stage_seconds or 0.0
         longest = max((i.id for i in stage.inputs.values() if i.id in ends), key=ends.__getitem__, default=None)
         seconds, count = ends[longest] if longest else (0.0, 0)
-        ends[stage.id], before[stage.id] = (seconds + (own or 0.0), count + 1), longest
+        ends[stage.id], before[stage.id] = (seconds + (stage_seconds or 0.0), count + 1), longest
     last = max(ends, key=ends.__getitem__, default=None)
-    path, here = list[Stage](), last
-    while here is not None:
-        path.append(stages[here])
-        here = before[here]
+    path, node = list[Stage](), last
+    while node is not None:
+        path.append(stages[node])
+        node = before[node]
     return Timing(tuple(reversed(path)), ends[last][0] if last else 0.0, work, +unknown)
 
 
@@ -70,12 +70,12 @@ def expected(stage: Stage, past: Past) -> float | None:
 
 
 def class_of(params: Mapping[str, Json]) -> str:
-    """What stages of a kind that take about as long have in common; empty where the kind says it all."""
+    """A name for stages of a kind that take about equally long; empty where the whole kind does."""
     return str(params.get("step") or params.get("benchmark") or "")
 
 
 def medians(runs: Iterable[tuple[str, str, float]]) -> Past:
-    """Of (kind, class, seconds)."""
+    """The medians of runs given as (kind, class, seconds)."""
     taken: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     for kind, of, seconds in runs:
         for key in {(kind, of), (kind, "")}:
@@ -84,7 +84,7 @@ def medians(runs: Iterable[tuple[str, str, float]]) -> Past:
 
 
 def recorded(plan: Plan, store: Store) -> Past:
-    """What the latest finished stages of each kind took, whichever run they were of; the store is only read."""
+    """The medians of the latest finished stages of each kind, from any run; the store is only read."""
     if not store.ledger.exists():
         return {}
     with Ledger(store.ledger) as ledger:
@@ -93,7 +93,7 @@ def recorded(plan: Plan, store: Store) -> Past:
 
 
 def _class(stage_id: str, plan: Plan, store: Store) -> str:
-    """The class of a finished stage; that of one whose artifact has been removed is not known, and no matter."""
+    """The class of a finished stage; empty if its artifact has been removed, so that it counts for its kind alone."""
     if stage_id in plan.stages:
         return class_of(plan.stages[stage_id].params)
     return class_of(store.record(stage_id)["identity"]["params"]) if store.has(stage_id) else ""

@@ -1,4 +1,4 @@
-"""A training pipeline as stages: each step starts from what the step before made."""
+"""A training pipeline as stages: each step starts from the model of the step before."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from harness.train.steps.command import CommandSettings
 
 @dataclass(frozen=True)
 class Pipeline:
-    """What is trained, on what, with which seed."""
+    """The training steps of a model, their data and their seed."""
 
     name: str
     steps: Sequence[TrainStep]
@@ -31,7 +31,7 @@ class Pipeline:
 
 
 def learned_from(model: Stage) -> list[Stage]:
-    """The datasets that a model was trained on, or a model that it was made from or taught by."""
+    """The datasets of a model's trainings and of those of every model that it was made from or taught by."""
     return [stage.inputs["data"] for stage in model.walk() if stage.kind == train.KIND.name]
 
 
@@ -46,7 +46,7 @@ def trained(ctx: CellContext, pipeline: Pipeline, start: PlannedModel) -> list[P
 
 
 def teacher_data(ctx: CellContext, data: DataSettings) -> Stage:
-    """The teacher's responses: recorded, or made from `data.prompts`."""
+    """The teacher's responses: recorded, or generated for `data.prompts`."""
     teacher = ctx.settings.teacher
     assert teacher is not None, "the schema checks that there is a teacher"
     if teacher.recorded is not None:
@@ -57,7 +57,7 @@ def teacher_data(ctx: CellContext, data: DataSettings) -> Stage:
 def _step(ctx: CellContext, pipeline: Pipeline, step: str, settings: StepData, start: PlannedModel) -> PlannedModel:
     if isinstance(settings, StepSettings):
         return _selected(ctx, pipeline, step, settings, start)
-    assert isinstance(settings, CommandSettings), "all other steps are ours"
+    assert isinstance(settings, CommandSettings), "only a command has no StepSettings"
     data, gpus = _data(ctx, settings, pipeline.data), ctx.settings.resources.gpus
     return ctx.graph.share_model(command.stage(settings, start, data, pipeline.seed, gpus, pipeline.name))
 
@@ -65,7 +65,7 @@ def _step(ctx: CellContext, pipeline: Pipeline, step: str, settings: StepData, s
 def _selected(
     ctx: CellContext, pipeline: Pipeline, step: str, settings: StepSettings, start: PlannedModel
 ) -> PlannedModel:
-    """One training, or one per candidate and the choice among them by the same held-out examples."""
+    """A training; with `select` a training per candidate, and the choice among them by the same held-out examples."""
     if settings.select is None:
         return _trained(ctx, pipeline, step, settings, start)
     held_out = HeldOut(settings.select.held_out, ctx.settings.data_seed)
@@ -105,7 +105,7 @@ def _trained(
 
 
 def _teacher_of(ctx: CellContext, of: str, start: PlannedModel) -> PlannedModel:
-    """The weights that a role's `of` stands for (`Step.teachers`)."""
+    """The model that a role's `of` stands for (`Step.teachers`)."""
     if of == "student":
         return start
     if of == "teacher":

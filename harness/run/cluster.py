@@ -1,7 +1,7 @@
-"""A Ray cluster that runs sessions: each a task with its resources, on whichever node has room.
+"""A Ray cluster that runs sessions: each is a task with its resources, on whichever node has room.
 
-The driver, its ledger and its judges stay where they are; the results folder is one that every node sees under the same
-path. What a stage tells comes back as it happens, the task being a generator of events.
+The driver, its ledger and its judges stay on their machine; every node must see the results folder under the same path.
+A task is a generator of events, so that a stage's events come back as they happen.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from harness.run.events import Ended, Event, Started
 from harness.stages.runner import Order
 
 _MOST_TRIES = 3
-"""Of a session whose node or process is lost."""
+"""Tries of a session whose node or process is lost."""
 _ANSWER_S = 10.0
 
 
@@ -32,17 +32,17 @@ class Cluster:
 
     store: Path
     cores: int
-    """Of a task, and so its threads."""
+    """Cores of a task, and so its threads."""
 
     @property
     def gpus_of_a_node(self) -> int:
-        """The most that any node has."""
+        """The largest number of GPUs of any node."""
         return _most("GPU")
 
     def start(
         self, orders: tuple[Order, ...], gpus: int
     ) -> "tuple[connection.Connection[None, Event], Callable[[], None]]":
-        """Hand in a session; returns where its events come out, until it is over, and what stops it."""
+        """Hand in a session; returns the channel of its events, open until its end, and a function that stops it."""
         receiver, sender = connection.Pipe(duplex=False)
         session = _Submitted(self, orders, gpus)
         threading.Thread(target=session.follow, args=(sender,), daemon=True).start()
@@ -51,7 +51,7 @@ class Cluster:
 
 @contextlib.contextmanager
 def connected(address: str | None, store: Path, cores: int) -> Iterator[Cluster]:
-    """A cluster at an address (`auto`: the one this machine is a node of), or one of this machine alone.
+    """The cluster at an address (`auto`: the cluster of this machine), or without an address a cluster of this machine.
 
     Raises:
         HarnessError: ray is not installed, no cluster answers there, or no node has so many cores.
@@ -68,16 +68,17 @@ def connected(address: str | None, store: Path, cores: int) -> Iterator[Cluster]
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise _no_cluster(address, error) from None
     try:
-        _check_cores(cores)
+        if cores > (most := _most("CPU")):
+            raise HarnessError(f"no node has {cores} cores: the largest has {most}", where="--cores")
         yield Cluster(store.absolute(), cores)
     finally:
         ray.shutdown()
 
 
 def _check_answers(address: str | None) -> None:
-    """Ray itself tries for minutes."""
-    host, found, port = (address or "").rpartition(":")
-    if not found:
+    """Fail within seconds where no cluster answers, because Ray tries for minutes."""
+    host, colon, port = (address or "").rpartition(":")
+    if not colon:
         return
     try:
         socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
@@ -88,26 +89,21 @@ def _check_answers(address: str | None) -> None:
 def _no_cluster(address: str | None, error: Exception) -> HarnessError:
     fix = (
         "`ray start --head` starts a cluster on this machine, `ray start --address HOST:6379` adds another to it; "
-        "the run itself is started on one of them. Has it a token? Then set RAY_AUTH_MODE=token here too."
+        "start the run on a machine of the cluster. If the cluster has a token, set RAY_AUTH_MODE=token here too."
     )
     return HarnessError(f"no Ray cluster answers ({brief(error)})", where=f"--address {address}", fix=fix)
 
 
 def _most(resource: str) -> int:
-    """Of any node."""
+    """The largest amount of a resource on any node."""
     import ray
 
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return max((int(node["Resources"].get(resource, 0)) for node in nodes if node["Alive"]), default=0)
 
 
-def _check_cores(cores: int) -> None:
-    if cores > (most := _most("CPU")):
-        raise HarnessError(f"no node has {cores} cores: the largest has {most}", where="--cores")
-
-
 class _Submitted:
-    """A session in the cluster's hands."""
+    """A session that was handed to the cluster."""
 
     def __init__(self, cluster: Cluster, orders: tuple[Order, ...], gpus: int) -> None:
         self.cluster, self.left, self.gpus = cluster, list(orders), gpus
@@ -115,7 +111,7 @@ class _Submitted:
         self.cancelled = False
 
     def follow(self, sender: "connection.Connection[Event, None]") -> None:
-        """Pass on what the task tells; where its node or process is lost, hand the rest in again."""
+        """Pass on the task's events; if its node or process is lost, hand in the rest of its stages again."""
         import ray
 
         with sender:
@@ -126,26 +122,27 @@ class _Submitted:
                     if self.cancelled or not self.left:
                         return
                     again = ": handed in again" if number < _MOST_TRIES else ""
-                    _say(f"{self.left[0].title}: lost with its node or process ({brief(error)}){again}")
+                    line = f"{self.left[0].title}: lost with its node or process ({brief(error)}){again}"
+                    print(line, file=sys.stderr, flush=True)
                 else:
                     return
 
     def _follow_once(self, sender: "connection.Connection[Event, None]") -> None:
         import ray
 
-        # Ray's process may stay for the next session: what holds a GPU is a process of its own.
+        # Ray's process may stay for the next session (max_calls=0), because the worker process holds the GPU, not it.
         as_task = ray.remote(
             num_cpus=self.cluster.cores, num_gpus=self.gpus, max_retries=0, max_calls=0, num_returns="streaming"
         )
         self.events = as_task(_session).remote(self.cluster.store, tuple(self.left), self.cluster.cores)
         for event in self.events:
-            told: Event = ray.get(event)
-            if isinstance(told, Ended):
-                self.left = [order for order in self.left if order.id != told.stage]
-            sender.send(told)
+            reported: Event = ray.get(event)
+            if isinstance(reported, Ended):
+                self.left = [order for order in self.left if order.id != reported.stage]
+            sender.send(reported)
 
     def cancel(self) -> None:
-        """End the task, and what it started with it."""
+        """End the task and its worker process."""
         import ray
 
         self.cancelled = True
@@ -154,9 +151,9 @@ class _Submitted:
 
 
 def _session(store: Path, orders: tuple[Order, ...], cores: int) -> Iterator[Event]:
-    """The task: starts the same worker process as the local executor does, and passes on what it tells.
+    """The task: starts the same worker process as the local executor, and passes on its events.
 
-    That process is gone with its session, and with this task however it ends; the fork server stays for the next.
+    The worker process ends with its session, and with this task however that ends; the fork server stays for the next.
     """
     import ray
 
@@ -173,10 +170,6 @@ def _session(store: Path, orders: tuple[Order, ...], cores: int) -> Iterator[Eve
         while True:
             yield channel.recv()
     except EOFError:
-        return  # the process has ended; the driver knows what it did not report on
+        return  # the process has ended; the driver notices the stages without an end
     finally:
         stop()
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

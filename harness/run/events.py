@@ -1,4 +1,4 @@
-"""What happens during a run, as the terminal and the log hear it."""
+"""The events of a run, for the terminal, the log and the driver."""
 
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -27,7 +27,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Advanced:
-    """A stage is `done` of `total` units far."""
+    """A stage has done `done` of `total` units."""
 
     stage: str
     done: int
@@ -38,8 +38,8 @@ class Advanced:
 
 @dataclass(frozen=True)
 class Ended:
-    """A stage is over: `built`, `found` (another process built it), `busy` (one is building it) or `failed`; or it is
-    `damaged`: it met an input that is no longer what was stored, and waits until that is made again."""
+    """A stage has ended: `built`, `found` (another process built it), `busy` (another process is building it), `failed`
+    or `damaged` (an input differs from what was stored; the stage waits until that is made again)."""
 
     stage: str
     title: str
@@ -47,7 +47,7 @@ class Ended:
     seconds: float = 0.0
     error: str = ""
     input: str = ""
-    """Of a damaged one: the input's id."""
+    """For status `damaged`: the id of the damaged input."""
 
 
 Event = Started | Advanced | Ended
@@ -55,8 +55,8 @@ Event = Started | Advanced | Ended
 
 
 class Listener(Protocol):
-    """Hears every event, in order."""
+    """Receives every event, in order."""
 
     def __call__(self, event: Event, /) -> None:
-        """Take note."""
+        """Receive an event."""
         ...

@@ -1,8 +1,8 @@
-"""The executor: ready stages in groups that share a load, on the cores and GPUs of this machine or of a cluster.
+"""The executor: runs ready stages in groups that share a session, on this machine's cores and GPUs or a cluster's.
 
 The driver (this process) only schedules, asks judges and keeps the ledger. Stages run in worker processes started from
-a fork server, or as tasks of a Ray cluster. What fails stops only what stands on it; an input that turns out damaged is
-made again.
+a fork server, or as tasks of a Ray cluster. A failure stops only the stages that depend on it; a damaged input is made
+again.
 """
 
 import os
@@ -27,29 +27,29 @@ from harness.store.upkeep import damages, discard
 
 _BUSY_WAIT_S = 1.0
 _MOST_QUEUED = 256
-"""Sessions that a cluster is handed at a time; it queues those that have no room yet."""
+"""Sessions that are handed to a cluster at a time; it queues those that have no room yet."""
 
 Channel: TypeAlias = "connection.Connection[None, Event]"
 
 
 @dataclass
 class Outcome:
-    """What a run did."""
+    """The stages of a run by outcome."""
 
     built: list[str] = field(default_factory=list)
     """Stages that this run executed."""
     found: list[str] = field(default_factory=list)
-    """Stages that were there already."""
+    """Stages that were in the store already."""
     failed: dict[str, str] = field(default_factory=dict)
-    """Stage id -> what went wrong."""
+    """Stage id -> error."""
     blocked: list[str] = field(default_factory=list)
-    """Stages that did not run because something they stand on failed, or anything did and that was to end it all."""
+    """Stages that did not run because a stage that they depend on failed, or with `fail_fast` any stage."""
     seconds: float = 0.0
 
 
 @dataclass
 class _Group:
-    """Stages under way in one process or thread."""
+    """Stages under way in a process or thread."""
 
     stages: list[Stage]
     channel: Channel
@@ -70,21 +70,21 @@ def execute(
     fail_fast: bool = False,
     cluster: Cluster | None = None,
 ) -> Outcome:
-    """Run what is not in the store. On Ctrl-C the workers are stopped and KeyboardInterrupt goes on.
+    """Run the stages that are not in the store. Ctrl-C stops the workers and raises KeyboardInterrupt.
 
-    `budgets` limits what all judges together may cost. What does not stand on a failed stage goes on, unless
-    `fail_fast`: then the first failure stops the workers, as Ctrl-C does. With a `cluster`, `jobs` and `gpus` are for
-    what stays on this machine: judges that the harness serves.
+    `budgets` limits the cost of all judges together. After a failure the stages that do not depend on it go on; with
+    `fail_fast` the first failure stops the workers, like Ctrl-C. With a `cluster`, `jobs` and `gpus` are for the stages
+    that stay on this machine: judges that the harness serves.
 
     Raises:
         HarnessError: a stage asks for more GPUs than there are.
     """
     clock = time.monotonic()
-    wanted = to_build(graph(stages), store)
-    if wanted and list(_drop_damaged(stages, wanted, store, listen)):
-        wanted = to_build(graph(stages), store)
-    outcome = Outcome(found=[i for i in stages if i not in wanted and store.has(i)])
-    if missing := {i: stage for i, stage in stages.items() if i in wanted}:
+    to_run = to_build(graph(stages), store)
+    if to_run and list(_drop_damaged(stages, to_run, store, listen)):
+        to_run = to_build(graph(stages), store)
+    outcome = Outcome(found=[i for i in stages if i not in to_run and store.has(i)])
+    if missing := {i: stage for i, stage in stages.items() if i in to_run}:
         machines = _Machines(jobs, tuple(gpus), cluster)
         machines.check(missing.values())
         write_orders(store, missing.values())
@@ -94,10 +94,10 @@ def execute(
     return outcome
 
 
-def _drop_damaged(stages: Mapping[str, Stage], wanted: set[str], store: Store, listen: Listener) -> Iterator[str]:
-    """What judges and scores left is read when the run is over, and no stage checks it before: it is checked here."""
-    there = (i for i, stage in stages.items() if i not in wanted and stage.place == "driver" and store.has(i))
-    for damage in damages(store, there):
+def _drop_damaged(stages: Mapping[str, Stage], to_run: set[str], store: Store, listen: Listener) -> Iterator[str]:
+    """Discard damaged verdicts and scores here, because they are read after the run and no stage checks them before."""
+    stored = (i for i, stage in stages.items() if i not in to_run and stage.place == "driver" and store.has(i))
+    for damage in damages(store, stored):
         if discard(store, damage.stage):
             listen(Ended(damage.stage, stages[damage.stage].title, "damaged", error=damage.what, input=damage.stage))
             yield damage.stage
@@ -105,29 +105,29 @@ def _drop_damaged(stages: Mapping[str, Stage], wanted: set[str], store: Store, l
 
 @dataclass(frozen=True)
 class _Machines:
-    """What stages run on."""
+    """The machines that stages run on."""
 
     jobs: int
     gpus: tuple[str, ...]
-    """Those of this machine."""
+    """This machine's."""
     cluster: Cluster | None
 
     def check(self, stages: Iterable[Stage]) -> None:
-        """HarnessError where a stage asks for more GPUs than the machine that it is for has."""
+        """HarnessError where a stage asks for more GPUs than its machine has."""
         for stage in stages:
-            away = self.cluster is not None and stage.place == "worker"
-            offered = self.cluster.gpus_of_a_node if self.cluster is not None and away else len(self.gpus)
-            whose = "a node of the cluster" if away else "this machine"
+            on_cluster = self.cluster is not None and stage.place == "worker"
+            offered = self.cluster.gpus_of_a_node if self.cluster is not None and on_cluster else len(self.gpus)
+            machine = "a node of the cluster" if on_cluster else "this machine"
             if stage.gpus > offered:
                 raise HarnessError(
-                    f"asks for {stage.gpus} GPU(s), {whose} offers {offered}",
+                    f"asks for {stage.gpus} GPU(s), {machine} offers {offered}",
                     where=stage.title,
                     fix="Lower `resources.gpus` in the recipe (--set resources.gpus=0 runs on the CPU).",
                 )
 
 
 class _Scheduler:
-    """The loop: start what is ready and fits, hear what happens, until nothing is left."""
+    """The loop: start the ready stages that fit, receive events, until no stage is left."""
 
     def __init__(
         self,
@@ -145,19 +145,19 @@ class _Scheduler:
         self.waiting_for = {i: {g.id for g in s.inputs.values() if g.id in missing} for i, s in missing.items()}
         self.consumers: dict[str, list[str]] = {}
         for stage_id, waiting in self.waiting_for.items():
-            for given in waiting:
-                self.consumers.setdefault(given, []).append(stage_id)
+            for source in waiting:
+                self.consumers.setdefault(source, []).append(stage_id)
         self.slots, self.free_gpus = machines.jobs, list(machines.gpus)
         self.threads = max(1, (os.cpu_count() or 1) // machines.jobs)
         self.groups: list[_Group] = []
         self.busy_until: dict[str, float] = {}
         self.rows: dict[str, int] = {}
         self.damaged: set[tuple[str, str]] = set()
-        """(stage, input) that were reported: a disk that damages what it is given is not tried for ever."""
+        """(stage, input) that were reported; a second report fails the stage: a broken disk damages inputs again."""
         self.ledger = Ledger(store.ledger)
 
     def loop(self, fail_fast: bool) -> None:
-        """Run until every stage is built, failed or blocked; or, to fail fast, until one has failed."""
+        """Run until every stage is built, failed or blocked; with `fail_fast`, until any stage has failed."""
         try:
             while (self.pending or self.groups) and not (fail_fast and self.outcome.failed):
                 self._start_what_fits()
@@ -171,8 +171,8 @@ class _Scheduler:
         self.outcome.blocked = list(self.pending)
 
     def _ready(self) -> list[list[Stage]]:
-        """Groups of ready stages; those that take a job slot in the driver (a judge we serve) last, so that one start
-        of the server serves as many as possible."""
+        """Groups of ready stages. Judges that the harness serves come last, so that a start of their server serves as
+        many stages as possible."""
         now = time.monotonic()
         groups: dict[str, list[Stage]] = {}
         for stage_id, stage in self.pending.items():
@@ -183,13 +183,15 @@ class _Scheduler:
     def _start_what_fits(self) -> None:
         for stages in self._ready():
             first = stages[0]
-            away = self.cluster is not None and first.place == "worker"
-            slots, wanted = (0, 0) if away else (0 if first.light else 1, first.gpus)
-            if slots > self.slots or wanted > len(self.free_gpus) or (away and len(self.groups) >= _MOST_QUEUED):
+            on_cluster = self.cluster is not None and first.place == "worker"
+            if on_cluster and len(self.groups) >= _MOST_QUEUED:
+                continue
+            slots, gpu_count = (0, 0) if on_cluster else (0 if first.light else 1, first.gpus)
+            if slots > self.slots or gpu_count > len(self.free_gpus):
                 continue
             if first.place == "driver" and not first.light and self._more_to_come(first.session):
                 continue
-            gpus = tuple(self.free_gpus.pop(0) for _ in range(wanted))
+            gpus = tuple(self.free_gpus.pop(0) for _ in range(gpu_count))
             self.slots -= slots
             for stage in stages:
                 del self.pending[stage.id]
@@ -197,7 +199,7 @@ class _Scheduler:
             self.groups.append(self._start(stages, gpus, slots))
 
     def _more_to_come(self, session: str) -> bool:
-        """Whether stages of this session are still to become ready while other work goes on or could."""
+        """Whether further stages of this session may become ready through work that goes on or could start."""
         rest = [s for s in self.pending.values() if s.session == session and self.waiting_for[s.id]]
         return bool(rest) and bool(self.groups or any(g[0].place == "worker" for g in self._ready()))
 
@@ -212,10 +214,10 @@ class _Scheduler:
         return _Group(stages, channel, gpus, slots, stop)
 
     def _thread(self, orders: tuple[Order, ...], gpus: tuple[str, ...]) -> tuple[Channel, Callable[[], None]]:
-        """Driver stages run in a daemon thread: stopping the driver stops it, and its servers die with the driver."""
+        """Run driver stages in a daemon thread, which ends with the driver; so do the servers that it started."""
         receiver, sender = connection.Pipe(duplex=False)
-        given = (self.store, orders, gpus, sender, self.budgets)
-        threading.Thread(target=worker.run_orders, args=given, daemon=True).start()
+        arguments = (self.store, orders, gpus, sender, self.budgets)
+        threading.Thread(target=worker.run_orders, args=arguments, daemon=True).start()
         return receiver, lambda: None
 
     def _hear(self) -> None:
@@ -251,31 +253,31 @@ class _Scheduler:
                 self.waiting_for[consumer].discard(stage.id)
 
     def _make_again(self, damaged: str) -> None:
-        """Plan a damaged artifact anew, with what it stands on and is not there; who needs it waits for it."""
+        """Plan a damaged artifact again, with its inputs that are gone; the stages that need it wait for it."""
         under_way = {*self.pending, *(stage.id for group in self.groups for stage in group.stages)}
-        if damaged not in under_way and any(damages(self.store, [damaged])):  # no other has made it again meanwhile
+        if damaged not in under_way and any(damages(self.store, [damaged])):  # no other process has mended it meanwhile
             discard(self.store, damaged)
             below = {s.id: s for s in self.stages[damaged].walk() if not s.is_leaf}
-            wanted = to_build(graph(below), self.store)
-            again = {i: stage for i, stage in below.items() if i in wanted}
+            absent = to_build(graph(below), self.store)
+            again = {i: stage for i, stage in below.items() if i in absent}
             write_orders(self.store, again.values())
             self.pending |= again
             under_way |= again.keys()
             self.outcome.found = [i for i in self.outcome.found if i not in again]
-        not_there = under_way | self.outcome.failed.keys()
+        unbuilt = under_way | self.outcome.failed.keys()
         for stage_id, stage in self.pending.items():
-            self.waiting_for[stage_id] = {g.id for g in stage.inputs.values() if g.id in not_there}
-            for given in self.waiting_for[stage_id]:
-                self.consumers.setdefault(given, []).append(stage_id)
+            self.waiting_for[stage_id] = {g.id for g in stage.inputs.values() if g.id in unbuilt}
+            for source in self.waiting_for[stage_id]:
+                self.consumers.setdefault(source, []).append(stage_id)
 
     def _row(self, stage_id: str) -> int:
         return self.ledger.stage_started(stage_id, self.run, self.stages[stage_id].kind)
 
     def _over(self, group: _Group) -> None:
-        """A process or thread has ended; what it did not report on died with it."""
+        """A process or thread has ended; stages whose end it did not report have failed."""
         group.stop()
         for stage in list(group.stages):
-            fix = "Run again: what it had finished is kept. Out of memory? Lower the batch size."
+            fix = "Run again: finished work is kept. If memory ran out, lower the batch size."
             reason = str(HarnessError("the worker process died", where=stage.title, fix=fix))
             if stage.id not in self.rows:
                 self.rows[stage.id] = self._row(stage.id)

@@ -1,7 +1,7 @@
-"""Imported once by the fork server: what stages import, and what libraries work out when they are first used.
+"""Imported once by the fork server: the modules that stages import, and the work of libraries at their first use.
 
-So a worker starts in a tenth of a second, not in three. Nothing here may start a thread or touch a GPU: a fork would
-inherit half of it.
+This way a worker starts in 0.1 seconds, not in 3. Nothing here may start a thread or touch a GPU, because a fork would
+inherit a broken half of it.
 """
 
 import gc
@@ -31,5 +31,5 @@ for room, exported in (
     ("train.steps", "STEP"),
 ):
     in_tree(f"harness.{room}", exported)  # ours alone: plug-ins are a worker's, since each run has its own
-# What is there by now stays: a worker's collections need not look at it, nor copy the pages that they would write to.
+# These objects stay: a worker's garbage collector then neither scans them nor copies the pages that they are on.
 gc.freeze()

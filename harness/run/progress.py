@@ -1,4 +1,4 @@
-"""How far the stages under way are: written down by the driver, read by whoever watches."""
+"""How far the running stages are: written by the driver, read by `status` and `watch`."""
 
 import json
 import os
@@ -31,15 +31,15 @@ class Running:
     """Seconds since the epoch."""
     done: int = 0
     total: int = 0
-    """0 while it is not known."""
+    """0 while it is unknown."""
     unit: str = ""
     values: dict[str, float | str] = field(default_factory=dict)
-    """What it tells beside, e.g. the loss."""
+    """Further numbers, e.g. the loss."""
 
 
 @dataclass(frozen=True)
 class Spent:
-    """What a judge was asked since this run began, and what that cost."""
+    """A judge's calls since this run began, and their cost."""
 
     judge: str
     calls: int
@@ -50,11 +50,11 @@ class Spent:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A run at one moment."""
+    """A run at a moment."""
 
     run: str
     alive: bool
-    """Whether its driver is."""
+    """Whether its driver is running."""
     kinds: Mapping[str, Counter[str]]
     """Stages by kind, in the order of the graph, and by state: done, running, failed, waiting."""
     running: Mapping[str, Running]
@@ -62,15 +62,15 @@ class Snapshot:
 
     @property
     def states(self) -> Counter[str]:
-        """Of all stages."""
+        """The states of all stages together."""
         return sum(self.kinds.values(), Counter[str]())
 
 
 class Recorder:
-    """A listener that passes events on, and keeps `progress.json` from the first one until it is left."""
+    """A listener that passes events on, and writes `progress.json` from the first event until its context ends."""
 
     def __init__(self, folder: RunFolder, store: Store, judges: Mapping[str, str], listen: Listener) -> None:
-        """`judges` are names by digest."""
+        """`judges` maps digests to names."""
         self.path, self.listen, self.running, self.written = _path(folder), listen, dict[str, Running](), 0.0
         with Ledger(store.ledger) as ledger:
             before = {cost.judge: asdict(cost) for cost in ledger.costs() if cost.judge in judges}
@@ -79,13 +79,13 @@ class Recorder:
         self.head |= {"judges": judges, "before": before}
 
     def __call__(self, event: Event) -> None:
-        """Take note; write it down at most once a second."""
+        """Pass the event on, and write the file at most once a second."""
         self.listen(event)
         if isinstance(event, Ended):
             self.running.pop(event.stage, None)
         elif isinstance(event, Advanced):
-            own = self.running[event.stage]
-            own.done, own.total, own.unit, own.values = event.done, event.total, event.unit, event.values
+            stage = self.running[event.stage]
+            stage.done, stage.total, stage.unit, stage.values = event.done, event.total, event.unit, event.values
         else:
             self.running[event.stage] = Running(event.title, time.time())
         if time.monotonic() - self.written >= _EVERY_S:
@@ -106,30 +106,30 @@ class Recorder:
 
 
 def snapshot(results: Path, run: str) -> Snapshot:
-    """A run as it is now.
+    """The present state of a run.
 
     Raises:
         HarnessError: no such run.
     """
     store, folder = Store(results / "store"), find_run(results, run)
-    plan, told = read_plan(folder), _told(_path(folder))
+    plan, record = read_plan(folder), _record(_path(folder))
     missing = [i for i in plan["stages"] if not store.has(i)]
-    running = {i: Running(**told["running"][i]) for i in missing if i in told["running"]} if told else {}
+    running = {i: Running(**record["running"][i]) for i in missing if i in record["running"]} if record else {}
     with Ledger(store.ledger) as ledger:
         last = ledger.last_stage_runs([i for i in missing if i not in running])
-        now = {cost.judge: cost for cost in ledger.costs()} if told else {}
+        now = {cost.judge: cost for cost in ledger.costs()} if record else {}
     failed = {i for i, tried in last.items() if tried.status == "failed"}
     kinds: dict[str, Counter[str]] = {}
     for stage_id, stage in plan["stages"].items():
         state = "running" if stage_id in running else "failed" if stage_id in failed else "waiting"
         kinds.setdefault(stage["kind"], Counter())[state if stage_id in missing else "done"] += 1
-    return Snapshot(folder.path.name, told is not None, kinds, running, tuple(_spent(told, now) if told else ()))
+    return Snapshot(folder.path.name, record is not None, kinds, running, tuple(_spent(record, now) if record else ()))
 
 
-def _spent(told: Json, now: Mapping[str, Json]) -> Iterable[Spent]:
+def _spent(record: Json, now: Mapping[str, Json]) -> Iterable[Spent]:
     nothing = {"calls": 0, "price_usd": 0.0, "unpriced": 0}
-    for judge, name in told["judges"].items():
-        then = told["before"].get(judge, nothing)
+    for judge, name in record["judges"].items():
+        then = record["before"].get(judge, nothing)
         costs = asdict(now[judge]) if judge in now else nothing
         calls, usd, unpriced = (costs[key] - then[key] for key in nothing)
         yield Spent(name, calls, usd, unpriced)
@@ -139,17 +139,17 @@ def _path(folder: RunFolder) -> Path:
     return folder.path / "progress.json"
 
 
-def _told(path: Path) -> Json:
-    """What a driver that is still there has written; None where none is."""
+def _record(path: Path) -> Json:
+    """The content of `progress.json`; None if there is no such file, or its driver runs no longer."""
     try:
-        told = json.loads(path.read_text())
+        record = json.loads(path.read_text())
     except FileNotFoundError:
         return None
-    return told if told["host"] != os.uname().nodename or _alive(told) else None
+    return record if record["host"] != os.uname().nodename or _alive(record) else None
 
 
-def _alive(told: Json) -> bool:
+def _alive(record: Json) -> bool:
     try:
-        return bool(psutil.Process(told["pid"]).create_time() == told["process_started"])
+        return bool(psutil.Process(record["pid"]).create_time() == record["process_started"])
     except psutil.NoSuchProcess:
         return False

@@ -10,7 +10,7 @@ from harness.store.store import Store
 
 
 def all_runs(results: Path) -> pd.DataFrame:
-    """One row per run: cells, stages, done."""
+    """A row per run: cells, stages, done."""
     store = Store(results / "store")
     rows = []
     for path in sorted((results / "runs").glob("*/plan.json")):
@@ -21,7 +21,7 @@ def all_runs(results: Path) -> pd.DataFrame:
 
 
 def stages_of(results: Path, run: str) -> pd.DataFrame:
-    """One row per stage of a run: its state, and what its last failure said."""
+    """A row per stage of a run: its state, and the last line of its last failure."""
     store = Store(results / "store")
     plan = read_plan(find_run(results, run))
     with Ledger(store.ledger) as ledger:
@@ -38,7 +38,7 @@ def stages_of(results: Path, run: str) -> pd.DataFrame:
 
 
 def possibly_paid_twice(store: Store) -> str:
-    """A line on the judge calls that were under way when their process was killed; empty when there are none."""
+    """A line on the judge calls that were under way when their process was killed; empty if there are none."""
     if not store.ledger.exists():
         return ""
     with Ledger(store.ledger) as ledger:

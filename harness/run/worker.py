@@ -1,4 +1,4 @@
-"""The process in which stages of one session run, one after the other."""
+"""The process in which the stages of a session run, one after another."""
 
 import contextlib
 import multiprocessing
@@ -25,7 +25,7 @@ from harness.store.store import Busy, Store
 
 @dataclass(frozen=True)
 class Assignment:
-    """What one worker does."""
+    """The work of a worker process."""
 
     store: Path
     orders: tuple[Order, ...]
@@ -34,13 +34,13 @@ class Assignment:
 
 
 def start(assignment: Assignment) -> tuple["connection.Connection[None, Event]", Callable[[], None]]:
-    """Start a worker process from the fork server; returns where its events come out, and what stops it.
+    """Start a worker process from the fork server; returns the channel of its events, and a function that stops it.
 
-    The channel ends (EOFError) when the process does.
+    The channel ends (EOFError) with the process.
     """
     # Threads that spin while they wait make two busy processes four times slower than threads that sleep, and with
-    # huge pages a training step spends less on fresh memory (`benchmarks/dae_step.py`). Both are read once, when
-    # the fork server imports torch.
+    # huge pages a training step spends less on fresh memory (`benchmarks/dae_step.py`). Both variables are read once,
+    # when the fork server imports torch.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     context = multiprocessing.get_context("forkserver")
@@ -49,12 +49,12 @@ def start(assignment: Assignment) -> tuple["connection.Connection[None, Event]",
     process = context.Process(target=work, args=(assignment, sender))
     with _without_main():
         process.start()
-    sender.close()  # the worker has its own end: when it dies, ours reads end of file
+    sender.close()  # the worker has a copy: when it dies, the receiver reads end of file
 
     def stop() -> None:
         if process.pid is not None and process.is_alive():
-            with contextlib.suppress(ProcessLookupError):  # it may end by itself at this very moment
-                os.kill(process.pid, signal.SIGKILL)  # everything that matters is synced line by line
+            with contextlib.suppress(ProcessLookupError):  # it may have ended in between
+                os.kill(process.pid, signal.SIGKILL)  # loses nothing: journals are synced line by line
         process.join()
 
     return receiver, stop
@@ -74,7 +74,7 @@ def _without_main() -> Iterator[None]:
 
 def work(assignment: Assignment, channel: "connection.Connection[Event, None]") -> None:
     """Entry point of a worker process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the driver stops workers
     threading.Thread(target=_die_with_parent, daemon=True).start()
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(assignment.gpus)
     os.environ["OMP_NUM_THREADS"] = str(assignment.threads)
@@ -83,7 +83,7 @@ def work(assignment: Assignment, channel: "connection.Connection[Event, None]") 
     from transformers.utils import logging
 
     torch.set_num_threads(assignment.threads)
-    logging.disable_progress_bar()  # progress is ours to show
+    logging.disable_progress_bar()  # the harness shows progress itself
     run_orders(Store(assignment.store), assignment.orders, assignment.gpus, channel)
 
 
@@ -101,7 +101,7 @@ def run_orders(
     channel: "connection.Connection[Event, None]",
     budgets: Budgets | None = None,
 ) -> None:
-    """Run stages in a session of their own; every outcome goes down the channel, a failure stops none of the others."""
+    """Run stages in a session; each end goes into the channel, and a failure does not stop the stages after it."""
     session = Session(gpus, budgets)
     try:
         for order in orders:

@@ -3,6 +3,9 @@
 Whole clusters are drawn with replacement, so rows that belong together stay together. The bounds are the
 bias-corrected and accelerated percentiles of Efron (1987), with the jackknife over clusters for the acceleration.
 For a mean use `intervals.mean_interval`: with few clusters any percentile method is too narrow.
+
+`scipy.stats.bootstrap` gives the same bounds, but NaN where all jackknife values agree, as those of a median may (the
+acceleration is 0 here), and it takes more than a second to import.
 """
 
 from collections.abc import Callable
@@ -27,7 +30,7 @@ def bootstrap_ci(
 ) -> tuple[float, float] | None:
     """The interval of `statistic`, a function of row indices; None with fewer than two clusters or no spread.
 
-    `clusters` names each row's cluster; a cluster that is drawn twice brings its rows twice.
+    `clusters` holds each row's cluster; the rows of a cluster that is drawn twice occur twice.
     """
     _, codes = np.unique(clusters, return_inverse=True)
     rows = [np.flatnonzero(codes == k) for k in range(codes.max() + 1)] if len(codes) else []

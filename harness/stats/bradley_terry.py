@@ -4,10 +4,10 @@ The maximum-likelihood fit of Zermelo (1929) and Bradley & Terry (1952); it is l
 intercept. A tie is half a win for each side. The strengths are known up to a constant, so one player is the anchor.
 
 A finite maximum exists for players that each beat the other at least indirectly (Ford 1957: the graph of wins is
-strongly connected). Who only won, or only lost, against the rest has no finite strength.
+strongly connected). A player that only won, or only lost, against the rest has no finite strength.
 
-With players that met nobody but the anchor the fit has a closed form: the model's win rate is its share of the battles,
-since the likelihood's derivative is wins minus battles times predicted win rate. That is Arena-Hard's case.
+For players that met only the anchor, as in Arena-Hard, the fit has a closed form: the predicted win rate is the
+player's share of wins, because the likelihood's derivative is wins minus battles times predicted win rate.
 """
 
 import numpy as np
@@ -21,29 +21,29 @@ _TOLERANCE = 1e-10
 
 
 def bradley_terry(wins: Floats, anchor: int = 0) -> Floats:
-    """Natural-log strengths (players,) relative to the anchor's, which is 0; NaN where no finite one exists.
+    """Natural-log strengths (players,) relative to the anchor's, which is 0; NaN where no strength is finite.
 
     `wins[i, j]` counts i's wins over j, with fractions for ties and weights. The fit is over the players that are
-    strongly connected with the anchor: battles with others say nothing finite about them.
+    strongly connected with the anchor, because battles with others do not bound their strength.
 
     Raises:
-        ValueError: no square matrix of finite counts from 0 up.
+        ValueError: `wins` is no square matrix of finite counts from 0 up.
     """
     if wins.ndim != 2 or wins.shape[0] != wins.shape[1] or not np.isfinite(wins).all() or (wins < 0).any():
         raise ValueError("wins must be a square matrix of finite counts from 0 up")
     _, component = csgraph.connected_components(wins > 0, connection="strong")
     inside = np.flatnonzero(component == component[anchor])
-    own = wins[np.ix_(inside, inside)] / max(wins.max(), 1.0)
+    battled = wins[np.ix_(inside, inside)] / max(wins.max(), 1.0)
     free = inside != anchor
     strengths = np.full(len(wins), np.nan)
     strengths[anchor] = 0.0
     if free.any():
-        strengths[inside[free]] = _fit(own, free)
+        strengths[inside[free]] = _fit(battled, free)
     return strengths
 
 
 def _fit(wins: Floats, free: np.ndarray) -> Floats:
-    """The free players' strengths, those of the others held at 0, by trust-region Newton steps on the likelihood."""
+    """The free players' strengths, with the others fixed at 0, by trust-region Newton steps on the likelihood."""
     battles = wins + wins.T
 
     def spread_out(x: Floats) -> Floats:
@@ -65,11 +65,11 @@ def _fit(wins: Floats, free: np.ndarray) -> Floats:
         return out
 
     start = np.zeros(int(free.sum()))
-    found = optimize.minimize(
+    optimum = optimize.minimize(
         loss, start, jac=gradient, hess=hessian, method="trust-exact", options={"gtol": _TOLERANCE}
     )
-    # Near the maximum the loss no longer tells two points apart, its gradient does: one plain Newton step more.
-    out: Floats = found.x - np.linalg.solve(hessian(found.x), gradient(found.x))
+    # Near the maximum rounding hides differences of the loss but not of its gradient, hence a last plain Newton step.
+    out: Floats = optimum.x - np.linalg.solve(hessian(optimum.x), gradient(optimum.x))
     return out
 
 

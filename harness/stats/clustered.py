@@ -1,8 +1,8 @@
 """The mean of rows that come in clusters, and its standard error.
 
 The two turns of an MT-Bench question, or the repeats of a verdict, are not independent: a hard question is hard on
-both turns. The standard error that treats rows as independent is then too small (or too large). The cluster-robust
-one sums the deviations inside each cluster before squaring them:
+both turns. A standard error that treats rows as independent is then too small (or too large). The cluster-robust
+standard error sums the deviations inside each cluster before squaring them:
 
     stderr = sqrt(sum over clusters c of (sum over rows i in c of (y_i - mean))^2) / n
 
@@ -10,8 +10,8 @@ with n the number of rows. It is the ratio (linearised) form, so clusters may di
 correction (CR0). With one row per cluster it is the usual standard error with n in place of n - 1. Source: Miller,
 *Adding Error Bars to Evals* (arXiv 2411.00640), section 2.2.
 
-It is a description of one score. Intervals and tests (`intervals`) scale the variance by G / (G - 1) for G clusters and
-use the t distribution, which matters for a category of ten questions.
+It describes a single score. Intervals and tests (`intervals`) scale the variance by G / (G - 1) for G clusters and use
+the t distribution, which matters for a category of ten questions.
 """
 
 from collections.abc import Hashable, Sequence
@@ -25,10 +25,10 @@ def clustered_mean(
 ) -> tuple[float, float | None]:
     """Mean over rows and its standard error clustered by `clusters` (one label per row).
 
-    The standard error is None with a single cluster: nothing is known about others.
+    The standard error is None with a single cluster, which tells nothing about other clusters.
 
     Raises:
-        ValueError: no rows, or not one label per row.
+        ValueError: there are no rows, or not one label per row.
     """
     rows = np.asarray(values, dtype=np.float64)
     if rows.ndim != 1 or len(rows) == 0 or len(rows) != len(clusters):

@@ -1,9 +1,9 @@
-"""Intervals for means and paired differences, each for whatever structure is there: clusters, seeds, both.
+"""Intervals for means and paired differences of rows that come in clusters, from several seeds, or both.
 
-With one replicate this is the clustered t interval: the cluster-robust standard error of Miller, *Adding Error Bars
-to Evals* (arXiv 2411.00640), with clusters - 1 degrees of freedom instead of its 1.96, which is too narrow for a
-category of 10 questions. With several seeds the seed part joins in: see `spread`. Repeats and turns are rows of their
-question's cluster, so a mean is the mean over rows, as FastChat's.
+With a single replicate this is the clustered t interval: the cluster-robust standard error of Miller, *Adding Error
+Bars to Evals* (arXiv 2411.00640), but with the t quantile at clusters - 1 degrees of freedom, because Miller's 1.96 is
+too narrow for a category of 10 questions. With several seeds the seed part is added: see `spread`. Repeats and turns
+are rows of their question's cluster, so a mean is the mean over rows, as in FastChat.
 
 Why t and not a bootstrap: at 10 clusters the percentile and BCa bootstraps cover 91 %, t 96 %; at 80 they are close
 (measured in `results/reference/statistics/coverage.md`). `bootstrap` is for statistics that are no means.
@@ -15,12 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from harness.stats.spread import Floats, Rows, Spread, Term, cluster_table, group_spread
+from harness.stats.spread import Rows, Spread, Term, cluster_table, group_spread, totals
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate and its interval; bounds and standard error are None when they cannot be known."""
+    """An estimate and its interval; bounds and standard error are None where they are unknown."""
 
     value: float
     low: float | None
@@ -33,7 +33,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Difference:
-    """A paired difference, first group minus second."""
+    """A paired difference: the first group minus the second."""
 
     value: float
     low: float | None
@@ -41,7 +41,7 @@ class Difference:
     stderr: float | None
     df: float | None
     p: float | None
-    """Two-sided, for no difference; its interval excludes 0 exactly when p < 0.05."""
+    """Two-sided, against no difference; the 95 % interval excludes 0 exactly when p < 0.05."""
     seeds: tuple[int, int]
     clusters: int
     """Clusters that both groups share."""
@@ -73,14 +73,14 @@ def _bounds(
     half = term.half_width(level)
     if proportion:
         return wilson(value, half, clusters, level)
-    # Values that are all equal show no spread, which is not the same as having none.
+    # Equal values show no spread, but that does not mean that the mean is certain.
     return (value - half, value + half) if half > 0 else (None, None)
 
 
 def wilson(share: float, half_width: float, clusters: int, level: float = 0.95) -> tuple[float, float]:
     """Wilson's score interval at the effective sample size that a clustered t interval of `half_width` implies.
 
-    After Korn & Graubard (1998), who give the effective size; where the share is 0 or 1 that is the number of clusters.
+    The effective size is Korn & Graubard's (1998); where the share is 0 or 1 it is the number of clusters.
     """
     spread = share * (1 - share)
     if spread > 0 and half_width > 0:
@@ -92,9 +92,9 @@ def wilson(share: float, half_width: float, clusters: int, level: float = 0.95) 
 
 
 def paired_difference(first: Sequence[Rows], second: Sequence[Rows], level: float = 0.95) -> Difference | None:
-    """Mean of `first` minus mean of `second` over the units that every replicate of both has; None when there are none.
+    """Mean of `first` minus mean of `second` over the units of every replicate of both; None without such units.
 
-    Pairing removes the questions' own difficulty, most of the variance between two models. Repeats of a unit are
+    Pairing removes the questions' difficulty, which is most of the variance between two models. Repeats of a unit are
     averaged first. Seeds are independent between the groups.
     """
     if not first or not second:
@@ -123,9 +123,10 @@ def paired_difference(first: Sequence[Rows], second: Sequence[Rows], level: floa
 
 
 def p_value(value: float, spread: Spread) -> float | None:
-    """Two-sided p that the true mean is 0: the largest over the spread's terms, as the interval is the widest.
+    """Two-sided p for a true mean of 0: the largest over the spread's terms, as the interval is the widest.
 
-    None where nothing varies (all differences equal but not 0, or one cluster and one seed): no test is possible.
+    None if no test is possible because no term varies: all differences are equal but not 0, or there is a single
+    cluster and a single seed.
     """
     terms = [t for t in spread.candidates() if t.variance > 0]
     if not terms:
@@ -134,13 +135,8 @@ def p_value(value: float, spread: Spread) -> float | None:
 
 
 def _per_unit(rows: Rows, shared: set[object]) -> Rows:
-    """One row per shared unit: the mean over its repeats."""
-    units = rows.units.tolist()
+    """A row per shared unit: the mean over its repeats."""
     order = sorted(shared, key=str)
-    place = {unit: k for k, unit in enumerate(order)}
-    index = np.array([place.get(u, -1) for u in units])
-    kept = index >= 0
-    sizes = np.bincount(index[kept], minlength=len(order))
-    values: Floats = np.bincount(index[kept], weights=rows.values[kept], minlength=len(order)) / sizes
-    cluster_of = dict(zip(units, rows.clusters.tolist(), strict=True))
-    return Rows(values, np.array([cluster_of[u] for u in order]), np.array(order, dtype=object))
+    sums, sizes = totals(rows.units, rows.values, order)
+    cluster_of = dict(zip(rows.units.tolist(), rows.clusters.tolist(), strict=True))
+    return Rows(sums / sizes, np.array([cluster_of[u] for u in order]), np.array(order, dtype=object))

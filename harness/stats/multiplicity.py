@@ -1,8 +1,8 @@
 """Many tests at once: adjusted p-values.
 
 Testing 20 cells against a baseline at 5 % finds one "winner" among 20 equal models on average. Holm's step-down
-procedure (1979) holds the chance of even one false finding at the nominal level, whatever the tests' dependence (they
-share a baseline), and is never weaker than Bonferroni's.
+procedure (1979) keeps the probability of any false finding at the nominal level, however the tests depend on each other
+(they share a baseline), and is never weaker than Bonferroni's.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import numpy as np
 
 
 def holm(p: Sequence[float | None]) -> list[float | None]:
-    """Holm-adjusted p-values, in the given order; None (no test) stays None and is not counted."""
+    """Holm-adjusted p-values, in the order of `p`; None (no test) stays None and is not counted."""
     tested = [place for place, value in enumerate(p) if value is not None]
     values = np.array([p[place] for place in tested], dtype=np.float64)
     order = np.argsort(values, kind="stable")
@@ -23,6 +23,6 @@ def holm(p: Sequence[float | None]) -> list[float | None]:
 
 
 def holm_level(adjusted: Sequence[float | None], alpha: float = 0.05) -> float:
-    """The confidence level at which Holm tested what it did not reject: 1 - alpha / (tests left when it stopped)."""
+    """The confidence level at which Holm tested the hypotheses that it kept: 1 - alpha / (tests left at its stop)."""
     left = sum(p is not None and p >= alpha for p in adjusted)
     return 1 - alpha / max(1, left)

@@ -1,10 +1,10 @@
-"""What a comparison could have seen, and how much more data would show what it saw.
+"""The smallest difference that a comparison could have detected, and how much data would detect the observed one.
 
 The minimum detectable effect is the true difference that the test finds with 80 % probability. With standard error
 se and df degrees of freedom it is (t[0.975, df] + t[0.80, df]) se (Bloom 1995, *Minimum detectable effects*). As the
-test is the strictest of the spread's terms, the effect is the largest over them. It answers what a non-significant
-p does not: was there no difference, or no chance to see one? Where p is corrected for many tests, ask at the level that
-the correction applied (`multiplicity.holm_level`).
+test is the strictest of the spread's terms, the effect is the largest over them. It answers a question that a
+non-significant p leaves open: was there no difference, or too little data to see it? If p is corrected for many tests,
+use the level that the correction applied (`multiplicity.holm_level`).
 """
 
 from bisect import bisect_left
@@ -25,15 +25,15 @@ def minimum_detectable_effect(spread: Spread, power: float = 0.8, level: float =
 
 
 def _effect(term: Term, power: float, level: float) -> float:
-    # The t quantile of scipy.special: that of scipy.stats costs 50 times as much, and searches ask for thousands.
+    # scipy.special's t quantile takes a fiftieth of the time of scipy.stats', and searches compute thousands.
     both = stdtrit(term.df, (1 + level) / 2) + stdtrit(term.df, power)
     return float(both * term.variance**0.5)
 
 
 def seeds_needed(effect: float, spread: Spread, level: float = 0.95) -> int | None:
-    """Seeds per group at which `effect` would be the minimum detectable one; None when no number of seeds is enough.
+    """Seeds per group at which `effect` would be the minimum detectable effect; None if no number of seeds is enough.
 
-    Also None without a seed level (each group has one seed), where nothing says how much seeds differ.
+    Also None if each group has a single seed, so that the variance between seeds is unknown.
     """
     if not spread.seeds or spread.items is None:
         return None
@@ -42,7 +42,7 @@ def seeds_needed(effect: float, spread: Spread, level: float = 0.95) -> int | No
 
 
 def items_needed(effect: float, spread: Spread, level: float = 0.95) -> int | None:
-    """Clusters (questions) at which `effect` would be the minimum detectable one; None when no number is enough."""
+    """Clusters (questions) at which `effect` would be the minimum detectable effect; None if no number is enough."""
     if spread.items is None:
         return None
     start = int(spread.items.df) + 1
@@ -50,9 +50,10 @@ def items_needed(effect: float, spread: Spread, level: float = 0.95) -> int | No
 
 
 def _fewest(enough: Callable[[int], bool], start: int, most: int) -> int | None:
-    """By bisection, a number from `start` to `most` that is enough where one fewer is not; None when none is.
+    """By bisection, a number n from `start` to `most` that is enough while n - 1 is not; None if `most` is not enough.
 
-    It is the smallest such number but in rare cases: Satterthwaite's degrees of freedom may fall as seeds are added.
+    It is the smallest number that is enough, but in rare cases: Satterthwaite's degrees of freedom may fall as seeds
+    are added.
     """
     if start > most or not enough(most):
         return None
@@ -60,8 +61,8 @@ def _fewest(enough: Callable[[int], bool], start: int, most: int) -> int | None:
 
 
 def _enough(effect: float, spread: Spread, level: float) -> bool:
-    found = minimum_detectable_effect(spread, level=level)
-    return found is not None and found <= abs(effect)
+    detectable = minimum_detectable_effect(spread, level=level)
+    return detectable is not None and detectable <= abs(effect)
 
 
 def _with_seeds(spread: Spread, seeds: int) -> Spread:
@@ -82,6 +83,6 @@ def _with_items(spread: Spread, items: int) -> Spread:
     shrink, terms = (spread.items.df + 1) / items, []
     for term in spread.seeds:
         noise = Term(term.noise.variance * shrink, term.raw.df * (items - 1))
-        own = max(0.0, term.raw.variance - term.noise.variance)
-        terms.append(SeedTerm(Term(own + noise.variance, term.raw.df), noise))
+        seed_variance = max(0.0, term.raw.variance - term.noise.variance)
+        terms.append(SeedTerm(Term(seed_variance + noise.variance, term.raw.df), noise))
     return Spread(Term(spread.items.variance * shrink, items - 1), tuple(terms))

@@ -1,10 +1,11 @@
-"""How well a prediction ranks what was then measured: rank correlations, pairwise accuracy, the top pick.
+"""How well a prediction ranks outcomes: rank correlations, pairwise accuracy, the top pick.
 
-Everything here is a function of `sign(a_i - a_j)` over pairs of items, so ties need no special case: tied values share
+Every statistic is a function of `sign(a_i - a_j)` over pairs of items, so ties need no special case: tied values share
 their mean rank (Spearman), leave tau-b's denominator (Kendall), and a tie in the prediction earns half credit (pairwise
-accuracy). All functions work on the last axis and broadcast over leading ones, so that a bootstrap is one call:
-either many predictions (R, n), or many `weights` (R, n), the number of times that each item was drawn. A drawn twin is
-a tie in both and says nothing. Values must be finite. An undefined result (a constant ranking) is NaN.
+accuracy). All functions work on the last axis and broadcast over leading axes, so that a bootstrap is a single call
+with many predictions (R, n) or many `weights` (R, n), the number of times that each item was drawn. Two draws of an
+item are a tie in prediction and outcome, and count for nothing. Values must be finite. An undefined result (a constant
+ranking) is NaN.
 """
 
 import numpy as np
@@ -30,7 +31,7 @@ def kendall(predicted: ArrayLike, outcome: ArrayLike, weights: ArrayLike | None 
 def partial_spearman(
     predicted: ArrayLike, outcome: ArrayLike, control: ArrayLike, weights: ArrayLike | None = None
 ) -> Floats:
-    """Spearman's correlation with what both share with the ranks of `control` taken out; NaN where that is all."""
+    """Spearman's partial correlation given the ranks of `control`; NaN if these determine either ranking."""
     xy, xz, yz = (
         spearman(a, b, _weights(outcome, weights))
         for a, b in ((predicted, outcome), (predicted, control), (outcome, control))
@@ -42,10 +43,10 @@ def partial_spearman(
 def pairwise_accuracy(
     predicted: ArrayLike, outcome: ArrayLike, weights: ArrayLike | None = None, groups: ArrayLike | None = None
 ) -> Floats:
-    """The share of pairs with different outcomes that are put in the right order, in [0, 1].
+    """The share of pairs with different outcomes that the prediction orders rightly, in [0, 1].
 
-    Half credit for a pair that the prediction ties (Harrell's concordance index). A pair with equal outcomes has no
-    right order and is not counted. With `groups` (n,) only pairs inside a group count.
+    A pair that the prediction ties counts half (Harrell's concordance index). A pair with equal outcomes has no right
+    order and is not counted. With `groups` (n,) only pairs inside a group count.
     """
     w = _weights(outcome, weights)
     x, y = _signs(predicted), _signs(outcome)
@@ -54,13 +55,13 @@ def pairwise_accuracy(
 
 
 def top_1(predicted: ArrayLike, outcome: ArrayLike, weights: ArrayLike | None = None) -> Floats:
-    """The chance that the item predicted best is (one of) the best, a tie in the prediction broken at random."""
+    """The chance that the item predicted best has the best outcome; a tie in the prediction is broken at random."""
     y, w = np.asarray(outcome, dtype=np.float64), _weights(outcome, weights)
     return _over_picks(predicted, w, y == _best(y, w))
 
 
 def regret_at_1(predicted: ArrayLike, outcome: ArrayLike, weights: ArrayLike | None = None) -> Floats:
-    """The best outcome minus that of the item predicted best, in the outcome's unit (GRACE, arXiv 2511.02833).
+    """The best outcome minus the outcome of the item predicted best, in the outcome's unit (GRACE, arXiv 2511.02833).
 
     A tie in the prediction is broken at random: the mean over the tied items.
     """
@@ -93,7 +94,7 @@ def _centred_ranks(values: ArrayLike, w: Floats) -> Floats:
 
 
 def _best(values: Floats, w: Floats) -> Floats:
-    """(..., 1) the highest value among the drawn."""
+    """(..., 1) the highest value among the drawn items."""
     return np.asarray(np.where(w > 0, values, -np.inf).max(-1, keepdims=True), dtype=np.float64)
 
 

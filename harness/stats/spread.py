@@ -1,4 +1,4 @@
-"""Where the uncertainty of a mean comes from: which questions were asked, and which training seeds were drawn.
+"""The uncertainty of a mean by its sources: which questions were asked, and which training seeds were drawn.
 
 A sweep's score is a table, seeds x questions, and both margins are samples: other questions could have been asked,
 other seeds drawn. With the crossed model  y[s, i] = mu + seed[s] + item[i] + noise[s, i]  the variance of the grand
@@ -6,19 +6,18 @@ mean is  var(seed)/S + var(item)/I + var(noise)/(S I), and the mean squares of t
 
 - items: the variance over items of the seed-averaged values, over I; it holds var(item)/I + var(noise)/(S I);
 - seeds: the variance over seeds of the item-averaged values, over S; it holds var(seed)/S + var(noise)/(S I);
-- noise: the interaction mean square over S I; it would be counted twice, so the sum takes it off the seed part
+- noise: the interaction mean square over S I; both other parts hold it, so the sum subtracts it from the seed part
   (never below zero).
 
-The sum has an approximate t distribution whose degrees of freedom Satterthwaite gave (1946; for crossed tables see
-Searle, Casella & McCulloch, *Variance Components*, ch. 5). With 2 or 3 seeds that approximation is too narrow: a seed
-variance guessed from two degrees of freedom is often guessed far too small. So three intervals are computed, each
-right when its part dominates (items alone with I-1, seeds alone with S-1, the sum with Satterthwaite's), and the
-widest is used. Measured coverage, `results/reference/statistics/coverage.md`: 95 to 96 % from 3 seeds up, 95 to 98 %
-with 2.
+The sum has an approximate t distribution with Satterthwaite's degrees of freedom (1946; for crossed tables see Searle,
+Casella & McCulloch, *Variance Components*, ch. 5). With 2 or 3 seeds that approximation is too narrow: a seed variance
+estimated with two degrees of freedom is often far too small. So three intervals are computed, each right when its part
+dominates (items alone with I-1 degrees of freedom, seeds alone with S-1, the sum with Satterthwaite's), and the widest
+is used. Measured coverage, `results/reference/statistics/coverage.md`: 95 to 96 % from 3 seeds up, 95 to 98 % with 2.
 
-A difference of two groups has the same form: items are paired (the item part is the variance of the differences),
-seeds are not (seed 0 of one method has nothing to do with seed 0 of another), so each group brings its own seed part
-and the degrees of freedom are Welch's.
+A difference of two groups has the same form. Items are paired: the item part is the variance of the differences. Seeds
+are not paired (seed 0 of a method has nothing to do with seed 0 of another), so each group adds its seed part and the
+degrees of freedom are Welch's.
 """
 
 from collections.abc import Sequence
@@ -34,13 +33,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Rows:
-    """The scored samples of one replicate (one seed of one cell), one entry per row."""
+    """The scored samples of a replicate (a seed of a cell); arrays have an entry per row."""
 
     values: Floats
     clusters: NDArray[Any]
-    """What is resampled together, e.g. the question of both turns."""
+    """Labels of the rows that are resampled together, e.g. both turns' question."""
     units: NDArray[Any]
-    """What is paired across cells, e.g. (question, turn); repeats share a unit."""
+    """Labels by which rows are paired across cells, e.g. (question, turn); repeats share a unit."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +50,13 @@ class Term:
     df: float
 
     def half_width(self, level: float = 0.95) -> float:
-        """Half of the t interval this term alone would give."""
+        """Half the width of the t interval of this term alone."""
         return float(stdtrit(self.df, (1 + level) / 2) * np.sqrt(self.variance))
 
 
 @dataclass(frozen=True)
 class SeedTerm:
-    """The seed part of one group, and the noise inside it that the item part counts already."""
+    """The seed part of a group, and the noise within it, which the item part counts already."""
 
     raw: Term
     noise: Term
@@ -68,18 +67,18 @@ class Spread:
     """The parts of a mean's (or a difference's) variance."""
 
     items: Term | None
-    """None with one cluster: nothing is known about other questions."""
+    """None with a single cluster, which tells nothing about other questions."""
     seeds: tuple[SeedTerm, ...] = field(default=())
-    """One per group with at least two seeds; a group with one seed says nothing about other seeds."""
+    """A term per group with at least two seeds; a single seed tells nothing about other seeds."""
 
     def candidates(self) -> list[Term]:
-        """The terms that compete for the interval; the widest counts."""
-        found = [self.items] if self.items else []
+        """The terms whose intervals are compared; the widest is used."""
+        terms = [self.items] if self.items else []
         if self.seeds:
-            found.append(_welch([s.raw for s in self.seeds]))
+            terms.append(_welch([s.raw for s in self.seeds]))
         if self.items and self.seeds:
-            found.append(self._sum(self.items))
-        return found
+            terms.append(self._sum(self.items))
+        return terms
 
     def _sum(self, items: Term) -> Term:
         variance, uncertainty = items.variance, items.variance**2 / items.df
@@ -91,7 +90,7 @@ class Spread:
         return Term(variance, max(1.0, variance**2 / uncertainty) if uncertainty > 0 else items.df)
 
     def widest(self, level: float = 0.95) -> Term | None:
-        """The term whose t interval is widest; None when nothing is known."""
+        """The term with the widest t interval; None without any term."""
         return max(self.candidates(), key=lambda t: t.half_width(level), default=None)
 
 
@@ -112,19 +111,24 @@ def cluster_table(replicates: Sequence[Rows]) -> Floats:
     return np.array([_influence(r, shared) for r in replicates], dtype=np.float64).reshape(len(replicates), len(shared))
 
 
+def totals(labels: NDArray[Any], values: Floats, order: Sequence[Any]) -> tuple[Floats, Floats]:
+    """Sums of `values` and numbers of rows by label, for the labels in `order`; rows with other labels are left out."""
+    position = {label: k for k, label in enumerate(order)}
+    index = np.array([position.get(label, -1) for label in labels.tolist()])
+    inside = index >= 0
+    sums, sizes = (np.bincount(index[inside], weights=w, minlength=len(order)) for w in (values[inside], None))
+    return sums.astype(np.float64), sizes.astype(np.float64)
+
+
 def _influence(rows: Rows, shared: Sequence[Any]) -> Floats:
-    place = {cluster: k for k, cluster in enumerate(shared)}
-    index = np.array([place.get(c, -1) for c in rows.clusters.tolist()])
-    kept = index >= 0
-    sizes = np.bincount(index[kept], minlength=len(shared)).astype(np.float64)
-    sums = np.bincount(index[kept], weights=rows.values[kept], minlength=len(shared))
+    sums, sizes = totals(rows.clusters, rows.values, shared)
     mean = sums.sum() / max(1.0, sizes.sum())
     out: Floats = np.asarray(mean + (sums - sizes * mean) * len(shared) / max(1.0, sizes.sum()), dtype=np.float64)
     return out
 
 
 def group_spread(tables: Sequence[Floats]) -> Spread:
-    """The spread of the mean of one seeds x clusters table, or of the difference of two with the same clusters."""
+    """The spread of the mean of a seeds x clusters table, or of the difference of two tables with the same clusters."""
     clusters = tables[0].shape[1]
     averaged = tables[0].mean(axis=0) - (tables[1].mean(axis=0) if len(tables) == 2 else 0.0)
     items = Term(_variance(averaged) / clusters, clusters - 1) if clusters > 1 else None
@@ -132,7 +136,7 @@ def group_spread(tables: Sequence[Floats]) -> Spread:
 
 
 def _variance(values: Floats) -> float:
-    """Unbiased variance; exactly 0 where values differ only by rounding, so that no test is made of rounding."""
+    """Unbiased variance; exactly 0 where values differ only by rounding, so that rounding is never tested."""
     return float(values.var(ddof=1)) if np.ptp(values) > 1e-12 * max(1.0, float(np.abs(values).max())) else 0.0
 
 

@@ -1,8 +1,8 @@
-"""A comparison in one word.
+"""The verdict on a comparison, in a word or two.
 
-better / worse: the corrected p is below 5 %. Otherwise the minimum detectable effect decides between two silences: "no
-difference shown" where the comparison could have seen a difference that matters, "underpowered" where it could not.
-What matters is the user's to say; by default it is Cohen's small effect, 0.2 standard deviations between questions.
+better / worse: the corrected p is below 5 %. Otherwise the minimum detectable effect decides: "no difference shown" if
+the comparison could have detected a difference that matters, "underpowered" if it could not. The user sets which
+difference matters; by default it is Cohen's small effect, 0.2 standard deviations between questions.
 """
 
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Where a result was made: versions, hardware, git state. Recorded beside a result, never part of its identity."""
+"""Where a result was made: versions, hardware, git state. They are recorded beside it, and no part of its identity."""
 
 import importlib.metadata
 import os
@@ -26,14 +26,14 @@ _PACKAGES = (
 
 @cache
 def versions() -> dict[str, str]:
-    """Python's version and those of the packages that can change a result; what is not installed is left out."""
-    found = {"python": platform.python_version()}
+    """The versions of Python and of installed packages that can change a result."""
+    installed = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
+            installed[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 @cache
@@ -62,7 +62,7 @@ def _cpu_name() -> str:
 
 @cache
 def git_state() -> dict[str, Json]:
-    """Commit and cleanliness of the working tree we run in; empty outside a git checkout."""
+    """Commit of the working directory, and whether it has changes; empty outside a git checkout."""
     try:
         commit = _git("rev-parse", "HEAD")
         return {"commit": commit, "dirty": bool(_git("status", "--porcelain", "--untracked-files=no"))}
@@ -76,10 +76,10 @@ def _git(*words: str) -> str:
 
 
 def provenance() -> dict[str, Json]:
-    """All of it."""
+    """Versions, hardware and git state."""
     return {"versions": versions(), "hardware": hardware(), "git": git_state()}
 
 
 def command() -> str:
-    """The command line of this process, as a record keeps it."""
+    """The command line of this process, for a record."""
     return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])

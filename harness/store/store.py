@@ -1,8 +1,8 @@
 """The store: finished stage outputs, addressed by the digest of everything that determines them.
 
 An artifact appears whole or not at all. It is built in `partial/ID/out`, synced and renamed to `artifacts/ID`;
-`partial/ID/work` holds what a stopped stage resumes from and goes when the artifact is there. Of a finished artifact
-the bulk may be evicted (`store/eviction.py`): it is still there, and its record says what is gone.
+`partial/ID/work` holds the files from which a stopped stage resumes, and is removed when the artifact is finished. The
+bulk of a finished artifact may be evicted (`store/eviction.py`): the artifact stays, and its record lists the files.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from harness.core.lines import read_json
 RECORD = "artifact.json"
 _DAMAGED = "`harness store verify` lists what is damaged."
 _NO_ROOM = 2**18
-"""Bytes. What failed to write a file may have left a little."""
+"""Free bytes below which a disk counts as full: a failed write may leave a little room."""
 
 
 class Busy(HarnessError):
@@ -31,7 +31,7 @@ class Busy(HarnessError):
 
 
 class Store:
-    """A folder of artifacts. Any number of processes may use one at the same time."""
+    """A folder of artifacts, which any number of processes may use at the same time."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
@@ -50,41 +50,41 @@ class Store:
         return self.root / "ledger.sqlite"
 
     def has(self, stage_id: str) -> bool:
-        """Whether the artifact is there, be it without what was evicted of it."""
-        return os.path.exists(f"{self.artifacts}/{stage_id}/{RECORD}")  # asked of every stage of a plan
+        """Whether the artifact exists; files of it may have been evicted."""
+        return os.path.exists(f"{self.artifacts}/{stage_id}/{RECORD}")  # faster than Path: called for each stage
 
     def whole(self, stage_id: str) -> bool:
-        """Whether the artifact is there and nothing of it was evicted: what stands on it can be built."""
+        """Whether the artifact exists with all its files, so that stages that need it can be built."""
         if not self.has(stage_id):
             return False
         try:
             return not self.record(stage_id).get("evicted")
         except HarnessError:
-            return True  # damaged: who reads it finds that out
+            return True  # its record is damaged, which its readers report
 
     def path(self, stage_id: str) -> Path:
-        """The artifact's folder, whether or not it is there yet."""
+        """The artifact's folder, whether or not it exists yet."""
         return self.artifacts / stage_id
 
     def record(self, stage_id: str) -> dict[str, Json]:
         """The artifact's identity, file digests, versions and times.
 
-        `files` are those that are there; `evicted` those that are gone, with the digests they had.
+        `files` are the present files, `evicted` the removed ones, both with their digests.
 
         Raises:
-            HarnessError: it is not there, or is not what `commit` wrote.
+            HarnessError: there is no record, or none that `commit` could have written.
         """
         path = self.path(stage_id) / RECORD
         record = read_json(path, _DAMAGED)
         match record:
-            case {"identity": {"kind": str()}, "files": {**files}, "provenance": {**made}}:
+            case {"identity": {"kind": str()}, "files": {**files}, "provenance": {**provenance}}:
                 digests = all(isinstance(digest, str) for digest in files.values())
-                if digests and isinstance(made.get("seconds", 0), int | float):
+                if digests and isinstance(provenance.get("seconds", 0), int | float):
                     return dict(record)
         raise HarnessError("not an artifact's record", where=str(path), fix=_DAMAGED)
 
     def out(self, stage_id: str) -> Path:
-        """The folder a stage fills. What an earlier, stopped try left there is removed."""
+        """The folder that a stage fills. Files that an earlier, stopped try left there are removed."""
         folder = self.partial / stage_id / "out"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -97,7 +97,7 @@ class Store:
         return folder
 
     def has_work(self, stage_id: str) -> bool:
-        """Whether a stopped try left something to resume from."""
+        """Whether a stopped try left files to resume from."""
         return any((self.partial / stage_id / "work").glob("*"))
 
     @contextlib.contextmanager
@@ -118,7 +118,7 @@ class Store:
             lock.release()
 
     def building(self, stage_id: str) -> bool:
-        """Whether a process holds the lock now; looking takes no more than reading."""
+        """Whether a process holds the lock now; needs read access alone."""
         try:
             handle = os.open(self._lock_file(stage_id), os.O_RDONLY)
         except FileNotFoundError:
@@ -137,10 +137,10 @@ class Store:
     def commit(self, stage_id: str, identity: Mapping[str, Json], provenance: Mapping[str, Json]) -> None:
         """Make the filled `out` folder the artifact: digest, sync, rename; then drop the work folder.
 
-        Of one that is there already, the files that were evicted are put back.
+        If the artifact exists already, its evicted files are put back.
         """
         out = self.partial / stage_id / "out"
-        (out / RECORD).unlink(missing_ok=True)  # came along with the files of an input, perhaps as a link to its own
+        (out / RECORD).unlink(missing_ok=True)  # an input's record, copied or linked along with its files
         files = sorted(p for p in out.rglob("*") if p.is_file())
         digests = {p.relative_to(out).as_posix(): file_digest(p) for p in files}
         record = {"id": stage_id, "identity": dict(identity), "files": digests, "provenance": dict(provenance)}
@@ -152,22 +152,22 @@ class Store:
         if self.has(stage_id):
             self._put_back(stage_id, digests, provenance)
         else:
-            shutil.rmtree(self.path(stage_id), ignore_errors=True)  # what lost its record is no artifact
+            shutil.rmtree(self.path(stage_id), ignore_errors=True)  # a folder without its record is no artifact
             os.rename(out, self.path(stage_id))
             _sync(self.artifacts)
         shutil.rmtree(self.partial / stage_id, ignore_errors=True)
 
     def _put_back(self, stage_id: str, digests: Mapping[str, str], provenance: Mapping[str, Json]) -> None:
-        """Move what was evicted from the `out` folder to the artifact; its other files stay those of its first making.
+        """Move evicted files from the `out` folder back to the artifact; its other files stay as they are.
 
-        A kill in between leaves an evicted artifact: the record is replaced last. It says when and where the files were
-        made again, and which of them are not what they were.
+        The record is replaced last, so that a kill in between leaves an evicted artifact. The new record says when and
+        where the files were made again, and which of them differ from the evicted ones.
         """
         record, out, folder = self.record(stage_id), self.partial / stage_id / "out", self.path(stage_id)
-        kept, evicted = record["files"], record.pop("evicted")
-        again = {name: made for name, made in digests.items() if name not in kept}
+        present, evicted = record["files"], record.pop("evicted")
+        again = {name: digest for name, digest in digests.items() if name not in present}
         for name in evicted.keys() - again.keys():
-            (folder / name).unlink(missing_ok=True)  # left there by a kill
+            (folder / name).unlink(missing_ok=True)  # a kill may have left it
         for name in again:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             os.replace(out / name, folder / name)
@@ -175,17 +175,17 @@ class Store:
             _sync(parent)
         changed = sorted(name for name in evicted | again if evicted.get(name) != again.get(name))
         rebuilt = [*record.get("rebuilt", []), {"provenance": dict(provenance), "changed": changed}]
-        self.rewrite(stage_id, record | {"files": kept | again, "rebuilt": rebuilt})
+        self.rewrite(stage_id, record | {"files": present | again, "rebuilt": rebuilt})
 
     def rewrite(self, stage_id: str, record: Mapping[str, Json]) -> None:
-        """Replace the record of an artifact whose lock is held; a kill leaves the old one or the new one."""
+        """Replace the record of an artifact whose lock is held; a kill leaves the old record or the new."""
         new = self.partial / stage_id / RECORD
         new.parent.mkdir(exist_ok=True)
         new.write_text(_text(record))
         _sync(new)
         os.replace(new, self.path(stage_id) / RECORD)
         _sync(self.path(stage_id))
-        with contextlib.suppress(OSError):  # a stopped try left something to resume from
+        with contextlib.suppress(OSError):  # not empty: a stopped try left files to resume from
             new.parent.rmdir()
 
 
@@ -202,7 +202,7 @@ def _sync(path: Path) -> None:
 
 
 def is_full(path: Path) -> bool:
-    """Whether the disk under a file or folder has no room left worth the name."""
+    """Whether the disk under a file or folder has no room left."""
     while not path.exists():
         path = path.parent
     return shutil.disk_usage(path).free < _NO_ROOM
@@ -214,7 +214,7 @@ def disk_full(where: str) -> HarnessError:
 
 
 def store_fault(error: OSError, root: Path) -> HarnessError:
-    """What to tell the user when the store's disk is full or cannot be written."""
+    """The message to the user when the store's disk is full or cannot be written."""
     where = str(error.filename or root)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return disk_full(where)

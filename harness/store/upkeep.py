@@ -1,4 +1,4 @@
-"""Looking after a store: what it holds, whether it is still what was stored, what no run needs."""
+"""Look after a store: list its artifacts, find damaged ones, and those that no run needs."""
 
 import os
 import shutil
@@ -13,19 +13,19 @@ from harness.store.store import RECORD, Busy, Store
 
 @dataclass(frozen=True)
 class Entry:
-    """An artifact, or what a stopped stage left to resume from."""
+    """An artifact, or the files that a stopped stage left to resume from."""
 
     stage: str
     kind: str
-    """Of the stage; `partial` for what is not finished."""
+    """The stage's kind; `partial` for a stopped stage."""
     title: str
     bytes: int
-    """What removing it frees: files that other artifacts hold too (hard links) count for the first of them."""
+    """Bytes that its removal frees; a file that several artifacts hold (hard links) counts for the first of them."""
 
 
 @dataclass(frozen=True)
 class Damage:
-    """An artifact that is no longer what was stored."""
+    """An artifact whose files are no longer the stored ones."""
 
     stage: str
     kind: str
@@ -44,16 +44,16 @@ def entries(store: Store) -> Iterator[Entry]:
 
 
 def damages(store: Store, stages: Iterable[str]) -> Iterator[Damage]:
-    """Those of the artifacts whose files are not, by digest, those that were stored."""
+    """The artifacts whose files differ in digest from the stored ones."""
     for stage in stages:
         if what := _damage(store, store.path(stage)):
             yield Damage(stage, *_what(store, stage), what)
 
 
 def discard(store: Store, stage: str) -> bool:
-    """Remove an artifact and what is left of its making; False where a process is making it just now.
+    """Remove an artifact and its partial folder; False if a process is making it now.
 
-    A kill in between leaves a whole artifact or none.
+    A kill in between leaves the artifact whole or removed.
     """
     try:
         with store.lock(stage):
@@ -70,7 +70,7 @@ def discard(store: Store, stage: str) -> bool:
 
 
 def unneeded(store: Store, needed: Container[str]) -> Iterator[Entry]:
-    """What is in the store and not among the stages that are needed."""
+    """The entries of the store that are not among the needed stages."""
     return (entry for entry in entries(store) if entry.stage not in needed)
 
 
@@ -80,11 +80,11 @@ def _damage(store: Store, folder: Path) -> str:
         files, evicted = record["files"], record.get("evicted", {})
     except HarnessError as error:
         return f"its record cannot be read ({error.what})"
-    there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} - {RECORD}
-    if missing := sorted(files.keys() - there):
+    present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} - {RECORD}
+    if missing := sorted(files.keys() - present):
         return f"missing: {', '.join(missing)}"
-    if strange := sorted(there - files.keys() - evicted.keys()):  # a kill may leave what was to be evicted
-        return f"not stored with it: {', '.join(strange)}"
+    if unknown := sorted(present - files.keys() - evicted.keys()):  # a kill may leave files that were to be evicted
+        return f"not stored with it: {', '.join(unknown)}"
     changed = [name for name, digest in sorted(files.items()) if file_digest(folder / name) != digest]
     return f"changed: {', '.join(changed)}" if changed else ""
 
@@ -100,8 +100,8 @@ def _what(store: Store, stage: str) -> tuple[str, str]:
 def _size(folder: Path, counted: set[tuple[int, int]]) -> int:
     total = 0
     for path in folder.rglob("*"):
-        found = path.lstat()
-        if (found.st_dev, found.st_ino) not in counted:
-            counted.add((found.st_dev, found.st_ino))
-            total += found.st_blocks * 512
+        status = path.lstat()
+        if (status.st_dev, status.st_ino) not in counted:
+            counted.add((status.st_dev, status.st_ino))
+            total += status.st_blocks * 512
     return total

@@ -1,4 +1,4 @@
-"""What validation reads, as arrays over student bases (S) and teachers (T); what is missing is NaN."""
+"""The input of validation as arrays over student bases (S) and teachers (T); a missing value is NaN."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,22 +10,22 @@ from harness.core.errors import HarnessError
 from harness.stats.spread import Floats
 
 BASELINES = ("random", "size", "length", "strength", "reward", "leave_one_student_out")
-"""What every score is held against. `random` is not a predictor: validation works out what chance gives."""
+"""The baselines of every score. `random` is not a predictor: validation computes it from random rankings."""
 
 _META = {"size": "size_b", "length": "length", "strength": "strength"}
-"""Which column of `meta` a baseline ranks by, the larger the better."""
+"""The column of `meta` that a baseline ranks by, the larger the better."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What students achieved, and what is known of their teachers."""
+    """The outcomes of students, and the metadata of their teachers."""
 
     students: list[str]
     teachers: list[str]
     outcome: Floats
     """(S, T) mean over seeds; NaN where no run of this pair has a value."""
     family: list[str]
-    """(T,) a teacher without one is a family of its own."""
+    """(T,) a teacher without a family gets a family for itself."""
     length: Floats
     """(S, T) mean length of the teacher's responses, the control variable: the score `length`, or else meta's."""
 
@@ -40,14 +40,14 @@ class Predictor:
     resamples: Floats | None = None
     """(R, S, T) the same number on R resamples of the prompts."""
     absent: str = ""
-    """Why there are no values at all."""
+    """Why no value is known."""
 
 
 def read(scores: pd.DataFrame, outcomes: pd.DataFrame, meta: pd.DataFrame) -> tuple[Facts, list[Predictor]]:
-    """What is known, and all predictors: the scores in their given order, then the baselines that are not among them.
+    """The facts, and all predictors: the scores in the order of the table, then the baselines that are no scores.
 
     Raises:
-        HarnessError: a column is missing, a row is there twice, a value is infinite, or a direction is unknown.
+        HarnessError: a column is missing, a row occurs twice, a value is infinite, or a direction is unknown.
     """
     keys = ["student", "teacher"]
     check_table(scores, "scores", [*keys, "score", "value", "direction"], [*keys, "score"])
@@ -60,25 +60,25 @@ def read(scores: pd.DataFrame, outcomes: pd.DataFrame, meta: pd.DataFrame) -> tu
     teachers = sorted({*meta["teacher"], *outcomes["teacher"], *scores["teacher"]})
     outcome = _grid(over_seeds(outcomes), students, teachers)
     predictors = [_predictor(str(name), rows, students, teachers) for name, rows in scores.groupby("score", sort=False)]
-    given = {p.name: p for p in predictors}
-    baselines = [given.get(n) or _baseline(n, outcome, meta, students, teachers) for n in BASELINES if n != "random"]
+    scored = {p.name: p for p in predictors}
+    baselines = [scored.get(n) or _baseline(n, outcome, meta, students, teachers) for n in BASELINES if n != "random"]
     length = next(b for b in baselines if b.name == "length")
     facts = Facts(students, teachers, outcome, _families(meta, teachers), length.values)
-    return facts, [*predictors, *(b for b in baselines if b.name not in given)]
+    return facts, [*predictors, *(b for b in baselines if b.name not in scored)]
 
 
 def check_table(frame: pd.DataFrame, name: str, columns: Sequence[str], key: Sequence[str]) -> None:
-    """Refuse a missing column, a row that is there twice, an infinite number."""
+    """Refuse a missing column, a row that occurs twice, an infinite number."""
     lacking = [c for c in columns if c not in frame]
     if lacking:
         raise HarnessError(f"no column {', '.join(lacking)}", where=name, fix=f"Columns needed: {', '.join(columns)}.")
     twice = frame[frame.duplicated(list(key))]
     if len(twice):
         row = ", ".join(f"{k} {twice.iloc[0][k]}" for k in key)
-        raise HarnessError(f"{row} is there twice", where=name, fix=f"One row per {', '.join(key)}.")
+        raise HarnessError(f"{row} occurs twice", where=name, fix=f"Give one row per {', '.join(key)}.")
     for column in {"value", *_META.values()} & set(frame):
         if np.isinf(frame[column].to_numpy(dtype=np.float64, na_value=np.nan)).any():
-            raise HarnessError(f"an infinite {column}", where=name, fix="Leave a value that could not be had empty.")
+            raise HarnessError(f"an infinite {column}", where=name, fix="Leave an unknown value empty.")
 
 
 def over_seeds(outcomes: pd.DataFrame) -> pd.DataFrame:
@@ -139,7 +139,7 @@ def _baseline(name: str, outcome: Floats, meta: pd.DataFrame, students: list[str
 
 
 def _others(outcome: Floats) -> Floats:
-    """(S, T) each teacher's mean outcome on the other bases, where it has one on all of them: bases differ in level."""
+    """(S, T) each teacher's mean outcome on the other bases; NaN unless it has one on all of them, as levels differ."""
     trained = np.isfinite(outcome).any(axis=1)
     out = np.full(outcome.shape, np.nan)
     for s in range(len(outcome)):

@@ -1,8 +1,8 @@
-"""What a teacher score is: ingredients per response, and how their means over prompts combine to one number.
+"""A teacher score: ingredients per response, and how their means over prompts combine to a number.
 
-One forward pass of a student base over a teacher's responses is kept as per-token numbers (`TokenTable`); every
-likelihood-type score comes from there. A score is one module in `teachers/scores`, or a plug-in, that exports
-`SCORE`.
+A forward pass of a student base over a teacher's responses is stored as per-token numbers (`TokenTable`), from which
+every score of the likelihood type is computed. A score is a module in
+`teachers/scores`, or a plug-in, that exports `SCORE`.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,14 +30,14 @@ are those of the scored text (UTF-8); cut says that the response was longer than
 
 @dataclass(frozen=True)
 class TokenTable:
-    """Per-token numbers of one student base on one teacher's responses.
+    """Per-token numbers of a student base on a teacher's responses.
 
-    The per-token arrays hold the scored responses one after the other, in the order of `responses`: row r of
-    `responses` owns `tokens[r]` entries. Arrays that were not asked for are None.
+    The per-token arrays hold the scored responses one after another, in the order of `responses`: row r of `responses`
+    has `tokens[r]` entries. An array whose pass was not run is None.
     """
 
     responses: pd.DataFrame
-    """RESPONSE_COLUMNS, one row per response."""
+    """RESPONSE_COLUMNS, a row per response."""
     logprobs: Floats
     """(N,) natural-log probability of each response token given prompt and earlier tokens."""
     ranks: NDArray[np.int64] | None = None
@@ -52,10 +52,10 @@ class TokenTable:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that a score can be made from, for the usable responses of one (teacher, student base): R rows."""
+    """The input of a score: the R usable responses of a (teacher, student base)."""
 
     table: TokenTable
-    """Only rows with status `ok` (and a reward, where a score needs one)."""
+    """Only rows with status `ok` (and with a reward, if any score needs it)."""
     rewards: Floats | None
     """(R,) or None when the recipe has no reward."""
     settings: TeachersSettings
@@ -78,18 +78,18 @@ class TeacherScore:
 
     name: str
     title: str
-    """As its authors write it."""
+    """The score's name as its authors write it."""
     source: str
     """Paper and equation."""
     direction: Literal["higher", "lower"]
-    """Which way a better teacher lies."""
+    """Which values mean a better teacher."""
     unit: str
     needs: frozenset[Need]
     parts: Callable[[Evidence], Floats]
     """Evidence -> (R, K): K ingredients per response."""
     combine: Callable[[Floats, TeachersSettings], Floats]
     """Means of the ingredients over prompts, (..., K) -> the score, (...): pure and vectorised, so that a bootstrap is
-    one call. May raise HarnessError (a negative mean reward without a shift)."""
+    a single call. May raise HarnessError (a negative mean reward without a shift)."""
 
 
 def all_scores() -> Mapping[str, TeacherScore]:

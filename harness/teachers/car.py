@@ -1,7 +1,7 @@
-"""How much the CAR leaderboard hangs on beta, which the paper does not print.
+"""How much the CAR leaderboard depends on beta, which the paper does not print.
 
 Two teachers swap where r1 (1 + beta L2) = r2 (1 + beta L1), at beta = (r1 - r2) / (r2 L1 - r1 L2): at most once, since
-both sides are linear in beta. So each teacher is first on at most one interval of beta, found in closed form.
+both sides are linear in beta. So each teacher is first on at most one interval of beta, which has a closed form.
 """
 
 from collections.abc import Sequence
@@ -27,12 +27,12 @@ class CarSweep:
     frame: pd.DataFrame
     """SWEEP_COLUMNS: CAR and rank at each beta; first: share of resamples of the prompts with the teacher on top."""
     crossings: pd.DataFrame
-    """CROSSING_COLUMNS: `before` leads `after` below this beta and trails above it; every beta > 0, in the sweep or
-    not."""
+    """CROSSING_COLUMNS: `before` leads `after` below this beta and trails above it. All crossings at beta > 0 are here,
+    also those outside the sweep."""
     top: pd.DataFrame
-    """TOP_COLUMNS, a row per student: who is first at the settings' beta; low and high: the range of beta (high may be
-    infinite) on which it stays so; share: how much of the swept range that covers; first: the share of resamples in
-    which it is first at the settings' beta."""
+    """TOP_COLUMNS, a row per student: the teacher that is first at the settings' beta; low and high: the range of beta
+    (high may be infinite) on which it stays first; share: the share of the swept range within it; first: the share of
+    resamples in which the teacher is first at the settings' beta."""
 
 
 def car_sweep(
@@ -42,7 +42,7 @@ def car_sweep(
     seed: int = 0,
     resamples: int = 2000,
 ) -> CarSweep:
-    """Sweep beta over `betas` (the settings' by default) on the prompts and resamples that the leaderboard takes.
+    """Sweep beta over `betas` (by default the settings') on the leaderboard's prompts and resamples.
 
     Raises:
         HarnessError: no CAR in `parts`, a negative beta, a negative mean reward without a shift.
@@ -52,7 +52,7 @@ def car_sweep(
         raise HarnessError("there is no CAR to sweep", where="teachers.scores", fix="Name a reward and the score car.")
     swept = sorted(set(settings.car.sweep if betas is None else betas))
     if not swept or swept[0] < 0 or not np.isfinite(swept).all():
-        raise HarnessError("beta is a number of at least 0", where="teachers.car.sweep", fix="Name at least one.")
+        raise HarnessError("beta is a number of at least 0", where="teachers.car.sweep", fix="Name at least one beta.")
     frames, crossings, tops = [], [], []
     for panel in panels:
         every = sorted({*swept, settings.car.beta})
@@ -68,18 +68,14 @@ def car_sweep(
     )
 
 
-def _with_beta(settings: TeachersSettings, beta: float) -> TeachersSettings:
-    return settings.model_copy(update={"car": settings.car.model_copy(update={"beta": beta})})
-
-
 def _at_each(
     panel: Panel, settings: TeachersSettings, betas: Sequence[float], seed: int, resamples: int
 ) -> pd.DataFrame:
-    """SWEEP_COLUMNS of one student."""
+    """SWEEP_COLUMNS of a student."""
     means = np.concatenate([panel.means(w) for w in resample_weights(len(panel.values), resamples, seed)])
     frames = []
     for beta in betas:
-        at = _with_beta(settings, beta)
+        at = settings.model_copy(update={"car": settings.car.model_copy(update={"beta": beta})})
         car = panel.observed(at)
         first = first_shares(rank_teachers(panel.score.combine(means, at), "higher"))
         frame = pd.DataFrame({"teacher": panel.teachers, "car": car, "rank": rank_teachers(car, "higher")})
@@ -89,18 +85,18 @@ def _at_each(
 
 
 def _observed(panel: Panel, settings: TeachersSettings) -> tuple[Floats, Floats]:
-    """(T,) mean shifted rewards and (T,) mean losses; rounded, so that equal teachers do not swap by a last bit."""
+    """(T,) mean shifted rewards and (T,) mean losses, rounded so that a last bit does not swap equal teachers."""
     means = np.round(panel.means(np.ones((1, len(panel.values))))[0], 12)
     return means[:, 0] + (settings.car.shift or 0.0), means[:, 1]
 
 
 def _gain(reward: Floats, loss: Floats, a: int, b: int) -> float:
-    """What a gains on b per unit of beta: r_a (1 + beta L_b) - r_b (1 + beta L_a) = (r_a - r_b) + beta * gain."""
+    """a's gain on b per unit of beta: r_a (1 + beta L_b) - r_b (1 + beta L_a) = (r_a - r_b) + beta * gain."""
     return float(reward[a] * loss[b] - reward[b] * loss[a])
 
 
 def _crossings(panel: Panel, reward: Floats, loss: Floats) -> pd.DataFrame:
-    """CROSSING_COLUMNS of one student; the one with the larger reward leads below the crossing (CAR is r at beta 0)."""
+    """CROSSING_COLUMNS of a student; the larger reward leads below the crossing, because CAR is r at beta 0."""
     rows = []
     for a in range(len(reward)):
         for b in np.flatnonzero(reward[a] > reward):
@@ -113,7 +109,7 @@ def _crossings(panel: Panel, reward: Floats, loss: Floats) -> pd.DataFrame:
 def _top(
     panel: Panel, scores: pd.DataFrame, reward: Floats, loss: Floats, swept: tuple[float, float]
 ) -> dict[str, object]:
-    """A row of TOP_COLUMNS. Of teachers that tie for the first place, the first by name."""
+    """A row of TOP_COLUMNS. If teachers tie for the first place, the row is of the first by name."""
     best, low, high = scores.iloc[0], 0.0, float("inf")
     beta, top = float(best["beta"]), panel.teachers.index(best["teacher"])
     for other in range(len(reward)):

@@ -1,13 +1,14 @@
-"""A token table on disk: `responses.parquet`, and one NumPy array per pass (float32, int32)."""
+"""A token table on disk: `responses.parquet`, and a NumPy array per pass (float32 or int32)."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from harness.core.errors import HarnessError
-from harness.teachers.api import RESPONSE_COLUMNS, Floats, TokenTable
+from harness.teachers.api import RESPONSE_COLUMNS, TokenTable
 
 _DTYPES: dict[str, type[np.generic]] = {
     "logprobs": np.float32,
@@ -19,7 +20,7 @@ _DTYPES: dict[str, type[np.generic]] = {
 
 
 def save(table: TokenTable, folder: Path) -> None:
-    """Write a token table into `folder`, which is made; passes that were not asked for have no file."""
+    """Write a token table into `folder`, which is created; a pass that was not run has no file."""
     folder.mkdir(parents=True, exist_ok=True)
     table.responses[list(RESPONSE_COLUMNS)].to_parquet(folder / "responses.parquet", index=False)
     for name, dtype in _DTYPES.items():
@@ -29,25 +30,17 @@ def save(table: TokenTable, folder: Path) -> None:
 
 
 def load(folder: Path) -> TokenTable:
-    """Read what `save` wrote.
+    """Read a table that `save` wrote.
 
     Raises:
         HarnessError: a file is missing or broken, or an array does not have the responses' number of tokens.
     """
     responses = _responses(folder / "responses.parquet")
     total = int(responses["tokens"].sum())
-    logprobs = _array(folder, "logprobs", total)
-    if logprobs is None:
+    arrays: dict[str, Any] = {name: _array(folder, name, total) for name in _DTYPES}
+    if arrays["logprobs"] is None:
         raise HarnessError("no such file", where=str(folder / "logprobs.npy"), fix="Score this teacher again.")
-    ranks, steps = _array(folder, "ranks", total), _array(folder, "steps", total)
-    return TokenTable(
-        responses=responses,
-        logprobs=logprobs.astype(np.float64),
-        ranks=None if ranks is None else ranks.astype(np.int64),
-        alone=_array(folder, "alone", total),
-        local=_array(folder, "local", total),
-        steps=None if steps is None else steps.astype(np.int64),
-    )
+    return TokenTable(responses, **arrays)
 
 
 def _responses(path: Path) -> pd.DataFrame:
@@ -65,7 +58,7 @@ def _responses(path: Path) -> pd.DataFrame:
     return frame
 
 
-def _array(folder: Path, name: str, total: int) -> Floats | None:
+def _array(folder: Path, name: str, total: int) -> NDArray[np.generic] | None:
     path = folder / f"{name}.npy"
     if not path.exists():
         return None
@@ -75,4 +68,4 @@ def _array(folder: Path, name: str, total: int) -> Floats | None:
         raise HarnessError(f"not a NumPy array ({error})", where=str(path)) from None
     if values.shape != (total,):
         raise HarnessError(f"shape {values.shape}, but the responses have {total} tokens", where=str(path))
-    return values.astype(np.float64)
+    return values.astype(np.float64 if np.issubdtype(_DTYPES[name], np.floating) else np.int64)

@@ -1,4 +1,4 @@
-"""A model judge's rating as a reward: the question about a teacher's response, and the mean of the verdicts on it."""
+"""A model judge's rating as a reward: the request about a teacher's response, and the mean of its verdicts."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
@@ -20,22 +20,22 @@ Give a short reason, then the rating from 1 to 10 in this form: "Rating: [[5]]".
 
 
 def reward_tasks(rows: Sequence[Mapping[str, Json]]) -> list[JudgeTask]:
-    """One task per row {"id", "messages"} that ends with a response; a recorded row may be without."""
+    """A task per row {"id", "messages"} that ends with a response; a recorded row may lack the response."""
     return [_task(row) for row in rows if row["messages"][-1]["role"] == "assistant"]
 
 
 def _task(row: Mapping[str, Json]) -> JudgeTask:
-    said = [f"[{message['role']}]\n{message['content']}" for message in row["messages"]]
-    asked = _ASKED.replace("{conversation}", "\n\n".join(said))  # not `format`: the texts may hold braces
-    messages = ({"role": "system", "content": _SYSTEM}, {"role": "user", "content": asked})
+    turns = [f"[{message['role']}]\n{message['content']}" for message in row["messages"]]
+    request = _ASKED.replace("{conversation}", "\n\n".join(turns))  # not `format`: the texts may hold braces
+    messages = ({"role": "system", "content": _SYSTEM}, {"role": "user", "content": request})
     evidence = {"question": row["messages"][-2]["content"], "answer": row["messages"][-1]["content"]}
     return JudgeTask(str(row["id"]), 1, PROMPTS, messages, evidence)
 
 
 def mean_ratings(rows: Sequence[Mapping[str, Json]], verdicts: Sequence[Verdict]) -> list[float | None]:
-    """Each response's mean rating over its repeats, in the order of `rows`; None where no verdict has a value."""
-    given: dict[str, list[float]] = {}
+    """Each response's mean rating over its repeats, in the order of `rows`; None if no rating could be read."""
+    ratings: dict[str, list[float]] = {}
     for verdict in verdicts:
         if verdict.reply.value is not None:
-            given.setdefault(verdict.task.item, []).append(verdict.reply.value)
-    return [fmean(given[str(row["id"])]) if str(row["id"]) in given else None for row in rows]
+            ratings.setdefault(verdict.task.item, []).append(verdict.reply.value)
+    return [fmean(ratings[str(row["id"])]) if str(row["id"]) in ratings else None for row in rows]

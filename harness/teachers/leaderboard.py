@@ -1,8 +1,8 @@
-"""The leaderboard: every score of every teacher for every student base, with its interval and the rank's.
+"""The leaderboard: every score of every teacher for every student base, with intervals of score and rank.
 
 Intervals are the 2.5 % and 97.5 % percentiles of the paired bootstrap over prompts. They say how far other prompts
-would have moved a score or a rank, not how well the score predicts a student: that is validation. Where teachers are
-close, resampled ranks lie nearer to the middle than the observed one, so a first rank may stand at the edge of its
+would have moved a score or a rank, not how well the score predicts a student, which validation tests. Where teachers
+are close, resampled ranks lie nearer to the middle than the observed rank, so a first rank may stand at the edge of its
 interval.
 """
 
@@ -39,12 +39,12 @@ COLUMNS = (
 def leaderboard(parts: pd.DataFrame, settings: TeachersSettings, seed: int = 0, resamples: int = 2000) -> pd.DataFrame:
     """Scores and ranks (COLUMNS), a row per (student, teacher, score) and per (`overall`, teacher, score).
 
-    `parts` is what `score_parts` gives, with columns student and teacher. rank: 1 is best, ties share their mean rank;
-    rank_low and rank_high are its bootstrap interval; first is the share of resamples in which the teacher ranks first
-    (ties share it). n of total prompts count: those common to the teachers, if `settings.common`. Over all bases the
-    value is the mean of the teacher's ranks (bases have no common scale, ranks have), n of total the bases that it is
-    ranked on; a teacher that is not ranked on all of them has no value. What cannot be known (nothing scored, an
-    interval of one prompt) is null, and a teacher without a value has no rank.
+    `parts` is the result of `score_parts` with columns student and teacher. rank: 1 is best, ties share their mean
+    rank; rank_low and rank_high are its bootstrap interval; first is the share of resamples in which the teacher ranks
+    first (ties share it). n of total prompts count: with `settings.common`, the prompts common to the teachers. Over
+    all bases the value is the mean of the teacher's ranks, because scores of different bases have no common scale; n of
+    total counts the bases that rank the teacher, and a teacher that is not ranked on all of them has no value. An
+    unknown number (nothing scored, an interval of one prompt) is null; a teacher without a value has no rank.
 
     Raises:
         HarnessError: no prompt is common to the teachers, two rows for one prompt, a score that refuses its input.
@@ -83,8 +83,8 @@ def leaderboard(parts: pd.DataFrame, settings: TeachersSettings, seed: int = 0, 
 def resampled_scores(
     parts: pd.DataFrame, settings: TeachersSettings, seed: int = 0, resamples: int = 2000
 ) -> pd.DataFrame:
-    """student, teacher, score, and `resamples`: the score's values (B,) on resampled prompts, the same for all teachers
-    (what `validation.validate` takes). `parts` as for `leaderboard`, which draws the same prompts by the same seed."""
+    """student, teacher, score, and `resamples` (for `validation.validate`): the score's values (B,) on resampled
+    prompts, the same for all teachers. `leaderboard` draws the same prompts from the same `parts` and seed."""
     panels = build_panels(parts, settings.common)
     rows = [
         (panel.student, teacher, panel.score.name, values[:, k])
@@ -95,12 +95,12 @@ def resampled_scores(
 
 
 def _replicates(panels: list[Panel], settings: TeachersSettings, seed: int, resamples: int) -> list[Floats]:
-    """(B, T) resampled scores of each panel, with the same weights for all."""
+    """(B, T) resampled scores of each panel, all with the same weights."""
     blocks: list[list[Floats]] = [[] for _ in panels]
     for weights in resample_weights(len(panels[0].values), resamples, seed):
-        for panel, kept in zip(panels, blocks, strict=True):
-            kept.append(panel.score.combine(panel.means(weights), settings))
-    return [np.concatenate(kept) for kept in blocks]
+        for panel, scores in zip(panels, blocks, strict=True):
+            scores.append(panel.score.combine(panel.means(weights), settings))
+    return [np.concatenate(scores) for scores in blocks]
 
 
 def _summary(value: Floats, resampled: Floats, direction: str, n: np.ndarray) -> tuple[pd.DataFrame, Floats, Floats]:
@@ -138,10 +138,10 @@ def _overall(name: str, bases: list[tuple[Panel, Floats, Floats]]) -> pd.DataFra
     teachers = sorted({t for panel, _, _ in bases for t in panel.teachers})
     ranks = np.full((len(bases), len(teachers)), np.nan)
     resampled = np.full((len(bases), len(bases[0][2]), len(teachers)), np.nan)
-    for k, (panel, own, own_resampled) in enumerate(bases):
-        place = [teachers.index(t) for t in panel.teachers]
-        ranks[k, place] = own
-        resampled[k][:, place] = own_resampled
+    for k, (panel, base_ranks, base_resampled) in enumerate(bases):
+        columns = [teachers.index(t) for t in panel.teachers]
+        ranks[k, columns] = base_ranks
+        resampled[k][:, columns] = base_resampled
     prompts = np.array([min(p.n[p.teachers.index(t)] if t in p.teachers else 0 for p, _, _ in bases) for t in teachers])
     frame, _, _ = _summary(ranks.mean(axis=0), resampled.mean(axis=0), "lower", prompts)
     return frame.assign(

@@ -1,4 +1,4 @@
-"""One forward pass of a student base over a teacher's responses: what every likelihood-type score is made from."""
+"""The forward passes of a student base over a teacher's responses, from which likelihood-type scores are computed."""
 
 import base64
 import contextlib
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
 from harness.core.lines import Journal
-from harness.models.batching import by_length
+from harness.models.batching import by_length, padded
 from harness.models.load import Dtype, check_finite, load_model, output_head
 from harness.models.logprobs import CHUNK, token_logprobs, token_logprobs_and_ranks
 from harness.teachers import sequences
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CPU_CHUNK, CPU_TOKENS = 32, 1024
-"""On a CPU a batch that leaves the caches is slower, not faster: positions projected at once, tokens per batch."""
+"""Positions projected at once, and tokens per batch: on a CPU a batch that exceeds the caches is slower, not faster."""
 
 Progress = Callable[..., None]
 """progress(done, total, unit)"""
 Values = tuple[NDArray[np.float32], NDArray[np.int32] | None]
-"""Log-probabilities of a batch's tokens, row after row, and their ranks where they were asked for."""
+"""Log-probabilities of a batch's tokens, row after row, and their ranks (None if no score needs them)."""
 
 
 def measure(
@@ -42,15 +42,15 @@ def measure(
     *,
     work: Path | None = None,
 ) -> TokenTable:
-    """Score every assistant token of `conversations` ({id, messages}) under a model, one row of the table each.
+    """Score every assistant token of `conversations` ({id, messages}) under a model; a row of the table for each.
 
-    A conversation without an answer, or with a blank one, is `empty`; one whose prompt fills `max_length` (or the
-    model's own limit, where that is lower) is `no room`; a longer response is scored up to there and `cut`. A model
-    without a chat template reads a plain one (`responses.PLAIN_TEMPLATE`). In float32 the batches change nothing.
-    Finished batches are kept in `work`, and not computed again.
+    A conversation with no answer or a blank answer is `empty`; if its prompt fills `max_length` (or the model's limit,
+    if that is lower) it is `no room`; a longer response is scored up to there and `cut`. A model without a chat
+    template gets `responses.PLAIN_TEMPLATE`. In float32 the cut into batches changes no value. Finished batches are
+    stored in `work`, and not computed again.
 
     Raises:
-        HarnessError: a broken model, logits that are not a plain projection, log-probabilities that are no numbers.
+        HarnessError: a broken model, logits that are not a plain projection, log-probabilities that are not finite.
     """
     import torch
 
@@ -70,9 +70,9 @@ def score_responses(
     *,
     work: Path | None = None,
 ) -> TokenTable:
-    """`measure` with a model that is loaded; its dtype is the model's."""
-    own_limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    table, responses = read_responses(tokenizer, conversations, min(settings.max_length, own_limit or 1 << 62))
+    """`measure` with a loaded model, in the model's dtype."""
+    model_limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    table, responses = read_responses(tokenizer, conversations, min(settings.max_length, model_limit or 1 << 62))
     total = int(table["tokens"].sum())
     runs = ["tokens", *(name for name in ("alone", "local") if name in passes)]
     out: dict[str, NDArray[Any]] = {run: np.empty(total, np.float32) for run in runs}
@@ -95,23 +95,22 @@ def score_responses(
 
 
 def forward(model: Any, rows: Sequence[Row], ranked: bool) -> Values:
-    """Run one batch, padded on the right (which a causal model's other positions never see)."""
+    """Run a batch, padded on the right, where a causal model's other positions never see the padding."""
     import torch
 
     device = model.device
     chunk = CPU_CHUNK if device.type == "cpu" else CHUNK
     options: dict[str, Any] = {}
     if rows[0].segments is not None:
-        segments = _padded([cast(sequences.Ints, row.segments) for row in rows], -1, device)
-        options["position_ids"] = _padded([cast(sequences.Ints, row.positions) for row in rows], 0, device)
-        options["attention_mask"] = _segment_mask(segments)
+        options["position_ids"] = padded([row.positions for row in rows], 0)[0].to(device)
+        options["attention_mask"] = _segment_mask(padded([row.segments for row in rows], -1)[0].to(device))
     places = torch.repeat_interleave(torch.arange(len(rows)), torch.tensor([len(row.targets) for row in rows]))
     columns, targets = (
         torch.from_numpy(np.concatenate(parts)).long().to(device)
         for parts in ([row.predictors for row in rows], [row.targets for row in rows])
     )
     with torch.inference_mode():
-        ids = _padded([row.ids for row in rows], 0, device)
+        ids = padded([row.ids for row in rows], 0)[0].to(device)
         hidden = model.base_model(input_ids=ids, use_cache=False, **options).last_hidden_state
         picked = hidden[places.to(device), columns]
         if ranked:
@@ -138,7 +137,7 @@ def _rows(run: str, response: Response, settings: PassSettings, tokenizer: Any, 
 
 
 def _start_id(tokenizer: Any) -> int:
-    """What a response without its prompt stands after: the token that begins a text, else the one that ends it."""
+    """The token before a response without its prompt: the tokenizer's start token, else its end token."""
     for token in (tokenizer.bos_token_id, tokenizer.eos_token_id):
         if token is not None:
             return int(token)
@@ -150,7 +149,7 @@ def _start_id(tokenizer: Any) -> int:
 
 
 def _check_full_attention(model: Any, length: int) -> None:
-    """Steps are told apart by an attention mask, which a layer with a window or a state of its own does not follow."""
+    """Refuse layers with a window or a recurrent state: they do not follow the attention mask that separates steps."""
     config = model.config.get_text_config()
     window = getattr(config, "sliding_window", None) or length
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
@@ -163,19 +162,9 @@ def _check_full_attention(model: Any, length: int) -> None:
 
 
 def _segment_mask(segments: "Tensor") -> "Tensor":
-    """(B, 1, L, L), true where a row's token may see a column's: the prompt (0) and its own segment, up to itself."""
+    """(B, 1, L, L), true where a row's token may see a column's: the prompt (0) and the same segment, up to itself."""
     same = (segments[:, :, None] == segments[:, None, :]) | (segments[:, None, :] == 0)
     return same.tril()[:, None]
-
-
-def _padded(rows: Sequence[sequences.Ints], filler: int, device: Any) -> "Tensor":
-    """(B, L), padded on the right."""
-    import torch
-
-    out = torch.full((len(rows), max(map(len, rows))), filler, dtype=torch.long)
-    for i, row in enumerate(rows):
-        out[i, : len(row)] = torch.from_numpy(row)
-    return out.to(device)
 
 
 def _put(out: NDArray[Any], batch: Sequence[Row], values: NDArray[Any]) -> None:
@@ -189,7 +178,7 @@ def _put(out: NDArray[Any], batch: Sequence[Row], values: NDArray[Any]) -> None:
 def _batches(
     model: Any, rows: Sequence[Row], batch_tokens: int, ranked: bool, journal: Journal | None, run: str
 ) -> Iterator[tuple[list[Row], Values]]:
-    """Every batch with its values: those in the journal first computed by an earlier start, the rest now."""
+    """Every batch with its values, which are read from the journal if an earlier start computed them."""
     finished = {record["batch"]: record for record in journal.records} if journal else {}
     most = min(batch_tokens, CPU_TOKENS) if model.device.type == "cpu" else batch_tokens
     for indices in by_length([len(row.ids) for row in rows], tokens=most):
@@ -201,7 +190,7 @@ def _batches(
         values = forward(model, batch, ranked)
         if journal:
             journal.append(_packed(name, values))
-            journal.records.pop()  # On disk it is safe; in memory it would grow with the responses.
+            journal.records.pop()  # The record is on disk; in memory the journal would grow with the responses.
         yield batch, values
 
 

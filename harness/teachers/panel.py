@@ -1,7 +1,7 @@
 """Teachers side by side on the same prompts, and the paired bootstrap over those prompts.
 
-A resample is a weight per prompt: how often it was drawn. All teachers, scores and student bases are computed with the
-same weights, so that a hard prompt is hard for all of them and does not blur their order.
+A resample is a weight per prompt: how often it was drawn. All teachers, scores and student bases get the same weights,
+so that a hard prompt is hard for all teachers and does not blur their order.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ _BLOCK = 2**22
 
 @dataclass(frozen=True)
 class Panel:
-    """The ingredients of one score for one student base: P prompts, T teachers, K ingredients."""
+    """The ingredients of a score for a student base: P prompts, T teachers, K ingredients."""
 
     student: str
     score: TeacherScore
@@ -49,7 +49,7 @@ class Panel:
         return means
 
     def observed(self, settings: TeachersSettings) -> Floats:
-        """(T,) the score of each teacher; a refusal names the teacher."""
+        """(T,) the score of each teacher; an error of the score names the teacher."""
         means = self.means(np.ones((1, len(self.values))))[0]
         return np.array([self._one(t, means[k], settings) for k, t in enumerate(self.teachers)])
 
@@ -64,8 +64,8 @@ class Panel:
 def build_panels(parts: pd.DataFrame, common: bool) -> list[Panel]:
     """A panel per (student, score) of `parts` (columns student, teacher, id, status and `<score>.<k>`).
 
-    With `common`, a prompt counts for all teachers or for none; a teacher without any scored response is left out of
-    that rule. Students, teachers and prompts are sorted, so the order of rows does not matter.
+    With `common`, a prompt counts only if every teacher has a scored response to it; teachers with no scored response
+    at all are exempt from this rule. Students, teachers and prompts are sorted, so the order of rows does not matter.
 
     Raises:
         HarnessError: two rows for one prompt, or no prompt that all teachers share.
@@ -92,12 +92,12 @@ def build_panels(parts: pd.DataFrame, common: bool) -> list[Panel]:
 
 def _score_columns(parts: pd.DataFrame) -> list[tuple[TeacherScore, list[str]]]:
     """Scores that have columns, with the columns in order."""
-    found = []
+    scores = []
     for name, score in all_scores().items():
         names = sorted((c for c in parts.columns if c.rpartition(".")[0] == name), key=lambda c: int(c.split(".")[1]))
         if names:
-            found.append((score, names))
-    return found
+            scores.append((score, names))
+    return scores
 
 
 def _refuse_doubles(parts: pd.DataFrame) -> None:
@@ -112,12 +112,12 @@ def _refuse_doubles(parts: pd.DataFrame) -> None:
 
 
 def _refuse_nothing_common(values: Floats, used: np.ndarray, student: str, teachers: tuple[str, ...]) -> None:
-    own = np.isfinite(values).all(axis=-1).sum(axis=0)
-    if used.any() or not own.any():
+    scored = np.isfinite(values).all(axis=-1).sum(axis=0)
+    if used.any() or not scored.any():
         return
-    fewest = int(np.argmin(np.where(own > 0, own, own.max() + 1)))
+    fewest = int(np.argmin(np.where(scored > 0, scored, scored.max() + 1)))
     raise HarnessError(
-        f"no prompt has a scored response of every teacher ({teachers[fewest]} has the fewest, {own[fewest]})",
+        f"no prompt has a scored response of every teacher ({teachers[fewest]} has the fewest, {scored[fewest]})",
         where=f"student {student}",
         fix="Set teachers.common to false, or leave that teacher out.",
     )
@@ -134,11 +134,11 @@ def resample_weights(prompts: int, resamples: int, seed: int) -> Iterator[Floats
 
 
 def rank_teachers(values: Floats, direction: str) -> Floats:
-    """Ranks (..., T), 1 the best; equal values share the mean of their ranks, NaN has none.
+    """Ranks (..., T), 1 the best; equal values share the mean of their ranks, NaN gets NaN.
 
-    Values that differ by less than 1e-10 of the largest are equal: equal responses may differ by rounding.
+    Values that differ by less than 1e-10 of the largest count as equal, because equal responses may differ by rounding.
     """
-    from scipy.stats import rankdata  # a second to import, and not every command ranks
+    from scipy.stats import rankdata  # imported here, because it takes a second and few commands rank
 
     signed = values if direction == "lower" else -values
     if not signed.shape[-1]:
@@ -150,7 +150,7 @@ def rank_teachers(values: Floats, direction: str) -> Floats:
 
 
 def first_shares(ranks: Floats) -> Floats:
-    """(T,) share of the resamples (B, T) in which each teacher ranks first; those that tie for it share it."""
+    """(T,) share of the resamples (B, T) in which each teacher ranks first; teachers in a tie share it."""
     best = ranks == np.fmin.reduce(ranks, axis=-1, keepdims=True)
     shares: Floats = (best / np.maximum(best.sum(axis=-1, keepdims=True), 1)).mean(axis=0)
     return shares

@@ -1,11 +1,11 @@
 """The Larger Models' Paradox (arXiv 2411.07133): inside a family, does the bigger teacher make the better student?
 
-Every pair of teachers of one family with different sizes is one comparison: the bigger one made the better student
-(1), the worse one (0), or the same (one half). `share` is their mean; one half is what size tells if it tells nothing.
+Every pair of teachers of a family with different sizes is a comparison: the bigger teacher made the better student (1),
+the worse student (0), or an equal student (1/2). `share` is the mean; 1/2 means that size tells nothing.
 
-The interval is Wilson's with clusters (`stats.intervals`), because pairs that share teachers are not independent:
-families are the clusters where families are pooled, student bases where one family is. One family on one base is one
-cluster, which has no interval.
+The interval is Wilson's with clusters (`stats.intervals`), because pairs that share teachers are not independent. The
+clusters are families where families are pooled, and student bases within a family. A family on a single base is a
+single cluster, which has no interval.
 """
 
 from collections.abc import Sequence
@@ -28,18 +28,19 @@ COLUMNS = (
 
 
 def paradox(outcomes: pd.DataFrame, meta: pd.DataFrame) -> pd.DataFrame:
-    """COLUMNS: one row per (student base, family), then families, bases, and both pooled.
+    """COLUMNS: a row per (student base, family), then families, bases, and both pooled.
 
     Args:
         outcomes: student, teacher, value (higher is better), and `seed` where a pair was trained more than once.
         meta: teacher, family, size_b (billions of parameters).
 
     `teachers`, `sizes_b` and `outcomes` are in order of size; `monotone` says that no step to a bigger teacher made a
-    worse student. `missing` counts teachers (of a pooled row: teachers on bases) that could not be compared for want
-    of a family, a size or an outcome. Families with one size only have no row; a pooled row has one in any case.
+    worse student. `missing` counts teachers (in a pooled row: teachers on bases) that could not be compared because
+    their family, size or outcome is unknown. A family with a single size on a base has no row there; pooled rows always
+    exist.
 
     Raises:
-        HarnessError: a column is missing, a row is there twice, or a value is infinite.
+        HarnessError: a column is missing, a row occurs twice, or a value is infinite.
     """
     pair = ["student", "teacher", *(["seed"] if "seed" in outcomes else [])]
     check_table(outcomes, "outcomes", ["student", "teacher", "value"], pair)
@@ -61,7 +62,7 @@ def paradox(outcomes: pd.DataFrame, meta: pd.DataFrame) -> pd.DataFrame:
 
 
 def _table(outcomes: pd.DataFrame, meta: pd.DataFrame) -> pd.DataFrame:
-    """student, teacher, value, family, size_b for every base and every teacher; null where not known."""
+    """student, teacher, value, family, size_b for every base and every teacher; null where unknown."""
     achieved = over_seeds(outcomes)
     teachers = dict.fromkeys([*meta["teacher"], *achieved["teacher"]])
     every = pd.MultiIndex.from_product([achieved["student"].unique(), teachers], names=["student", "teacher"])
@@ -70,14 +71,14 @@ def _table(outcomes: pd.DataFrame, meta: pd.DataFrame) -> pd.DataFrame:
 
 
 def _pairs(table: pd.DataFrame) -> pd.DataFrame:
-    """student, family, win: one row per pair of sizes, win 1 where the bigger teacher made the better student."""
-    found: list[dict[str, Any]] = []
+    """student, family, win: a row per pair of sizes; win is 1 where the bigger teacher made the better student."""
+    pairs: list[dict[str, Any]] = []
     for (student, family), group in table.dropna().groupby(["student", "family"], sort=False):
         teachers = group.sort_values("size_b")[["size_b", "value"]].to_numpy(dtype=np.float64)
         for (small, low), (big, high) in combinations(teachers.tolist(), 2):
             if big > small:
-                found.append({"student": student, "family": family, "win": 0.5 + 0.5 * np.sign(high - low)})
-    return pd.DataFrame(found, columns=["student", "family", "win"])
+                pairs.append({"student": student, "family": family, "win": 0.5 + 0.5 * np.sign(high - low)})
+    return pd.DataFrame(pairs, columns=["student", "family", "win"])
 
 
 def _row(pairs: pd.DataFrame, student: str, family: str, cluster: str) -> dict[str, Any]:
@@ -85,21 +86,21 @@ def _row(pairs: pd.DataFrame, student: str, family: str, cluster: str) -> dict[s
     if pairs.empty:
         return row | {"clusters": 0, "note": "no two teachers of one family with different sizes"}
     wins, clusters = pairs["win"].to_numpy(dtype=np.float64), pairs[cluster].to_numpy()
-    found = mean_interval([Rows(wins, clusters, np.arange(len(wins)))], proportion=True)
-    assert found is not None  # there are rows
-    what = "families" if cluster == "family" else "student bases"
-    note = f"clusters: {what}" if found.clusters > 1 else f"no interval: one of the {what}"
+    interval = mean_interval([Rows(wins, clusters, np.arange(len(wins)))], proportion=True)
+    assert interval is not None, "there are rows"
+    single, plural = ("family", "families") if cluster == "family" else ("student base", "student bases")
+    note = f"clusters: {plural}" if interval.clusters > 1 else f"no interval: a single {single}"
     return row | {
-        "share": found.value,
-        "low": found.low,
-        "high": found.high,
-        "clusters": found.clusters,
+        "share": interval.value,
+        "low": interval.low,
+        "high": interval.high,
+        "clusters": interval.clusters,
         "note": note,
     }
 
 
 def _ladder(group: pd.DataFrame) -> dict[str, Any]:
-    """The family's teachers on one base, small to big."""
+    """The family's teachers on a base, small to big."""
     steps = group.sort_values("size_b")
     values: Sequence[float] = steps["value"].tolist()
     return {
@@ -111,5 +112,5 @@ def _ladder(group: pd.DataFrame) -> dict[str, Any]:
 
 
 def _count(unknown: pd.DataFrame, student: str, family: str) -> int:
-    here = unknown if student == ALL else unknown[unknown["student"] == student]
-    return len(here if family == ALL else here[here["family"] == family])
+    rows = unknown if student == ALL else unknown[unknown["student"] == student]
+    return len(rows if family == ALL else rows[rows["family"] == family])

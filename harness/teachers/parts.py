@@ -1,4 +1,6 @@
-"""From token tables to ingredients of scores, one row per response; and what became of every prompt."""
+"""From token tables to ingredients of scores, a row per response; and the counts of prompts by outcome."""
+
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,7 +17,7 @@ def wanted_scores(settings: TeachersSettings, have: frozenset[Need]) -> list[Tea
     """The scores that the settings name, or all whose needs are among `have`.
 
     Raises:
-        HarnessError: a named score does not exist or lacks what it needs.
+        HarnessError: a named score does not exist, or a need of it is not in `have`.
     """
     known = all_scores()
     for name in settings.scores:
@@ -38,10 +40,10 @@ def score_parts(table: TokenTable, rewards: pd.DataFrame | None, settings: Teach
     """Ingredients of the wanted scores, a row per response: `id`, `status`, `cut`, and `<score>.<k>`.
 
     `rewards` has columns id and reward (nullable). Status is `ok` or why the response is not scored: the table's
-    reason, or `no reward` where a wanted score needs one. Ingredients are null unless it is ok.
+    reason, or `no reward` where a wanted score needs a reward. Ingredients are null unless it is ok.
 
     Raises:
-        HarnessError: a score is asked for by name and lacks what it needs; rewards that are ambiguous or of other ids.
+        HarnessError: a score that the settings name lacks an ingredient; rewards are ambiguous or of other ids.
     """
     scores = wanted_scores(settings, _have(table, rewards))
     values = None if rewards is None else _reward_of(table.responses["id"], rewards)
@@ -65,7 +67,7 @@ def score_parts(table: TokenTable, rewards: pd.DataFrame | None, settings: Teach
 
 
 def _have(table: TokenTable, rewards: pd.DataFrame | None) -> frozenset[Need]:
-    """What scores can be made from."""
+    """The needs of scores that these tables meet."""
     have: dict[Need, bool] = {
         "tokens": True,
         "ranks": table.ranks is not None,
@@ -73,11 +75,11 @@ def _have(table: TokenTable, rewards: pd.DataFrame | None) -> frozenset[Need]:
         "local": table.local is not None and table.steps is not None,
         "reward": rewards is not None,
     }
-    return frozenset(need for need, there in have.items() if there)
+    return frozenset(need for need, available in have.items() if available)
 
 
 def _reward_of(ids: "pd.Series[str]", rewards: pd.DataFrame) -> Floats:
-    """(R,) rewards in the order of the responses, NaN where there is none."""
+    """(R,) rewards in the order of the responses, NaN for a response without a reward."""
     twice = rewards["id"][rewards["id"].duplicated()]
     if len(twice):
         raise HarnessError(
@@ -94,44 +96,38 @@ def _reward_of(ids: "pd.Series[str]", rewards: pd.DataFrame) -> Floats:
 
 
 def _rows(table: TokenTable, keep: np.ndarray) -> TokenTable:
-    """The responses in `keep` with their tokens."""
+    """The responses where `keep` (R,) is true, with their tokens."""
     tokens = np.repeat(keep, table.responses["tokens"].to_numpy(dtype=np.int64))
-    return TokenTable(
-        responses=table.responses[keep].reset_index(drop=True),
-        logprobs=table.logprobs[tokens],
-        ranks=None if table.ranks is None else table.ranks[tokens],
-        alone=None if table.alone is None else table.alone[tokens],
-        local=None if table.local is None else table.local[tokens],
-        steps=None if table.steps is None else table.steps[tokens],
-    )
+    arrays = {name: values[tokens] for name, values in vars(table).items() if isinstance(values, np.ndarray)}
+    return replace(table, responses=table.responses[keep].reset_index(drop=True), **arrays)
 
 
 def counts(parts: pd.DataFrame) -> pd.DataFrame:
-    """What became of the prompts, a row per (student, teacher) with COUNT_COLUMNS.
+    """Prompts by outcome, a row per (student, teacher) with COUNT_COLUMNS.
 
-    prompts: those that any teacher of the student has a row for = scored + missing (no row) + empty + other (no room,
-    no reward); cut: scored responses of which only a beginning was; refused: scored responses that decline (null where
-    `parts` has no column `refusal`); common: prompts that all teachers with a scored response have one for.
+    prompts: the prompts that any teacher of the student has a row for = scored + missing (no row) + empty + other (no
+    room, no reward); cut: responses of which only a beginning is scored; refused: scored responses that decline (null
+    where `parts` has no column `refusal`); common: prompts for which every teacher with any scored response has one.
     """
-    rows = []
+    out = []
     for student, group in parts.groupby("student", sort=True):
         prompts = group["id"].nunique()
         scored = group[group["status"] == OK]
         common = int((scored["id"].value_counts() == scored["teacher"].nunique()).sum())
-        for teacher, own in group.groupby("teacher", sort=True):
-            ok, empty = own["status"] == OK, own["status"] == EMPTY
-            rows.append(
+        for teacher, rows in group.groupby("teacher", sort=True):
+            ok, empty = rows["status"] == OK, rows["status"] == EMPTY
+            out.append(
                 {
                     "student": student,
                     "teacher": teacher,
                     "prompts": prompts,
                     "scored": int(ok.sum()),
-                    "missing": prompts - len(own),
+                    "missing": prompts - len(rows),
                     "empty": int(empty.sum()),
                     "other": int((~ok & ~empty).sum()),
-                    "cut": int((ok & own["cut"]).sum()),
-                    "refused": int((ok & own["refusal"]).sum()) if "refusal" in own else None,
+                    "cut": int((ok & rows["cut"]).sum()),
+                    "refused": int((ok & rows["refusal"]).sum()) if "refusal" in rows else None,
                     "common": common,
                 }
             )
-    return pd.DataFrame(rows, columns=list(COUNT_COLUMNS)).astype({"refused": "Int64"})
+    return pd.DataFrame(out, columns=list(COUNT_COLUMNS)).astype({"refused": "Int64"})

@@ -1,4 +1,4 @@
-"""Responses that decline: counted beside the scores, since a refusal is short, likely and teaches little."""
+"""Responses that decline: they are counted beside the scores, since a refusal is short, likely and teaches little."""
 
 import re
 

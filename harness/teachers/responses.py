@@ -1,4 +1,4 @@
-"""Conversations to token ids: which tokens are scored, and which turn and step each belongs to."""
+"""From conversations to token ids: which tokens are scored, and which turn and step each belongs to."""
 
 import sys
 from bisect import bisect_left
@@ -25,7 +25,7 @@ PLAIN_TEMPLATE = (
     "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}{{ '\\n\\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ 'Assistant:\\n' }}{% endif %}"
 )
-"""How a conversation is written for a base model that has no chat template of its own."""
+"""Writes a conversation for a base model that has no chat template."""
 
 
 def scoring_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
@@ -45,7 +45,7 @@ def read_responses(
     start = 0
     for conversation in conversations:
         row = dict.fromkeys(RESPONSE_COLUMNS, 0) | {"id": str(conversation["id"]), "status": "empty", "cut": False}
-        if _answered(conversation["messages"]):
+        if answered(conversation["messages"]):
             try:
                 encoded = encode(tokenizer, conversation["messages"], sys.maxsize)
             except Refused:
@@ -60,7 +60,8 @@ def read_responses(
     return pd.DataFrame(rows, columns=list(RESPONSE_COLUMNS)), responses
 
 
-def _answered(messages: Iterable[Mapping[str, str]]) -> bool:
+def answered(messages: Iterable[Mapping[str, str]]) -> bool:
+    """Whether a conversation has an answer, and none of its answers is blank."""
     answers = [m["content"] for m in messages if m["role"] == "assistant"]
     return bool(answers) and all(answer.strip() for answer in answers)
 
@@ -69,7 +70,7 @@ def _response(
     encoded: Encoded, max_length: int, start: int, special: frozenset[int]
 ) -> tuple[Response | None, dict[str, Any]]:
     mask = np.array(encoded.response_mask)
-    mask[0] = False  # Nothing precedes the first token, so nothing predicts it.
+    mask[0] = False  # No token precedes the first, so nothing predicts it.
     every = np.flatnonzero(mask)
     columns = every[every < max_length].astype(np.int32)
     if not len(columns):
@@ -90,19 +91,19 @@ def _response(
 def _steps(
     encoded: Encoded, columns: list[int], special: frozenset[int]
 ) -> tuple["np.ndarray[Any, np.dtype[np.int32]]", "np.ndarray[Any, np.dtype[np.int32]]", list[str]]:
-    """Turn and step of each scored token, and each turn's text as far as it is scored, end-of-turn token left out."""
+    """Turn and step of each scored token, and each turn's scored text without its end-of-turn token."""
     ends = [end for _, end in encoded.turns]
     turns = [bisect_left(ends, encoded.offsets[column][1]) for column in columns]
     steps: list[int] = []
     texts = []
     for turn, (begin, _) in enumerate(encoded.turns):
-        own = [column for column, t in zip(columns, turns, strict=True) if t == turn]
-        if not own:  # only read, or beyond what is scored
+        turn_columns = [column for column, t in zip(columns, turns, strict=True) if t == turn]
+        if not turn_columns:  # a turn that is not learned, or lies beyond `max_length`
             continue
-        last = own[-1]
+        last = turn_columns[-1]
         end = encoded.offsets[last][0 if encoded.input_ids[last] in special else 1]
         texts.append(encoded.text[begin:end])
         starts = step_starts(texts[-1])
         first = steps[-1] + 1 if steps else 0
-        steps += [first + step_of(starts, min(encoded.offsets[column][1], end) - begin) for column in own]
+        steps += [first + step_of(starts, min(encoded.offsets[column][1], end) - begin) for column in turn_columns]
     return np.array(turns, dtype=np.int32), np.array(steps, dtype=np.int32), texts

@@ -1,4 +1,4 @@
-"""What a response is worth: by a reward model, by the pocket world's program, or as recorded in a file.
+"""Rewards of responses: by a reward model, by the pocket world's program, or as recorded in a file.
 
 A response that cannot be valued (blank, too long for the model, not in the file) has the reward None, never a number.
 """
@@ -11,9 +11,11 @@ from typing import Any, cast
 from harness.core.errors import HarnessError
 from harness.data.files import read_rows
 from harness.data.pocket import Item, check, named
+from harness.models.batching import padded
 from harness.models.chat import encode
 from harness.models.load import Dtype, check_finite, load_reward_model, load_tokenizer
 from harness.models.rendering import Refused
+from harness.teachers.responses import answered
 from harness.teachers.settings import RecordedReward, RewardSettings
 
 Conversation = Mapping[str, Any]
@@ -23,11 +25,11 @@ Conversation = Mapping[str, Any]
 def model_rewards(
     folder: Path, conversations: Sequence[Conversation], settings: RewardSettings, progress: Callable[..., None]
 ) -> list[float | None]:
-    """The one logit of a sequence-classification model for each conversation, written by the model's chat template.
+    """The single logit of a sequence-classification model for each conversation, written by the model's chat template.
 
-    None for a conversation with a blank answer, that the template refuses, or of more than `max_length` tokens: half a
-    response is not what is to be valued. Raises HarnessError for a model that is none, lacks its head or needs code of
-    its own.
+    None for a conversation with a blank answer, that the template refuses, or of more than `max_length` tokens, because
+    half a response must not be valued as the whole. Raises HarnessError for a folder without such a model, a model that
+    lacks its head, or a model that needs remote code.
     """
     import torch
 
@@ -41,7 +43,7 @@ def model_rewards(
     rewards: list[float | None] = [None] * len(conversations)
     rows: list[tuple[int, list[int]]] = []
     for index, conversation in enumerate(conversations):
-        if not _blank(conversation):
+        if answered(conversation["messages"]):
             try:
                 encoded = encode(tokenizer, conversation["messages"], max_length)
             except Refused:
@@ -58,15 +60,10 @@ def model_rewards(
 
 
 def _logits(model: Any, rows: Sequence[Sequence[int]]) -> list[float]:
-    """One logit per row. The model takes it at the last token that is not the padding one."""
+    """A logit per row, which the model takes at the last token that is not padding."""
     import torch
 
-    length = max(map(len, rows))
-    ids = torch.full((len(rows), length), model.config.get_text_config().pad_token_id)
-    mask = torch.zeros_like(ids)
-    for i, row in enumerate(rows):
-        ids[i, : len(row)] = torch.tensor(row)
-        mask[i, : len(row)] = 1
+    ids, mask = padded(rows, model.config.get_text_config().pad_token_id)
     with torch.inference_mode():
         logits = model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device)).logits
     values: list[float] = logits[:, 0].float().tolist()
@@ -78,7 +75,7 @@ def _logits(model: Any, rows: Sequence[Sequence[int]]) -> list[float]:
 def program_rewards(conversations: Sequence[Conversation]) -> list[float | None]:
     """The share of right turns, 0 to 1, of answers to training conversations of the pocket world.
 
-    What is right follows from the conversation's id. Raises HarnessError for a conversation of another world.
+    The conversation's id determines the right answers. Raises HarnessError for a conversation of another world.
     """
     names = [str(c["id"]).partition("#")[0] for c in conversations]  # A candidate's id is the prompt's and a number.
     items = named(names)
@@ -86,32 +83,31 @@ def program_rewards(conversations: Sequence[Conversation]) -> list[float | None]
 
 
 def _share_right(conversation: Conversation, item: Item | None) -> float | None:
-    said = {
-        role: [m["content"] for m in conversation["messages"] if m["role"] == role] for role in ("user", "assistant")
-    }
-    if item is None or said["user"] != [turn.text for turn in item.turns][: len(said["user"])]:
+    messages = conversation["messages"]
+    questions, answers = ([m["content"] for m in messages if m["role"] == role] for role in ("user", "assistant"))
+    if item is None or questions != [turn.text for turn in item.turns][: len(questions)]:
         raise HarnessError(
             f"conversation {conversation['id']!r} is not of the pocket world, whose program is to value it",
             where="teachers.reward",
             fix="Use `program` with `pocket` data only; else name a reward `model`, `judge` or `recorded` rewards.",
         )
-    if _blank(conversation) or len(said["assistant"]) != len(said["user"]):
+    if not answered(messages) or len(answers) != len(questions):
         return None
-    scores = [check(turn.facts, answer)[0] for turn, answer in zip(item.turns, said["assistant"], strict=False)]
+    scores = [check(turn.facts, answer)[0] for turn, answer in zip(item.turns, answers, strict=False)]
     return sum(scores) / len(scores)
 
 
 def recorded_rewards(ids: Sequence[str], settings: RecordedReward) -> list[float | None]:
-    """Each id's reward in a file; None where it has no row, or one without a value.
+    """Each id's reward in a file; None if it has no row, or a row without a value.
 
     Column paths (`column`, `on` and the keys of `where`) reach into records: names and 0-based numbers joined by dots,
     and `name=value` for the first element of a list that has it, e.g. `responses.model=gemma-2-9b-it.rewards.armorm`.
 
     Raises:
-        HarnessError: no such file or column, several rows of one id, a reward that is no number, no row of any id.
+        HarnessError: no such file or column, several rows for an id, a reward that is no number, no row for any id.
     """
     where = str(settings.path)
-    rows = _read(settings.path)
+    rows = read_rows(settings.path)
     for path in (settings.column, settings.on, *settings.where):
         if all(reach(row, path) is None for row in rows):
             columns = ", ".join(dict.fromkeys(name for row in rows[:1000] for name in row))
@@ -129,7 +125,7 @@ def recorded_rewards(ids: Sequence[str], settings: RecordedReward) -> list[float
     if ids and not rewards.keys() & set(ids):
         known = ", ".join(list(rewards)[:3]) or "none, no row matches `where`"
         raise HarnessError(
-            f"no reward belongs to a response: their ids are like {ids[0]!r}, those of the rewards: {known}",
+            f"no reward belongs to a response: the responses' ids are like {ids[0]!r}, the rewards' ids {known}",
             where=where,
             fix="Name the column of the prompts' ids with `on`.",
         )
@@ -137,15 +133,15 @@ def recorded_rewards(ids: Sequence[str], settings: RecordedReward) -> list[float
 
 
 def reach(record: Any, path: str) -> Any:
-    """What lies at a column path of a record; None where nothing does. A name may hold dots itself."""
+    """The value at a column path of a record; None if there is no such path. A name may itself hold dots."""
     if path == "":
         return record
     parts = path.split(".")
     for size in range(len(parts), 0, -1):
         step, rest = ".".join(parts[:size]), ".".join(parts[size:])
-        found = _step(record, step)
-        if found is not None:
-            return reach(found, rest)
+        value = _step(record, step)
+        if value is not None:
+            return reach(value, rest)
     return None
 
 
@@ -161,29 +157,9 @@ def _step(record: Any, step: str) -> Any:
     return next(matching, None)
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
-    if path.suffix != ".csv":
-        return read_rows(path)
-    import pandas as pd
-
-    try:
-        frame = pd.read_csv(path)
-    except FileNotFoundError:
-        raise HarnessError("no such data file", where=str(path)) from None
-    except (OSError, ValueError) as error:
-        raise HarnessError(f"not a readable CSV file ({error})", where=str(path)) from None
-    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
-    return cast(list[dict[str, Any]], rows)
-
-
 def _number(value: Any, where: str) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise HarnessError(f"a reward must be a number, not {value!r}", where=where)
     return float(value) if math.isfinite(value) else None
-
-
-def _blank(conversation: Conversation) -> bool:
-    answers = [m["content"] for m in conversation["messages"] if m["role"] == "assistant"]
-    return not answers or not all(answer.strip() for answer in answers)

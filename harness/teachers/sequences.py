@@ -1,9 +1,9 @@
-"""What the model is given in each pass: token ids, and which of their hidden states predict which response tokens.
+"""The model's input in each pass: token ids, and which of their hidden states predict which response tokens.
 
 tokens   prompt and response, as they are
 alone    each turn of the response after the start token only (IFD)
 local    the prompt, then for each step a copy of the step and of at most k steps before it. A copy sees the prompt and
-         itself, and keeps the positions of the full text: one forward pass gives what a truncated text per step gives.
+         itself and has the positions of the full text, so that one forward pass equals a pass per truncated text.
 """
 
 from collections.abc import Iterator
@@ -25,29 +25,29 @@ class Response:
     ids: Ints
     """(L,) the conversation up to the last scored token."""
     columns: Ints
-    """(n,) where the scored tokens stand in `ids`; never 0."""
+    """(n,) positions of the scored tokens in `ids`; never 0."""
     turns: Ints
-    """(n,) 0-based number of the assistant turn that each belongs to."""
+    """(n,) 0-based number of each token's assistant turn."""
     steps: Ints
-    """(n,) 0-based number of the step; a step lies within one turn."""
+    """(n,) 0-based number of each token's step; a step lies within a turn."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a batch: S tokens in, m values out."""
+    """A row of a batch: S tokens in, m values out."""
 
     start: int
-    """Where the m values go in the table's arrays; they are neighbours there."""
+    """Where the m values begin in the table's arrays; they are neighbours there."""
     ids: Ints
     """(S,) the model's input."""
     predictors: Ints
-    """(m,) the input column whose hidden state predicts the token."""
+    """(m,) the input column whose hidden state predicts each of `targets`."""
     targets: Ints
-    """(m,) the tokens."""
+    """(m,) the scored tokens."""
     positions: Ints | None = None
-    """(S,) positions in the full text, where they are not 0, 1, ..."""
+    """(S,) positions in the full text; None: 0, 1, ..."""
     segments: Ints | None = None
-    """(S,) 0 for the prompt, which all see; a token of another segment sees only that one beside it."""
+    """(S,) 0 for the prompt, which all tokens see; a token of another segment also sees its segment, and no other."""
 
 
 def given_prompt(response: Response) -> Iterator[Row]:
@@ -65,9 +65,9 @@ def alone(response: Response, start_id: int) -> Iterator[Row]:
 
 
 def local(response: Response, steps_before: int, limit: int) -> Iterator[Row]:
-    """Each step after the prompt (with earlier turns, for a later turn) and at most `steps_before` steps of its turn.
+    """Each step after its prompt (which includes earlier turns) and at most `steps_before` earlier steps of its turn.
 
-    Copies that would make a sequence longer than `limit` tokens go to another one.
+    Copies that would make a sequence longer than `limit` tokens go to a further sequence.
     """
     for first, last in _runs(response.turns):
         prompt = int(response.columns[first])
@@ -91,7 +91,7 @@ def _packed(response: Response, prompt: int, windows: list[tuple[int, int, int]]
     predictors = []
     base = prompt
     for number, (seen, begin, end) in enumerate(windows, 1):
-        inputs = response.columns[seen : end - 1]  # Nothing is predicted from the last token.
+        inputs = response.columns[seen : end - 1]  # The last token predicts nothing.
         columns.append(inputs)
         segments.append(np.full(len(inputs), number, dtype=np.int32))
         before = base + np.arange(begin - 1 - seen, end - 1 - seen, dtype=np.int32)

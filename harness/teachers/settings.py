@@ -1,4 +1,4 @@
-"""Which teacher scores are wanted, and what they are made from."""
+"""Which teacher scores to compute, and from what."""
 
 from pathlib import Path
 from typing import Self
@@ -10,7 +10,7 @@ from harness.train.settings import OptimSettings
 
 
 class RecordedReward(Settings):
-    """Rewards in a file (JSON, JSONL, Parquet or CSV): one row per prompt, or per prompt and teacher."""
+    """Rewards in a file (JSON, JSONL, Parquet or CSV): a row per prompt, or per prompt and teacher."""
 
     path: Path = execution()
     """The content is pinned, not the path."""
@@ -35,10 +35,10 @@ class TrainedReward(Settings):
 
 
 class RewardSettings(Settings):
-    """What values a teacher's response: exactly one of these."""
+    """The source of a teacher's rewards: exactly one of these."""
 
     model: str | None = None
-    """A sequence-classification reward model by reference (hf:, path:, artifact:), its one logit per response."""
+    """A sequence-classification reward model by reference (hf:, path:, artifact:): its single logit per response."""
     trained: TrainedReward | None = None
     judge: bool = False
     """The recipe's judge rates each response 1 to 10 (the prompt is in `teachers/judged.py`)."""
@@ -46,11 +46,11 @@ class RewardSettings(Settings):
     """The pocket world's program: the share of right turns, 0 to 1."""
     recorded: RecordedReward | None = None
     strength: bool = False
-    """The teacher's own `about.strength`, e.g. a published win rate, for each of its responses."""
+    """The teacher's `about.strength`, e.g. a published win rate, for each of its responses."""
     dtype: str = "float32"
-    """Of the reward model: float32 or bfloat16."""
+    """The reward model's: float32 or bfloat16."""
     max_length: int = Field(4096, ge=2)
-    """Of the reward model's input, in tokens."""
+    """The reward model's longest input, in tokens; a longer response has no reward."""
     batch_size: int = execution(8, ge=1)
 
     @model_validator(mode="after")
@@ -65,12 +65,12 @@ class CARSettings(Settings):
     """CAR = reward / (1 + beta loss), arXiv 2411.07133. The paper does not print beta: it is swept."""
 
     beta: float = Field(1.0, ge=0)
-    """The one that the leaderboard shows."""
+    """The beta of the leaderboard."""
     sweep: tuple[float, ...] = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0)
-    """Those that are shown beside it."""
+    """Further betas that are shown beside the leaderboard."""
     shift: float | None = None
-    """Added to every reward before the division. Needed where mean rewards are negative, which would turn CAR's sense
-    round: without it they are refused."""
+    """Added to every reward before the division. Set it if a mean reward is negative, which CAR refuses because its
+    sense would turn round."""
 
 
 class PassSettings(Settings):
@@ -83,24 +83,24 @@ class PassSettings(Settings):
     local_steps: int = Field(1, ge=0)
     """Local naturalness: how many earlier steps a step may see beside the prompt."""
     batch_tokens: int = execution(8192, ge=1)
-    """Padded tokens per batch at most; a CPU takes fewer."""
+    """Tokens per batch at most, padding included; a CPU takes fewer."""
 
 
 class About(Settings):
-    """What is known of a teacher beside its responses; what validation compares the scores with."""
+    """Facts of a teacher beside its responses: the baselines that validation compares scores with."""
 
     family: str = execution("")
     size_b: float | None = execution(None, gt=0)
     """Billions of parameters."""
     strength: float | None = execution(None)
-    """Its own published benchmark score, higher is better."""
+    """Its published benchmark score, higher is better."""
     cost_usd: float | None = execution(None, ge=0)
-    """What its responses cost, where they were bought."""
+    """The cost of its responses, if they were bought."""
 
 
 class TeachersSettings(Settings):
-    """The `teachers` section of a recipe. Teachers and student bases are called by the labels of the axes `teacher` and
-    `student`, or by their model references where there is no such axis."""
+    """The `teachers` section of a recipe. A teacher or student base is named by its label on the axis `teacher` or
+    `student`, or without such an axis by its model reference."""
 
     scores: tuple[str, ...] = ()
     """Names of teacher scores; by default every score whose needs are met."""
@@ -108,10 +108,10 @@ class TeachersSettings(Settings):
     car: CARSettings = CARSettings()
     scoring: PassSettings = PassSettings()
     prompts: int | None = Field(None, ge=1)
-    """Score only so many of each teacher's responses, the same prompts for all; all by default."""
+    """Score each teacher on this many prompts, the same for all teachers; by default on all prompts."""
     common: bool = execution(True)
     """Compare teachers on the prompts that all of them answered."""
     about: dict[str, About] = execution({})
-    """By the teacher's name."""
+    """Facts by the teacher's name."""
     outcomes: tuple[str, ...] = execution(())
-    """The `benchmark.metric` that validation holds the scores against; by default every headline metric."""
+    """The `benchmark.metric` that validation compares scores with; by default every headline metric."""

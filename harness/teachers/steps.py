@@ -1,4 +1,4 @@
-"""Splitting a response into steps: its lines, and the sentences within a line."""
+"""Split a response into steps: its lines, and the sentences within a line."""
 
 import re
 from bisect import bisect_right
@@ -19,12 +19,12 @@ _END = re.compile(
 
 
 def step_starts(text: str) -> list[int]:
-    """Where each step's first character that is not white space stands, in order; one step at least."""
+    """The position of each step's first character that is no white space, in order; at least one step."""
     first = len(text) - len(text.lstrip())
     later = (match.end() for match in _END.finditer(text))
     return [first, *(start for start in later if first < start < len(text))]
 
 
 def step_of(starts: Sequence[int], end: int) -> int:
-    """The 0-based step that the character before `end` belongs to; white space is the step's before it."""
+    """The 0-based step of the character before `end`; white space belongs to the step before it."""
     return max(0, bisect_right(starts, end - 1) - 1)

@@ -1,15 +1,16 @@
-"""Did a teacher score tell which teachers make good students? Scores against outcomes, beside what costs nothing.
+"""Does a teacher score tell which teachers make good students? Scores against outcomes, beside cheap baselines.
 
-Every score is held against baselines that need no forward pass: chance, the teacher's size, its responses' length, its
-own strength, its reward alone, and the ranking of the same teachers on the other student bases.
+Every score is compared with baselines that need no forward pass: chance, the teacher's size, its responses' length, its
+strength, its reward alone, and the ranking of the same teachers on the other student bases.
 
-Two intervals, for two questions. `low`, `high`: would it hold with other teachers like these? The teachers are drawn
-with replacement, 95 % percentiles; the mean over bases draws the same teachers for all bases, and takes the bases as
-given. Measured on normal data, it covers 95 to 100 % with 6 to 19 teachers (too wide rather than too narrow where the
-ranking is near perfect, and none where all draws agree); below 6 there is none. For the top pick and its regret a draw
-is a smaller pool of teachers, so read theirs as the range over such pools. `prompt_low`, `prompt_high`: would it hold
-with other prompts, for just these teachers and outcomes? Much narrower, and only for scores with `resamples`. Neither
-covers the training seeds' noise in outcomes beyond what differs between teachers.
+Two intervals answer two questions. `low`, `high`: would the statistic hold with other teachers like these? The teachers
+are drawn with replacement, 95 % percentiles; the mean over bases draws the same teachers for all bases, and takes the
+bases as fixed. On simulated normal data the interval covers 95 to 100 % with 6 to 19 teachers (too wide rather than too
+narrow where the ranking is near perfect); below 6 teachers, or where all draws agree, there is no interval. For the top
+pick and its regret a draw is a smaller pool of teachers, so their interval is the range over such pools. `prompt_low`,
+`prompt_high`: would the statistic hold with other prompts, for these teachers and outcomes? This interval is much
+narrower, and exists only for scores with `resamples`. Neither covers the training seeds' noise in outcomes beyond the
+differences between teachers.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +28,7 @@ from harness.teachers._predictors import BASELINES, Facts, Predictor, read
 
 @dataclass(frozen=True)
 class _Case:
-    """One predictor on one student base: its n teachers that have both a value and an outcome."""
+    """A predictor on a student base: the n teachers that have both a value and an outcome."""
 
     student: str
     predicted: Floats
@@ -54,7 +55,7 @@ _FORMULAS: dict[str, Callable[[_Case, Floats, Floats | None], Floats]] = {
     "pairwise_accuracy_within_family": lambda c, x, w: ranks.pairwise_accuracy(x, c.outcome, w, c.family),
 }
 STATISTICS = tuple(_FORMULAS)
-"""Their definitions are in `stats.ranks`; regret is in the outcome's unit, and lower is better for it alone."""
+"""Defined in `stats.ranks`; regret is in the outcome's unit, and the only statistic where lower is better."""
 COLUMNS = (
     *("score", "baseline", "student", "statistic", "value", "low", "high", "prompt_low", "prompt_high"),
     *("n", "total", "no_score", "no_outcome", "null_runs", "note"),
@@ -66,8 +67,8 @@ _LEAST, _LEAST_INTERVAL = 3, 6
 
 
 @dataclass(frozen=True)
-class _Found:
-    """A statistic, and what it was on each resample (NaN where undefined)."""
+class _Result:
+    """A statistic, and its value on each resample (NaN where undefined)."""
 
     value: float | None
     over_teachers: Floats | None
@@ -78,23 +79,23 @@ class _Found:
 def validate(
     scores: pd.DataFrame, outcomes: pd.DataFrame, meta: pd.DataFrame, *, seed: int = 0, resamples: int = 2000
 ) -> pd.DataFrame:
-    """COLUMNS, one row per score or baseline, student base (and their mean) and statistic.
+    """COLUMNS, a row per score or baseline, student base (and their mean) and statistic.
 
     Args:
         scores: student, teacher, score, value, direction (`higher` or `lower`: where the better teacher lies), and
             `resamples` where known: an array of the score's values on resampled prompts, the same for all teachers.
-            A leaderboard's rows for single student bases have this form; leave out those over all bases.
+            A leaderboard's rows for single student bases have this form; leave out its rows over all bases.
         outcomes: student, teacher, value (higher is better), and `seed` where a pair was trained more than once.
         meta: teacher, and where known family, size_b, strength, length.
         seed: of the intervals.
-        resamples: of the teachers, and of random rankings.
+        resamples: how many draws of teachers, and how many random rankings.
 
-    A teacher counts where it has both a score and an outcome: `n` of `total`; `no_score` and `no_outcome` count the
-    others, `null_runs` the outcome rows without a value (their pair's other seeds still count). What is undefined is
-    null, and `note` says why. In a mean row the counts are those of the base with the fewest teachers.
+    A teacher counts if it has both a score and an outcome: `n` of `total`; `no_score` and `no_outcome` count the
+    others, `null_runs` the outcome rows without a value (their pair's other seeds still count). An undefined number is
+    null, and `note` says why. A mean row has the counts of the base with the fewest teachers.
 
     Raises:
-        HarnessError: a column is missing, a row is there twice, a value is infinite, a direction is unknown, or
+        HarnessError: a column is missing, a row occurs twice, a value is infinite, a direction is unknown, or
             a name is taken.
     """
     facts, predictors = read(scores, outcomes, meta)
@@ -106,19 +107,19 @@ def validate(
     rows: list[dict[str, Any]] = []
     for predictor in [*predictors, _random(facts, resamples, seed)]:
         cases = [_case(predictor, facts, s, weights, null_runs) for s in range(len(facts.students))]
-        find = _chance if predictor.name == "random" else _find
+        evaluate = _chance if predictor.name == "random" else _evaluated
         for statistic in STATISTICS:
-            found = [find(statistic, case) for case in cases]
+            results = [evaluate(statistic, case) for case in cases]
             name = {"score": predictor.name, "baseline": predictor.name in BASELINES, "statistic": statistic}
-            rows += [name | _row(f, c.student, c.counts) for f, c in zip(found, cases, strict=True)]
+            rows += [name | _row(f, c.student, c.counts) for f, c in zip(results, cases, strict=True)]
             fewest = min((c.counts for c in cases), key=lambda counts: counts["n"], default={})
-            rows.append(name | _row(_mean(found), MEAN, fewest))
+            rows.append(name | _row(_mean(results), MEAN, fewest))
     numbers = ("value", "low", "high", "prompt_low", "prompt_high")
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(numbers, "float64"))
 
 
 def _random(facts: Facts, resamples: int, seed: int) -> Predictor:
-    """Random rankings, each the same for all bases, as a ranking by size is."""
+    """Random rankings, each the same for all bases, like a ranking by size."""
     shape = facts.outcome.shape
     drawn = np.random.default_rng(seed).random((resamples, 1, len(facts.teachers)))
     return Predictor("random", np.zeros(shape), np.broadcast_to(drawn, (resamples, *shape)))
@@ -126,10 +127,10 @@ def _random(facts: Facts, resamples: int, seed: int) -> Predictor:
 
 def _case(predictor: Predictor, facts: Facts, s: int, weights: Floats, null_runs: dict[str, int]) -> _Case:
     scored, trained = np.isfinite(predictor.values[s]), np.isfinite(facts.outcome[s])
-    kept = np.flatnonzero(scored & trained)
-    x, y = predictor.values[s, kept], facts.outcome[s, kept]
+    usable = np.flatnonzero(scored & trained)
+    x, y = predictor.values[s, usable], facts.outcome[s, usable]
     undefined = predictor.absent
-    if not undefined and len(kept) < _LEAST:
+    if not undefined and len(usable) < _LEAST:
         undefined = f"fewer than {_LEAST} teachers with a score and an outcome"
     elif not undefined and np.ptp(y) == 0:
         undefined = "all outcomes are equal"
@@ -139,13 +140,13 @@ def _case(predictor: Predictor, facts: Facts, s: int, weights: Floats, null_runs
         student=facts.students[s],
         predicted=x,
         outcome=y,
-        family=[facts.family[k] for k in kept],
-        length=facts.length[s, kept],
-        resamples=None if predictor.resamples is None else predictor.resamples[:, s, kept],
-        weights=weights[:, kept],
+        family=[facts.family[k] for k in usable],
+        length=facts.length[s, usable],
+        resamples=None if predictor.resamples is None else predictor.resamples[:, s, usable],
+        weights=weights[:, usable],
         undefined=undefined,
         counts={
-            "n": len(kept),
+            "n": len(usable),
             "total": len(facts.teachers),
             "no_score": int((~scored).sum()),
             "no_outcome": int((~trained).sum()),
@@ -155,7 +156,7 @@ def _case(predictor: Predictor, facts: Facts, s: int, weights: Floats, null_runs
 
 
 def _undefined(statistic: str, case: _Case) -> str:
-    """Why this statistic has no value here; empty where it has one."""
+    """Why this statistic has no value here; empty if it has a value."""
     if case.undefined:
         return case.undefined
     if statistic == "spearman_given_length":
@@ -171,37 +172,39 @@ def _undefined(statistic: str, case: _Case) -> str:
     return ""
 
 
-def _find(statistic: str, case: _Case) -> _Found:
+def _evaluated(statistic: str, case: _Case) -> _Result:
     formula = _FORMULAS[statistic]
     why = _undefined(statistic, case)
     value = np.nan if why else float(formula(case, case.predicted, None))
     if not np.isfinite(value):
-        return _Found(None, None, None, why or "nothing is left once the control is taken out")
+        return _Result(None, None, None, why or "nothing is left once the control is taken out")
     few = len(case.outcome) < _LEAST_INTERVAL
     over_teachers = None if few else formula(case, case.predicted, case.weights)
     known = case.resamples is not None and bool(np.isfinite(case.resamples).all())
     over_prompts = formula(case, case.resamples, None) if case.resamples is not None and known else None
-    return _Found(value, over_teachers, over_prompts, f"no interval: fewer than {_LEAST_INTERVAL} teachers" * few)
+    return _Result(value, over_teachers, over_prompts, f"no interval: fewer than {_LEAST_INTERVAL} teachers" * few)
 
 
-def _chance(statistic: str, case: _Case) -> _Found:
-    """What a random ranking is expected to reach, and in place of the interval over teachers the range of chance."""
+def _chance(statistic: str, case: _Case) -> _Result:
+    """The expected statistic of a random ranking, with the range of random rankings as the interval over teachers."""
     why = _undefined(statistic, case)
     if why or case.resamples is None:
-        return _Found(None, None, None, why)
-    # A ranking that ties all teachers has chance's pairwise accuracy, top pick and regret; its correlation is 0 / 0.
+        return _Result(None, None, None, why)
+    # A ranking that ties all teachers has the expected pairwise accuracy, top pick and regret, and correlation 0 / 0.
     expected = float(np.nan_to_num(_FORMULAS[statistic](case, case.predicted, None)))
-    return _Found(expected, _FORMULAS[statistic](case, case.resamples, None), None, "interval: 95 % of random rankings")
+    return _Result(
+        expected, _FORMULAS[statistic](case, case.resamples, None), None, "interval: 95 % of random rankings"
+    )
 
 
-def _mean(found: Sequence[_Found]) -> _Found:
-    """The mean over the bases where it is defined, resample by resample."""
-    defined = [f for f in found if f.value is not None]
+def _mean(results: Sequence[_Result]) -> _Result:
+    """The mean over the bases where the statistic is defined, resample by resample."""
+    defined = [f for f in results if f.value is not None]
     values = [f.value for f in defined if f.value is not None]
-    notes = list(dict.fromkeys(f.note for f in found if f.note))
-    if len(defined) < len(found):
-        notes.insert(0, f"{len(defined)} of {len(found)} student bases")
-    return _Found(
+    notes = list(dict.fromkeys(f.note for f in results if f.note))
+    if len(defined) < len(results):
+        notes.insert(0, f"{len(defined)} of {len(results)} student bases")
+    return _Result(
         float(np.mean(values)) if values else None,
         _averaged([f.over_teachers for f in defined]),
         _averaged([f.over_prompts for f in defined]),
@@ -214,18 +217,18 @@ def _averaged(replicates: Sequence[Floats | None]) -> Floats | None:
     return np.mean(known, axis=0) if known and len(known) == len(replicates) else None
 
 
-def _row(found: _Found, student: str, counts: dict[str, int]) -> dict[str, Any]:
-    low, high = _bounds(found.over_teachers)
-    prompt_low, prompt_high = _bounds(found.over_prompts)
-    note = found.note
-    if found.over_teachers is not None and low is None:
+def _row(result: _Result, student: str, counts: dict[str, int]) -> dict[str, Any]:
+    low, high = _bounds(result.over_teachers)
+    prompt_low, prompt_high = _bounds(result.over_prompts)
+    note = result.note
+    if result.over_teachers is not None and low is None:
         note = "; ".join(filter(None, [note, "no interval: the draws of teachers all agree, or most are undefined"]))
     bounds = {"low": low, "high": high, "prompt_low": prompt_low, "prompt_high": prompt_high}
-    return {"student": student, "value": found.value, **bounds, **counts, "note": note}
+    return {"student": student, "value": result.value, **bounds, **counts, "note": note}
 
 
 def _bounds(replicates: Floats | None) -> tuple[float | None, float | None]:
-    """The middle 95 %; nothing where most resamples are undefined or all agree, which is not certainty."""
+    """The middle 95 %; None if most resamples are undefined, or if all agree, which is not certainty."""
     known = replicates[np.isfinite(replicates)] if replicates is not None else np.zeros(0)
     if replicates is None or len(known) < len(replicates) / 2 or np.ptp(known) == 0:
         return None, None

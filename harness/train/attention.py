@@ -2,10 +2,10 @@
 
 L_attn = 1/(N H L) sum over layers, heads, response query rows and the keys they see of A_t (log A_t - log A_s)
 
-(arXiv 2406.19112; N response tokens, H heads, L layers.) The released code asks both models for all their maps, which
-takes layers x heads x tokens^2 numbers, and for an attention that gives none. Here a model runs as always; the queries
-and keys of its layers, after rotation, are kept, and a few rows of one map at a time are computed from them, in the
-forward and again in the backward pass.
+(arXiv 2406.19112; N response tokens, H heads, L layers.) The paper's code has both models return all their maps, which
+takes layers x heads x tokens^2 numbers and rules out fast attention. Here a model runs as always and records its
+layers' rotated queries and keys; the maps are computed from these a few rows at a time, in the forward and again in the
+backward pass.
 """
 
 import math
@@ -33,7 +33,7 @@ UNSEEN = -1e30
 
 @dataclass(frozen=True)
 class Attention:
-    """What one layer computes its maps from."""
+    """The tensors from which a layer computes its maps."""
 
     query: Tensor
     """(B, H, L, D), rotated."""
@@ -49,10 +49,10 @@ _recording: ContextVar[dict[int, Attention] | None] = ContextVar("_recording", d
 
 @contextmanager
 def recorded_attention(model: Any) -> Iterator[dict[int, Attention]]:
-    """Layer (from 0) -> its attention in the last forward pass of `model` inside; with its gradient, where it has one.
+    """Layer (from 0) -> its attention in the last forward pass of `model` inside the context, with its gradient if any.
 
     Raises:
-        HarnessError: a model whose maps are no plain softmax of scaled products.
+        HarnessError: the model's maps are more than a softmax of scaled products.
     """
     layers: dict[int, Attention] = {}
     before = model.config._attn_implementation
@@ -76,22 +76,23 @@ def layers_of(model: Any) -> int:
     return count
 
 
-def layer_pairs(wanted: Mapping[int, int] | None, student: int, teacher: int) -> Mapping[int, int]:
-    """Student layer -> teacher layer, for models of that many layers; None means one to one.
+def layer_pairs(pairs: Mapping[int, int] | None, student: int, teacher: int) -> Mapping[int, int]:
+    """Student layer -> teacher layer, for models with these numbers of layers; with `pairs` None one to one.
 
     Raises:
-        HarnessError: one to one between different numbers of layers, or a layer that there is not.
+        HarnessError: the numbers of layers differ and no pairs are named, or a pair names a layer that a model lacks.
     """
-    if wanted is None and student != teacher:
+    if pairs is None and student != teacher:
         raise HarnessError(
             f"attention is distilled layer by layer; the student has {student} layers, the teacher {teacher}",
             fix="Name pairs: `attention_layers: {student layer: teacher layer, ...}`, counted from 0.",
         )
-    pairs = {i: i for i in range(student)} if wanted is None else wanted
-    for mine, theirs in pairs.items():
-        if not (0 <= mine < student and 0 <= theirs < teacher):
+    pairs = {i: i for i in range(student)} if pairs is None else pairs
+    for student_layer, teacher_layer in pairs.items():
+        if not (0 <= student_layer < student and 0 <= teacher_layer < teacher):
             raise HarnessError(
-                f"attention_layers has {mine}: {theirs}; the student has {student} layers, the teacher {teacher}",
+                f"attention_layers has {student_layer}: {teacher_layer}; the student has {student} layers, the teacher "
+                f"{teacher}",
                 fix="Layers are counted from 0.",
             )
     return pairs
@@ -102,29 +103,29 @@ def attention_loss(
 ) -> Tensor:
     """N x L_attn, a scalar in nats: a sum over query rows, a mean over heads and paired layers.
 
-    `response` (B, L) is true at the response tokens, whose own rows of the maps are compared. Where student and teacher
-    have different numbers of heads (`heads_differ`), each one's maps are averaged over its heads first.
+    `response` (B, L) is true at the response tokens: the maps' rows of these queries are compared. Where student and
+    teacher have different numbers of heads (`heads_differ`), the maps of each are first averaged over heads.
     """
     total = torch.zeros((), device=response.device)
-    for mine, theirs in pairs.items():
-        own = student[mine]
-        for row, (query, key) in enumerate(zip(own.query, own.key, strict=True)):
+    for student_layer, teacher_layer in pairs.items():
+        student_attention = student[student_layer]
+        for row, (query, key) in enumerate(zip(student_attention.query, student_attention.key, strict=True)):
             queries = response[row].nonzero().squeeze(-1)
             for at in queries.split(QUERIES) if len(queries) else ():
-                total = total + _divergence(own, teacher[theirs], query, key, row, at)
+                total = total + _divergence(student_attention, teacher[teacher_layer], query, key, row, at)
     return total / len(pairs)
 
 
 def heads_differ(student: Mapping[int, Attention], teacher: Mapping[int, Attention]) -> bool:
-    """Whether maps can only be compared as means over heads."""
-    mine, theirs = (int(next(iter(layers.values())).query.shape[1]) for layers in (student, teacher))
-    return mine != theirs
+    """Whether student and teacher have different numbers of heads, so that only means over heads compare."""
+    student_heads, teacher_heads = (next(iter(layers.values())).query.shape[1] for layers in (student, teacher))
+    return bool(student_heads != teacher_heads)
 
 
 def _divergence(student: Attention, teacher: Attention, query: Tensor, key: Tensor, row: int, at: Tensor) -> Tensor:
-    """The divergence at rows `at` of one conversation's maps, summed over rows, averaged over heads; keeps no maps.
+    """The divergence at rows `at` of a conversation's maps, summed over rows, averaged over heads; keeps no maps.
 
-    `query` and `key` are the student's of this conversation.
+    `query` and `key` are the student's for this conversation, number `row` of the batch.
     """
     averaged = heads_differ({0: student}, {0: teacher})
 
@@ -133,7 +134,7 @@ def _divergence(student: Attention, teacher: Attention, query: Tensor, key: Tens
         log_q, visible = _log_maps(student, query, key, row, at)
         if bool((seen & ~visible).any()):
             raise HarnessError(
-                "a layer of the teacher attends further back than the student's that is to learn from it",
+                "a layer of the teacher attends further back than the student's layer that learns from it",
                 fix="Pair layers with equal windows in `attention_layers`.",
             )
         if averaged:
@@ -145,26 +146,26 @@ def _divergence(student: Attention, teacher: Attention, query: Tensor, key: Tens
     return value
 
 
-def _log_maps(given: Attention, query: Tensor, key: Tensor, row: int, at: Tensor) -> tuple[Tensor, Tensor]:
-    """Log attention (H, n, l) of one conversation's queries `at` (n,), and where these see a key, (n, l).
+def _log_maps(attention: Attention, query: Tensor, key: Tensor, row: int, at: Tensor) -> tuple[Tensor, Tensor]:
+    """Log attention (H, n, l) of a conversation's queries `at` (n,), and which keys they see, (n, l).
 
-    Of its L keys, l are up to the last of these queries.
+    The l keys are the conversation's first, up to the last of these queries.
     """
     exact = torch.promote_types(query.dtype, torch.float32)
     query, key = query[:, at].to(exact), key[:, : int(at[-1]) + 1].to(exact)
     key = key.repeat_interleave(len(query) // len(key), dim=0)
-    if given.mask is None:
+    if attention.mask is None:
         seen = torch.arange(key.shape[1], device=at.device) <= at[:, None]
     else:
-        seen = given.mask[row if len(given.mask) > 1 else 0, 0, at, : key.shape[1]]
-    scores = query @ key.transpose(1, 2) * given.scaling
+        seen = attention.mask[row if len(attention.mask) > 1 else 0, 0, at, : key.shape[1]]
+    scores = query @ key.transpose(1, 2) * attention.scaling
     return scores.masked_fill(~seen, UNSEEN).log_softmax(-1), seen
 
 
 def _recorded(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
 ) -> tuple[Tensor, None]:
-    """transformers' own attention; what it attends with is kept while a recording is on."""
+    """Attention as transformers computes it; inside `recorded_attention` its queries and keys are recorded."""
     if (layers := _recording.get()) is not None:
         if extras := [name for name in ("softcap", "s_aux", "position_bias") if options.get(name) is not None]:
             raise HarnessError(

@@ -1,7 +1,7 @@
-"""Effective batches, cut into micro-batches by length, so that little of what is computed is padding.
+"""Effective batches, cut into micro-batches by length, so that little computation goes into padding.
 
-Which examples an effective batch holds depends on the seed alone; how it is cut and shared among processes changes
-the order of its sum, and nothing else.
+The seed alone decides which examples an effective batch holds; how the batch is cut and shared among processes changes
+only the order in which its loss is summed.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +32,7 @@ class EffectiveBatches(torch.utils.data.Sampler[list[int]]):  # type: ignore[mis
         return -(-self._examples // self._size)
 
     def set_epoch(self, epoch: int) -> None:
-        """The next order is that of this epoch."""
+        """Order the next pass as this epoch's."""
         self._order.set_epoch(epoch)
 
 
@@ -44,18 +44,18 @@ class Cutting:
     length: Callable[[Any], int]
     """The tokens of an example."""
     count: Callable[[Any], int]
-    """What an example adds to what the loss is divided by: its response tokens, or one pair."""
+    """What an example adds to the divisor of the loss: its response tokens, or 1 for a pair."""
     filler: Any
     """An example that adds nothing to the loss, for a process that has a micro-batch less than others."""
     rows: int
-    """Examples of a micro-batch at most."""
+    """Examples per micro-batch at most."""
     tokens: int | None = None
-    """Tokens of a micro-batch at most, padding included; an example that is longer is alone. None: no such limit."""
+    """Tokens per micro-batch at most, padding included; a longer example is alone. None: no such limit."""
     process: int = 0
     processes: int = 1
 
     def __call__(self, examples: Sequence[Any]) -> dict[str, Any]:
-        """`micro_batches` of this process, equally many in all, and the `count` of the whole effective batch."""
+        """This process's `micro_batches` (every process has equally many), and the whole effective batch's `count`."""
         lengths = [self.length(example) for example in examples]
         parts = share(by_length(lengths, rows=self.rows, tokens=self.tokens), self.processes)[self.process]
         micro_batches = [self.collate([examples[i] for i in part] or [self.filler]) for part in parts]
@@ -63,11 +63,11 @@ class Cutting:
 
 
 def share(parts: Sequence[list[int]], processes: int) -> list[list[list[int]]]:
-    """The parts of each process, in rounds of about equal lengths that turn about; empty ones fill up the last round.
+    """Each process's parts: they are dealt out in rounds, every second round in reverse; empty parts fill the last.
 
-    `parts` are in falling order of their lengths, so that what waits at the end of a round waits for little.
+    `parts` come longest first, so that the parts of a round are of about equal length and no process waits long.
     """
     filled = [*parts, *[[] for _ in range(-len(parts) % processes)]]
     rounds = [filled[begin : begin + processes] for begin in range(0, len(filled), processes)]
-    turned = [one[::-1] if number % 2 else one for number, one in enumerate(rounds)]
-    return [[one[process] for one in turned] for process in range(processes)]
+    dealt = [parts[::-1] if number % 2 else parts for number, parts in enumerate(rounds)]
+    return [[parts[process] for parts in dealt] for process in range(processes)]

@@ -1,4 +1,4 @@
-"""What training computes, by the usual count: two operations per weight and token forward, four more backward."""
+"""Training's floating-point operations, by the usual count: 2 per weight and token forward, 4 more backward."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +11,11 @@ if TYPE_CHECKING:
 
 
 class Meter:
-    """Counts the floating-point operations of the objectives and teachers that were put through it.
+    """Counts the floating-point operations of the objectives and teachers that it wraps.
 
-    Weights are those that a token meets: of a mixture's experts the ones it is routed to, and no input embedding unless
-    it is the output matrix too. Attention's products of positions are left out; computing layers again is not counted.
+    The weights that count are those that a token meets: of a mixture's experts those that it is routed to, and the
+    input embedding only where it is the output matrix too. Neither attention's products of positions nor layers that
+    are computed again (gradient checkpointing) count.
     """
 
     def __init__(self) -> None:
@@ -27,28 +28,28 @@ class Meter:
 
     def student(self, objective: Objective, student: Any) -> Objective:
         """The objective, counted: forward, backward through all weights, gradients of the trainable ones."""
-        each = 4 * active_weights(student) + 2 * active_weights(student, trainable=True)
+        per_token = 4 * active_weights(student) + 2 * active_weights(student, trainable=True)
 
         def counted(model: Any, batch: Batch) -> Loss:
             if torch.is_grad_enabled():
-                self._spent += each * int(batch["attention_mask"].sum())
+                self._spent += per_token * int(batch["attention_mask"].sum())
             return objective(model, batch)
 
         return counted
 
     def teacher(self, teacher: Teacher) -> Teacher:
         """The teacher, counted: forward only."""
-        each = 2 * active_weights(teacher.model)
+        per_token = 2 * active_weights(teacher.model)
 
         def counted(batch: Batch) -> "Target":
-            self._spent += each * int(batch["attention_mask"].sum())
+            self._spent += per_token * int(batch["attention_mask"].sum())
             return teacher.target(batch)
 
         return Teacher(counted, teacher.model)
 
 
 def active_weights(model: Any, *, trainable: bool = False) -> float:
-    """The weights that one token meets, as `Meter` counts them; of these the trainable ones only."""
+    """How many weights a token meets, as `Meter` counts them; with `trainable` those of them that are trained."""
     config = model.config.get_text_config()
     experts = getattr(config, "num_local_experts", None)
     share = config.num_experts_per_tok / experts if experts else 1.0

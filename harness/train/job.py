@@ -1,4 +1,4 @@
-"""One training as the plan makes it, an order stores it and `train.run.train` runs it."""
+"""A training as the plan makes it, an order stores it and `train.run.train` runs it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,9 +23,9 @@ class TrainJob:
     settings: StepSettings
     seed: int
     name: str
-    """Whose training it is: the cell's, or the model's that the recipe names."""
+    """The name of the cell that is trained, or of the recipe's model."""
     domains: Sequence[str] = ()
-    """The domains that conversations may be of, in the order that a batch's `domain` counts."""
+    """The domains that conversations may be of; a batch's `domain` numbers them in this order."""
     checkpoints: Sequence[float] = (1.0,)
     """Fractions of the training at which the model is kept."""
     held_out: HeldOut | None = None
@@ -33,12 +33,12 @@ class TrainJob:
 
     @property
     def title(self) -> str:
-        """What progress lines and reporters call it."""
+        """The training's name in progress lines and reporters."""
         return f"{self.step.name} {self.name}"
 
     @property
     def identity(self) -> dict[str, Json]:
-        """What determines the result, beside the inputs."""
+        """All that determines the result, beside the inputs."""
         return {
             "step": self.step.name,
             "settings": identity_of(self.settings),
@@ -50,17 +50,17 @@ class TrainJob:
 
     @property
     def execution(self) -> dict[str, Json]:
-        """What changes no result."""
+        """All that changes no result."""
         settings = {name: getattr(self.settings, name) for name in _UNSEEN}
         return settings | self.parallel.model_dump(include={"processes", "sharding"}) | {"name": self.name}
 
     @classmethod
     def restore(cls, identity: Mapping[str, Json], execution: Mapping[str, Json]) -> Self:
-        """The job that `identity` and `execution` were made of."""
+        """The job whose `identity` and `execution` these are."""
         step = steps()[identity["step"]]
         values = identity["settings"] | {name: execution[name] for name in _UNSEEN}
         settings = restore(step.settings, values)
-        assert isinstance(settings, StepSettings), "a command is no training of ours"
+        assert isinstance(settings, StepSettings), "a command trains by itself"
         return cls(
             step,
             settings,
@@ -75,27 +75,27 @@ class TrainJob:
 
 @dataclass(frozen=True)
 class StoredTargets:
-    """What a teacher predicted in an earlier pass (`train.targets`)."""
+    """A folder of a teacher's predictions from an earlier pass (`train.targets`)."""
 
     role: str
-    """Of the teacher, in the step's loss."""
+    """The teacher's role in the step's loss."""
     domain: str | None
-    """Of the conversations that it read; None: general ones."""
+    """The domain of the conversations that it read; None: general conversations."""
     folder: Path
 
 
 @dataclass(frozen=True)
 class TrainPlace:
-    """Where a training finds what it reads, and where it puts what it makes."""
+    """The folders and files that a training reads and writes."""
 
     student: Path
     """A model's folder."""
     conversations: Path
-    """A file: {id, messages} and, in a mix, `domain` a line."""
+    """A file; a line is {id, messages} and, in a mix, `domain`."""
     out: Path
     """The folder to fill."""
     work: Path
-    """Step checkpoints, from which a stopped training goes on."""
+    """Holds the step checkpoints from which a stopped training continues."""
     events: Path
     """TensorBoard's folder for this training's curve."""
     teachers: Mapping[str, Path] = field(default_factory=dict)

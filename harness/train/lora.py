@@ -9,9 +9,9 @@ from harness.train.settings import LoraSettings
 
 
 def add_adapters(student: Any, settings: LoraSettings) -> None:
-    """Freeze the student and put adapters on its linear layers, all but the output matrix, in place.
+    """Freeze the student and put adapters on all its linear layers but the output matrix, in place.
 
-    The experts and the router of a mixture are no linear layers: they stay as they are. The adapters' first weights are
+    The experts and the router of a mixture are no linear layers: they get no adapters. The adapters' first weights are
     drawn from torch's random state.
     """
     try:
@@ -19,7 +19,7 @@ def add_adapters(student: Any, settings: LoraSettings) -> None:
     except ImportError:
         raise HarnessError("LoRA needs the package peft", fix="Run `pip install peft`.") from None
     student.requires_grad_(False)
-    # By name: peft's own "all-linear" takes in the experts of some families.
+    # By name, because peft's "all-linear" adapts the experts of some families.
     output = student.get_output_embeddings()
     linear = [name for name, module in student.named_modules() if isinstance(module, Linear) and module is not output]
     config = LoraConfig(

@@ -1,4 +1,4 @@
-"""What the losses of `train/steps` share: a student's predictions at response tokens, and its teachers'.
+"""Tools that the losses of `train/steps` share: the predictions of a student and its teachers at response tokens.
 
 Every loss is a sum over response tokens, in nats; the trainer divides by their number in the whole effective batch. The
 logits at t are scored against the token at t + 1.
@@ -22,7 +22,7 @@ IGNORED = -100
 
 
 def batch_losses(student: Any, batch: Batch, targets: Sequence[TeacherTarget], terms: Terms) -> TokenLosses:
-    """The student's losses at the batch's N response tokens; `targets` are its teachers', each for some of them."""
+    """The student's losses at the batch's N response tokens; each of `targets` is a teacher's for some of them."""
     return token_losses(response_states(student, batch), output_head(student), response_tokens(batch), targets, terms)
 
 
@@ -33,7 +33,7 @@ def distillation_terms(settings: TargetSettings, vocab_size: int, w_pred: float 
 
 
 def everywhere(batch: Batch, target: Target | None) -> list[TeacherTarget]:
-    """One teacher's prediction for all of the batch's response tokens; None: cross-entropy alone."""
+    """A teacher's prediction for all of the batch's response tokens; None: cross-entropy alone."""
     tokens = response_tokens(batch)
     return [(torch.arange(len(tokens), device=tokens.device), target)]
 
@@ -46,7 +46,7 @@ def response_logprobs(student: Any, batch: Batch) -> Tensor:
 def response_states(model: Any, batch: Batch) -> Tensor:
     """The last hidden states (N, H) that predict the batch's N response tokens.
 
-    The model runs without its output matrix, so that no logits of all positions exist.
+    The model runs without its output matrix, so that the logits of all positions never exist at once.
     """
     outputs = model.base_model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False)
     hidden: Tensor = outputs.last_hidden_state
@@ -61,14 +61,14 @@ def response_tokens(batch: Batch) -> Tensor:
 
 
 def sub_batch(batch: Batch, rows: Tensor) -> Batch:
-    """The rows of a batch where `rows` (B,) is true, without the columns that are padding at the end of all of them."""
+    """The rows of a batch where `rows` (B,) is true, without the columns that are padding in all of these rows."""
     picked = {name: values[rows] for name, values in batch.items()}
     length = int(picked["attention_mask"].any(dim=0).nonzero().max()) + 1
     return {name: values[:, :length] if values.dim() == 2 else values for name, values in picked.items()}
 
 
 def live_teacher(model: Any) -> Teacher:
-    """A teacher that runs beside the student."""
+    """A teacher whose model runs beside the student."""
 
     def target(batch: Batch) -> DenseTarget:
         with torch.no_grad():

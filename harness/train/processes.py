@@ -1,4 +1,4 @@
-"""One training in several processes: torchrun starts them, each runs the job and takes its share of a batch."""
+"""A training in several processes: torchrun starts them, each runs the job and takes its share of every batch."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from harness.train.trainer import Progress
 
 CHILD = "harness.train.train_child"
 PROGRESS, ERROR = "progress.jsonl", "error.json"
-"""What the processes tell, in the work folder: the first one's progress, the first fault."""
+"""Files that the processes write in the work folder: the first process's progress, the first fault of any."""
 _JOB, _LOG = "job.json", "processes.log"
 _POLL_S = 0.2
 
@@ -25,17 +25,17 @@ def train_in_processes(job: TrainJob, place: TrainPlace, progress: Progress) -> 
     """`train.run.train` in as many processes as the job says; HarnessError when one of them fails."""
     work, count = place.work, job.parallel.processes
     for name in (PROGRESS, ERROR, _LOG):
-        (work / name).unlink(missing_ok=True)  # of an earlier, stopped start
+        (work / name).unlink(missing_ok=True)  # an earlier start that was stopped may have left it
     write_job(work / _JOB, job, place)
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
     threads = max(1, int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)) // count)
-    told = 0
+    reported = 0
     command = [*run, "-m", CHILD, str(work / _JOB)]
     with guarded(command, {"OMP_NUM_THREADS": str(threads)}, work / _LOG) as process:
         while process.poll() is None:
             time.sleep(_POLL_S)
-            told = _relay(work / PROGRESS, progress, told)
-    _relay(work / PROGRESS, progress, told)
+            reported = _relay(work / PROGRESS, progress, reported)
+    _relay(work / PROGRESS, progress, reported)
     if process.returncode and (work / ERROR).exists():
         fault = json.loads((work / ERROR).read_text())
         raise HarnessError(**fault) if "what" in fault else RuntimeError(fault["traceback"])
@@ -44,22 +44,22 @@ def train_in_processes(job: TrainJob, place: TrainPlace, progress: Progress) -> 
 
 
 def write_job(file: Path, job: TrainJob, place: TrainPlace) -> None:
-    """Write a job and its place down for another process."""
+    """Write a job and its place to a file for another process."""
     where = TypeAdapter(TrainPlace).dump_python(place, mode="json")
     file.write_bytes(canonical({"identity": job.identity, "execution": job.execution, "place": where}))
 
 
 def read_job(file: Path) -> tuple[TrainJob, TrainPlace]:
-    """What `write_job` wrote."""
+    """The job and the place that `write_job` wrote."""
     written = json.loads(file.read_text())
     job = TrainJob.restore(written["identity"], written["execution"])
     return job, TypeAdapter(TrainPlace).validate_python(written["place"])
 
 
-def _relay(file: Path, progress: Progress, told: int) -> int:
+def _relay(file: Path, progress: Progress, reported: int) -> int:
     """Pass on what the first process has reported since; the last line may be half written."""
     lines = file.read_text().split("\n")[:-1] if file.exists() else []
-    for line in lines[told:]:
-        said = json.loads(line)
-        progress(said["done"], said["total"], said["unit"], **said["values"])
+    for line in lines[reported:]:
+        report = json.loads(line)
+        progress(report["done"], report["total"], report["unit"], **report["values"])
     return len(lines)

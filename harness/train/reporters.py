@@ -1,6 +1,6 @@
-"""Where a training's curve goes beside our own log: TensorBoard, PlannedModel & Biases, Trackio, MLflow.
+"""Where a training's curve goes beside `log.jsonl`: TensorBoard, Weights & Biases, Trackio, MLflow.
 
-They are transformers' own reporters; their settings (project, server, key) are their own environment variables.
+The reporters are those of transformers; each reads its project, server and key from its environment variables.
 """
 
 from collections.abc import Sequence
@@ -17,15 +17,15 @@ def reporters(names: Sequence[Reporter], folder: Path) -> list[TrainerCallback]:
     """The callbacks of these reporters; TensorBoard's events go to `folder`.
 
     Raises:
-        HarnessError: one is not installed.
+        HarnessError: a reporter is not installed.
     """
-    made = []
+    callbacks = []
     for name in names:
         (callback,) = get_reporting_integration_callbacks([name])
         try:
-            made.append(callback())
+            callbacks.append(callback())
         except RuntimeError:
             raise HarnessError(f"{name} is not installed", where="report_to", fix=f"pip install {name}") from None
         if name == "tensorboard":
-            made[-1].logging_dir = str(folder)
-    return made
+            callbacks[-1].logging_dir = str(folder)
+    return callbacks

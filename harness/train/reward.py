@@ -1,4 +1,4 @@
-"""A small reward model of one's own: a causal language model with one row of weights in place of its output matrix.
+"""Train a reward model: a causal language model with a single row of weights in place of its output matrix.
 
 -log sigmoid(r_chosen - r_rejected), the mean over pairs        Bradley and Terry; Ouyang et al., arXiv 2203.02155
 """
@@ -15,6 +15,7 @@ from harness.core.canonical import Json
 from harness.core.errors import HarnessError
 from harness.core.lines import numbered_lines, write_json, write_lines
 from harness.core.seeds import derive_seed
+from harness.models.batching import padded
 from harness.models.chat import encode
 from harness.models.load import check_finite, load_reward_model, load_tokenizer, quiet
 from harness.models.rendering import Refused
@@ -40,16 +41,16 @@ def train_reward(
 ) -> dict[str, Json]:
     """Train on preference pairs; write `model/` (one label), `log.jsonl` and `training.json` to `out`.
 
-    A pair is a line {id, prompt or messages, chosen, rejected}: a question or a conversation that ends with one, and
-    two answers. Settings count pairs where they say conversations; a pair with a blank answer, with two equal ones,
-    with more than `max_length` tokens or that the chat template refuses is skipped and counted. Stopped, it goes
-    on where it was.
+    A pair is a line {id, prompt or messages, chosen, rejected}: a question, or a conversation that ends with a
+    question, and two answers. Settings that count conversations count pairs here. A pair is skipped and counted if an
+    answer is blank, both are equal, either has more than `max_length` tokens, or the chat template refuses it. A
+    stopped training continues from its last checkpoint.
 
     Returns:
-        What `training.json` holds: rows, trained_rows, skipped by reason, steps.
+        The content of `training.json`: rows, trained_rows, skipped by reason, steps.
 
     Raises:
-        HarnessError: a pair that is none, nothing to train on, a loss that is not a number.
+        HarnessError: a line that is no pair, no pair to train on, a loss that is not finite.
     """
     tokenizer = load_tokenizer(base_folder)
     pairs, skipped = read_pairs(pairs_path, tokenizer, settings.max_length)
@@ -100,16 +101,13 @@ def reward_loss(model: Any, batch: Mapping[str, Tensor]) -> Tensor:
 
 
 def collate_pairs(pairs: Sequence[Pair], pad: int) -> dict[str, Tensor]:
-    """B pairs to (2B, L) `input_ids` and `attention_mask`, the chosen ones first."""
-    rows = [torch.tensor(pair[side]) for side in ("chosen", "rejected") for pair in pairs]
-    return {
-        "input_ids": torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad),
-        "attention_mask": torch.nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in rows], batch_first=True),
-    }
+    """B pairs to (2B, L) `input_ids` and `attention_mask`, the chosen answers first."""
+    ids, mask = padded([pair[side] for side in ("chosen", "rejected") for pair in pairs], pad)
+    return {"input_ids": ids, "attention_mask": mask}
 
 
 def read_pairs(path: Path, tokenizer: Any, max_length: int) -> tuple[list[Pair], dict[str, int]]:
-    """A file's pairs as tokens, and how many were left out, by reason. HarnessError when none is left."""
+    """A file's pairs as tokens, and how many were skipped, by reason. HarnessError when all were."""
     pairs: list[Pair] = []
     skipped: Counter[str] = Counter()
     for number, record in numbered_lines(path):

@@ -1,4 +1,4 @@
-"""One training step: a model folder and conversations in, a tuned model folder, its curve and its counts out."""
+"""A training step: from a model folder and conversations to a tuned model folder, its curve and its counts."""
 
 import contextlib
 import random
@@ -16,7 +16,7 @@ from harness.core.files import link_tree
 from harness.core.lines import write_json, write_lines
 from harness.core.seeds import derive_seed
 from harness.models.batching import by_length
-from harness.models.load import check_finite, load_model, load_tokenizer, output_head, quiet
+from harness.models.load import check_finite, load_model, load_tokenizer, output_head, quiet, tokenizer_difference
 from harness.models.turns import untaught_prompt
 from harness.train.api import Batch, Teacher
 from harness.train.batches import Cutting, EffectiveBatches
@@ -40,37 +40,37 @@ from harness.train.trainer import (
 )
 
 _CURVE = ("step", "loss", "learning_rate", "grad_norm", "tokens")
-_KEPT = "kept"
-"""Where models of earlier steps wait in the work folder."""
+_CHECKPOINTS = "kept"
+"""Where models kept at fractions of the training wait in the work folder."""
 
 
 def train(job: TrainJob, place: TrainPlace, progress: Progress) -> dict[str, Json]:
     """Do a job: write `model/`, `log.jsonl` and `training.json` to `place.out`.
 
-    A model that is kept at a fraction of the training is in `checkpoint-FRACTION/` (at 1 it is `model/`). The log has a
+    A model that is kept at a fraction of the training is in `checkpoint-FRACTION/` (at 1 in `model/`). The log has a
     line per step: loss (nats per response token), learning rate, gradient norm, response tokens, parts of the loss; the
-    job's reporters get it as it grows. Continues from the newest whole checkpoint in `place.work`, to the same weights
-    as an undisturbed run on that machine. Started by torchrun it is one of several processes; the first writes.
+    job's reporters get it as it grows. A stopped training continues from the newest whole checkpoint in `place.work` to
+    the weights of an undisturbed run on that machine. Of several processes (started by torchrun) the first writes.
 
     Returns:
-        What `training.json` holds: rows, skipped by reason, the rows the template `refused` (if any), truncated,
+        The content of `training.json`: rows, skipped by reason, the rows the template `refused` (if any), truncated,
         response tokens, steps, per-domain rows and tokens, seconds in the loop, `train_flops` (`train.flops`),
         `held_out_loss` (nats per response token), `untaught_prompt` where there is one (`models.turns`).
 
     Raises:
-        HarnessError: nothing to train on, a teacher with another tokenizer, a loss that is not a number.
+        HarnessError: no examples, a teacher with another tokenizer, a loss that is not finite.
     """
-    settings, told = job.settings, reporters(job.settings.report_to, place.events)
+    settings, curve_reporters = job.settings, reporters(job.settings.report_to, place.events)
     tokenizer = load_tokenizer(place.student)
     check_end(tokenizer)
     for folder in place.teachers.values():
-        _same_vocabulary(tokenizer, load_tokenizer(folder), place.student, folder)
+        _check_vocabulary(place.student, folder)
     examples = encode_file(place.conversations, tokenizer, settings.max_length, job.domains)
     held = list[Example]()
     if job.held_out is not None:
         examples, held = hold_out(examples, job.held_out.share, job.held_out.seed)
     with random_state_kept():
-        trainer = _trainer(job, place, examples, len(tokenizer), [Report(progress), *told])
+        trainer = _trainer(job, place, examples, len(tokenizer), [Report(progress), *curve_reporters])
         with quiet():
             trainer.train(resume_from_checkpoint=last_checkpoint(place.work))
         summary = _summary(examples, trainer)
@@ -81,8 +81,8 @@ def train(job: TrainJob, place: TrainPlace, progress: Progress) -> dict[str, Jso
         state = full_state(trainer)
     if trainer.is_world_process_zero():
         write_model(trainer.model.config, state, settings.lora, place.student, place.out / "model")
-        for kept in sorted((place.work / _KEPT).glob("*")):
-            link_tree(kept, place.out / kept.name)
+        for checkpoint in sorted((place.work / _CHECKPOINTS).glob("*")):
+            link_tree(checkpoint, place.out / checkpoint.name)
         write_lines(place.out / "log.jsonl", map(_line, _steps(trainer)))
         write_json(place.out / "training.json", summary)
     return summary
@@ -92,17 +92,17 @@ def _trainer(
     job: TrainJob, place: TrainPlace, examples: Examples, vocab_size: int, callbacks: Sequence[TrainerCallback]
 ) -> DistillTrainer:
     settings, seed = job.settings, derive_seed(job.seed, "train")
-    # numpy's generator takes 32 bits
+    # numpy seeds its generator with 32 bits.
     args = arguments(settings, place.work, seed % 2**32, job.parallel.sharding, job.title)
     student = load_model(place.student, "float32", str(args.device))
     if args.device.type == "cpu" and settings.dtype == "bfloat16":
-        student.set_experts_implementation("eager")  # grouped products are slow there in bfloat16
+        student.set_experts_implementation("eager")  # grouped products in bfloat16 are slow on a CPU
     check_finite(student, str(place.student))
     output_head(student)
     if settings.lora is not None:
         torch.manual_seed(derive_seed(seed, "adapters"))
         add_adapters(student, settings.lora)
-    assert job.step.objective is not None, "a command is no step of ours"
+    assert job.step.objective is not None, "a command trains by itself"
     cutting = Cutting(
         collate,
         length=lambda example: len(example["input_ids"]),
@@ -132,7 +132,7 @@ def _trainer(
         if trainer.is_world_process_zero():
             write_model(trainer.model.config, state, settings.lora, place.student, folder)
 
-    trainer.add_callback(KeepCheckpoints(job.checkpoints, place.work / _KEPT, keep))
+    trainer.add_callback(KeepCheckpoints(job.checkpoints, place.work / _CHECKPOINTS, keep))
     return trainer
 
 
@@ -148,7 +148,7 @@ def _teachers(job: TrainJob, place: TrainPlace, device: str, meter: Meter) -> di
         for role in {stored.role: None for stored in place.targets}:
             folders = {stored.domain: stored.folder for stored in place.targets if stored.role == role}
             teachers[role] = stored_teacher(folders, place.conversations, place.student)
-    # A batch counts the domains in the recipe's order, and a loss the experts that are called by them.
+    # A batch numbers domains in the recipe's order, so a loss must meet their experts in that order.
     others = [role for role in teachers if role not in job.domains]
     return {role: teachers[role] for role in [*others, *job.domains] if role in teachers}
 
@@ -159,7 +159,7 @@ def _frozen(folder: Path, settings: StepSettings, device: str, sharding: Shardin
     if sharding == "fsdp":
         from torch.distributed.fsdp import fully_shard
 
-        # Layers gather their weights one after the other; the embeddings are read without a forward pass: not sharded.
+        # Only layers are sharded: a forward pass gathers their weights, and embeddings are read without such a pass.
         for layer in model.base_model.layers:
             fully_shard(layer, reshard_after_forward=True)
     return model
@@ -180,7 +180,7 @@ def _steps(trainer: DistillTrainer) -> list[dict[str, float]]:
 
 
 def _line(entry: Mapping[str, float]) -> dict[str, Json]:
-    """A line of the curve: what every step has, then the parts of its loss."""
+    """A line of the curve: the columns of every step, then the parts of its loss."""
     parts = {name: value for name, value in entry.items() if name not in (*_CURVE, "epoch", SECONDS, FLOPS)}
     return {name: entry.get(name) for name in _CURVE} | parts
 
@@ -202,22 +202,18 @@ def _summary(examples: Examples, trainer: DistillTrainer) -> dict[str, Json]:
     }
 
 
-def _same_vocabulary(student: Any, teacher: Any, student_folder: Path, teacher_folder: Path) -> None:
-    mine, theirs = student.get_vocab(), teacher.get_vocab()
-    if mine == theirs:
-        return
-    shared = len(mine.items() & theirs.items())
-    raise HarnessError(
-        f"student and teacher have different tokenizers: {len(mine)} entries in {student_folder}, {len(theirs)} in "
-        f"{teacher_folder}, {shared} the same",
-        fix="Distillation on logits needs one vocabulary: choose a teacher of the student's family, or train on the "
-        "teacher's responses with `sft: {data: teacher}`.",
-    )
+def _check_vocabulary(student: Path, teacher: Path) -> None:
+    if difference := tokenizer_difference(student, teacher):
+        raise HarnessError(
+            f"student and teacher have different tokenizers: {difference}",
+            fix="Distillation on logits needs one vocabulary: choose a teacher of the student's family, or train on "
+            "the teacher's responses with `sft: {data: teacher}`.",
+        )
 
 
 @contextlib.contextmanager
 def random_state_kept() -> Iterator[None]:
-    """The Trainer seeds every generator of the process; afterwards they are as they were."""
+    """Restore every random generator of the process at the end, because the Trainer seeds them all."""
     python, arrays = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng():

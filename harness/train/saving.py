@@ -1,4 +1,4 @@
-"""A trained model as a plain Hugging Face folder, whatever it was while it was trained."""
+"""A trained model as a plain Hugging Face folder, whether it was trained with adapters, in bfloat16 or in shards."""
 
 import json
 import shutil
@@ -11,9 +11,8 @@ from torch import Tensor
 from transformers import TrainerCallback
 
 from harness.core.lines import write_json
-from harness.models.ends import write_ends
+from harness.models.ends import complete
 from harness.models.load import quiet
-from harness.models.refs import model_files
 from harness.train.settings import LoraSettings, checkpoint_part
 
 State = Mapping[str, Tensor]
@@ -31,7 +30,7 @@ def full_state(trainer: Any) -> State:
 
 
 def merged(state: State, scale: float) -> dict[str, Tensor]:
-    """The weights of a model with adapters as those of one without: W + scale * B A."""
+    """The weights of a model with adapters merged into its matrices: W + scale * B A."""
     plain = {}
     for name, value in state.items():
         stem, adapted, kind = name.partition(".base_layer.")
@@ -43,9 +42,9 @@ def merged(state: State, scale: float) -> dict[str, Tensor]:
 
 
 def write_model(config: Any, state: State, lora: LoraSettings | None, source: Path, out: Path) -> None:
-    """A model with these weights in float32, adapters merged; tokenizer and template of `source`.
+    """Write a model folder: these weights in float32, adapters merged; the tokenizer and the template of `source`.
 
-    Its generation config too, which lists what ends a turn under the template.
+    Its generation config lists the tokens that end a turn under the template.
     """
     import transformers
 
@@ -60,17 +59,14 @@ def write_model(config: Any, state: State, lora: LoraSettings | None, source: Pa
         model.save_pretrained(out)
     written = json.loads((out / "config.json").read_text())
     described = json.loads((source / "config.json").read_text())
-    if "use_cache" in described:  # The Trainer switches it off.
+    if "use_cache" in described:  # The Trainer switches the cache off.
         written["use_cache"] = described["use_cache"]
     write_json(out / "config.json", written, indent=2)
-    for file in model_files(source):
-        if "safetensors" not in file.name and file.name != "config.json":
-            shutil.copyfile(file, out / file.name)
-    write_ends(out)
+    complete(out, source)
 
 
 class KeepCheckpoints(TrainerCallback):  # type: ignore[misc]
-    """Keeps the model at fractions of the training, each as a folder that is whole when it is there."""
+    """Keeps the model at fractions of the training, each in a folder that appears when it is whole."""
 
     def __init__(self, fractions: Sequence[float], folder: Path, write: Callable[[Path], None]) -> None:
         self._fractions = [fraction for fraction in fractions if fraction < 1]
@@ -78,15 +74,15 @@ class KeepCheckpoints(TrainerCallback):  # type: ignore[misc]
         self._write = write
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """A step is done; on every process."""
+        """Called on every process after a step."""
         for fraction in self._fractions:
             if state.global_step == max(1, round(fraction * state.max_steps)):
-                kept = self._folder / checkpoint_part(fraction)
-                new = self._folder.with_name("new")
+                folder = self._folder / checkpoint_part(fraction)
+                partial = self._folder.with_name("new")
                 if state.is_world_process_zero:
-                    shutil.rmtree(new, ignore_errors=True)
-                self._write(new)
+                    shutil.rmtree(partial, ignore_errors=True)
+                self._write(partial)
                 if state.is_world_process_zero:
                     self._folder.mkdir(exist_ok=True)
-                    shutil.rmtree(kept, ignore_errors=True)
-                    new.rename(kept)
+                    shutil.rmtree(folder, ignore_errors=True)
+                    partial.rename(folder)

@@ -1,4 +1,4 @@
-"""How a student is trained: what all training steps share. Each adds its own in `train/steps`."""
+"""How a student is trained: the settings that training steps share. Each step adds others in `train/steps`."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
@@ -11,11 +11,11 @@ Sharding = Literal["none", "fsdp"]
 """How several processes hold a model: each whole, or each a share of it (FSDP)."""
 
 Reporter = Literal["tensorboard", "wandb", "trackio", "mlflow"]
-"""Those of transformers.Trainer, by its names."""
+"""Reporters of transformers.Trainer, by its names."""
 
 
 def checkpoint_part(fraction: float) -> str:
-    """The folder, in what a training puts out, of the model at that fraction of its steps."""
+    """The folder of a training's output that holds the model at that fraction of its steps."""
     return "model" if fraction == 1 else f"checkpoint-{fraction:g}"
 
 
@@ -28,7 +28,7 @@ class HeldOut:
 
 
 class Processes(Settings):
-    """How many processes one training runs in; each takes its share of the effective batch."""
+    """How many processes a training runs in; each takes its share of the effective batch."""
 
     processes: int = execution(1, ge=1)
     sharding: Sharding = execution("none")
@@ -37,7 +37,7 @@ class Processes(Settings):
 class LoraSettings(Settings):
     """Low-rank adapters on every linear layer (arXiv 2106.09685), merged into the weights at the end.
 
-    Of a mixture of experts only the attention has linear layers: experts and routers stay as they are.
+    In a mixture of experts only the attention has linear layers: experts and routers stay as they are.
     """
 
     rank: int = Field(16, ge=1)
@@ -46,7 +46,7 @@ class LoraSettings(Settings):
 
 
 class OptimSettings(Settings):
-    """The optimiser and its schedule, as they are passed on to transformers.Trainer."""
+    """The optimiser and its schedule, passed on to transformers.Trainer."""
 
     learning_rate: float = Field(2e-5, gt=0)
     epochs: float = Field(1.0, gt=0)
@@ -55,12 +55,12 @@ class OptimSettings(Settings):
     batch_size: int = Field(32, ge=1)
     """Conversations per optimiser step (the effective batch)."""
     micro_batch_size: int = Field(8, ge=1)
-    """Conversations per forward pass at most; those of an effective batch go together by length."""
+    """Conversations per forward pass at most; an effective batch is cut into groups of about equal length."""
     micro_batch_tokens: int | None = Field(None, ge=1)
     """Tokens per forward pass at most, padding included, in place of `micro_batch_size`: long answers in small groups,
-    short ones in large groups."""
+    short answers in large groups."""
     max_length: int = Field(2048, ge=2)
-    """Tokens; a longer conversation is cut, one whose response is cut away whole is skipped; both are counted."""
+    """Tokens; a longer conversation is cut, and skipped if no response token is left; both are counted."""
     warmup_steps: int = Field(0, ge=0)
     schedule: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
     weight_decay: float = Field(0.0, ge=0)
@@ -72,7 +72,7 @@ class OptimSettings(Settings):
     gradient_checkpointing: bool = execution(False)
     """Compute each layer again in the backward pass: less memory, about a third more time, the same result."""
     report_to: list[Reporter] = execution([])
-    """Who else gets the curve; TensorBoard's events are in the store's folder logs/tensorboard."""
+    """Further places for the curve; TensorBoard's events are in the store's folder logs/tensorboard."""
 
     @property
     def micro_rows(self) -> int:
@@ -81,23 +81,23 @@ class OptimSettings(Settings):
 
 
 class SelectSettings(Settings):
-    """Settings chosen per cell by the loss on held-out examples of the step's own data, never by a benchmark."""
+    """Settings chosen per cell by the loss on held-out examples of the step's data, never by a benchmark."""
 
     learning_rate: list[Annotated[float, Field(gt=0)]] = Field(min_length=2)
-    """Each is trained with; the one with the lowest held-out loss is kept, of equal ones the first."""
+    """The values to train with; the model with the lowest held-out loss is kept, in a tie the first."""
     held_out: float = Field(0.1, gt=0, lt=1)
-    """Share of the step's examples that none of them trains on."""
+    """Share of the step's examples that is held out of all these trainings."""
 
 
 class StepData(Settings):
-    """What a step trains on."""
+    """The conversations that a step trains on."""
 
     data: Literal["train", "domain", "teacher", "mix"] = "train"
-    """Which conversations: a dataset of the recipe, the teacher's responses, or `train` mixed with the domains."""
+    """A dataset of the recipe, the teacher's responses, or `train` mixed with the domains."""
     ratio: float | dict[str, float] = 0.0
     """For `data: mix`: the share of examples from the domain (several domains share it evenly), or from each."""
     examples: int | None = Field(None, ge=1)
-    """For `data: mix`: how many in all, the same for every ratio; as many as `data.train` holds by default."""
+    """For `data: mix`: the number of examples, the same for every ratio; by default as many as `data.train` holds."""
 
     @model_validator(mode="after")
     def _shares(self) -> Self:
@@ -122,12 +122,12 @@ class TargetSettings(StepSettings):
     """A step that learns from teachers' logits."""
 
     targets: Literal["live", "cached"] = "live"
-    """Run the teachers beside the student, or store what they predict once for all cells (`top_k` of it)."""
+    """Run the teachers beside the student, or store their `top_k` predictions once for all cells."""
     top_k: int = Field(64, ge=1)
-    """For `targets: cached`: the likeliest tokens that are stored at each position, with the mass of the rest."""
+    """For `targets: cached`: how many of the likeliest tokens are stored at each position; others share the rest."""
     temperature: float = Field(1.0, gt=0)
     divergence: Literal["forward_kl", "reverse_kl", "jsd"] = "forward_kl"
-    """forward_kl is KL(teacher || student), the paper's; jsd is the generalised Jensen-Shannon divergence."""
+    """forward_kl is the paper's KL(teacher || student); jsd is the generalised Jensen-Shannon divergence."""
     beta: float = Field(0.5, gt=0, lt=1)
     """Weight of the teacher in jsd's mixture (arXiv 2306.13649, section 3)."""
     lambda_: float = Field(1.0, ge=0, le=1, alias="lambda")

@@ -1,19 +1,19 @@
-"""What a teacher predicts at response positions: stored in one pass, read back by every training that needs it.
+"""A teacher's predictions at response positions: stored in a pass, and read by every training that needs them.
 
-At each position the log-probabilities of the `top_k` likeliest tokens are kept, of softmax(logits / temperature); what
-is left of 1 is shared by all others. A pass is over a dataset as it is, not over a mix of it, so that every ratio,
-seed and student shares it.
+At each position the `top_k` likeliest tokens are stored with their log-probabilities, of softmax(logits / temperature);
+all other tokens share what is left of 1. A pass is over a dataset as it is, not over a mix of it, so that every ratio,
+seed and student shares the pass.
 
-A divergence over k tokens and one bucket for the rest is a lower bound of the whole. `benchmarks/topk_bias.py TEACHER
+A divergence over k tokens and a bucket for the rest is a lower bound of the whole. `benchmarks/topk_bias.py TEACHER
 STUDENT CONVERSATIONS` measures how low: of a pocket generalist's KL to an undistilled student (0.93 nats a token, a
 vocabulary of 122) k = 1, 4, 16, 64 keep 94, 99.0, 99.6, 99.9 %; of SmolLM2's KL to itself two steps of fine-tuning
 earlier (0.0013 nats, a vocabulary of 49,152) k = 1, 16, 64, 256 keep 44, 87, 94, 97 %. Storing float16 would add an
-error of 6e-5 and 6e-6 nats a position, half a percent of the loss of a student that has come near: float32 it is.
+error of 6e-5 and 6e-6 nats a position, half a percent of the loss of a student close to its teacher: hence float32.
 
     ids.npy        (N, k) uint16 (uint32 for a vocabulary beyond 65,536), likeliest first
     logprobs.npy   (N, k) float32, nats
     index.jsonl    {"id", "offset", "positions"} of each conversation: its rows of both arrays
-    targets.json   the tokenizer's and the template's digest, top_k, temperature, the mean mass that is left
+    targets.json   the tokenizer's and the template's digest, top_k, temperature, the mean mass of all other tokens
 """
 
 import json
@@ -26,18 +26,18 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn.utils.rnn import pad_sequence
 
 from harness.core.canonical import Json, digest
 from harness.core.errors import HarnessError
 from harness.core.lines import Journal, read_lines, write_json, write_lines
 from harness.data.readers import read_conversations
-from harness.models.batching import by_length
+from harness.models.batching import by_length, padded
 from harness.models.chat import encode, template_digest
 from harness.models.load import check_finite, load_model, load_tokenizer, output_head
 from harness.models.logprobs import TopTarget, top_logprobs
 from harness.models.rendering import Refused
 from harness.train.api import Batch, Teacher
+from harness.train.examples import labels_of
 from harness.train.losses import IGNORED, response_states
 
 BATCH_TOKENS = 2048
@@ -49,7 +49,7 @@ Progress = Callable[..., None]
 
 @dataclass(frozen=True)
 class TargetPass:
-    """What determines the stored targets, beside the teacher and the conversations."""
+    """The settings that determine stored targets, beside the teacher and the conversations."""
 
     top_k: int
     temperature: float
@@ -60,7 +60,7 @@ class TargetPass:
 
 @dataclass(frozen=True)
 class _Row:
-    """One conversation in the arrays."""
+    """A conversation in the arrays."""
 
     id: str
     input_ids: list[int]
@@ -72,13 +72,13 @@ class _Row:
 def write_targets(
     model_folder: Path, conversations_path: Path, settings: TargetPass, *, out: Path, work: Path, progress: Progress
 ) -> dict[str, Json]:
-    """One pass of a teacher over conversations; a stopped one goes on from its last whole batch in `work`.
+    """Run a teacher over conversations; a stopped pass goes on from its last whole batch in `work`.
 
     Returns:
-        What `targets.json` holds.
+        The content of `targets.json`.
 
     Raises:
-        HarnessError: a broken model, a chat template that cannot mark responses, predictions that are no numbers.
+        HarnessError: a broken model, a chat template that cannot mark responses, predictions that are not finite.
     """
     tokenizer = load_tokenizer(model_folder)
     rows = _encoded(conversations_path, tokenizer, settings.max_length)
@@ -90,9 +90,9 @@ def write_targets(
     ids, logprobs = _arrays(work, (positions, k), len(tokenizer))
     with Journal(work / "batches.jsonl") as journal:
         finished, done = {record["first"] for record in journal.records}, 0
-        taught = [row for row in rows if row.positions]
-        for places in by_length([len(row.input_ids) for row in taught], tokens=BATCH_TOKENS):
-            batch = [taught[place] for place in places]
+        predicted = [row for row in rows if row.positions]
+        for indices in by_length([len(row.input_ids) for row in predicted], tokens=BATCH_TOKENS):
+            batch = [predicted[index] for index in indices]
             if batch[0].offset not in finished:
                 _predict(model, batch, settings, len(tokenizer), ids, logprobs)
                 ids.flush()
@@ -101,7 +101,7 @@ def write_targets(
             done += sum(row.positions for row in batch)
             progress(done, positions, "positions")
     left = sum(float((1 - np.exp(part).sum(axis=1)).sum()) for part in np.array_split(logprobs, 1 + positions // 8192))
-    journal.path.unlink()  # Before the arrays go: a start that finds a batch in it must find its numbers too.
+    journal.path.unlink()  # Before the arrays move: a new start takes every batch in the journal as stored in them.
     for name in ("ids.npy", "logprobs.npy"):
         os.replace(work / name, out / name)
     write_lines(out / "index.jsonl", ({"id": r.id, "offset": r.offset, "positions": r.positions} for r in rows))
@@ -118,16 +118,16 @@ def write_targets(
 
 
 def stored_teacher(folders: Mapping[str | None, Path], conversations_path: Path, student_folder: Path) -> Teacher:
-    """A teacher whose targets are read from `folders`: one per domain of the dataset, under None for all other rows.
+    """A teacher whose targets are read from `folders`: domain of the dataset -> folder, None -> that of general rows.
 
-    Its `target` gives a TopTarget in the order of `response_positions`, for batches of rows it was given folders for.
+    Its `target` gives a TopTarget in the order of `response_positions`, for batches of rows whose domain has a folder.
 
     Raises:
-        HarnessError: the targets were made with another tokenizer or chat template than the student's, or not for
-            these conversations.
+        HarnessError: the targets were stored with another tokenizer or chat template than the student's, or for other
+            conversations.
     """
-    mine = _conventions(load_tokenizer(student_folder))
-    stores = {domain: _Store.open(folder, mine) for domain, folder in folders.items()}
+    conventions = _conventions(load_tokenizer(student_folder))
+    stores = {domain: _Store.open(folder, conventions) for domain, folder in folders.items()}
     top_k = next(iter(stores.values())).ids.shape[1]
     places: list[tuple[_Store, int, int] | None] = []
     for row in read_conversations(conversations_path):
@@ -161,8 +161,8 @@ class _Store:
     @staticmethod
     def open(folder: Path, conventions: Mapping[str, str]) -> "_Store":
         facts = json.loads((folder / "targets.json").read_text())
-        for name, said in conventions.items():
-            if facts[name] != said:
+        for name, value in conventions.items():
+            if facts[name] != value:
                 raise HarnessError(
                     f"the stored targets were made with another {name.replace('_', ' ')} than the student's",
                     where=str(folder),
@@ -180,7 +180,7 @@ class _Store:
 
 
 def _stored(place: tuple[_Store, int, int] | None, count: int) -> tuple[_Store, slice]:
-    """Where a conversation's targets lie; HarnessError unless they are of `count` positions, as its batch has."""
+    """Where a conversation's targets lie; HarnessError unless they are as many as its `count` positions in a batch."""
     if place is None:
         raise HarnessError("a row of the batch is of a domain that this teacher has no targets for")
     store, offset, positions = place
@@ -191,24 +191,23 @@ def _stored(place: tuple[_Store, int, int] | None, count: int) -> tuple[_Store, 
 
 
 def _conventions(tokenizer: Any) -> dict[str, str]:
-    """What two models must have in common for positions and tokens to mean the same."""
+    """The digests that two models must share for positions and tokens to mean the same."""
     return {"tokenizer": digest(sorted(tokenizer.get_vocab().items())), "chat_template": template_digest(tokenizer)}
 
 
 def _encoded(path: Path, tokenizer: Any, max_length: int) -> list[_Row]:
     rows, offset = [], 0
     refused: Refused | None = None
-    for one in read_conversations(path):
+    for conversation in read_conversations(path):
         try:
-            encoded = encode(tokenizer, one.messages, max_length)
-        except Refused as error:  # its training leaves it out too
+            encoded = encode(tokenizer, conversation.messages, max_length)
+        except Refused as error:  # training leaves this conversation out too
             refused = refused or error
-            rows.append(_Row(one.id, [], [], offset, 0))
+            rows.append(_Row(conversation.id, [], [], offset, 0))
             continue
-        labels = [i if r else IGNORED for i, r in zip(encoded.input_ids, encoded.response_mask, strict=True)]
-        labels[:1] = [IGNORED]  # Nothing precedes the first token, so nothing predicts it.
+        labels = labels_of(encoded)
         positions = sum(label != IGNORED for label in labels)
-        rows.append(_Row(one.id, encoded.input_ids, labels, offset, positions))
+        rows.append(_Row(conversation.id, encoded.input_ids, labels, offset, positions))
         offset += positions
     if refused and not offset:
         raise HarnessError(refused.what, where=str(path), fix=refused.fix)
@@ -218,16 +217,10 @@ def _encoded(path: Path, tokenizer: Any, max_length: int) -> list[_Row]:
 def _predict(
     model: Any, rows: Sequence[_Row], settings: TargetPass, vocab_size: int, ids: NDArray[Any], logprobs: NDArray[Any]
 ) -> None:
-    """Run one batch and put what it predicts into the arrays."""
-
-    def padded(values: list[list[int]], filler: int) -> torch.Tensor:
-        return pad_sequence([torch.tensor(v) for v in values], batch_first=True, padding_value=filler).to(model.device)
-
-    batch = {
-        "input_ids": padded([row.input_ids for row in rows], 0),
-        "attention_mask": padded([[1] * len(row.input_ids) for row in rows], 0),
-        "labels": padded([row.labels for row in rows], IGNORED),
-    }
+    """Run a batch and write its predictions into the arrays."""
+    tokens, mask = padded([row.input_ids for row in rows], 0)
+    batch = {"input_ids": tokens, "attention_mask": mask, "labels": padded([row.labels for row in rows], IGNORED)[0]}
+    batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
     with torch.inference_mode():
         hidden = response_states(model, batch)
         top = top_logprobs(hidden, output_head(model)[:vocab_size], ids.shape[1], settings.temperature)
@@ -246,14 +239,14 @@ def _predict(
 def _arrays(work: Path, shape: tuple[int, int], vocab_size: int) -> tuple[Any, Any]:
     """Both arrays on disk, `ids` and `logprobs`, as an earlier start left them or new."""
 
-    create: Any = np.lib.format.open_memmap
+    open_memmap: Any = np.lib.format.open_memmap
 
     def opened(name: str, dtype: Any) -> Any:
         path = work / f"{name}.npy"
         if not path.exists():
-            whole = work / f"{name}.new"
-            create(whole, mode="w+", dtype=dtype, shape=shape).flush()
-            os.replace(whole, path)
-        return create(path, mode="r+")
+            new = work / f"{name}.new"
+            open_memmap(new, mode="w+", dtype=dtype, shape=shape).flush()
+            os.replace(new, path)
+        return open_memmap(path, mode="r+")
 
     return opened("ids", np.uint16 if vocab_size <= 1 << 16 else np.uint32), opened("logprobs", np.float32)

@@ -1,4 +1,4 @@
-"""`torchrun -m harness.train.train_child JOB`: one of the processes of a training; `train.processes` starts them.
+"""`torchrun -m harness.train.train_child JOB`: a process of a training; `train.processes` starts it.
 
 JOB is the file with the job and its place. Progress and the first fault go to files in its work folder.
 """
@@ -26,13 +26,13 @@ def main(words: list[str]) -> int:
         train(job, place, progress)
     except HarnessError as error:
         return _failed(place.work, {"what": error.what, "where": error.where, "fix": error.fix})
-    except Exception:  # a defect of ours or of a library: a traceback where a single process would have shown one
+    except Exception:  # a defect of ours or of a library: its traceback is shown, as in a training of one process
         return _failed(place.work, {"traceback": traceback.format_exc()})
     return 0
 
 
 def _failed(work: Path, fault: dict[str, str]) -> int:
-    """Tell the parent, unless another process has: what fails later fails because the first is gone."""
+    """Write the fault for the parent, unless another process has: later faults follow from the first."""
     with contextlib.suppress(FileExistsError), (work / ERROR).open("x") as file:
         json.dump(fault, file)
     return 1

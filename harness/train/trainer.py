@@ -1,4 +1,4 @@
-"""transformers.Trainer with our objective; accumulation, schedule, checkpoints and resuming are its own."""
+"""transformers.Trainer with a step's objective; accumulation, schedule, checkpoints and resuming are the Trainer's."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ Progress = Callable[..., None]
 """progress(done, total, unit, **values)"""
 
 SECONDS, FLOPS = "_seconds", "_flops"
-"""What a log entry holds beside the curve: the step's time, and its floating-point operations in all processes."""
+"""Keys of a log entry that are not in the curve: the step's time, and its operations in all processes."""
 
 
 class DistillTrainer(Trainer):  # type: ignore[misc]
@@ -47,14 +47,14 @@ class DistillTrainer(Trainer):  # type: ignore[misc]
         self._clock = 0.0
         self.remove_callback(PrinterCallback)
         if self.args.world_size > 1:
-            # Gradients are reduced, and sharded weights gathered, by what wraps the student's own forward.
+            # DDP and FSDP reduce gradients and gather weights around `forward`, so the objective runs inside it.
             student = self.model
             student.forward = lambda batch: _plain(objective(student, batch))
 
-    def _run_epoch(self, *given: Any, **named: Any) -> Any:
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> Any:
         self._clock = self._clock or time.monotonic()
-        self._batches.set_epoch(named["epoch"])  # by our own hand: the Trainer looks for it in its own loaders alone
-        return super()._run_epoch(*given, **named)
+        self._batches.set_epoch(kwargs["epoch"])  # the Trainer does so only for loaders that it made
+        return super()._run_epoch(*args, **kwargs)
 
     def loss(self, model: Any, batch: Any) -> Loss:
         """The objective of a batch, on this process alone."""
@@ -62,14 +62,14 @@ class DistillTrainer(Trainer):  # type: ignore[misc]
             return Loss(*model(batch)) if self.args.world_size > 1 else self._objective(model, batch)
 
     def get_train_dataloader(self) -> torch.utils.data.DataLoader[Any]:
-        """Effective batches, each cut by the collator: every process draws all of them and keeps its share."""
-        generator = torch.Generator()  # of its own: a loader draws a number at its start
+        """Effective batches, each cut by the collator: every process draws all of them and takes its share of each."""
+        generator = torch.Generator()  # else the loader's start would draw from torch's random state
         return torch.utils.data.DataLoader(
             self.train_dataset, batch_sampler=self._batches, collate_fn=self.data_collator, generator=generator
         )
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
-        """Add the gradients of an effective batch's mean loss; returns the part of it that is this process's, nats."""
+        """Add the gradients of an effective batch's mean loss; returns this process's share of that loss, in nats."""
         model.train()
         micro_batches, self._tokens = inputs["micro_batches"], inputs["count"]
         total = torch.zeros((), device=self.args.device)
@@ -77,7 +77,7 @@ class DistillTrainer(Trainer):  # type: ignore[misc]
             last = number == len(micro_batches)
             with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
                 loss = self.loss(model, self._prepare_inputs(micro_batch))
-                # The processes' gradients are averaged; ours are to be added.
+                # Data parallelism averages the processes' gradients; the factor makes the average their sum.
                 part = loss.total.float() * self.args.world_size / max(self._tokens, 1)
                 self.accelerator.backward(part)
             self._parts.append(Loss(loss.total.detach(), loss.parts))
@@ -85,11 +85,11 @@ class DistillTrainer(Trainer):  # type: ignore[misc]
         return total
 
     def floating_point_ops(self, inputs: Any) -> int:
-        """None: what is computed is counted by `train.flops`."""
+        """0, because `train.flops` counts operations."""
         return 0
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Record a step with its response tokens and the loss's parts; HarnessError when the loss is not a number."""
+        """Record a step with its response tokens and the loss's parts; HarnessError when the loss is not finite."""
         if "loss" in logs:
             if not math.isfinite(logs["loss"]) or not math.isfinite(logs.get("grad_norm", 0.0)):
                 raise HarnessError(
@@ -104,7 +104,7 @@ class DistillTrainer(Trainer):  # type: ignore[misc]
         super().log(logs, start_time)
 
     def _quotients(self) -> dict[str, float]:
-        """The parts of the loss over the effective batch; one that is over nothing is left out."""
+        """The means of the loss's parts over the effective batch; a part with count 0 is left out."""
         sums, counts = Counter[str](), Counter[str]()
         for parts in self._everywhere([loss.parts for loss in self._parts]):
             for name, (value, count) in parts.items():
@@ -122,21 +122,21 @@ class DistillTrainer(Trainer):  # type: ignore[misc]
         gathered: list[Any] = gather_object(values)
         return gathered
 
-    def _save_checkpoint(self, *given: Any, **named: Any) -> None:
-        """The Trainer keeps the checkpoint that is newest by its time: where a clock was set back, not the last one."""
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        """Save, and keep this checkpoint: the Trainer keeps the newest by time, wrong after a clock was set back."""
         if self.args.should_save:
             for folder in Path(self.args.output_dir).glob("checkpoint-*"):
                 os.utime(folder, (0, 0))
-        super()._save_checkpoint(*given, **named)
+        super()._save_checkpoint(*args, **kwargs)
 
     def _save_rng_state(self, output_dir: str) -> None:
         super()._save_rng_state(output_dir)
-        if self.args.world_size > 1:  # what is written next says that the checkpoint is whole, of every process
+        if self.args.world_size > 1:  # the state file, written next, says that every process has saved
             torch.distributed.barrier()
 
 
 def _plain(loss: Loss) -> tuple[torch.Tensor, dict[str, tuple[float, float]]]:
-    """In a form in which wrappers of a model find the tensor."""
+    """The loss as a tuple, in which wrappers of a model find the tensor."""
     return loss.total, dict(loss.parts)
 
 
@@ -147,7 +147,7 @@ class Report(TrainerCallback):  # type: ignore[misc]
         self._progress = progress
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        """A step was logged."""
+        """Called after each log entry."""
         if logs and "loss" in logs and state.is_world_process_zero:
             self._progress(state.global_step, state.max_steps, "steps", loss=logs["loss"])
 
@@ -155,12 +155,9 @@ class Report(TrainerCallback):  # type: ignore[misc]
 def arguments(
     settings: OptimSettings, work: Path, seed: int, sharding: Sharding = "none", run_name: str = ""
 ) -> TrainingArguments:
-    """The Trainer's arguments: no reporters of its own choice, a line of log per step, step checkpoints under `work`.
-
-    In one of several processes (torchrun's environment says so) each takes its share of the effective batch.
-    """
+    """The Trainer's arguments: no reporters, a log entry per step, step checkpoints under `work`."""
     warm = settings.schedule == "constant" and settings.warmup_steps > 0
-    made = TrainingArguments(
+    args = TrainingArguments(
         output_dir=str(work),
         num_train_epochs=settings.epochs,
         max_steps=settings.max_steps or -1,
@@ -190,19 +187,18 @@ def arguments(
         ddp_find_unused_parameters=False,
         **({"fsdp": True, "fsdp_config": _FSDP} if sharding == "fsdp" else {}),
     )
-    made._n_gpu = min(made.n_gpu, 1)  # With more, the Trainer would split each batch over all of them.
-    return made
+    args._n_gpu = min(args.n_gpu, 1)  # With more, the Trainer would split each batch over all GPUs.
+    return args
 
 
 _FSDP = {"version": 2, "auto_wrap_policy": "TRANSFORMER_BASED_WRAP", "state_dict_type": "FULL_STATE_DICT"}
 
 
 def last_checkpoint(work: Path) -> str | None:
-    """The newest checkpoint that is whole: its state file is written last, and says the step its folder is named by."""
-    folders = [p for p in work.glob("checkpoint-*") if p.name.partition("-")[2].isdecimal()]
-    for folder in sorted(folders, key=lambda p: int(p.name.partition("-")[2]), reverse=True):
+    """The newest whole checkpoint: its state file, which is written last, names the step of the folder's name."""
+    folders = {int(s): p for p in work.glob("checkpoint-*") if (s := p.name.removeprefix("checkpoint-")).isdecimal()}
+    for step in sorted(folders, reverse=True):
         with contextlib.suppress(OSError, ValueError, KeyError):
-            state = json.loads((folder / "trainer_state.json").read_text())
-            if state["global_step"] == int(folder.name.partition("-")[2]):
-                return str(folder)
+            if json.loads((folders[step] / "trainer_state.json").read_text())["global_step"] == step:
+                return str(folders[step])
     return None

@@ -26,6 +26,6 @@ def planned(folder: Path, about: str) -> int:
 def test_a_strength_that_is_not_given_is_named(tmp_path: Path) -> None:
     assert planned(tmp_path, "{one: {strength: 1.0}, two: {strength: 0.0}}") == 2
     for about in ("{one: {strength: 1.0}}", "{one: {strength: 1.0}, two: {size_b: 7}}"):
-        with pytest.raises(HarnessError, match="that of 'two' is not given") as caught:
+        with pytest.raises(HarnessError, match="the strength of 'two' is not given") as caught:
             planned(tmp_path, about)
         assert "two: {strength: ...}" in (caught.value.fix or "")

@@ -76,5 +76,5 @@ def test_seeds_are_averaged() -> None:
 def test_faults_are_named() -> None:
     with pytest.raises(HarnessError, match="meta: no column size_b"):
         paradox(outcomes(x=[1, 2]), META.drop(columns="size_b"))
-    with pytest.raises(HarnessError, match="student x, teacher a1 is there twice"):
+    with pytest.raises(HarnessError, match="student x, teacher a1 occurs twice"):
         paradox(pd.concat([outcomes(x=[1]), outcomes(x=[1])]), META)

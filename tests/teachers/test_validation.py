@@ -247,11 +247,11 @@ def test_faults_are_named() -> None:
     car = scores("car", TRUTH)
     with pytest.raises(HarnessError, match="no column direction"):
         validate(car.drop(columns="direction"), OUTCOMES, META)
-    with pytest.raises(HarnessError, match="student small, teacher t0, score car is there twice"):
+    with pytest.raises(HarnessError, match="student small, teacher t0, score car occurs twice"):
         validate(pd.concat([car, car.head(1)]), OUTCOMES, META)
-    with pytest.raises(HarnessError, match="outcomes: student small, teacher t0 is there twice"):
+    with pytest.raises(HarnessError, match="outcomes: student small, teacher t0 occurs twice"):
         validate(car, pd.concat([OUTCOMES, OUTCOMES.head(1)]), META)
-    with pytest.raises(HarnessError, match="meta: teacher t0 is there twice"):
+    with pytest.raises(HarnessError, match="meta: teacher t0 occurs twice"):
         validate(car, OUTCOMES, pd.concat([META, META.head(1)]))
     with pytest.raises(HarnessError, match="an infinite value"):
         validate(car.assign(value=np.inf), OUTCOMES, META)

@@ -73,7 +73,7 @@ def test_rows_keep_their_number_and_domains_theirs(pocket_folder: Path, tmp_path
     assert [(e["row"], e["domain"]) for e in made.examples] == [(0, 2), (2, 0), (3, 1)]
     assert made.by_domain == {name: {"rows": 1, "response_tokens": 3} for name in ("general", "law", "maths")}
     assert encode_file(tmp_path / "mix.jsonl", tokenizer, 64).by_domain == {}
-    with pytest.raises(HarnessError, match="of the domain 'maths', known are: law"):
+    with pytest.raises(HarnessError, match="unknown domain 'maths'; there are law"):
         encode_file(tmp_path / "mix.jsonl", tokenizer, 64, ["law"])
 
 

@@ -1,4 +1,4 @@
-"""What several scores are made of."""
+"""Ingredients and combinations that several scores share."""
 
 import numpy as np
 
@@ -17,12 +17,12 @@ def columns(*ingredients: Floats) -> Floats:
 
 
 def mean(means: Floats, settings: TeachersSettings) -> Floats:
-    """The score is the mean over responses of its one ingredient."""
+    """The score is the mean over responses of its only ingredient."""
     return means[..., 0]
 
 
 def ratio(means: Floats, settings: TeachersSettings) -> Floats:
-    """The score is a ratio of two means, not a mean of ratios: long responses weigh by their length."""
+    """The score is a ratio of two means, not a mean of ratios, so that long responses weigh by their length."""
     with np.errstate(divide="ignore", invalid="ignore"):
         quotient: Floats = means[..., 0] / means[..., 1]
     return quotient

@@ -1,4 +1,4 @@
-"""Bits per byte: the loss per byte of text, which bases with different tokenizers share a scale in.
+"""Bits per byte: the loss per byte of text, a scale that bases with different tokenizers share.
 
 A ratio of means: all bits over all bytes.
 """

@@ -17,13 +17,13 @@ def car(means: Floats, settings: TeachersSettings) -> Floats:
     """Mean (reward, loss) of T teachers in B resamples, (B, T, 2), (T, 2) or (2,) -> CAR.
 
     Raises:
-        HarnessError: a teacher's mean reward is negative, where dividing by more would make CAR better. One resample
-            below 0 is no reason to refuse, so they are averaged first.
+        HarnessError: a teacher's mean reward is negative, so that a larger loss would make CAR better. The mean is over
+            resamples too, because a single resample below 0 is no reason to refuse.
     """
     reward = means[..., 0] + (settings.car.shift or 0.0)
-    usual = reward.mean(axis=0) if reward.ndim > 1 else reward
-    if np.any(usual < 0):
-        lowest = float(np.nanmin(usual))
+    mean = reward.mean(axis=0) if reward.ndim > 1 else reward
+    if np.any(mean < 0):
+        lowest = float(np.nanmin(mean))
         raise HarnessError(
             f"a mean reward of {lowest:.4g} is negative, and CAR would favour the larger loss",
             where="teachers.car.shift",

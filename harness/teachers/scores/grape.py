@@ -1,6 +1,6 @@
-"""GRAPE: mean log-likelihood per response token under the student base; the loss with its sign turned.
+"""GRAPE: mean log-likelihood per response token under the student base, that is the negative loss.
 
-GRAPE picks one response per prompt by it; here it is averaged over a teacher's responses.
+The paper picks a response per prompt by this number; here it is averaged over a teacher's responses.
 """
 
 from harness.teachers.api import TeacherScore

@@ -1,8 +1,8 @@
 """Instruction-Following Difficulty: how little the prompt helps the student to write the response.
 
-PPL(response | prompt) / PPL(response), per response, averaged over responses. Of the two definitions in use this is the
-one of Superfiltering (arXiv 2402.00530) and of the CAR paper; the first (arXiv 2308.12032) divides mean losses. Above 1
-the prompt misleads; unlike a filter of single responses, a teacher keeps those.
+PPL(response | prompt) / PPL(response), per response, averaged over responses. This is the definition of Superfiltering
+(arXiv 2402.00530) and of the CAR paper; the first definition (arXiv 2308.12032) divides mean losses. Above 1 the prompt
+misleads; a filter of single responses would drop such responses, a teacher's mean includes them.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Mean length of the scored responses in the student's tokens: a baseline that knows nothing of content."""
+"""Mean length of the scored responses in the student's tokens: a baseline that ignores their content."""
 
 from harness.teachers.api import TeacherScore
 from harness.teachers.scores._common import columns, mean

@@ -1,6 +1,6 @@
 """Local naturalness: how likely each step of a response is, given the prompt and only the few steps before it.
 
-The mean over a step's tokens, then over the response's steps, then over responses: a short step counts as a long one.
+The mean over a step's tokens, then over the response's steps, then over responses: short and long steps count alike.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """Perplexity: the exponential of the loss, so the geometric mean of the responses' perplexities.
 
-An arithmetic mean of perplexities would be that of the few strangest responses. This one ranks as the loss does.
+A few strange responses would dominate an arithmetic mean. Perplexity ranks teachers as the loss does.
 """
 
 import numpy as np

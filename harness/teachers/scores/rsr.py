@@ -1,4 +1,4 @@
-"""Rank-Surprisal Ratio: responses that surprise the student (large -log p) with tokens that it ranks high anyway.
+"""Rank-Surprisal Ratio: low for responses that surprise the student (large -log p) with tokens that it ranks high.
 
 Ranks count from 1 and are clipped at 100; a data set's ratio is the sum of ranks over the sum of surprisal.
 """

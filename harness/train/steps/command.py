@@ -26,7 +26,7 @@ class CommandSettings(StepData):
 
     run: str
     files: list[Path] = execution(default_factory=list)
-    """What the command runs or reads beside these, e.g. [train.py]: their contents are identity of the result."""
+    """Further files that the command runs or reads, e.g. [train.py]: the result's identity includes their contents."""
 
     @model_validator(mode="after")
     def _command(self) -> Self:
@@ -43,7 +43,7 @@ class CommandSettings(StepData):
 
 
 def argv(run: str, places: Mapping[str, str]) -> list[str]:
-    """The command's words, the placeholders filled in after splitting: a space in a path splits nothing."""
+    """The command's words; placeholders are filled in after splitting, so that a space in a path splits nothing."""
     return [_PLACE.sub(lambda match: places[match[1]], word) for word in shlex.split(run)]
 
 

@@ -1,7 +1,7 @@
-"""Domain Alignment from Expert: (1 - lambda) CE + lambda T^2 KL(teacher || student), each row with its own teacher.
+"""Domain Alignment from Expert: (1 - lambda) CE + lambda T^2 KL(teacher || student), the teacher chosen by row.
 
 arXiv 2406.19112. The teacher of a domain's row is the domain's expert, of a general row the reference model. CE and KL
-are sums over response tokens. The paper's released code runs every teacher over every row; here one runs over a row.
+are sums over response tokens. The paper's code runs every teacher over every row; here only the row's teacher runs.
 """
 
 from collections.abc import Mapping
@@ -24,10 +24,10 @@ class DAESettings(TargetSettings):
     expert: str | None = None
     """Model reference of the expert for `data.domain`."""
     experts: dict[str, str] = Field(default_factory=dict)
-    """Of several domains: name in `data.domains` -> model reference of its expert."""
+    """With several domains: name in `data.domains` -> model reference of its expert."""
     reference: str = "student"
-    """`student` is the model that this step starts from (after a `kd` step: the paper's KD model), `teacher` the
-    recipe's; or a model reference."""
+    """`student` (the model that this step starts from; after a `kd` step the paper's KD model), `teacher` (the
+    recipe's), or a model reference."""
 
     @model_validator(mode="after")
     def _experts(self) -> Self:
@@ -46,11 +46,11 @@ def _asks(role: str, domain: str | None) -> bool:
 
 
 def dae_loss(settings: DAESettings, teachers: Mapping[str, Teacher], vocab_size: int) -> Objective:
-    """Rows of the k-th domain learn from the k-th of `teachers` without the reference.
+    """Rows of the k-th domain learn from the k-th of `teachers`, the reference not counted.
 
-    Each teacher runs on its own rows only, the student once over the whole batch. Parts, by domain: `loss/NAME` in
+    A teacher runs on its domain's rows only, the student once over the whole batch. Parts, by domain: `loss/NAME` in
     nats (`loss/general` on the reference's rows), and `agreement/NAME` (`agreement/reference`), the tokens at which the
-    student's likeliest token is its teacher's.
+    student's likeliest token is the teacher's.
     """
     from harness.models.logprobs import response_positions
     from harness.models.token_losses import TeacherTarget

@@ -1,8 +1,8 @@
 """Knowledge distillation: (1 - lambda) CE + lambda (w_pred T^2 KL(teacher || student) + w_attn L_attn).
 
 arXiv 2406.19112. CE and KL are sums over response tokens; `divergence` names others than KL (`models/divergences.py`).
-L_attn is the divergence of the attention maps (`train/attention.py`), off unless it is asked for. The paper's released
-code does not shift the response mask against the logits; here the logits at t are scored against the token at t + 1.
+L_attn is the divergence of the attention maps (`train/attention.py`), off by default. The paper's code does not shift
+the response mask against the logits; here the logits at t are scored against the token at t + 1.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ class KDSettings(TargetSettings):
     w_attn: float = Field(0.0, ge=0)
     """Weight of the divergence of attention maps; it needs the teacher beside the student (`targets: live`)."""
     attention_layers: dict[Layer, Layer] | None = None
-    """Student layer -> the teacher's layer that it learns from, counted from 0; one to one by default."""
+    """Student layer -> the teacher layer that it learns from, counted from 0; one to one by default."""
 
     @model_validator(mode="after")
     def _something_to_learn_from(self) -> Self:
@@ -43,7 +43,7 @@ def _teachers(settings: KDSettings) -> Mapping[str, str]:
 
 
 def kd_loss(settings: KDSettings, teachers: Mapping[str, Teacher], vocab_size: int) -> Objective:
-    """Distillation from the `teacher`, which has the student's tokenizer; without one, the cross-entropy alone.
+    """Distillation from the `teacher`, which has the student's tokenizer; without a teacher, cross-entropy alone.
 
     Parts: `agreement/teacher`, the tokens at which the student's likeliest token is the teacher's; with attention maps
     `loss/attention` in nats, `loss/attention_of_mean_heads` where the maps had to be averaged over heads.
