@@ -1,8 +1,8 @@
 """A teacher score: ingredients per response, and how their means over prompts combine to a number.
 
 A forward pass of a student base over a teacher's responses is stored as per-token numbers (`TokenTable`), from which
-every score of the likelihood type is computed. A score is a module in `teachers/scores`, or a
-plug-in, that exports `SCORE`.
+every score of the likelihood type is computed. A score is a module in `teachers/scores`, or a plug-in, that exports
+`SCORE`.
 """
 
 from collections.abc import Callable, Mapping
