@@ -35,8 +35,8 @@ def reference() -> str:
 @cache
 def _named() -> Mapping[type[Settings], str]:
     """The settings of training steps and benchmarks -> the name in a recipe."""
-    plugins = [*steps().values(), *benchmarks().values()]
-    return {plugin.settings: plugin.name for plugin in plugins}
+    of_steps: dict[type[Settings], str] = {step.settings: step.name for step in steps().values()}
+    return of_steps | {benchmark.settings: benchmark.name for benchmark in benchmarks().values()}
 
 
 def _held(top: list[type[Settings]]) -> Iterator[type[Settings]]:
