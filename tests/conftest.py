@@ -3,9 +3,6 @@
 import gc
 import importlib.util
 import os
-import sys
-import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,23 +23,6 @@ def pytest_collection_finish() -> None:
     """What is imported by now stays: collections need not look at it (trainings ask for a whole one at their end)."""
     gc.collect()
     gc.freeze()
-
-
-@pytest.fixture(scope="session")
-def entry_points(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The entry points of pyproject.toml as if they were installed: an editable install keeps those of its day."""
-    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
-    site = tmp_path_factory.mktemp("site")
-    info = site / f"{project['name']}-{project['version']}.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
-    lines = [
-        f"[{group}]\n{name} = {at}\n" for group, all_ in project["entry-points"].items() for name, at in all_.items()
-    ]
-    (info / "entry_points.txt").write_text("".join(lines))
-    sys.path.insert(0, str(site))  # the first distribution of a name counts
-    yield
-    sys.path.remove(str(site))
 
 
 WORLDS = ["made up", "published"]

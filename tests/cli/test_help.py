@@ -25,7 +25,6 @@ def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
 
 
 ALL = dict(commands(typer.main.get_command(app))) | dict(commands(typer.main.get_command(paper), ("paper",)))
-pytestmark = pytest.mark.usefixtures("entry_points")
 LEAVES = {path: command for path, command in ALL.items() if not hasattr(command, "commands")}
 
 

@@ -10,8 +10,6 @@ from harness.cli import app
 from harness.core.errors import HarnessError
 from tests.report.fake_run import Fake
 
-pytestmark = pytest.mark.usefixtures("entry_points")
-
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
