@@ -75,7 +75,7 @@ def complete(app: Sphinx, page: str, text: list[str]) -> None:
 
 def without_fields(app: Sphinx, what: str, name: str, obj: Any, *rest: Any) -> tuple[str, None] | None:
     """No signature for a class whose fields are listed below it, each with its type, and for a protocol."""
-    if what != "class":
+    if what != "class" or not isinstance(obj, type):  # a type variable counts as a class here
         return None
     listed = dataclasses.is_dataclass(obj) or issubclass(obj, Settings) or getattr(obj, "_is_protocol", False)
     return ("", None) if listed else None
