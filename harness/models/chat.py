@@ -1,11 +1,14 @@
 """Chat templates: from conversations to token ids, and which of the tokens are the assistant's."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from harness.models.rendering import Messages, render, template_of
-from harness.models.turns import turn_end, turns_of
+from harness.models.turns import Span, turn_end, turns_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -41,8 +44,7 @@ def encode(tokenizer: "PreTrainedTokenizerFast", messages: Messages, max_length:
     offsets: list[tuple[int, int]] = tokens["offset_mapping"][:max_length]
     taught = [m.get("train", True) for m in messages if m["role"] == "assistant"]
     learned = spans if all(taught) else [span for span, is_learned in zip(spans, taught, strict=True) if is_learned]
-    mask = [any(_inside(offset, span) for span in learned) for offset in offsets]
-    return Encoded(ids[:max_length], mask, len(ids) > max_length, text, offsets, spans)
+    return Encoded(ids[:max_length], _within(offsets, learned), len(ids) > max_length, text, offsets, spans)
 
 
 def render_prompt(tokenizer: "PreTrainedTokenizerFast", messages: Messages) -> str:
@@ -69,8 +71,12 @@ def end_of_turn_ids(tokenizer: "PreTrainedTokenizerFast") -> list[int]:
     return ids if eos is None or eos in ids else [*ids, eos]
 
 
-def _inside(token: tuple[int, int], span: tuple[int, int]) -> bool:
-    start, end = token
-    if start == end:  # The tokenizer's offsets leave white space out: such a token ends at its offset.
-        return span[0] < end <= span[1]
-    return start < span[1] and end > span[0]
+def _within(tokens: Sequence[Span], spans: Sequence[Span]) -> list[bool]:
+    """Whether each token has a character in one of the spans."""
+    starts, ends = np.array(tokens, dtype=np.int64).reshape(-1, 2).T
+    inside = np.zeros(len(tokens), dtype=bool)
+    empty = starts == ends  # The tokenizer's offsets leave white space out: such a token ends at its offset.
+    for begin, end in spans:
+        inside |= np.where(empty, (begin < ends) & (ends <= end), (starts < end) & (ends > begin))
+    mask: list[bool] = inside.tolist()
+    return mask
