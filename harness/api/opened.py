@@ -1,5 +1,6 @@
 """What runs left, as typed objects and tables."""
 
+import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from harness.api.recipes import results_folder
-from harness.core.plugins import plugged
+from harness.core.errors import HarnessError
+from harness.core.plugins import VARIABLE, named_files, plugged
 from harness.record.folder import RunFolder, find_run, read_plan, read_scores
 from harness.record.summary import warnings
 from harness.run.status import all_runs
@@ -159,8 +161,19 @@ class Run:
             return render(self.teachers, out or self.folder)
 
     def _plugged(self) -> AbstractContextManager[object]:
-        """With the plug-ins that it was run with."""
-        return plugged([Path(file) for file in read_plan(RunFolder(self.folder)).get("plugins", ())])
+        """With the plug-ins of the call that ran it. A folder may be a stranger's: none is imported because it says so.
+
+        Raises:
+            HarnessError: a run that was only opened used plug-ins that nobody names here.
+        """
+        if self.plan is not None:
+            return plugged(self.plan.recipe.plugins)
+        used = read_plan(RunFolder(self.folder)).get("plugins", ())
+        if unnamed := [file for file in used if Path(file) not in named_files()]:
+            what = f"the run used plug-ins that are not named here: {', '.join(unnamed)}"
+            fix = f"If you trust them, set {VARIABLE}={os.pathsep.join(used)}."
+            raise HarnessError(what, where=str(self.folder), fix=fix)
+        return plugged(())
 
 
 def open_run(name: str | Path, results: str | Path | None = None) -> Run:

@@ -6,13 +6,14 @@ downloaded. A revision's list of files is noted beside the hub's cache, and read
 """
 
 import json
+import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core.absent import absent_allowed, may_be_absent
-from harness.core.errors import HarnessError, printable
+from harness.core.errors import HarnessError, brief, printable
 from harness.core.hub import Unreachable, explained
 from harness.core.lines import write_atomically
 from harness.data.settings import DatasetSettings, FilesSettings
@@ -62,7 +63,8 @@ def data_files(settings: FilesSettings) -> list[Path]:
     if any(sign in path.name for sign in "*?[") and not path.exists():
         if matches := sorted(match for match in path.parent.glob(path.name) if match.is_file()):
             return matches
-        raise HarnessError("no file matches", where=str(path), fix="Check the path in the recipe.")
+        kind = Absent if may_be_absent() else HarnessError
+        raise kind("no file matches", where=str(path), fix="Check the path in the recipe.")
     return [path]
 
 
@@ -140,6 +142,8 @@ def _split_files(names: Iterable[str], card: Path | None, settings: FilesSetting
     from datasets.exceptions import DatasetsError
 
     names = list(names)
+    if strange := [name for name in names if Path(name).is_absolute() or ".." in Path(name).parts]:
+        raise HarnessError(f"has files outside of itself: {_listed(strange)}", where=settings.name)
     with tempfile.TemporaryDirectory() as new:
         tree = Path(new) / "tree"
         for name in names:
@@ -158,8 +162,11 @@ def _split_files(names: Iterable[str], card: Path | None, settings: FilesSetting
         except (DatasetsError, ValueError, FileNotFoundError) as error:
             raise _no_files(error, names, tree, settings) from None
         files = builder.config.data_files or {}
-        splits = {str(split): [Path(f).relative_to(tree).as_posix() for f in paths] for split, paths in files.items()}
-    return splits[_chosen(splits, settings)]
+        split = _chosen({str(split): None for split in files}, settings)
+        chosen = [Path(os.path.relpath(file, tree)).as_posix() for file in files[split]]
+    if strange := sorted(set(chosen) - set(names)):  # a card may name any path or address
+        raise HarnessError(f"its card names files that are not its own: {_listed(strange)}", where=settings.name)
+    return chosen
 
 
 def _no_files(error: Exception, names: Sequence[str], tree: Path, settings: FilesSettings) -> HarnessError:
@@ -181,6 +188,8 @@ def _no_files(error: Exception, names: Sequence[str], tree: Path, settings: File
         return HarnessError(
             "holds no data files of a kind that is read", where=settings.name, fix=f"It holds: {_listed(names)}."
         )
+    if len(configs) == 1 or settings.config in configs:
+        return HarnessError(f"its files cannot be told ({brief(error)})", where=settings.name)
     what = f"has no config '{settings.config}'" if settings.config else "has several configs"
     return HarnessError(what, where=settings.name, fix=f"Choose `config:` from {', '.join(configs)}.")
 

@@ -162,6 +162,22 @@ def test_a_dataset_that_only_a_script_makes(hub: Hub) -> None:
     assert "refs/convert/parquet" in caught.value.fix
 
 
+@pytest.mark.parametrize("name", ["../outside.jsonl", "/outside.jsonl", "data/../../outside.jsonl"])
+def test_a_repository_that_reaches_out_of_itself_is_refused(hub: Hub, tmp_path: Path, name: str) -> None:
+    hub.repositories["datasets/org/answers"] = Repository([{name: rows("x")}])
+    with pytest.raises(HarnessError, match="files outside of itself"):
+        read_dataset(of(), 0)
+    assert not list(tmp_path.rglob("outside.jsonl"))
+
+
+def test_a_card_that_names_files_elsewhere_is_refused(hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "secret.jsonl").write_bytes(rows("secret"))
+    card = CARD.replace(b"long/train.jsonl", str(tmp_path / "secret.jsonl").encode())
+    hub.repositories["datasets/org/answers"] = Repository([{**FILES, "README.md": card}])
+    with pytest.raises(HarnessError, match="hf:org/answers"):
+        read_dataset(of(), 0)
+
+
 @pytest.mark.parametrize(
     ("fault", "what"),
     [
@@ -220,6 +236,8 @@ def test_shards_by_glob_and_by_folder(tmp_path: Path) -> None:
         inputs = dataset.stage(settings, 0, "train").inputs
         names = [inputs[name].title for name in sorted(inputs)]
         assert names == [f"train-{k:05d}-of-00012.parquet" for k in range(12)]
+    with absent_allowed():
+        assert not is_here(DatasetSettings(path=tmp_path / "x*.jsonl"))
     with pytest.raises(HarnessError, match="no file matches"):
         read_dataset(DatasetSettings(path=tmp_path / "x*.jsonl"), 0)
     (tmp_path / "empty").mkdir()

@@ -1,6 +1,7 @@
 """The how-tos of docs/extensions.md: each file that it shows is written, plugged in, and used."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -89,8 +90,11 @@ def test_a_run_with_all_of_them(tmp_path: Path, files: list[Path], monkeypatch: 
     parts = score_teacher.read(Store(results / "store").path(scored))
     assert len(parts) == 8
     assert parts["top1.0"].between(0, 1).all()
-    board = open_run("readme", results).teachers.board
-    assert set(board["score"]) == {"top1", "loss"}, "the run remembers its plug-ins"
+    done = harness("report", "readme", "--results", results, "--out", tmp_path / "again")
+    assert done.returncode == 1, "a folder may be a stranger's: what it names is not imported"
+    assert "plug-ins that are not named here" in done.stderr
+    monkeypatch.setenv(VARIABLE, os.pathsep.join(map(str, files)))
+    assert set(open_run("readme", results).teachers.board["score"]) == {"top1", "loss"}
     done = harness("report", "readme", "--results", results, "--out", tmp_path / "again")
     assert done.returncode == 0, done.stderr
 
