@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 from harness.core.canonical import Json
 
 _EXECUTION = {"execution": True}
+_LATER = {"later": True}
 
 
 class Settings(BaseModel):
@@ -39,15 +40,27 @@ def execution(default: Any = ..., **constraints: Any) -> Any:
     return Field(default, json_schema_extra=dict(_EXECUTION), **constraints)
 
 
+def later(default: Any, **constraints: Any) -> Any:
+    """A field that its settings did not have at first: at its default it is no identity, so that the stages from before
+    keep their ids."""
+    return Field(default, json_schema_extra=dict(_LATER), **constraints)
+
+
 def identity(settings: BaseModel) -> dict[str, Json]:
-    """The settings as JSON without their execution fields, at every depth."""
-    return {name: _plain(getattr(settings, name)) for name in _identity_fields(type(settings))}
+    """The settings as JSON at every depth, without execution fields and without `later` ones at their default."""
+    held = ((name, getattr(settings, name), since) for name, since in _identity_fields(type(settings)))
+    return {name: _plain(value) for name, value, since in held if since is None or value != since[0]}
 
 
 @cache
-def _identity_fields(settings: type[BaseModel]) -> tuple[str, ...]:
-    extras = {name: field.json_schema_extra for name, field in settings.model_fields.items()}
-    return tuple(name for name, extra in extras.items() if not (isinstance(extra, dict) and extra.get("execution")))
+def _identity_fields(settings: type[BaseModel]) -> tuple[tuple[str, tuple[Any] | None], ...]:
+    """The name of each field that is identity, and the default of a `later` one."""
+    kept = []
+    for name, field in settings.model_fields.items():
+        marks = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+        if not marks.get("execution"):
+            kept.append((name, (field.default,) if marks.get("later") else None))
+    return tuple(kept)
 
 
 def _plain(value: Any) -> Json:

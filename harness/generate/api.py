@@ -4,11 +4,28 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from harness.core.settings import Settings, execution
+from harness.core.settings import Settings, execution, later
+
+UNFINISHED = "unfinished"
+"""How an answer finished whose thinking never ended, and the status of its samples."""
+Ending = Literal["complete", "cut", "empty", "unfinished", "failed"]
+"""What became of an answer. complete: it ended by itself; cut: it reached the limit of its length; empty: it has no
+text; unfinished: it never left its thinking; failed: generation failed."""
+
+
+@dataclass(frozen=True)
+class Thinking:
+    """How a reasoning model marks its thinking in the text that it writes."""
+
+    end: str
+    """The answer is what stands behind the last of these."""
+    start: str | None
+    """A text that neither begins so nor holds an end is an answer without thinking. None: every text begins within the
+    thinking, so that one without an end is unfinished."""
 
 
 class GenerateSettings(Settings):
@@ -32,6 +49,24 @@ class GenerateSettings(Settings):
     memory for the cache alone (2 GiB by default)."""
     startup_timeout_s: float = execution(900.0, gt=0)
     """vllm: how long it may take to load a model."""
+    think_end: str | None = later(None, min_length=1)
+    """What ends the thinking of a reasoning model, such as `</think>`. A benchmark's answer is what stands behind the
+    last of them: nothing before it is judged or told in the next turn. An answer that never leaves its thinking is no
+    answer: its samples have no value, and the status `unfinished`. Teachers' responses keep their thinking."""
+    think_start: str | None = later(None, min_length=1)
+    """What begins that thinking, such as `<think>`, whether the model or its chat template writes it. A text that does
+    not begin so is then an answer without thinking; with `think_end` alone it is unfinished thinking."""
+
+    @model_validator(mode="after")
+    def _think_end(self) -> Self:
+        if self.think_start is not None and self.think_end is None:
+            raise ValueError("`think_start` needs `think_end`, which says where the answer begins")
+        return self
+
+    @property
+    def thinking(self) -> Thinking | None:
+        """How the models mark their thinking; None where what they write is the answer."""
+        return None if self.think_end is None else Thinking(self.think_end, self.think_start)
 
 
 @dataclass(frozen=True)
@@ -47,6 +82,8 @@ class Request:
     """For sampling; unused when temperature is 0."""
     top_p: float = 1.0
     """Draw from the likeliest tokens that together have this probability."""
+    thinking: Thinking | None = None
+    """The marks that the text is to keep, even where the tokenizer hides them or the prompt ends with the first."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +95,36 @@ class Answer:
     turns: tuple[str | None, ...] = ()
     """None where generation failed; `finish` then says why."""
     finish: tuple[str, ...] = ()
-    """Per turn: `stop`, `length`, or `error: ...`."""
+    """Per turn: `stop`, `length`, UNFINISHED, or `error: ...`."""
     tokens: tuple[int, ...] = ()
-    """Generated tokens per turn."""
+    """Generated tokens per turn, those of its thinking included."""
+    thoughts: tuple[str, ...] = ()
+    """Per turn the thinking before its text, with the marks; () where nobody looked for any."""
 
-    def __add__(self, later: "Answer") -> "Answer":
-        """The answer with the later turns."""
-        return Answer(self.id, self.turns + later.turns, self.finish + later.finish, self.tokens + later.tokens)
+    def __add__(self, more: "Answer") -> "Answer":
+        """The answer with later turns."""
+        return Answer(
+            self.id,
+            self.turns + more.turns,
+            self.finish + more.finish,
+            self.tokens + more.tokens,
+            self.thoughts + more.thoughts,
+        )
+
+    @property
+    def endings(self) -> tuple[Ending, ...]:
+        """What became of each turn; () for stored answers that do not say how they finished."""
+        return tuple(map(_ending, self.turns, self.finish))
+
+
+def _ending(text: str | None, finish: str) -> Ending:
+    if finish == UNFINISHED:
+        return "unfinished"
+    if text is None:
+        return "failed"
+    if not text.strip():
+        return "empty"
+    return "cut" if finish == "length" else "complete"
 
 
 class Engine(Protocol):

@@ -6,6 +6,7 @@ from typing import Any
 
 from harness.core.errors import HarnessError
 from harness.generate.api import Answer, Request
+from harness.generate.thinking import decoded, is_open
 from harness.models.chat import encode_prompt, end_of_turn_ids
 from harness.models.ends import end_ids
 from harness.models.rendering import Refused
@@ -45,14 +46,20 @@ def failure(request: Request, why: str, tokens: int = 0) -> Answer:
 
 
 def answer(tokenizer: Any, prompt: Prompt, tokens: Sequence[int], finish: str, stops: Collection[int]) -> Answer:
-    """The answer that these tokens are."""
-    return Answer(prompt.request.id, (answer_text(tokenizer, tokens, stops),), (finish,), (len(tokens),))
+    """The answer that these tokens are. With marks of thinking to keep, the text begins with the one that ends the
+    prompt."""
+    marks = prompt.request.thinking
+    shown = [mark for mark in (marks.start, marks.end) if mark is not None] if marks else []
+    text = answer_text(tokenizer, tokens, stops, shown)
+    if marks and marks.start is not None and is_open(tokenizer.decode(prompt.ids, skip_special_tokens=False), marks):
+        text = marks.start + text
+    return Answer(prompt.request.id, (text,), (finish,), (len(tokens),))
 
 
-def answer_text(tokenizer: Any, tokens: Sequence[int], stops: Collection[int]) -> str:
-    """The text before the first end token, which decoding need not hide."""
+def answer_text(tokenizer: Any, tokens: Sequence[int], stops: Collection[int], shown: Collection[str] = ()) -> str:
+    """The text before the first end token, which decoding need not hide; of special tokens only those in `shown`."""
     length = next((n for n, token in enumerate(tokens) if token in stops), len(tokens))
-    return str(tokenizer.decode(tokens[:length], skip_special_tokens=True))
+    return decoded(tokenizer, tokens[:length], shown)
 
 
 def room(config: Any, max_length: int) -> int:

@@ -1,8 +1,10 @@
 """A model answers a benchmark's questions."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from harness.core.canonical import Json
 from harness.core.discover import used
 from harness.core.lines import read_lines, write_lines
 from harness.core.seeds import derive_seed
@@ -36,14 +38,21 @@ def stage(
 def read(folder: Path) -> list[Answer]:
     """The answers of a finished answer stage."""
     rows = read_lines(folder / "answers.jsonl")
-    return [Answer(r["id"], tuple(r["turns"]), tuple(r["finish"]), tuple(r["tokens"])) for r in rows]
+    return [Answer(**{name: tuple(v) if isinstance(v, list) else v for name, v in row.items()}) for row in rows]
+
+
+def rows_of(answers: Iterable[Answer]) -> Iterator[dict[str, Json]]:
+    """The answers as `read` reads them; `thoughts` stands where a model's thinking was looked for."""
+    for answer in answers:
+        row = asdict(answer)
+        yield row if answer.thoughts else {name: row[name] for name in row if name != "thoughts"}
 
 
 def _run(ctx: Context) -> None:
     questions = benchmarks.open_judged(ctx).questions
     seed = derive_seed(ctx.params["eval_seed"], "answer", ctx.params["benchmark"])
     answers = converse(ctx, questions, ctx.inputs["model"] / ctx.params["part"], generation(ctx), seed)
-    write_lines(ctx.out / "answers.jsonl", (asdict(answer) for answer in answers))
+    write_lines(ctx.out / "answers.jsonl", rows_of(answers))
 
 
 KIND = Kind("answer", 2, _run)

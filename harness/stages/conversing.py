@@ -8,8 +8,9 @@ from harness.core.canonical import Json
 from harness.core.lines import Journal
 from harness.core.seeds import derive_seed
 from harness.core.settings import identity, restore
-from harness.generate.api import Answer, Engine, GenerateSettings, Request
+from harness.generate.api import Answer, Engine, GenerateSettings, Request, Thinking
 from harness.generate.engines import loaded
+from harness.generate.thinking import without_thinking
 from harness.stages.api import Context
 
 
@@ -19,25 +20,30 @@ def converse(
     """Hold every conversation; finished turns are kept in the work folder and not asked for again.
 
     Returns:
-        The answers, in the order of the questions. A turn after a failed one fails with it.
+        The answers without thinking, in the order of the questions. A turn after a failed one fails with it.
     """
+    marks = settings.thinking
+
+    def read(answer: Answer) -> Answer:
+        return without_thinking(answer, marks) if marks else answer
+
     total = sum(len(question.turns) for question in questions)
     given = {question.id: Answer(question.id) for question in questions}
     with Journal(ctx.work / "turns.jsonl") as journal:
         for line in journal.records:
-            given[line["id"]] += Answer(line["id"], (line["text"],), (line["finish"],), (line["tokens"],))
+            given[line["id"]] += read(Answer(line["id"], (line["text"],), (line["finish"],), (line["tokens"],)))
         ctx.progress(sum(len(answer.turns) for answer in given.values()), total, "answers")
 
         def keep(answers: list[Answer]) -> None:
             journal.append(*(_line(answer, len(given[answer.id].turns) + 1) for answer in answers))
-            given.update({answer.id: given[answer.id] + answer for answer in answers})
+            given.update({answer.id: given[answer.id] + read(answer) for answer in answers})
             tokens = [count for answer in given.values() for count in answer.tokens]
             ctx.progress(len(tokens), total, "answers", tokens=sum(tokens))
 
         for turn in range(1, max((len(q.turns) for q in questions), default=0) + 1):
             due = [q for q in questions if len(q.turns) >= turn and _is_due(given[q.id], turn)]
             if due:
-                requests = [_request(question, given[question.id], seed) for question in due]
+                requests = [_request(question, given[question.id], seed, marks) for question in due]
                 _engine(ctx, folder, settings).complete(requests, keep)
     return [_whole(question, given[question.id]) for question in questions]
 
@@ -47,7 +53,7 @@ def _is_due(answer: Answer, turn: int) -> bool:
     return len(answer.turns) == turn - 1 and None not in answer.turns
 
 
-def _request(question: Question, answer: Answer, seed: int) -> Request:
+def _request(question: Question, answer: Answer, seed: int, marks: Thinking | None) -> Request:
     """The question's next turn, after those that are answered."""
     messages = [{"role": "system", "content": question.system}] if question.system is not None else []
     for asked, text in zip(question.turns, answer.turns, strict=False):
@@ -61,11 +67,12 @@ def _request(question: Question, answer: Answer, seed: int) -> Request:
         max_new_tokens=question.max_new_tokens,
         seed=derive_seed(seed, question.id, turn),
         top_p=question.top_p,
+        thinking=marks,
     )
 
 
 def _line(answer: Answer, turn: int) -> dict[str, Json]:
-    """A finished turn in the journal."""
+    """A finished turn in the journal, as the engine gave it."""
     (text,), (finish,), (tokens,) = answer.turns, answer.finish, answer.tokens
     return {"id": answer.id, "turn": turn, "text": text, "finish": finish, "tokens": tokens}
 
@@ -73,7 +80,9 @@ def _line(answer: Answer, turn: int) -> dict[str, Json]:
 def _whole(question: Question, answer: Answer) -> Answer:
     """The answer with its turns after a failed one, which fail with it."""
     rest = len(question.turns) - len(answer.turns)
-    return answer + Answer(question.id, (None,) * rest, ("error: an earlier turn has no answer",) * rest, (0,) * rest)
+    thoughts = ("",) * rest if answer.thoughts else ()
+    failed = ("error: an earlier turn has no answer",) * rest
+    return answer + Answer(question.id, (None,) * rest, failed, (0,) * rest, thoughts)
 
 
 def _engine(ctx: Context, folder: Path, settings: GenerateSettings) -> Engine:

@@ -23,7 +23,8 @@ def stage(
     gpus: int,
 ) -> Stage:
     """The stage in which `teacher` answers a dataset's user turns; its output is a dataset."""
-    settings = settled(settings, gpus)
+    # A student may learn the thinking, too.
+    settings = settled(settings, gpus).model_copy(update={"think_end": None, "think_start": None})
     return Stage(
         kind=KIND.name,
         version=KIND.version,

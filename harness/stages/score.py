@@ -8,6 +8,7 @@ import pandas as pd
 
 from harness.bench.api import Metric, OpenJudged, samples_frame
 from harness.core.errors import HarnessError
+from harness.generate.api import UNFINISHED, Answer
 from harness.stages import answer, benchmarks, judge
 from harness.stages.api import Context, Kind, Stage
 
@@ -49,13 +50,21 @@ def _run(ctx: Context) -> None:
     bench = benchmarks.opened(ctx)
     if isinstance(bench, OpenJudged):
         answers, verdicts = answer.read(ctx.inputs["answers"]), judge.read_verdicts(ctx.inputs["verdicts"])
-        samples = samples_frame(bench.samples(answers, verdicts))
+        samples = _unfinished(samples_frame(bench.samples(answers, verdicts)), answers)
     else:
         samples = pd.read_parquet(ctx.inputs["measured"] / "samples.parquet")
     scores = bench.aggregate(samples)
     _check_means(bench.metrics, samples, scores)
     samples.to_parquet(ctx.out / "samples.parquet", index=False)
     scores.to_parquet(ctx.out / "scores.parquet", index=False)
+
+
+def _unfinished(samples: pd.DataFrame, answers: Sequence[Answer]) -> pd.DataFrame:
+    """The samples, those without an answer that never left its thinking told from those without any."""
+    never = {(a.id, turn) for a in answers for turn, end in enumerate(a.finish, 1) if end == UNFINISHED}
+    of_never = np.array([unit in never for unit in zip(samples["item"], samples["turn"], strict=True)], dtype=bool)
+    status = samples["status"].mask((samples["status"] == "missing") & of_never, UNFINISHED)
+    return samples.assign(status=status)
 
 
 def _check_means(metrics: Sequence[Metric], samples: pd.DataFrame, scores: pd.DataFrame) -> None:

@@ -44,10 +44,10 @@ CREATE INDEX IF NOT EXISTS stage_runs_by_stage ON stage_runs (stage);
 """
 
 
-Status = Literal["ok", "unparseable", "cut", "refused", "failed", "missing"]
-"""ok: a value. missing: there was no answer to judge. The others are final failures of this one question: unparseable:
-the judge's reply holds no verdict; cut: it ended at its longest; refused: the judge or its server declines it; failed:
-the server failed on it in every try."""
+Status = Literal["ok", "unparseable", "cut", "refused", "failed", "missing", "unfinished"]
+"""ok: a value. missing: there was no answer to judge; unfinished: the answer never left its thinking. The others are
+final failures of this one question: unparseable: the judge's reply holds no verdict; cut: it ended at its longest;
+refused: the judge or its server declines it; failed: the server failed on it in every try."""
 CallKey = tuple[str, str, int]
 """(judge, request, repeat): the digest of all that makes the judge (model, parameters, prompts, protocol, epoch), the
 digest of the messages, and which of several equal calls it is, from 0."""
