@@ -35,7 +35,7 @@ class Comparisons:
     table: "Table"
     """The tests as a report shows them, with its notes."""
     warnings: Sequence[str]
-    """What else made two compared runs differ."""
+    """What else may have made the rows, or two compared runs, differ."""
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -127,13 +127,14 @@ class Run:
         Raises:
             HarnessError: no row is called so; the two runs share no cell or no metric.
         """
-        from harness.report.comparisons import comparison_table, comparisons
+        from harness.report.comparisons import comparison_table, comparisons, unlike
         from harness.report.joined import join_runs
         from harness.report.measure import Measures
 
         data = self.data if other is None else join_runs(self.data, other.data)
         rows = comparisons(data, Measures(data), baseline)
-        return Comparisons(rows, comparison_table(data, rows), data.warnings if other is not None else ())
+        differ = data.warnings if other is not None else ()
+        return Comparisons(rows, comparison_table(data, rows), (*differ, *unlike(rows)))
 
     def validate_teachers(self) -> pd.DataFrame:
         """Hold the teacher scores against what the students trained on each teacher achieved.

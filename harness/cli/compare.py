@@ -21,8 +21,9 @@ def compare(
     require: Annotated[
         list[str] | None,
         typer.Option(
-            help="Fail unless it holds: '[METRIC:] better', 'not worse', 'not worse than 0.5', or 'METRIC >= +2' (the "
-            "whole interval of the difference)."
+            help="Fail unless it holds: '[METRIC:] better', 'not worse', 'not worse than 0.5', 'METRIC >= +2' (the "
+            "whole interval of the difference), or 'incomplete within 5' (the shares of answers that were cut, are "
+            "empty or never left their thinking differ by 5 percentage points at most)."
         ),
     ] = None,
     format_: Format = "table",

@@ -19,7 +19,11 @@ def scores(
     """
     from harness.api.opened import open_run
     from harness.cli.output import emit
+    from harness.record.tables import COMPLETE, COMPLETE_N, SHARES
 
     frame = open_run(run, results).scores
     everything = all_ or format_ != "table"
+    if format_ == "table":
+        told = [name for name in (*SHARES, COMPLETE, COMPLETE_N) if name in frame]
+        frame = frame.drop(columns=[name for name in told if frame[name].isna().all()])
     emit(frame if everything else frame[frame["category"] == "overall"], format_)

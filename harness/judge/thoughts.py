@@ -24,3 +24,11 @@ def said(reply: str) -> str:
     if _BEGIN.search(rest):
         raise ValueError("a thought in the reply has no end")
     return rest
+
+
+def holds_thoughts(text: str) -> bool:
+    """Whether a text holds thoughts, ended or not."""
+    try:
+        return said(text) != text
+    except ValueError:
+        return True

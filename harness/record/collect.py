@@ -13,7 +13,7 @@ import pandas as pd
 from harness.bench.api import APPROXIMATE
 from harness.plan.build import Evaluated, Plan, PlannedCell
 from harness.plan.generation import engines
-from harness.record import contamination, determinism, judges, unread
+from harness.record import contamination, determinism, endings, judges, unread
 from harness.record.costs import costs
 from harness.record.data_notes import data_notes
 from harness.record.folder import RunFolder
@@ -88,7 +88,7 @@ class _Gathered:
     calls: defaultdict[str, list[Call]] = field(default_factory=lambda: defaultdict(list))
     """By cell."""
     cut: list[str] = field(default_factory=list)
-    """Warnings of answers that were cut."""
+    """Warnings of answers that were cut, or hold thinking."""
 
 
 def _evaluations(folder: RunFolder, plan: Plan, store: Store) -> _Gathered:
@@ -100,7 +100,7 @@ def _evaluations(folder: RunFolder, plan: Plan, store: Store) -> _Gathered:
         judged = None
         if evaluated.judged is not None:
             judged = read_judged(cell.name, evaluated.benchmark, evaluated.judged, store)
-            gathered.cut += unread.cut_answers(judged)
+            gathered.cut += [*unread.cut_answers(judged), *unread.judged_thinking(judged)]
             gathered.judging += judging(judged)
             gathered.calls[cell.name] += judged.calls
         if store.has(evaluated.score.id):
@@ -119,9 +119,12 @@ def _tables(
     """The rows of one evaluation, with the columns that every row of its cell has."""
     samples, scores = score.read(store.path(evaluated.score.id))
     if judged is None:
-        judge, texts = "", measured_texts(store.path(evaluated.score.inputs["measured"].id))
+        measured = store.path(evaluated.score.inputs["measured"].id)
+        judge, texts, ends = "", measured_texts(measured), endings.of_measured(measured)
     else:
-        judge, texts = judges.name(judged.stage), judged_texts(judged)
+        judge, texts, ends = judges.name(judged.stage), judged_texts(judged), endings.of_answers(judged.answers)
+    samples = endings.with_endings(samples, ends)
+    scores = endings.beside(scores, samples, benchmarks.opened(evaluated.score))
     approximate = scores.get(APPROXIMATE, False)
     gathered.samples.append(samples.assign(**labels))
     gathered.scores.append(scores.assign(**labels, judge=judge, **{APPROXIMATE: approximate}))

@@ -29,8 +29,12 @@ class TableFile:
     """A run without the file has no such rows."""
 
 
-SAMPLES = TableFile("samples", ("cell", *SAMPLE_COLUMNS), csv=True)
-SCORES = TableFile("scores", ("cell", *SCORE_COLUMNS), (APPROXIMATE,), csv=True)
+SHARES = ("cut", "empty", "unfinished")
+"""Beside a score, the shares (0 to 1) of its answers that ended so."""
+COMPLETE, COMPLETE_N = "complete_value", "complete_n"
+"""Beside a score, what it is over complete answers alone, and over how many samples."""
+SAMPLES = TableFile("samples", ("cell", *SAMPLE_COLUMNS), ("ending",), csv=True)
+SCORES = TableFile("scores", ("cell", *SCORE_COLUMNS), (APPROXIMATE, *SHARES, COMPLETE, COMPLETE_N), csv=True)
 TRANSCRIPTS = TableFile(
     "transcripts",
     ("cell", "benchmark", "item", "category", "turn", "question", "answer", "reference", "verdict", "value", "status"),
@@ -69,7 +73,7 @@ def read_table(folder: Path, table: TableFile) -> pd.DataFrame:
     missing = [c for c in table.columns if c not in frame.columns]
     if missing:
         raise HarnessError(f"has no column {', '.join(missing)}", where=str(path), fix=AGAIN)
-    for column in {"value", "stderr"} & set(frame.columns):
+    for column in {"value", "stderr", *SHARES, COMPLETE} & set(frame.columns):
         try:
             frame[column] = frame[column].astype("Float64").astype("float64")
         except (ValueError, TypeError):

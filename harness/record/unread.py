@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator
 
+from harness.judge.thoughts import holds_thoughts
 from harness.plan.build import Plan
 from harness.record.judged import Judged
 from harness.record.training import Trained
@@ -22,6 +23,16 @@ def cut_answers(judged: Judged) -> Iterator[str]:
         yield (
             f"{judged.benchmark}: {cut} of {len(ends)} answers of {judged.cell} reached the limit of their length "
             "and were cut there. Raise `max_new_tokens`, or look whether the model ever ends its turn."
+        )
+
+
+def judged_thinking(judged: Judged) -> Iterator[str]:
+    """A line where a cell's answers hold a reasoning model's thinking, which was judged with them."""
+    texts = [text for one in judged.answers for text in one.turns if text is not None]
+    if thinking := sum(map(holds_thoughts, texts)):
+        yield (
+            f"{judged.benchmark}: {thinking} of {len(texts)} answers of {judged.cell} hold thinking, which was judged "
+            "as part of them. Set `generate.think_end` (and `think_start`) to have it left out."
         )
 
 

@@ -1,6 +1,7 @@
 """Which cells differ: paired differences with corrected p, minimum detectable effect and a verdict in words."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.core.errors import HarnessError
@@ -8,7 +9,7 @@ from harness.record.run import MetricRecord
 from harness.report.groups import Group, against, group_cells
 from harness.report.load import SEED_AXIS, RunData
 from harness.report.measure import ONE_SEED, Estimate, Measures
-from harness.report.tables import Column, Table, metric_title
+from harness.report.tables import Column, Table, benchmark_title, metric_title
 from harness.stats.intervals import Difference
 from harness.stats.multiplicity import holm, holm_level
 from harness.stats.power import items_needed, minimum_detectable_effect, seeds_needed
@@ -30,6 +31,39 @@ class Comparison:
     more: str
     """What would show the observed difference, in words."""
     one_seed: bool
+    incomplete: tuple[float | None, float | None]
+    """The shares of the row's and of its baseline's answers that are incomplete, in %; see `Measures.incomplete`."""
+
+    @property
+    def unlike(self) -> float | None:
+        """By how many percentage points these differ; None where either is unknown."""
+        one, other = self.incomplete
+        return None if one is None or other is None else abs(one - other)
+
+
+ALIKE = 5.0
+"""Percentage points by which the shares of incomplete answers of two rows may differ before it is said."""
+_NAMED = 5
+"""Pairs of rows that a warning names."""
+
+
+def unlike(compared: Sequence[Comparison]) -> list[str]:
+    """A line for each benchmark on which the shares of two rows' incomplete answers differ by more than ALIKE."""
+    pairs = {(c.metric.benchmark, c.group.name, c.base.name): c for c in compared if (c.unlike or 0.0) > ALIKE}
+    lines = []
+    for benchmark in dict.fromkeys(name for name, *_ in pairs):
+        of_benchmark = sorted((c for key, c in pairs.items() if key[0] == benchmark), key=lambda c: -(c.unlike or 0.0))
+        named = "; ".join(f"{c.group.title} against {c.base.title} {_shares(c)}" for c in of_benchmark[:_NAMED])
+        more = f" and {len(of_benchmark) - _NAMED} other pairs" if len(of_benchmark) > _NAMED else ""
+        lines.append(
+            f"{benchmark_title(benchmark)}: scores may differ since answers are incomplete (cut, empty or unfinished) "
+            f"in one row more than in the other: {named}{more}."
+        )
+    return lines
+
+
+def _shares(c: Comparison) -> str:
+    return " : ".join("unknown" if share is None else f"{share:.1f} %" for share in c.incomplete)
 
 
 def comparisons(run: RunData, measures: Measures, baseline: str | None = None) -> list[Comparison]:
@@ -41,7 +75,7 @@ def comparisons(run: RunData, measures: Measures, baseline: str | None = None) -
     level = holm_level(corrected)
     matters = {(m.benchmark, m.metric): _matters(run, measures, m) for m in metrics}
     return [
-        _comparison(run, case, difference, p, level, matters[case[2].benchmark, case[2].metric])
+        _comparison(measures, case, difference, p, level, matters[case[2].benchmark, case[2].metric])
         for case, difference, p in zip(cases, found, corrected, strict=True)
     ]
 
@@ -54,7 +88,7 @@ def _matters(run: RunData, measures: Measures, metric: MetricRecord) -> float:
 
 
 def _comparison(
-    run: RunData,
+    measures: Measures,
     case: tuple[Group, Group, MetricRecord],
     difference: Difference | None,
     p: float | None,
@@ -66,10 +100,11 @@ def _comparison(
     word: Verdict = "not tested"
     if difference:
         word = verdict(difference.value, p, mde, matters, metric.direction)
-    replicated = len(run.axes.get(SEED_AXIS, ())) > 1
+    replicated = len(measures.run.axes.get(SEED_AXIS, ())) > 1
     one_seed = replicated and any(len(g.replicates()) == 1 and not g.baseline for g in (group, base))
     more = _more(difference, level) if difference and word == "underpowered" else ""
-    return Comparison(group, base, metric, difference, p, mde, word, more, one_seed)
+    first, second = (measures.incomplete(g, metric.benchmark) for g in (group, base))
+    return Comparison(group, base, metric, difference, p, mde, word, more, one_seed, (first, second))
 
 
 def _more(difference: Difference, level: float) -> str:
@@ -150,24 +185,36 @@ def require(found: list[Comparison], requirement: str) -> list[str]:
 
     `better`, `not worse`, or `not worse than 0.5` (the interval must exclude a loss of 0.5), optionally for one
     benchmark or metric: `mt_bench: not worse`. `domain_score >= +2` (or `nll <= -0.1`): the whole interval of the
-    difference lies there. What could not be tested breaks it, too.
+    difference lies there. `incomplete within 5`: the shares of incomplete answers differ by 5 percentage points at
+    most. What could not be tested, or is not known, breaks it, too.
     """
     bound = _BOUND.fullmatch(requirement.strip())
     scope, _, rule = requirement.rpartition(":") if bound is None else (bound["scope"], "", "")
     scope, rule = scope.strip(), " ".join(rule.split())
     names = ("", *{n for c in found for n in (c.metric.benchmark, c.metric.metric)})
     margin = _margin(rule)
-    if (bound is None and margin is None) or scope not in names:
+    most = _ALIKE.fullmatch(rule)
+    if (bound is None and margin is None and most is None) or scope not in names:
         raise HarnessError(
             f"cannot read the requirement '{requirement}'",
-            fix="Say 'better', 'not worse' or 'not worse than 0.5', if need be after 'BENCHMARK:' or 'METRIC:'; or "
-            f"'METRIC >= +2'. There are {', '.join(sorted(names)[1:])}.",
+            fix="Say 'better', 'not worse', 'not worse than 0.5' or 'incomplete within 5', if need be after "
+            f"'BENCHMARK:' or 'METRIC:'; or 'METRIC >= +2'. There are {', '.join(sorted(names)[1:])}.",
         )
     asked = [c for c in found if scope in ("", c.metric.benchmark, c.metric.metric)]
+    if most is not None:
+        apart = [c for c in asked if c.unlike is None or c.unlike > float(most["points"])]
+        return list(dict.fromkeys(map(_apart, apart)))
     broken = [c for c in asked if not (_holds(c, rule, margin or 0.0) if bound is None else _lies(c, bound))]
     return [
         f"{c.group.name} against {c.base.name}, {c.metric.benchmark} {c.metric.metric}: {c.verdict}" for c in broken
     ]
+
+
+_ALIKE = re.compile(r"incomplete within (?P<points>\d+(\.\d+)?)")
+
+
+def _apart(c: Comparison) -> str:
+    return f"{c.group.name} against {c.base.name}, {c.metric.benchmark}: incomplete answers {_shares(c)}"
 
 
 def _lies(c: Comparison, bound: re.Match[str]) -> bool:

@@ -1,6 +1,7 @@
 """One number of one row: its estimate, interval, coverage and marks, from samples where their mean is the score."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.core.errors import HarnessError
+from harness.generate.api import Ending
 from harness.record.run import MetricRecord
 from harness.report.groups import Group
 from harness.report.load import SEED_AXIS, RunData
@@ -77,6 +79,24 @@ class Measures:
         rows = self.run.scores.drop_duplicates(["cell", "benchmark", "metric", "category"], keep="last")
         keys = zip(rows["cell"], rows["benchmark"], rows["metric"], rows["category"], strict=True)
         return dict(zip(keys, (row for _, row in rows.iterrows()), strict=True))
+
+    @cached_property
+    def _endings(self) -> Mapping[tuple[str, str], Counter[Ending]]:
+        """How many answers of each benchmark and cell ended in which way."""
+        if "ending" not in self.run.samples:
+            return {}
+        answers = self.run.samples.dropna(subset="ending").drop_duplicates(["benchmark", "cell", "item", "turn"])
+        grouped = answers.groupby(["benchmark", "cell"], sort=False)["ending"]
+        return {(str(benchmark), str(cell)): Counter(ends) for (benchmark, cell), ends in grouped}  # type: ignore[misc]
+
+    def endings(self, group: Group, benchmark: str) -> Counter[Ending]:
+        """How many of a row's answers on a benchmark ended in which way; empty where the run does not say."""
+        return sum((self._endings.get((benchmark, cell), Counter()) for cell in group.replicates()), Counter())
+
+    def incomplete(self, group: Group, benchmark: str) -> float | None:
+        """The share of a row's answers that were cut, are empty or are unfinished, in %; None where it is unknown."""
+        ends = self.endings(group, benchmark)
+        return 100 * (ends["cut"] + ends["empty"] + ends["unfinished"]) / ends.total() if ends else None
 
     def rows(self, cell: str, metric: MetricRecord, category: str = OVERALL) -> Rows:
         """The scored samples of one cell, in the metric's unit; empty where its scores are not means of samples."""

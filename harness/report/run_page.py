@@ -7,9 +7,10 @@ from markupsafe import Markup
 
 from harness.report import facts
 from harness.report.browser import browser_data, safe_json
-from harness.report.comparisons import Comparison, comparison_table, comparisons
+from harness.report.comparisons import Comparison, comparison_table, comparisons, unlike
 from harness.report.costs import cost_table
 from harness.report.data_facts import contamination_table, mix_table
+from harness.report.endings import ending_table, with_incomplete
 from harness.report.experts import router_table
 from harness.report.figures import drawings
 from harness.report.groups import group_cells
@@ -31,10 +32,11 @@ def _page(run: RunData, measures: Measures) -> Page:
     categories = [table for table in by_category if table is not None]
     comparison = comparison_table(run, compared, title=_against_title(compared)) if compared else None
     findings, ablations = facts.findings(run, compared), _ablations(run, measures)
-    scores, judges = headline_table(run, measures), facts.judge_table(run)
+    scores, judges = with_incomplete(headline_table(run, measures), measures), facts.judge_table(run)
     said = tuple(f"**{verdict}**: {sentence}" for verdict, sentence in findings)
     data = {"training": facts.training_table(run), "mixes": mix_table(run), "contamination": contamination_table(run)}
     behind = data | {"router": router_table(run, group_cells(run)), "costs": cost_table(run)}
+    endings = ending_table(measures)
     figures = list(drawings(run, measures))
     drawn = {drawing.section for drawing in figures}
     return Page(
@@ -43,7 +45,7 @@ def _page(run: RunData, measures: Measures) -> Page:
         heading=run.name,
         description=run.description,
         summary=facts.sweep_in_words(run),
-        warnings=facts.warnings(run, measures),
+        warnings=[*facts.warnings(run, measures), *unlike(compared)],
         parts=parts(
             ("scores", "Scores", True),
             ("comparisons", "Comparisons", bool(compared)),
@@ -57,6 +59,7 @@ def _page(run: RunData, measures: Measures) -> Page:
         ),
         sections=[
             Section("Scores", scores),
+            *([Section(endings.title, endings, level=3)] if endings else []),
             *([Section("Judges", judges, level=3)] if judges else []),
             *([Section(comparison.title, comparison, said)] if comparison else []),
             *(Section(table.title, table) for table in (*ablations, *categories)),
@@ -67,8 +70,15 @@ def _page(run: RunData, measures: Measures) -> Page:
         figures=figures,
         content=behind
         | _samples(run)
-        | {"scores": scores, "judges": judges, "compared": comparison, "findings": findings, "ablations": ablations}
-        | {"categories": categories, "recipe": run.recipe},
+        | {
+            "scores": scores,
+            "endings": endings,
+            "judges": judges,
+            "compared": comparison,
+            "findings": findings,
+            "ablations": ablations,
+        }
+        | {"ablations": ablations, "categories": categories, "recipe": run.recipe},
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 from harness.generate.api import Answer
 from harness.record.judged import Judged
 from harness.record.training import trainings
-from harness.record.unread import cut_answers, cut_responses, of_trainings
+from harness.record.unread import cut_answers, cut_responses, judged_thinking, of_trainings
 from harness.stages.api import Stage
 
 
@@ -34,6 +34,15 @@ def test_answers_that_mostly_reach_their_limit_are_said(cut: int, told: bool) ->
     assert [line.split(" and ")[0] for line in cut_answers(judged)] == [
         f"mt_bench: {cut} of 4 answers of cell reached the limit of their length"
     ] * told
+
+
+@pytest.mark.parametrize(
+    ("text", "told"), [("a<b", False), ("<think>\na", True), ("a\n</think>\nb", True), ("`<think>` is a tag", False)]
+)
+def test_thinking_that_was_judged_is_said(text: str, told: bool) -> None:
+    answers = [Answer("1", ("plain", text), ("stop", "stop"), (1, 1))]
+    judged = Judged("cell", "mt_bench", Stage("judge", 1, {}), answers, [])
+    assert [line.split(" of cell")[0] for line in judged_thinking(judged)] == ["mt_bench: 1 of 2 answers"] * told
 
 
 @pytest.mark.parametrize(("cut", "told"), [(5, False), (6, True)])

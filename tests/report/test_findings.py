@@ -20,7 +20,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunData:
 def comparison(one: Group, other: Group) -> Comparison:
     difference = Difference(1.2, -3.0, 5.4, 2.0, 2.0, 0.5, (3, 3), 60, Spread(None))
     metric = replace(PROGRAM_METRIC, metric="general_score", unit="% correct")
-    return Comparison(one, other, metric, difference, 1.0, 12.0, "underpowered", "6 seeds", False)
+    return Comparison(one, other, metric, difference, 1.0, 12.0, "underpowered", "6 seeds", False, (None, None))
 
 
 @pytest.mark.parametrize(
