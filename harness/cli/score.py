@@ -42,6 +42,12 @@ def arena_hard(
         list[Path] | None,
         typer.Option(help="arena-hard-auto's model_judgment/JUDGE/*.jsonl (or .xz); or name them as arguments."),
     ] = None,
+    answers: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="v2.0's model_answer/MODEL.jsonl of every judged model and baseline: win rates at equal style, too."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the bootstrap over questions.")] = 0,
     format_: Format = "table",
 ) -> None:
@@ -52,7 +58,7 @@ def arena_hard(
     from harness.bench.arena_hard import score_files
     from harness.cli.output import emit
 
-    emit(score_files(questions, [*(judgments or []), *(files or [])], seed), format_)
+    emit(score_files(questions, [*(judgments or []), *(files or [])], seed, answers or []), format_)
 
 
 @app.command("alpaca-eval")

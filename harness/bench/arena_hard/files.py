@@ -12,15 +12,20 @@ from typing import Any, TypeVar
 
 from pydantic import AliasChoices, BaseModel, Field, ValidationError
 
+from harness.bench.api import Question
 from harness.bench.mt_bench.files import API_ERROR, NO_TIME
 from harness.core.canonical import Json, digest
 from harness.core.errors import HarnessError
 from harness.core.lines import numbered_lines, write_lines
 from harness.generate.api import Answer
 from harness.judge.api import JudgeTask, Verdict
-from harness.judge.forms.arena import VALUES, label
+from harness.judge.forms.arena import TURNED, VALUES, label
 from harness.store.ledger import Reply
 
+LATER_VALUES = VALUES | {turned: VALUES[same] for turned, same in TURNED.items()}
+"""Labels that v2.0 counts, whose files name the baseline."""
+STYLE = ("token_len", "header_count", "list_count", "bold_count")
+"""What v2.0's answer files count in an answer."""
 VARIANTS = ("ba", "ab")
 """The games in their order: the baseline's answer is shown first in game 1, the model's in game 2."""
 
@@ -80,6 +85,11 @@ class _Answer(_Line):
     messages: tuple[_Message, ...] = ()
 
 
+class _Styled(_Line):
+    model: str
+    metadata: dict[str, int | dict[str, int]]
+
+
 class _Game(BaseModel):
     score: str | None
     judgment: _Said | str | None = None
@@ -130,6 +140,24 @@ def read_answers(path: Path) -> dict[str, str | None]:
     return answers
 
 
+def read_styles(paths: Iterable[Path]) -> dict[str, dict[str, tuple[int, ...]]]:
+    """Model -> question id -> the counts of STYLE in its answer, of answer files as v2.0 shares them.
+
+    Raises:
+        HarnessError: a broken line, or one without these counts.
+    """
+    styles: dict[str, dict[str, tuple[int, ...]]] = {}
+    for path in paths:
+        for where, line in _records(path, _Styled):
+            if missing := [name for name in STYLE if name not in line.metadata]:
+                fix = "arena-hard-auto's utils/add_markdown_info.py adds them."
+                raise HarnessError(f"`metadata` has no {', '.join(missing)}", where=where, fix=fix)
+            counts = (line.metadata[name] for name in STYLE)
+            summed = tuple(sum(count.values()) if isinstance(count, dict) else count for count in counts)
+            styles.setdefault(line.model, {})[str(line.id)] = summed
+    return styles
+
+
 def read_games(paths: Iterable[Path]) -> list[JudgedGame]:
     """Every game of model_judgment files. A score that is no label has no value; a game that is not there is `missing`.
 
@@ -146,39 +174,51 @@ def read_games(paths: Iterable[Path]) -> list[JudgedGame]:
             key = (line.model, baseline, line.judge, str(line.id))
             games = (*line.games, None, None)[: len(VARIANTS)]
             for variant, game in zip(VARIANTS, games, strict=True):
-                verdict = _verdict(str(line.id), repeats[key], variant, game)
+                labels = LATER_VALUES if line.baseline else VALUES
+                verdict = _verdict(str(line.id), repeats[key], variant, game, labels)
                 judged.append(JudgedGame(line.model, baseline, line.judge, verdict, where))
             repeats[key] += 1
     return judged
 
 
-def _verdict(item: str, repeat: int, variant: str, game: _Game | None) -> Verdict:
+def _verdict(item: str, repeat: int, variant: str, game: _Game | None, labels: Mapping[str, float]) -> Verdict:
     task = JudgeTask(item, 1, repeat=repeat, variant=variant)
     if game is None:
         return Verdict(task, Reply("missing"))
-    value = VALUES.get(game.score or "")
+    value = labels.get(game.score or "")
     return Verdict(task, Reply("unparseable" if value is None else "ok", value, _text(game.judgment) or ""))
 
 
-def write_model(folder: Path, model: str, judge: str, answers: Sequence[Answer], verdicts: Sequence[Verdict]) -> None:
-    """Write one model's model_answer/MODEL.jsonl and model_judgment/JUDGE/MODEL.jsonl.
+def write_model(
+    folder: Path,
+    model: str,
+    judge: str,
+    answers: Sequence[Answer],
+    verdicts: Sequence[Verdict],
+    questions: Sequence[Question] | None = None,
+) -> None:
+    """Write one model's model_answer/MODEL.jsonl and model_judgment/JUDGE/MODEL.jsonl: as v0.1 has them, or with
+    `questions` as v2.0 has them.
 
     A game without a verdict is null, a verdict without a value has a null score. A share of the win (a judge's
     probabilities) is written as the slight win that it leans to, for the format has no other words.
     """
     for name in ("model_answer", f"model_judgment/{judge}"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    write_lines(folder / "model_answer" / f"{model}.jsonl", (_answer_line(model, answer) for answer in answers))
+    asked = {question.id: question for question in questions or ()}
+    lines = (_later_answer_line(model, a, asked[a.id]) if asked else _answer_line(model, a) for a in answers)
+    write_lines(folder / "model_answer" / f"{model}.jsonl", lines)
     games: dict[tuple[str, int], dict[str, Json]] = {}
     met = {v.task.item: v.task.evidence.get("baseline") for v in verdicts}
     for v in verdicts:
         games.setdefault((v.task.item, v.task.repeat), {})[v.task.variant] = {
             "user_prompt": v.task.messages[-1]["content"],
-            "judgment": v.reply.text,
+            "judgment": {"answer": v.reply.text} if asked else v.reply.text,
             "score": None if v.reply.value is None else label(v.reply.value),
         }
     rows = (
-        {"question_id": item, "model": model, "baseline": met[item], "judge": judge}
+        ({"uid": item, "category": asked[item].category} if asked else {"question_id": item})
+        | {"model": model, "baseline": met[item], "judge": judge}
         | {"games": [by_variant.get(variant) for variant in VARIANTS]}
         for (item, _), by_variant in games.items()
     )
@@ -195,6 +235,13 @@ def _answer_line(model: str, answer: Answer) -> Json:
         "choices": [{"index": 0, "turns": turns}],
         "tstamp": NO_TIME,
     }
+
+
+def _later_answer_line(model: str, answer: Answer, question: Question) -> Json:
+    said = [{"role": "user", "content": question.turns[0]}]
+    said += [{"role": "assistant", "content": {"answer": text}} for text in answer.turns]
+    key = digest([model, answer.id, list(answer.turns)])[:22]
+    return {"uid": answer.id, "ans_id": key, "model": model, "messages": said, "tstamp": NO_TIME}
 
 
 def _records(path: Path, kind: type[_Any]) -> Iterator[tuple[str, _Any]]:

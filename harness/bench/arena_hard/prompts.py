@@ -1,8 +1,9 @@
-"""Arena-Hard's judge prompt: `judge_config.yaml` of arena-hard-auto v0.1 (Apache-2.0), word for word."""
+"""Arena-Hard's judge prompts: those of arena-hard-auto (Apache-2.0) v0.1 and v2.0, word for word."""
 
 from collections.abc import Mapping
 
-NAME = "arena-hard-v0.1"
+NAMES = {"0.1": "arena-hard-v0.1", "2.0": "arena-hard-v2.0"}
+"""Version -> what its prompts are called."""
 
 SYSTEM = """\
 Please act as an impartial judge and evaluate the quality of the responses provided by two AI assistants to the user \
@@ -34,6 +35,14 @@ After providing your explanation, you must output only one of the following choi
 
 Example output: "My final verdict is tie: [[A=B]]"."""
 
+CREATIVE_CATEGORY = "creative_writing"
+CREATIVE_SYSTEM = SYSTEM.replace(
+    "Begin your evaluation by generating your own answer to the prompt. You must provide your answers before judging "
+    "any answers.\n\n",
+    "",
+).replace("compare both assistants' answers with your answer.", "compare both assistants' answers.")
+"""v2.0's for creative writing: the judge writes no answer of its own."""
+
 TEMPLATE = """\
 <|User Prompt|>
 {question_1}
@@ -47,7 +56,11 @@ TEMPLATE = """\
 <|The End of Assistant B's Answer|>"""
 
 
-def messages(question: str, answer_a: str, answer_b: str) -> tuple[Mapping[str, str], ...]:
-    """What the judge is shown. Texts are put in as they are: braces in an answer are text."""
+def messages(question: str, answer_a: str, answer_b: str, category: str = "") -> tuple[Mapping[str, str], ...]:
+    """What the judge is shown; v2.0's creative writing is asked for otherwise.
+
+    Texts are put in as they are: braces in an answer are text.
+    """
     shown = TEMPLATE.format(question_1=question, answer_1=answer_a, answer_2=answer_b)
-    return {"role": "system", "content": SYSTEM}, {"role": "user", "content": shown}
+    system = CREATIVE_SYSTEM if category == CREATIVE_CATEGORY else SYSTEM
+    return {"role": "system", "content": system}, {"role": "user", "content": shown}

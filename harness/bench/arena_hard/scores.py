@@ -1,6 +1,6 @@
 """Arena-Hard's battles, win rates, intervals and ratings."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from harness.bench.api import SCORE_COLUMNS, Question, Sample, samples_frame
-from harness.bench.arena_hard.files import VARIANTS, JudgedGame, read_games, read_questions
+from harness.bench.arena_hard.files import VARIANTS, JudgedGame, read_games, read_questions, read_styles
+from harness.bench.arena_hard.style import controlled
 from harness.core.errors import HarnessError
 from harness.generate.api import Answer
 from harness.judge.api import Verdict
@@ -20,8 +21,16 @@ from harness.stats.clustered import clustered_mean
 BENCHMARK, METRIC = "arena_hard", "win_rate"
 
 
+def category_metric(category: str) -> str:
+    """v2.0's win rate of a category."""
+    return f"{METRIC}_{category}"
+
+
 def battle_samples(
-    questions: Sequence[Question], answers: Sequence[Answer], verdicts: Sequence[Verdict]
+    questions: Sequence[Question],
+    answers: Sequence[Answer],
+    verdicts: Sequence[Verdict],
+    metric: Callable[[Question], str] = lambda _: METRIC,
 ) -> list[Sample]:
     """One row per battle, and one without a value for a game without a value; see `ArenaHard.samples`."""
     lengths = {a.id: len(a.turns[0] or "") for a in answers if a.turns}
@@ -39,7 +48,7 @@ def battle_samples(
                 value, count = _outcome(verdict) if verdict else (None, 1)
                 status = verdict.reply.status if verdict else "missing"
                 rows += [
-                    Sample(BENCHMARK, METRIC, q.id, q.id, q.category, 1, first + k, value, status, length)
+                    Sample(BENCHMARK, metric(q), q.id, q.id, q.category, 1, first + k, value, status, length)
                     for k in range(count)
                 ]
     return rows
@@ -83,14 +92,17 @@ def _win_rate(samples: pd.DataFrame) -> tuple[float | None, float | None, int, i
     return *clustered_mean(with_value["value"].to_numpy(dtype=float), with_value["cluster"].tolist()), n, total
 
 
-def score_files(questions: Path, judgments: Sequence[Path], seed: int = 0) -> pd.DataFrame:
+def score_files(
+    questions: Path, judgments: Sequence[Path], seed: int = 0, answers: Sequence[Path] = ()
+) -> pd.DataFrame:
     """Scores of stored arena-hard-auto judgments: columns model, baseline, judge, SCORE_COLUMNS, low, high, rating.
 
     Games against two baselines, as v2.0 has them (one for each category), are two rates. `low` and `high` are the 95 %
     bootstrap interval over questions (in %, seeded), `rating` the Bradley-Terry rating on the Elo scale, fitted on all
     of a judge's models that met one baseline, which has 1000; it is null where a model won all battles or none. Lines
     for the same question are repeats. A question without a line counts in `total`; where there are several baselines,
-    in that of the baselines that meet its category.
+    in that of the baselines that meet its category. With answer files, the baselines' among them, rows of the metric
+    STYLE_CONTROLLED follow (see `style.controlled`).
 
     Raises:
         HarnessError: a broken line, or a judgment of a question that the question file does not have.
@@ -109,7 +121,7 @@ def score_files(questions: Path, judgments: Sequence[Path], seed: int = 0) -> pd
             )
     met = {(game.baseline, categories[game.verdict.task.item]) for game in games}
     several = len({baseline for baseline, _ in met}) > 1
-    blocks = []
+    blocks, styles = [], read_styles(answers)
     for (judge, baseline), of_judge in groupby(sorted(games, key=_by), key=lambda game: (game.judge, game.baseline)):
         theirs = [q for q in asked if not several or (baseline, q.category) in met]
         samples = {
@@ -117,7 +129,15 @@ def score_files(questions: Path, judgments: Sequence[Path], seed: int = 0) -> pd
             for model, of_model in groupby(of_judge, key=lambda game: game.model)
         }
         blocks.append(_score_models(judge, baseline, samples, seed))
+        if answers:
+            rows = controlled(dict(_groups_of_models(samples)), styles, baseline, seed)
+            blocks.append(rows.assign(baseline=baseline, judge=judge))
     return pd.concat(blocks, ignore_index=True)
+
+
+def _groups_of_models(samples: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The samples of all models, overall and by category."""
+    yield from _groups(pd.concat([of_model.assign(model=model) for model, of_model in samples.items()]))
 
 
 def _by(game: JudgedGame) -> tuple[str, str, str]:

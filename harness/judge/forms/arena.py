@@ -48,6 +48,21 @@ def read_verdict(text: str) -> float:
     return read_label(next(iter(found)))
 
 
+_LATER_VERDICTS = (_VERDICT, re.compile(r"\[([AB<>=]+)\]"))
+"""arena-hard-auto v2.0's `regex_patterns`: the second where the first finds nothing."""
+TURNED = {"A<<B": "B>>A", "A<B": "B>A", "B=A": "A=B", "B<A": "A>B", "B<<A": "A>>B"}
+"""Labels that only v2.0 knows, and the same verdicts as the others say them."""
+
+
+def read_last_verdict(text: str) -> float:
+    """The last verdict in a free-text reply, as arena-hard-auto v2.0 finds it: in lower case, in single brackets and
+    turned round (`A<B`) too."""
+    found = next((labels for pattern in _LATER_VERDICTS if (labels := pattern.findall(text.upper()))), [])
+    if not found:
+        raise ValueError("no verdict in the reply")
+    return read_label(TURNED.get(found[-1], found[-1]))
+
+
 def read_label(text: str) -> float:
     """The value of one of the five labels."""
     if text not in VALUES:

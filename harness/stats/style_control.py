@@ -1,0 +1,67 @@
+"""Strengths of players who all met one opponent, at equal style: Arena-Hard v2.0's control.
+
+A battle's log-odds are the player's strength plus a weighted sum of style differences, which are standardised over all
+battles: a strength is one at the battles' average differences, so that it depends on who else is in the fit.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+_STEPS = 100
+_FLAT = 1e-9
+"""The largest gradient entry, per battle, of a fit that is done."""
+_ENDLESS = 15.0
+"""A strength beyond which a player won all battles or none: no finite one fits best."""
+
+
+def style_differences(players: Floats, opponent: Floats) -> Floats:
+    """Differences in style, (battles, features), of answers from the opponent's, each between -1 and 1.
+
+    A row counts an answer's tokens and then Markdown elements: (l_p - l_o) / (l_p + l_o) of tokens, and of elements
+    per token + 1, d, (d_p - d_o) / (d_p + d_o + 1).
+    """
+    length = (players[:, :1] - opponent[:, :1]) / np.maximum(players[:, :1] + opponent[:, :1], 1)
+    density = [counts[:, 1:] / (counts[:, :1] + 1) for counts in (players, opponent)]
+    return np.hstack([length, (density[0] - density[1]) / (density[0] + density[1] + 1)])
+
+
+def standardised(differences: Floats) -> Floats:
+    """Each column with mean 0 and sample standard deviation 1; a constant column is 0."""
+    centred = differences - differences.mean(axis=0)
+    deviation = differences.std(axis=0, ddof=1) if len(differences) > 1 else np.zeros(differences.shape[1])
+    return centred / np.where(deviation > 0, deviation, 1)
+
+
+def controlled_win_rates(player: NDArray[np.intp], style: Floats, outcome: Floats, weight: Floats) -> Floats:
+    """Each player's probability (0 to 1) to win a battle at average style differences; NaN where no finite strength
+    fits best.
+
+    Battles are rows: who plays, 0 to k - 1; `standardised` style differences; 1, 0.5 or 0; and how often it counts.
+    """
+    players = int(player.max()) + 1
+    x = np.hstack([np.eye(players)[player], style])
+    x = x[:, np.append(np.ones(players, bool), style.any(axis=0))]
+    b = np.zeros(x.shape[1])
+
+    def loss(at: Floats) -> float:
+        logits = x @ at
+        return float(weight @ (np.logaddexp(0, logits) - outcome * logits))
+
+    for _ in range(_STEPS):
+        share = 1 / (1 + np.exp(-(x @ b)))
+        gradient = x.T @ (weight * (share - outcome))
+        if np.abs(gradient).max() < _FLAT * weight.sum():
+            break
+        curvature = (x * (weight * share * (1 - share))[:, None]).T @ x
+        step = np.linalg.lstsq(curvature, gradient, rcond=None)[0]
+        scale, here = 1.0, loss(b)
+        while loss(b - scale * step) > here and scale > 1e-6:
+            scale /= 2
+        b = b - scale * step
+        if np.abs(b[:players]).max() > _ENDLESS:
+            break
+    met = np.bincount(player, weight, players) > 0
+    finite = met & (np.abs(b[:players]) < _ENDLESS)
+    return np.where(finite, 1 / (1 + np.exp(-b[:players].clip(-_ENDLESS, _ENDLESS))), np.nan)
