@@ -43,7 +43,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     made = Runs(tmp_path_factory.mktemp("keep"))
     count, said = made.run("keep=scores")
     assert count > 10
-    assert "keep: scores: removed the weights and tokens of 6 stages, " in said
+    assert "keep: scores: removed the weights and tokens of 7 stages, " in said
     return made
 
 
