@@ -14,7 +14,7 @@ import pandas as pd
 
 from harness.bench.api import JudgedBenchmark, Metric, OpenJudged, Question, Sample
 from harness.bench.mt_bench import pairs
-from harness.bench.mt_bench.benchmark import MTBenchSettings, chosen_questions, input_files
+from harness.bench.mt_bench.benchmark import MTBenchSettings, chosen_questions, input_files, metric_name
 from harness.bench.mt_bench.files import read_answers, read_prompts
 from harness.bench.turns import turn_scores
 from harness.core.errors import HarnessError
@@ -33,7 +33,10 @@ class MTBenchPairwiseSettings(MTBenchSettings):
 class MTBenchPairwise(OpenJudged[MTBenchPairwiseSettings]):
     """MT-Bench's questions and files, judged in pairs."""
 
-    metrics = (Metric("win_rate", "%", "higher", "general"),)
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The win rate, under the chosen references."""
+        return (Metric(metric_name("win_rate", self.settings), "%", "higher", "general"),)
 
     @cached_property
     def questions(self) -> list[Question]:

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from harness.bench.api import APPROXIMATE
+from harness.core.canonical import canonical
 from harness.plan.build import Evaluated, Plan, PlannedCell
 from harness.plan.generation import engines
 from harness.record import contamination, determinism, endings, judges, unread
@@ -174,9 +175,11 @@ def expert_loads(plan: Plan, store: Store) -> list[pd.DataFrame]:
 
 
 def _metrics(plan: Plan) -> tuple[MetricRecord, ...]:
-    scored = {e.benchmark: e.score for cell in plan.cells for e in cell.evaluated}
-    return tuple(
+    """Those of every benchmark, under each of the settings that cells give it."""
+    scored = {(e.benchmark, canonical(e.score.execution)): e.score for cell in plan.cells for e in cell.evaluated}
+    records = (
         MetricRecord(name, m.name, m.unit, m.direction, m.role, m.headline, m.binary, m.mean)
-        for name, stage in scored.items()
+        for (name, _), stage in scored.items()
         for m in benchmarks.opened(stage).metrics
     )
+    return tuple(dict.fromkeys(records))

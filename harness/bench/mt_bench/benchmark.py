@@ -5,6 +5,7 @@ are FastChat's: temperature by category, reference-based prompts for math, reaso
 with the whole conversation, scores averaged over verdict rows.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -38,13 +39,18 @@ REFERENCE_CATEGORIES = frozenset({"math", "reasoning", "coding"})
 """FastChat's `NEED_REF_CATS`: judged against a reference answer."""
 
 
+GPT4 = "gpt-4"
+"""FastChat's set of reference answers."""
+
+
 class MTBenchSettings(Settings):
     """Which MT-Bench files, and how much of them."""
 
     data: Path = execution()
     """Folder with question.jsonl, judge_prompts.jsonl and reference_answer/*.jsonl; their content is what counts."""
-    references: str = "gpt-4"
-    """Whose reference answers: the name of a file in reference_answer/."""
+    references: str = GPT4
+    """Which set of reference answers: the name of a file in reference_answer/. Scores under another set than gpt-4's
+    are another metric, such as `score_corrected`: sets are never compared."""
     categories: tuple[str, ...] = ()
     """Only these categories; all by default."""
     questions: int | None = Field(None, ge=1)
@@ -72,10 +78,18 @@ def chosen_questions(settings: MTBenchSettings, files: Mapping[str, Path]) -> li
     return [_question(line, settings, references, files["references"]) for line in lines]
 
 
+def metric_name(name: str, settings: MTBenchSettings) -> str:
+    """A metric under the chosen set of references: its name alone is that under GPT-4's."""
+    return name if settings.references == GPT4 else re.sub(r"\W", "_", f"{name}_{settings.references}")
+
+
 class MTBench(OpenJudged[MTBenchSettings]):
     """MT-Bench with single-answer grading."""
 
-    metrics = (Metric("score", "points (1-10)", "higher", "general"),)
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The score, under the chosen references."""
+        return (Metric(metric_name("score", self.settings), "points (1-10)", "higher", "general"),)
 
     @cached_property
     def questions(self) -> list[Question]:
@@ -88,7 +102,7 @@ class MTBench(OpenJudged[MTBenchSettings]):
 
     def samples(self, answers: Sequence[Answer], verdicts: Sequence[Verdict]) -> list[Sample]:
         """One row per (question, turn), or one per verdict where it was judged several times."""
-        return turn_samples(BENCHMARK.name, self.questions, answers, verdicts)
+        return turn_samples(BENCHMARK.name, self.questions, answers, verdicts, lambda _: self.metrics[0].name)
 
     def aggregate(self, samples: pd.DataFrame) -> pd.DataFrame:
         """Overall, by turn and by category: the mean over rows that have a value, clustered by question."""
