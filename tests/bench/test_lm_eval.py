@@ -350,3 +350,46 @@ def test_faults(tasks: Path, data: Path, pocket_folder: Path, tmp_path: Path, mo
     unsafe = {"code": {"test": data / "small_test.jsonl"}}
     with pytest.raises(HarnessError, match="'code' runs code that a model wrote"):
         measure(settings(tasks=["code"], include_path=moved, data_dir=unsafe), pocket_folder, tmp_path / "d")
+
+
+def test_a_text_that_never_left_its_thinking_is_not_scored_and_endings_are_told(
+    tasks: Path, data: Path, pocket_folder: Path, tmp_path: Path
+) -> None:
+    files = {"copying": {"validation": data / "copying_validation.jsonl"}}
+    plain = settings(tasks=["copying"], include_path=tasks, data_dir=files, gen_kwargs={"max_gen_toks": 1, "until": []})
+    samples = measure(plain, pocket_folder, tmp_path / "plain")
+    assert {s.status for s in samples} == {"ok"}
+    assert set(endings(tmp_path / "plain")) == {("copying:0", "cut"), ("copying:1", "cut"), ("copying:2", "cut")}
+    told = plain.model_copy(update={"think_end_token": "</think>"})
+    samples = measure(told, pocket_folder, tmp_path / "thinking")
+    assert {(s.value, s.status) for s in samples} == {(None, "unfinished")}
+    assert {ending for _, ending in endings(tmp_path / "thinking")} == {"unfinished"}
+    assert scores(samples).loc[("copying_exact_match_plain", "overall"), ["n", "total"]].tolist() == [0, 3]
+
+
+def endings(out: Path) -> list[tuple[str, str]]:
+    rows = map(json.loads, (out / "transcripts.jsonl").read_text().splitlines())
+    return [(row["item"], row["ending"]) for row in rows]
+
+
+def thinking(**more: Any) -> dict[str, Any]:
+    return {"tasks": ["copying"], "apply_chat_template": True} | more
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"enable_thinking": True}, "needs `think_end_token`"),
+        ({"enable_thinking": False, "apply_chat_template": False}, "needs `apply_chat_template: true`"),
+        ({"think_end_token": "151668"}, "not the number of a token"),
+    ],
+)
+def test_settings_of_thinking_that_cannot_be(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        settings(**thinking(**wrong))
+
+
+def test_settings_from_before_keep_their_identity() -> None:
+    kept = identity(settings(tasks=["copying"]))
+    assert not {"gen_kwargs", "enable_thinking", "think_end_token"} & kept.keys()
+    assert identity(settings(tasks=["copying"], gen_kwargs={"max_gen_toks": 9}))["gen_kwargs"] == {"max_gen_toks": 9}

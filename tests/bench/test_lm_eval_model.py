@@ -8,15 +8,26 @@ import torch
 from lm_eval.api.instance import Instance
 
 from harness.bench.api import Measured
+from harness.bench.lm_eval.how import How, request_key
 from harness.bench.lm_eval.model import load
 from harness.core.errors import Incomplete
+from harness.generate.api import Ending
 
 WORDS = ("red", "blue", "two", "four", "green", "one", "six", "three")
 
 
-def model(folder: Path, told: list[tuple[int, int, str]] | None = None) -> Any:
+HOW = How(None, None, False, None)
+
+
+def model(
+    folder: Path,
+    told: list[tuple[int, int, str]] | None = None,
+    how: How = HOW,
+    endings: dict[str, Ending] | None = None,
+) -> Any:
     news = [] if told is None else told
-    return load(Measured(folder, "float32", 8, 0, folder, lambda *one: news.append(one)))
+    known = {} if endings is None else endings
+    return load(Measured(folder, "float32", 8, 0, folder, lambda *one: news.append(one)), how, known)
 
 
 def choices(number: int) -> list[Instance]:
@@ -97,3 +108,37 @@ def test_without_a_gpu_texts_are_generated_one_at_a_time_and_choices_in_batches(
     lm.loglikelihood(choices(9))
     assert set(generated) == {1}
     assert max(called) == 8
+
+
+@pytest.mark.parametrize(
+    ("said", "end", "text", "ending"),
+    [
+        ("red blue", None, "red blue", "cut"),
+        ("red medium blue", None, "red", "complete"),
+        ("red<eos>", None, "red", "complete"),
+        ("<eos>", None, "", "empty"),
+        ("green red", "green", "red", "cut"),
+        ("green red<eos>", "green", "red", "complete"),
+        ("red blue<eos>", "green", "red blue", "unfinished"),
+    ],
+)
+def test_how_a_text_ended_is_told(pocket_folder: Path, said: str, end: str | None, text: str, ending: str) -> None:
+    endings: dict[str, Ending] = {}
+    lm = model(pocket_folder, how=How(None, None, False, None, think_end_token=end), endings=endings)
+    eos = lm.tok_decode(lm.eot_token_id, skip_special_tokens=False)
+    written = torch.tensor([lm.tokenizer(said.replace("<eos>", eos), add_special_tokens=False)["input_ids"]])
+    lm._model_generate = lambda context, **_: torch.hstack([context, written])
+    told = {"until": ["medium"], "max_gen_toks": 4, "do_sample": False}
+    request = Instance("generate_until", {}, ("red", told), 0)
+    assert [found.strip() for found in lm.generate_until([request])] == [text]
+    assert endings == {request_key(request.args): ending}
+
+
+@pytest.mark.parametrize(("told", "asked"), [(None, "its default"), (True, "to think"), (False, "not to think")])
+def test_the_chat_template_is_told_whether_to_think(pocket_folder: Path, told: bool | None, asked: str) -> None:
+    end = "</think>" if told else None
+    lm = model(pocket_folder, how=How(None, None, True, None, enable_thinking=told, think_end_token=end))
+    lm.tokenizer.chat_template = (
+        "{{ 'its default' if enable_thinking is not defined else 'to think' if enable_thinking else 'not to think' }}"
+    )
+    assert lm.apply_chat_template([{"role": "user", "content": "red"}]) == asked

@@ -9,6 +9,7 @@ import pytest
 from lm_eval.api.instance import Instance
 
 from harness.bench.api import Measured
+from harness.bench.lm_eval.how import How
 from harness.bench.lm_eval.model import load as load_for_lm_eval
 from harness.core.errors import HarnessError
 from harness.core.lines import write_lines
@@ -62,7 +63,7 @@ def in_plain_transformers(folder: Path) -> int:
 
 
 def in_lm_eval(folder: Path) -> str:
-    lm = load_for_lm_eval(Measured(folder, "float32", 1, 0, folder, lambda *_: None), chat=True)
+    lm = load_for_lm_eval(Measured(folder, "float32", 1, 0, folder, lambda *_: None), How(None, None, True, None), {})
     told = {"until": ["\n\n"], "max_gen_toks": 30, "do_sample": False}
     (text,) = lm.generate_until([Instance("generate_until", {}, (lm.apply_chat_template([ASKED]), told), 0)])
     return str(text)

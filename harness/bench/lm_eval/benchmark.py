@@ -10,6 +10,7 @@ standard errors. Metrics are named TASK_METRIC, with the filter behind where the
 import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from harness.bench.api import SCORE_COLUMNS, Measured, MeasuredBenchmark, Metric, OpenMeasured, Sample
-from harness.bench.lm_eval.run import How, evaluate
+from harness.bench.lm_eval.how import How, request_key
+from harness.bench.lm_eval.run import evaluate
 from harness.bench.lm_eval.tasks import MACRO, Chosen, Reported, choose
 from harness.core.lines import write_lines
-from harness.core.settings import Settings, execution
+from harness.core.settings import Settings, execution, later
+from harness.generate.api import UNFINISHED, Ending
 
 _DATA, _TASK = "data", "task"
 
@@ -38,12 +41,29 @@ class LmEvalSettings(Settings):
     """Only the first items of each task."""
     apply_chat_template: bool = False
     """Put the prompts into the model's chat template, few-shot examples as turns."""
+    gen_kwargs: dict[str, str | int | float | bool | list[str]] = later({})
+    """What generation is told beside what each task says, such as max_gen_toks, temperature, do_sample or until."""
+    enable_thinking: bool | None = later(None)
+    """What a chat template that can ask for thinking is told; its own default where this is not set."""
+    think_end_token: str | None = later(None, min_length=1)
+    """What ends a reasoning model's thinking, such as `</think>`: the answer stands behind the last one, and a text
+    without one is unfinished, no answer, and not scored."""
     seed: int | None = Field(None, ge=0)
     """For all of lm-eval's seeds; by default those of the command (0, 1234, 1234, 1234)."""
     include_path: Path | None = execution(None)
     """A folder of own task files; pinned by content."""
     data_dir: Path | dict[str, dict[str, Path]] | None = execution(None)
     """Local data in the hub's schema: {TASK: {SPLIT: FILE}}, or a folder of files TASK_SPLIT.jsonl (.parquet, .xz)."""
+
+    @model_validator(mode="after")
+    def _thinking(self) -> "LmEvalSettings":
+        if self.enable_thinking is not None and not self.apply_chat_template:
+            raise ValueError("`enable_thinking` is told to a chat template: it needs `apply_chat_template: true`")
+        if self.enable_thinking and self.think_end_token is None:
+            raise ValueError("`enable_thinking` needs `think_end_token`, which says where the answer begins")
+        if self.think_end_token is not None and self.think_end_token.isdigit():
+            raise ValueError("`think_end_token` is a text such as `</think>`, not the number of a token")
+        return self
 
     @model_validator(mode="after")
     def _domain(self) -> "LmEvalSettings":
@@ -105,12 +125,21 @@ class LmEval(OpenMeasured[LmEvalSettings]):
             if kind == _DATA:
                 task, _, split = rest.rpartition(":")
                 data.setdefault(task, {})[split] = path
-        how = How(settings.num_fewshot, settings.limit, settings.apply_chat_template, settings.seed)
-        outcome = evaluate(chosen, data, how, model)
-        write_lines(
-            model.out / "transcripts.jsonl", (row for t, own in outcome.samples.items() for row in _texts(t, own))
+        how = How(
+            settings.num_fewshot,
+            settings.limit,
+            settings.apply_chat_template,
+            settings.seed,
+            settings.gen_kwargs,
+            settings.enable_thinking,
+            settings.think_end_token,
         )
-        return [row for one in chosen.reported for row in _rows(one, outcome.tasks[one.asked], outcome.samples)]
+        outcome = evaluate(chosen, data, how, model)
+        texts = [row for task, rows in outcome.samples.items() for row in _texts(task, rows, outcome.endings)]
+        write_lines(model.out / "transcripts.jsonl", texts)
+        never = {row["item"] for row in texts if row.get("ending") == UNFINISHED}
+        scored = (row for one in chosen.reported for row in _rows(one, outcome.tasks[one.asked], outcome.samples))
+        return [replace(row, value=None, status=UNFINISHED) if row.item in never else row for row in scored]
 
     def aggregate(self, samples: pd.DataFrame) -> pd.DataFrame:
         """Each metric as lm-eval prints it; of a group, each task's too."""
@@ -188,14 +217,17 @@ def _rows(one: Reported, tasks: Sequence[str], samples: Mapping[str, list[dict[s
             )
 
 
-def _texts(task: str, samples: Sequence[dict[str, Any]]) -> Iterator[dict[str, str]]:
+def _texts(task: str, samples: Sequence[dict[str, Any]], endings: Mapping[str, Ending]) -> Iterator[dict[str, str]]:
+    """What each item was asked and answered, and how a generated answer ended."""
     for row in {row["doc_id"]: row for row in samples}.values():
+        asked = row["arguments"]["gen_args_0"]
+        ending = endings.get(request_key([asked["arg_0"], asked.get("arg_1")]))
         yield {
             "item": f"{task}:{row['doc_id']}",
-            "question": str(row["arguments"]["gen_args_0"]["arg_0"]),
+            "question": str(asked["arg_0"]),
             "answer": _answer(row),
             "reference": _reference(row),
-        }
+        } | ({"ending": ending} if ending else {})
 
 
 def _answer(row: Mapping[str, Any]) -> str:

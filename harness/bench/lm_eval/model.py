@@ -1,6 +1,5 @@
 """A checkpoint as lm-eval's model, which says how far it is and makes smaller batches where memory runs out."""
 
-import json
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,8 +8,11 @@ import torch
 from lm_eval.models.huggingface import HFLM
 
 from harness.bench.api import Measured
+from harness.bench.lm_eval.how import How, request_key
 from harness.core.errors import Incomplete
+from harness.generate.api import Ending
 from harness.generate.prompts import answer_text, stop_ids
+from harness.models.ends import end_ids
 from harness.models.load import load_model, load_tokenizer
 from harness.models.memory import ran_out, release
 from harness.models.rendering import refusal, template_of
@@ -19,23 +21,30 @@ Run = Callable[..., list[Any]]
 """One of lm-eval's ways to ask: requests to results, in order."""
 
 
-def load(model: Measured, chat: bool = False) -> HFLM:
-    """Load the checkpoint, on the GPU where there is one.
+def load(model: Measured, how: How, endings: dict[str, Ending]) -> HFLM:
+    """Load the checkpoint, on the GPU where there is one; `endings` is told how each generated text ends.
 
-    With `chat`, which is for prompts in the chat template, texts end where the template ends an answer.
+    With prompts in the chat template, texts end where the template ends an answer.
 
     Without one texts are generated one at a time, as the command does by default: transformers copies the whole cache
     in every step of a batch and waits for its longest text (`benchmarks/lm_eval_overhead.py` has the figures).
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     loaded = load_model(model.folder, model.dtype, device)
-    lm = HFLM(pretrained=loaded, tokenizer=load_tokenizer(model.folder), batch_size=model.batch_size)
-    if chat:
+    lm = HFLM(
+        pretrained=loaded,
+        tokenizer=load_tokenizer(model.folder),
+        batch_size=model.batch_size,
+        enable_thinking=how.enable_thinking,
+        think_end_token=how.think_end_token,
+    )
+    if how.apply_chat_template:
         _end_turns(lm)
-    progress = _Progress(model)
+    ends, progress = _Ends(lm, endings), _Progress(model)
     for kind in ("loglikelihood", "loglikelihood_rolling", "generate_until"):
+        tell = ends.one if kind == "generate_until" else None
         size = 1 if device == "cpu" and kind == "generate_until" else model.batch_size
-        setattr(lm, kind, _Patient(lm, getattr(lm, kind), size, progress))
+        setattr(lm, kind, _Patient(lm, getattr(lm, kind), size, progress, tell))
     return lm
 
 
@@ -48,7 +57,7 @@ def _end_turns(lm: HFLM) -> None:
 
     def decode(tokens: Any, skip_special_tokens: bool = True) -> str:
         if skip_special_tokens:
-            return answer_text(lm.tokenizer, tokens, stops)
+            return answer_text(lm.tokenizer, tokens, stops, [lm.think_end_token] if lm.think_end_token else [])
         return str(lm.tokenizer.decode(tokens, skip_special_tokens=False))
 
     def written(*given: Any, **how: Any) -> str:
@@ -58,6 +67,32 @@ def _end_turns(lm: HFLM) -> None:
             raise refusal(lm.tokenizer, error) from None
 
     lm.tok_decode, lm.apply_chat_template = decode, written
+
+
+class _Ends:
+    """How each generated text ended: told by its tokens and its text, which lm-eval decodes just before it is done."""
+
+    def __init__(self, lm: HFLM, endings: dict[str, Ending]) -> None:
+        self._lm, self._endings, self._decode = lm, endings, lm.tok_decode
+        self._tokens, self._text = list[int](), ""
+        lm.tok_decode = self._decoded
+
+    def _decoded(self, tokens: Any, *given: Any, **how: Any) -> str:
+        self._tokens, self._text = tokens, self._decode(tokens, *given, **how)
+        return self._text
+
+    def one(self, args: Sequence[Any], result: str) -> None:
+        """A text is done."""
+        told, end = args[1], self._lm.think_end_token
+        until = [told["until"]] if isinstance(told.get("until"), str) else told.get("until") or []
+        ended = {*end_ids(self._lm.model.generation_config.eos_token_id), self._lm.eot_token_id}
+        stopped = not ended.isdisjoint(self._tokens) or any(stop and stop in self._text for stop in until)
+        ending: Ending = "complete" if stopped else "cut"
+        if not result.strip():
+            ending = "empty"
+        if end is not None and end not in self._text:
+            ending = "unfinished"
+        self._endings[request_key(args)] = ending
 
 
 class _Progress:
@@ -77,8 +112,10 @@ class _Progress:
 class _Patient:
     """One kind of request; where memory runs out, in batches half as large, and what is answered stays."""
 
-    def __init__(self, lm: HFLM, run: Run, size: int, progress: _Progress) -> None:
-        self._lm, self._run, self._size, self._progress = lm, run, size, progress
+    def __init__(
+        self, lm: HFLM, run: Run, size: int, progress: _Progress, tell: Callable[[Sequence[Any], str], None] | None
+    ) -> None:
+        self._lm, self._run, self._size, self._progress, self._tell = lm, run, size, progress, tell
 
     def __call__(self, requests: Sequence[Any]) -> list[Any]:
         """The results, in order.
@@ -93,7 +130,7 @@ class _Patient:
             if results is not None:
                 found |= zip(left, results, strict=True)
                 continue
-            found |= {k: own.pop(0) for k in left if (own := done.get(_key(requests[k].args)))}
+            found |= {k: own.pop(0) for k in left if (own := done.get(request_key(requests[k].args)))}
             self._halve()
         return [found[k] for k in range(len(requests))]
 
@@ -102,8 +139,10 @@ class _Patient:
         done: dict[str, list[Any]] = {}
 
         def answered(_: str, args: Sequence[Any], result: Any) -> None:
-            done.setdefault(_key(args), []).append(result)
+            done.setdefault(request_key(args), []).append(result)
             self._progress.one()
+            if self._tell is not None:
+                self._tell(args, result)
 
         self._lm.cache_hook.add_partial = answered  # what lm-eval calls for each request that is done
         self._lm.batch_size_per_gpu = self._size
@@ -121,8 +160,3 @@ class _Patient:
             raise Incomplete(what, where="lm_eval", fix="Free some memory or use another device, and run again.")
         self._size //= 2
         warnings.warn(f"out of memory: going on with batches of {self._size}", RuntimeWarning, stacklevel=4)
-
-
-def _key(args: Sequence[Any]) -> str:
-    """A request by what it asks, as lm-eval's own cache has it."""
-    return json.dumps(list(args))

@@ -11,8 +11,10 @@ from typing import Any
 import yaml
 
 from harness.bench.api import Measured
+from harness.bench.lm_eval.how import How
 from harness.bench.lm_eval.tasks import Chosen, Config
 from harness.core.errors import HarnessError
+from harness.generate.api import Ending
 
 Data = Mapping[str, Mapping[str, Path]]
 """Task -> split -> file."""
@@ -23,16 +25,6 @@ _KINDS = {".json": "json", ".jsonl": "json", ".parquet": "parquet", ".csv": "csv
 
 
 @dataclass(frozen=True)
-class How:
-    """What the command would be told."""
-
-    num_fewshot: int | None
-    limit: int | None
-    apply_chat_template: bool
-    seed: int | None
-
-
-@dataclass(frozen=True)
 class Outcome:
     """What lm-eval found."""
 
@@ -40,6 +32,8 @@ class Outcome:
     """Its sample rows by task."""
     tasks: Mapping[str, list[str]]
     """The tasks of everything asked."""
+    endings: Mapping[str, Ending]
+    """How each generated text ended, by its request's `request_key`."""
 
 
 def evaluate(chosen: Chosen, data: Data, how: How, model: Measured) -> Outcome:
@@ -54,7 +48,8 @@ def evaluate(chosen: Chosen, data: Data, how: How, model: Measured) -> Outcome:
         write_tasks(chosen, data, Path(folder))
         manager = _manager(Path(folder))
         loaded, tasks = _load(chosen, manager)
-        return Outcome(_run(loaded, manager, how, model), tasks)
+        samples, endings = _run(loaded, manager, how, model)
+        return Outcome(samples, tasks, endings)
 
 
 def write_tasks(chosen: Chosen, data: Data, folder: Path) -> None:
@@ -138,7 +133,10 @@ def _unreachable(name: str, error: Exception) -> HarnessError:
     )
 
 
-def _run(tasks: list[Any], manager: Any, how: How, model: Measured) -> dict[str, list[dict[str, Any]]]:
+def _run(
+    tasks: list[Any], manager: Any, how: How, model: Measured
+) -> tuple[dict[str, list[dict[str, Any]]], dict[str, Ending]]:
+    """lm-eval's sample rows by task, and how each generated text ended."""
     from lm_eval import simple_evaluate
     from lm_eval.loggers import EvaluationTracker
 
@@ -146,14 +144,16 @@ def _run(tasks: list[Any], manager: Any, how: How, model: Measured) -> dict[str,
 
     tracker = EvaluationTracker(output_path=str(model.out / "results.json"))
     seeds = _COMMANDS_SEEDS if how.seed is None else (how.seed,) * 4
+    endings: dict[str, Ending] = {}
     results = simple_evaluate(
-        load(model, how.apply_chat_template),
+        load(model, how, endings),
         model_args={"pretrained": str(model.folder), "dtype": model.dtype},
         tasks=tasks,
         task_manager=manager,  # without one it reads all of its files
         batch_size=model.batch_size,
         num_fewshot=how.num_fewshot,
         limit=how.limit,
+        gen_kwargs=dict(how.gen_kwargs) or None,
         evaluation_tracker=tracker,
         apply_chat_template=how.apply_chat_template,
         fewshot_as_multiturn=how.apply_chat_template,
@@ -168,7 +168,7 @@ def _run(tasks: list[Any], manager: Any, how: How, model: Measured) -> dict[str,
         tracker.save_results_samples(task_name=name, samples=samples[name])
     if len(list(model.out.glob("samples_*.jsonl"))) != len(samples) or not list(model.out.glob("results_*.json")):
         raise RuntimeError("lm-eval could not write its files")  # it only logs that
-    return samples
+    return samples, endings
 
 
 @contextmanager
