@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from harness.bench.api import Measured, OpenMeasured, Sample, samples_frame
 from harness.bench.lm_eval import BENCHMARK, LmEvalSettings
+from harness.bench.lm_eval.benchmark import _passes
 from harness.bench.lm_eval.tasks import catalogue, package
 from harness.bench.pocket_formats import multiple_choice
 from harness.core.errors import HarnessError
@@ -370,6 +371,79 @@ def test_a_text_that_never_left_its_thinking_is_not_scored_and_endings_are_told(
 def endings(out: Path) -> list[tuple[str, str]]:
     rows = map(json.loads, (out / "transcripts.jsonl").read_text().splitlines())
     return [(row["item"], row["ending"]) for row in rows]
+
+
+def test_repeats_are_clustered_draws_and_pass_at_k_stands_beside(
+    tasks: Path, data: Path, pocket_folder: Path, tmp_path: Path
+) -> None:
+    files = {"copying": {"validation": data / "copying_validation.jsonl"}}
+    sampled = {"do_sample": True, "temperature": 1.0, "max_gen_toks": 2}
+    given = settings(
+        tasks=["copying"], include_path=tasks, data_dir=files, gen_kwargs=sampled, repeats=3, pass_at=[1, 3]
+    )
+    samples = measure(given, pocket_folder, tmp_path / "out")
+    plain = [s for s in samples if s.metric == "copying_exact_match_plain"]
+    assert [(s.item, s.cluster, s.repeat) for s in plain] == [
+        (f"copying:{doc}" + (f"#{repeat}" if repeat else ""), f"copying:{doc}", repeat)
+        for repeat in range(3)
+        for doc in range(3)
+    ]
+    answers = [json.loads(line)["answer"] for line in (tmp_path / "out" / "transcripts.jsonl").read_text().splitlines()]
+    assert len(answers) == 9
+    assert len(set(answers)) > 3, "each repeat is another draw"
+    declared = {m.name: (m.headline, m.binary) for m in opened(given).metrics}
+    assert declared["copying_exact_match_plain_pass_at_3"] == (False, False)
+    assert {s.metric for s in samples} == set(declared)
+    export = tmp_path / "export"
+    export.mkdir()
+    opened(given).export(export, "cell", tmp_path / "out")
+    assert sorted(p.name for p in (export / "cell").iterdir() if p.is_dir()) == ["repeat_1", "repeat_2"]
+
+
+@pytest.mark.parametrize(
+    ("values", "k", "expected"),
+    [
+        ([1, 0, 0, 0], 1, 0.25),
+        ([1, 0, 0, 0], 2, 0.5),
+        ([1, 1, 0, 0], 2, 1 - 1 / 6),
+        ([1, 1, 1, 0], 2, 1.0),
+        ([0, 0, 0, 0], 4, 0.0),
+        ([1, None, 0, None], 2, 1.0),
+        ([1, None, None, None], 2, None),
+    ],
+)
+def test_pass_at_k_by_hand(values: list[float | None], k: int, expected: float | None) -> None:
+    rows = [
+        Sample("lm_eval", "m", f"t:0#{r}", "t:0", "t", 1, r, value, "unfinished" if value is None else "ok", 1)
+        for r, value in enumerate(values)
+    ]
+    (found,) = _passes(rows, k)
+    assert (found.metric, found.item, found.repeat) == (f"m_pass_at_{k}", "t:0", 0)
+    assert found.value == (expected if expected is None else pytest.approx(expected))
+    assert found.status == ("unfinished" if expected is None else "ok")
+
+
+def test_a_score_of_repeats_has_an_error_over_items_not_over_draws() -> None:
+    rows = [
+        Sample("lm_eval", "m", f"t:{item}#{r}", f"t:{item}", "t", 1, r, float(item % 2), "ok", 1)
+        for item in range(4)
+        for r in range(50)
+    ]
+    found = scores(rows).loc[("m", "overall")]
+    assert (found["value"], found["n"], found["stderr"]) == (0.5, 200, pytest.approx(0.5 / 4**0.5))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"repeats": 2}, "all are the same"),
+        ({"repeats": 2, "gen_kwargs": {"temperature": 0.6}, "pass_at": [3]}, "pass@3 needs"),
+        ({"pass_at": [0]}, "pass@0 needs"),
+    ],
+)
+def test_repeats_that_cannot_be(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        settings(tasks=["copying"], **wrong)
 
 
 def thinking(**more: Any) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from harness.bench.lm_eval.tasks import MACRO, Chosen, Reported, choose
 from harness.core.lines import write_lines
 from harness.core.settings import Settings, execution, later
 from harness.generate.api import UNFINISHED, Ending
+from harness.stats.clustered import clustered_mean
 
 _DATA, _TASK = "data", "task"
 
@@ -48,6 +49,11 @@ class LmEvalSettings(Settings):
     think_end_token: str | None = later(None, min_length=1)
     """What ends a reasoning model's thinking, such as `</think>`: the answer stands behind the last one, and a text
     without one is unfinished, no answer, and not scored."""
+    repeats: int = later(1, ge=1)
+    """How often each item is asked, each time with another seed of torch; scores are means over all (avg@k). It needs a
+    `temperature` in `gen_kwargs`: without one every repeat would be the same."""
+    pass_at: list[int] = later([])
+    """For each k of it and each hit-or-miss metric, pass@k beside: the probability that one of k answers is right."""
     seed: int | None = Field(None, ge=0)
     """For all of lm-eval's seeds; by default those of the command (0, 1234, 1234, 1234)."""
     include_path: Path | None = execution(None)
@@ -63,6 +69,14 @@ class LmEvalSettings(Settings):
             raise ValueError("`enable_thinking` needs `think_end_token`, which says where the answer begins")
         if self.think_end_token is not None and self.think_end_token.isdigit():
             raise ValueError("`think_end_token` is a text such as `</think>`, not the number of a token")
+        return self
+
+    @model_validator(mode="after")
+    def _repeats(self) -> "LmEvalSettings":
+        if self.repeats > 1 and not self.gen_kwargs.get("temperature"):
+            raise ValueError("`repeats` needs `gen_kwargs: {do_sample: true, temperature: ...}`: else all are the same")
+        if strange := [k for k in self.pass_at if not 1 <= k <= self.repeats]:
+            raise ValueError(f"pass@{strange[0]} needs at least 1 and at most `repeats` answers")
         return self
 
     @model_validator(mode="after")
@@ -96,18 +110,18 @@ class LmEval(OpenMeasured[LmEvalSettings]):
         for name in self.settings.tasks:
             seen = set()
             for one in choose([name], self.settings.include_path).reported:
-                made.setdefault(
+                metric = Metric(
                     one.name,
-                    Metric(
-                        one.name,
-                        "fraction",
-                        "higher" if one.higher else "lower",
-                        "domain" if name in self.settings.domain else "general",
-                        headline=one.asked not in seen,
-                        binary=one.metric in _HIT_OR_MISS,
-                        mean=not one.name.endswith(MACRO),
-                    ),
+                    "fraction",
+                    "higher" if one.higher else "lower",
+                    "domain" if name in self.settings.domain else "general",
+                    headline=one.asked not in seen,
+                    binary=one.metric in _HIT_OR_MISS,
+                    mean=not one.name.endswith(MACRO),
                 )
+                passes = self.settings.pass_at if metric.binary and metric.mean else ()
+                more = (replace(metric, name=_pass_at(one.name, k), headline=False, binary=False) for k in passes)
+                made |= {m.name: m for m in (metric, *more) if m.name not in made}
                 seen.add(one.asked)
         return tuple(made.values())
 
@@ -133,27 +147,35 @@ class LmEval(OpenMeasured[LmEvalSettings]):
             settings.gen_kwargs,
             settings.enable_thinking,
             settings.think_end_token,
+            settings.repeats,
         )
-        outcome = evaluate(chosen, data, how, model)
-        texts = [row for task, rows in outcome.samples.items() for row in _texts(task, rows, outcome.endings)]
+        rows: list[Sample] = []
+        texts: list[dict[str, str]] = []
+        for repeat, outcome in enumerate(evaluate(chosen, data, how, model)):
+            said = [row for task, asked in outcome.samples.items() for row in _texts(task, asked, outcome.endings)]
+            never = {row["item"] for row in said if row.get("ending") == UNFINISHED}
+            scored = (row for one in chosen.reported for row in _rows(one, outcome.tasks[one.asked], outcome.samples))
+            known = [replace(row, value=None, status=UNFINISHED) if row.item in never else row for row in scored]
+            rows += [replace(row, item=_nth(row.item, repeat), repeat=repeat) for row in known]
+            texts += [row | {"item": _nth(row["item"], repeat)} for row in said]
         write_lines(model.out / "transcripts.jsonl", texts)
-        never = {row["item"] for row in texts if row.get("ending") == UNFINISHED}
-        scored = (row for one in chosen.reported for row in _rows(one, outcome.tasks[one.asked], outcome.samples))
-        return [replace(row, value=None, status=UNFINISHED) if row.item in never else row for row in scored]
+        passing = {m.name for m in self.metrics if m.binary and m.mean}
+        return rows + [one for k in settings.pass_at for one in _passes([r for r in rows if r.metric in passing], k)]
 
     def aggregate(self, samples: pd.DataFrame) -> pd.DataFrame:
         """Each metric as lm-eval prints it; of a group, each task's too."""
         rows: list[tuple[Any, ...]] = []
         for metric, own in samples.groupby("metric", sort=False):
-            parts = [
-                (task, [float(v) for v in part["value"].dropna()], len(part))
-                for task, part in own.groupby("category", sort=False)
-            ]
-            scored, total = sum(len(values) for _, values, _ in parts), len(own)
-            together = _together([values for _, values, _ in parts if values], str(metric).endswith(MACRO))
-            rows.append((BENCHMARK.name, metric, "overall", *together, scored, total))
-            if len(parts) > 1:
-                rows += [(BENCHMARK.name, metric, task, *_mean(values), len(values), n) for task, values, n in parts]
+            scored, macro = own.dropna(subset="value"), str(metric).endswith(MACRO)
+            totals = own["category"].value_counts(sort=False)
+            tasks = {str(task): scored[scored["category"] == task] for task in own["category"].unique()}
+            parts = [(*_part(part), len(part)) for part in tasks.values()]
+            pooled = macro or scored["cluster"].is_unique
+            together = _together([part for part in parts if part[2]], macro) if pooled else _part(scored)
+            rows.append((BENCHMARK.name, metric, "overall", *together, len(scored), len(own)))
+            if len(tasks) > 1:
+                named = zip(tasks, parts, strict=True)
+                rows += [(BENCHMARK.name, metric, task, *part, int(totals[task])) for task, part in named]
         return pd.DataFrame(rows, columns=list(SCORE_COLUMNS)).astype({"value": "Float64", "stderr": "Float64"})
 
     def export(self, folder: Path, model: str, measured: Path) -> None:
@@ -162,8 +184,10 @@ class LmEval(OpenMeasured[LmEvalSettings]):
         if target.exists():
             shutil.rmtree(target)  # the names carry a date: those of an earlier measure would stay
         target.mkdir()
-        for path in [*measured.glob("results_*.json"), *measured.glob("samples_*.jsonl")]:
-            shutil.copyfile(path, target / path.name)
+        for path in [*measured.rglob("results_*.json"), *measured.rglob("samples_*.jsonl")]:
+            copy = target / path.relative_to(measured)
+            copy.parent.mkdir(exist_ok=True)
+            shutil.copyfile(path, copy)
 
 
 def _input_files(settings: LmEvalSettings) -> dict[str, Path]:
@@ -257,20 +281,54 @@ def _mean(values: Sequence[float]) -> tuple[float | None, float | None]:
     return mean, math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1)) / math.sqrt(len(values))
 
 
-def _together(parts: Sequence[Sequence[float]], macro: bool) -> tuple[float | None, float | None]:
+def _part(samples: pd.DataFrame) -> tuple[float | None, float | None]:
+    """The mean of samples with values, and its standard error: lm-eval's, or clustered where items are repeated."""
+    values = [float(value) for value in samples["value"]]
+    if samples["cluster"].is_unique:
+        return _mean(values)
+    return clustered_mean(values, samples["cluster"].tolist())
+
+
+def _together(
+    parts: Sequence[tuple[float | None, float | None, int]], macro: bool
+) -> tuple[float | None, float | None]:
     """Over a group's tasks: the mean of items with the pooled error, or the mean of means with theirs."""
     if len(parts) < 2:
-        return _mean(parts[0] if parts else [])
-    means, sizes = [_mean(values) for values in parts], [len(values) for values in parts]
-    errors = [e for _, e in means if e is not None]
+        return parts[0][:2] if parts else (None, None)
+    errors, sizes = [e for _, e, _ in parts if e is not None], [n for *_, n in parts]
     weights = [1] * len(parts) if macro else sizes
-    value = sum((m or 0.0) * w for (m, _), w in zip(means, weights, strict=True)) / sum(weights)
+    value = sum((m or 0.0) * w for (m, *_), w in zip(parts, weights, strict=True)) / sum(weights)
     if len(errors) < len(parts):
         return value, None
     if macro:
         return value, math.sqrt(sum(e**2 for e in errors)) / len(parts)
     pooled = sum((n - 1) * e**2 * n for n, e in zip(sizes, errors, strict=True)) / (sum(sizes) - len(sizes))
     return value, math.sqrt(pooled / sum(sizes))
+
+
+def _nth(item: str, repeat: int) -> str:
+    """An item's name in a repeat: the first has the item's own."""
+    return f"{item}#{repeat}" if repeat else item
+
+
+def _pass_at(metric: str, k: int) -> str:
+    return f"{metric}_pass_at_{k}"
+
+
+def _passes(rows: Sequence[Sample], k: int) -> Iterator[Sample]:
+    """A row per item of hit-or-miss metrics: 1 - C(n - c, k) / C(n, k), with c of its n scored answers right.
+
+    It has no value where fewer than k were scored.
+    """
+    items: dict[tuple[str, str], list[Sample]] = {}
+    for row in rows:
+        items.setdefault((row.metric, row.cluster), []).append(row)
+    for (metric, item), alike in items.items():
+        values = [row.value for row in alike if row.value is not None]
+        n, right = len(values), sum(value > 0 for value in values)
+        value = 1 - math.comb(n - right, k) / math.comb(n, k) if n >= k else None
+        status = "ok" if value is not None else next(row.status for row in alike if row.value is None)
+        yield replace(alike[0], metric=_pass_at(metric, k), item=item, repeat=0, value=value, status=status)
 
 
 BENCHMARK = MeasuredBenchmark("lm_eval", 2, LmEvalSettings, _input_files, LmEval)

@@ -19,6 +19,7 @@ class How:
     gen_kwargs: Mapping[str, Json] = field(default_factory=dict)
     enable_thinking: bool | None = None
     think_end_token: str | None = None
+    repeats: int = 1
 
 
 def request_key(args: Sequence[Any]) -> str:

@@ -4,7 +4,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,20 +36,29 @@ class Outcome:
     """How each generated text ended, by its request's `request_key`."""
 
 
-def evaluate(chosen: Chosen, data: Data, how: How, model: Measured) -> Outcome:
-    """Run the tasks and write `results_*.json` and `samples_*.jsonl` to `model.out`.
+def evaluate(chosen: Chosen, data: Data, how: How, model: Measured) -> list[Outcome]:
+    """Run the tasks, as often as `how` says, and write `results_*.json` and `samples_*.jsonl` to `model.out`.
+
+    A repeat differs in torch's seed alone, one more each time; from the second on its files are in `repeat_K`.
 
     Raises:
         HarnessError: data that is not here, a task that would run code of the model's.
     """
+    from harness.bench.lm_eval.model import load
     from harness.train.run import random_state_kept
 
     with tempfile.TemporaryDirectory() as folder, _environment_kept(), random_state_kept():
         write_tasks(chosen, data, Path(folder))
         manager = _manager(Path(folder))
-        loaded, tasks = _load(chosen, manager)
-        samples, endings = _run(loaded, manager, how, model)
-        return Outcome(samples, tasks, endings)
+        endings: dict[str, Ending] = {}
+        lm, outcomes = load(model, how, endings), []
+        for repeat in range(how.repeats):
+            out = model.out / f"repeat_{repeat}" if repeat else model.out
+            out.mkdir(exist_ok=True)
+            loaded, tasks = _load(chosen, manager)
+            samples = _run(lm, loaded, manager, how, replace(model, out=out), repeat)
+            outcomes.append(Outcome(samples, tasks, dict(endings)))
+        return outcomes
 
 
 def write_tasks(chosen: Chosen, data: Data, folder: Path) -> None:
@@ -134,19 +143,16 @@ def _unreachable(name: str, error: Exception) -> HarnessError:
 
 
 def _run(
-    tasks: list[Any], manager: Any, how: How, model: Measured
-) -> tuple[dict[str, list[dict[str, Any]]], dict[str, Ending]]:
-    """lm-eval's sample rows by task, and how each generated text ended."""
+    lm: Any, tasks: list[Any], manager: Any, how: How, model: Measured, repeat: int
+) -> dict[str, list[dict[str, Any]]]:
+    """lm-eval's sample rows by task."""
     from lm_eval import simple_evaluate
     from lm_eval.loggers import EvaluationTracker
 
-    from harness.bench.lm_eval.model import load
-
     tracker = EvaluationTracker(output_path=str(model.out / "results.json"))
     seeds = _COMMANDS_SEEDS if how.seed is None else (how.seed,) * 4
-    endings: dict[str, Ending] = {}
     results = simple_evaluate(
-        load(model, how, endings),
+        lm,
         model_args={"pretrained": str(model.folder), "dtype": model.dtype},
         tasks=tasks,
         task_manager=manager,  # without one it reads all of its files
@@ -159,7 +165,7 @@ def _run(
         fewshot_as_multiturn=how.apply_chat_template,
         random_seed=seeds[0],
         numpy_random_seed=seeds[1],
-        torch_random_seed=seeds[2],
+        torch_random_seed=seeds[2] + repeat,
         fewshot_random_seed=seeds[3],
     )
     samples: dict[str, list[dict[str, Any]]] = results.pop("samples")
@@ -168,7 +174,7 @@ def _run(
         tracker.save_results_samples(task_name=name, samples=samples[name])
     if len(list(model.out.glob("samples_*.jsonl"))) != len(samples) or not list(model.out.glob("results_*.json")):
         raise RuntimeError("lm-eval could not write its files")  # it only logs that
-    return samples, endings
+    return samples
 
 
 @contextmanager
