@@ -1,16 +1,15 @@
 """Ask a model judge: only questions whose reply the ledger does not hold; each reply is recorded when it arrives."""
 
 import asyncio
-import os
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import openai
 
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
+from harness.judge.access import api_key, check_address, is_local
 from harness.judge.api import JudgeTask, Verdict
 from harness.judge.budget import Budget, Budgets, take
 from harness.judge.caller import Caller, Doubt
@@ -46,12 +45,12 @@ async def ask(
     ledger: Ledger,
     progress: Progress,
     base_url: str | None = None,
-    api_key: str | None = None,
+    key: str | None = None,
     budgets: Budgets | None = None,
 ) -> list[Verdict]:
     """One verdict per task, in their order. Equal tasks are asked once.
 
-    `base_url` and `api_key` are those of a judge that we serve; otherwise the settings and the environment say them.
+    `base_url` and `key` are those of a judge that we serve; otherwise the settings and the environment say them.
     `budgets` are shared with the other judge stages of the same run.
 
     Raises:
@@ -68,7 +67,7 @@ async def ask(
     if missing:
         limits = (budgets or Budgets()).of(judge_digest, settings, ledger)
         batch = _Batch(settings, protocol, judge_digest, ledger, progress, len(recorded), len(asked), limits)
-        async with _client(settings, base_url, api_key) as client:
+        async with _client(settings, base_url, key) as client:
             await batch.run(client, missing)
     # Read from the ledger: where another stage asked the same at the same time, the first reply is everybody's.
     return [Verdict(task, ledger.recorded(judge_digest, [key])[key]) for key, task in zip(keys, tasks, strict=True)]
@@ -240,37 +239,16 @@ class _Batch:
         self.progress(self.done, self.total, "verdicts", usd=round(self.spent, 4))
 
 
-def _client(settings: JudgeSettings, base_url: str | None, api_key: str | None) -> openai.AsyncOpenAI:
+def _client(settings: JudgeSettings, base_url: str | None, key: str | None) -> openai.AsyncOpenAI:
     url = base_url or endpoint(settings)
-    parts = urlsplit(url)
-    if parts.username or parts.password:
-        raise HarnessError(
-            "holds a user name or a password, which would be stored with every verdict",
-            where="judge.base_url",
-            fix=f"Put the key in the environment variable {settings.api_key_env}.",
-        )
+    check_address(url)
     most = settings.concurrency
     limits = type(openai.DEFAULT_CONNECTION_LIMITS)(max_connections=most, max_keepalive_connections=most)
-    local = parts.hostname in ("127.0.0.1", "localhost", "::1")
-    http = openai.DefaultAsyncHttpxClient(
-        trust_env=not local,  # a proxy has no way to our own loopback
-        limits=limits,
-    )
+    http = openai.DefaultAsyncHttpxClient(trust_env=not is_local(url), limits=limits)
     return openai.AsyncOpenAI(
-        api_key=api_key or _key(settings),
+        api_key=key or api_key(settings),
         base_url=url,
         max_retries=0,
         timeout=settings.timeout_s,
         http_client=http,
     )
-
-
-def _key(settings: JudgeSettings) -> str:
-    key = os.environ.get(settings.api_key_env, "").strip()
-    if not key and settings.base_url is None:
-        raise HarnessError(
-            f"the environment variable {settings.api_key_env} is not set",
-            where="judge",
-            fix="Put the judge's API key there, or name another variable with judge.api_key_env.",
-        )
-    return key or "none"  # a local server may need no key

@@ -22,7 +22,7 @@ from harness.store.store import Store
 from tests.cli import judged
 from tests.cli.command import HARNESS, harness
 from tests.cli.judged import TURNS
-from tests.judge.stand_in import CANARY, Answer, Cut, Judge, completion, fault, reply
+from tests.judge.stand_in import CANARY, Answer, Cut, Judge, completion, fault, models, reply
 
 GOOD = 3
 """How many verdicts a judge gives before its bad day begins."""
@@ -146,6 +146,46 @@ def test_a_judge_that_fails_midway(folder: Path, tmp_path: Path, name: str) -> N
         assert len(healed.asked) == TURNS - GOOD
         assert not set(first) & set(healed.prompts())
     assert scores(folder)["overall"] == [7.0, TURNS, TURNS]
+
+
+@pytest.mark.parametrize(
+    ("listed", "what"),
+    [
+        (lambda _: models("gpt-4", shutdown_date="2026-10-23"), "the judge gpt-4 was shut down on 2026-10-23"),
+        (lambda _: fault(401, f"bad key {CANARY}"), "the judge refuses the key (HTTP 401)"),
+        (
+            lambda path: fault(404) if path else models("gpt-6"),
+            "the endpoint does not list the judge gpt-4\n  It lists",
+        ),
+    ],
+)
+def test_a_judge_that_cannot_be_asked_stops_a_run_before_it_begins(
+    tmp_path: Path, judge: Judge, listed: Callable[[str], web.Response], what: str
+) -> None:
+    """`plan` says it too, and is no failure."""
+    judge.listed = listed
+    done = judged.run(tmp_path, judge.url)
+    assert done.returncode == 1
+    assert f"{judge.url}: {what}" in done.stderr
+    assert CANARY not in done.stderr
+    assert len(done.stderr.splitlines()) == 2, "what and where, and the remedy"
+    assert not list((tmp_path / "results/store/artifacts").iterdir())
+    plan = harness("plan", *judged.words(tmp_path, judge.url)[1:], env={judged.KEY: CANARY})
+    assert plan.returncode == 0
+    assert f"a run stops: {judge.url}: {what}" in plan.stderr
+    assert judge.asked == []
+
+
+def test_a_judge_whose_verdicts_are_all_recorded_is_not_looked_for(folder: Path, judge: Judge) -> None:
+    assert judged.run(folder, judge.url).returncode == 0
+    artifacts = folder / "results/store/artifacts"
+    for file in [*artifacts.glob("*/verdicts.jsonl"), *artifacts.glob("*/scores.parquet")]:
+        shutil.rmtree(file.parent)
+    judge.listed = lambda _: models("gpt-4", shutdown_date="2026-10-23")
+    done = judged.run(folder, judge.url)
+    assert done.returncode == 0, done.stderr
+    assert "executed 2 of" in done.stderr
+    assert len(judge.asked) == TURNS
 
 
 def test_a_reply_without_a_rating_is_a_failed_sample_and_no_failed_run(folder: Path, judge: Judge) -> None:

@@ -31,8 +31,9 @@ def test_before_anything_is_there(tmp_path: Path) -> None:
     assert TURNS * 250 * 60e-6 < row.usd < TURNS * 2048 * 60e-6 < row.most_usd
     assert not store.ledger.exists(), "a plan writes nothing"
     (line,) = in_words([row])
+    assert row.price is not None
     assert line.startswith(f"judge gpt-4 (rating): {TURNS} verdicts, {TURNS} calls, about ")
-    assert line.endswith("(list price of 2025-08)")
+    assert line.endswith(f"(list price of {row.price.as_of})")
 
 
 def test_repeats_and_longer_answers_cost_more(tmp_path: Path) -> None:
