@@ -44,13 +44,16 @@ class Price:
 def price_of(settings: JudgeSettings) -> Price | None:
     """The judge's price; 0 for a judge that we serve ourselves, None where the list has no such model.
 
+    In batches it is the list's price of batches, and the usual one where the list knows none.
     At an address that the list does not know, such as a gateway's, a closed model has its maker's price.
     """
-    return Price(0.0, 0.0, "") if settings.serve else _listed(settings.model.lower(), endpoint(settings))
+    if settings.serve:
+        return Price(0.0, 0.0, "")
+    return _listed(settings.model.lower(), endpoint(settings), settings.batch)
 
 
 @cache
-def _listed(model: str, url: str) -> Price | None:
+def _listed(model: str, url: str, batch: bool) -> Price | None:
     from genai_prices.data_snapshot import get_snapshot  # a quarter of a second
 
     snapshot = get_snapshot()
@@ -64,18 +67,18 @@ def _listed(model: str, url: str) -> Price | None:
         _, listed = snapshot.find_provider_model(model, provider, None, None)
     except LookupError:
         return None
-    return _price(listed.get_prices(datetime.now(UTC)))
+    return _price(listed.get_prices(datetime.now(UTC), {"processing": "batch"} if batch else None))
 
 
 def _price(listed: "ModelPrice") -> Price | None:
     """The price of text; None of a model that is paid by anything else."""
-    rates = [vars(listed).get(key) for key in ("input_mtok", "output_mtok")]
-    if None in rates:
+    prompt, reply = vars(listed).get("input_mtok"), vars(listed).get("output_mtok")
+    if prompt is None or reply is None:
         return None
-    starts = {tier.start for rate in rates for tier in getattr(rate, "tiers", ())}
     as_of = f"{PRICE_LIST[1]}, genai-prices {PRICE_LIST[0]}"
-    longer = tuple((start, Price(*(_rate(rate, start) for rate in rates), as_of)) for start in sorted(starts))
-    return Price(*(_rate(rate, -1) for rate in rates), as_of, longer)
+    starts = {tier.start for rate in (prompt, reply) for tier in getattr(rate, "tiers", ())}
+    longer = tuple((start, Price(_rate(prompt, start), _rate(reply, start), as_of)) for start in sorted(starts))
+    return Price(_rate(prompt, -1), _rate(reply, -1), as_of, longer)
 
 
 def _rate(rate: "Decimal | TieredPrices", start: int) -> float:

@@ -22,6 +22,7 @@ from harness.store.store import Store
 from tests.cli import judged
 from tests.cli.command import HARNESS, harness
 from tests.cli.judged import TURNS
+from tests.judge import batch_stand_in
 from tests.judge.stand_in import CANARY, Answer, Cut, Judge, completion, fault, models, reply
 
 GOOD = 3
@@ -68,7 +69,7 @@ def recorded(folder: Path) -> int:
 
 
 def test_a_good_run_gives_scores_and_files_that_fastchat_reads(folder: Path, judge: Judge) -> None:
-    judge.answer = lambda _, n: reply(f"Fine. Rating: [[{n % 2 + 5}]]")
+    judge.answer = lambda body, _: reply(f"Fine. Rating: [[{body['messages'][-1]['content'].count('Q: ') + 4}]]")
     done = judged.run(folder, judge.url)
     assert done.returncode == 0, done.stderr
     assert judge.keys == {f"Bearer {CANARY}"}, "the key came out of the environment"
@@ -328,3 +329,12 @@ def test_several_verdicts_on_each_answer(folder: Path, judge: Judge) -> None:
     assert "a standard deviation of 1.41" in (run / "report.html").read_text()
     assert judged.run(folder, judge.url, "--set", "judge.repeats=3").returncode == 0
     assert len(judge.asked) == 3 * TURNS, "only the third of each was asked for"
+
+
+def test_a_run_in_batches(folder: Path) -> None:
+    with judged.in_thread(batch_stand_in.standing_in(batch_stand_in.BatchJudge(looks=1))) as batches:
+        done = judged.run(folder, batches.url, "--set", "judge.batch=true")
+    assert done.returncode == 0, done.stderr
+    assert scores(folder)["overall"] == [7.0, TURNS, TURNS]
+    assert sum(batches.submitted().values()) == TURNS
+    assert len(batches.batches) == 1

@@ -49,6 +49,13 @@ def test_a_long_prompt_costs_what_the_list_says(prompt: int) -> None:
     assert usd("gpt-5.6-sol", prompt, 100) == pytest.approx(float(listed.total_price))
 
 
+def test_a_batch_is_half_the_price_where_the_list_has_one() -> None:
+    for model in ("gpt-4.1", "gpt-6.1-sol", "gpt-5.6-sol"):
+        for prompt in (1000, 300_000):
+            assert usd(model, prompt, 100, batch=True) == pytest.approx(usd(model, prompt, 100) / 2)
+    assert usd("gpt-5.3", 1000, 100, batch=True) == usd("gpt-5.3", 1000, 100), "the list knows no other"
+
+
 def test_a_gateway_passes_a_closed_models_price_on_and_says_nothing_of_an_open_one() -> None:
     assert usd("gpt-4.1", 10**6, 0, base_url=GATEWAY) == 2.0
     assert price("gpt-oss-120b", base_url=GATEWAY) is None

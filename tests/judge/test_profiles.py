@@ -112,6 +112,10 @@ def test_only_what_changes_the_question_makes_another_judge() -> None:
     [
         ({"model": "o3", "protocol": "expected"}, "log-probabilities and vLLM's"),
         ({"model": "gpt-4", "protocol": "expected"}, "needs vLLM's begun or constrained replies"),
+        (
+            {"model": "m", "profile": "plain", "protocol": "expected", "batch": True},
+            "needs live calls, not judge.batch",
+        ),
         ({"model": "gpt-4", "protocol": "choice"}, "needs vLLM's begun or constrained replies"),
     ],
 )

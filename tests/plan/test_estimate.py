@@ -50,6 +50,15 @@ def test_repeats_and_longer_answers_cost_more(tmp_path: Path) -> None:
     assert longer.most_usd > once.most_usd
 
 
+def test_batches_are_said_and_cost_half(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    (live,), (batch,) = (estimate(planned(tmp_path, *sets), store) for sets in ((), ("judge.batch=true",)))
+    assert live.usd is not None
+    assert batch.usd == pytest.approx(live.usd / 2)
+    assert f"{TURNS} calls in batches, about" in in_words([batch])[0]
+    assert batch.asked.digest == live.asked.digest, "the verdicts are the same judge's"
+
+
 def test_a_protocol_of_two_calls(tmp_path: Path) -> None:
     (row,) = estimate(planned(tmp_path, "judge.protocol=expected"), Store(tmp_path / "store"))
     assert (row.verdicts, row.calls) == (TURNS, 2 * TURNS)
