@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import openai
 from openai.types import Batch
@@ -41,7 +41,9 @@ _NAME = "harness"
 """The key of a batch's name in its metadata."""
 _OVER = ("completed", "failed", "expired", "cancelled")
 _FULL = "token_limit_exceeded"
-_ENDPOINT = "/v1/chat/completions"
+_MOST_FULL = 1440
+"""A single call waits so often, by the longest pause, for a place in the endpoint's queue: a day."""
+_ENDPOINT: Literal["/v1/chat/completions"] = "/v1/chat/completions"
 T = TypeVar("T")
 
 
@@ -65,6 +67,8 @@ class RecordedError(Exception):
 class _Call:
     key: CallKey
     body: Mapping[str, Json]
+    waits: int = 0
+    """How often it found the endpoint's queue full."""
     reply: "asyncio.Future[ChatCompletion]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     @property
@@ -76,6 +80,10 @@ class _Call:
     def line(self) -> bytes:
         request = {"custom_id": self.id, "method": "POST", "url": _ENDPOINT, "body": self.body}
         return json.dumps(request, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+
+    def end(self, reply: ChatCompletion) -> None:
+        if not self.reply.done():
+            self.reply.set_result(reply)
 
     def fail(self, error: Exception) -> None:
         if not self.reply.done():
@@ -151,14 +159,18 @@ class BatchApi:
         """Submit the calls that are in no batch, and see to it that each call has its reply or its error."""
         new = secrets.token_hex(16)
         with _failing(calls):
-            names = await asyncio.to_thread(self._batches.claim, new, [call.key for call in calls])
+            names = self._batches.claim(new, [call.key for call in calls])
             batches: dict[str, list[_Call]] = {}
             for call, name in zip(calls, names, strict=True):
                 if name is None:
                     call.fail(RecordedError())
                 else:
                     batches.setdefault(name, []).append(call)
-            await asyncio.gather(*(self._follow(name, part, new=name == new) for name, part in batches.items()))
+            try:
+                await asyncio.gather(*(self._follow(name, part, new=name == new) for name, part in batches.items()))
+            except asyncio.CancelledError:
+                self._batches.doubt(new)
+                raise
 
     async def _follow(self, name: str, calls: Sequence[_Call], *, new: bool) -> None:
         with _failing(calls):
@@ -180,10 +192,10 @@ class BatchApi:
                 lambda: self._client.files.create(file=(f"{name}.jsonl", content), purpose="batch")
             )
             batch = await self._make(name, file.id)
-        except BaseException:  # a cancellation too: whoever asks next looks whether the endpoint has the batch
+            self._batches.submitted(name, batch)
+        except Exception:
             self._batches.doubt(name)
             raise
-        await asyncio.to_thread(self._batches.submitted, name, batch)
         return batch
 
     async def _make(self, name: str, file: str) -> str:
@@ -209,7 +221,7 @@ class BatchApi:
 
     async def _taken_up(self, name: str) -> str | None:
         """The id of a batch that another process or stage has claimed; None where its claim is given up."""
-        while (row := await asyncio.to_thread(self._batches.find, name)) is not None:
+        while (row := self._batches.find(name)) is not None:
             if row.batch is not None:
                 return row.batch
             if row.submitting:
@@ -217,14 +229,14 @@ class BatchApi:
                 continue
             await asyncio.sleep(SETTLE_S)
             if (found := await self._named(name)) is None:
-                await asyncio.to_thread(self._batches.give_up, name)
+                self._batches.give_up(name)
             else:
-                await asyncio.to_thread(self._batches.submitted, name, found)
+                self._batches.submitted(name, found)
         return None
 
     async def _named(self, name: str) -> str | None:
         """The id of the batch with our name at the endpoint, which lists the newest first."""
-        row = await asyncio.to_thread(self._batches.find, name)
+        row = self._batches.find(name)
         oldest = datetime.fromisoformat(row.made_at).timestamp() - _SKEW_S if row else 0.0
 
         async def look() -> str | None:
@@ -261,12 +273,13 @@ class BatchApi:
         read = [(call, _read(lines.get(call.id), batch.status)) for call in calls]
         replies = [(call, said) for call, said in read if isinstance(said, ChatCompletion)]
         errors = [(call, said) for call, said in read if isinstance(said, Exception)]
-        await asyncio.to_thread(self._batches.free, name, [call.key for call, _ in errors])
-        for call, said in [*replies[:1], *errors, *replies[1:]]:
-            if isinstance(said, Exception):
-                call.fail(said)
-            elif not call.reply.done():
-                call.reply.set_result(said)
+        self._batches.free(name, [call.key for call, _ in errors])
+        for call, said in replies[:1]:
+            call.end(said)
+        for call, error in errors:
+            call.fail(error)
+        for call, said in replies[1:]:
+            call.end(said)
 
     async def _content(self, file: str) -> dict[str, Json]:
         """The lines of an output or error file, by the call's name; what is no such line is left out."""
@@ -275,18 +288,27 @@ class BatchApi:
 
     async def _again(self, name: str, calls: Sequence[_Call], batch: Batch) -> None:
         """Ask the calls of a batch that the endpoint's queue had no room for in halves, one after the other."""
-        await asyncio.to_thread(self._batches.free, name, [call.key for call in calls])
+        self._batches.free(name, [call.key for call in calls])
         faults = (batch.errors and batch.errors.data) or []
         words = "; ".join(f"{fault.message} ({fault.code})" for fault in faults[:3]) or "no reason is given"
         if not any(fault.code == _FULL for fault in faults):
             fix = "Check judge.model, or ask it without `batch`."
             raise HarnessError(f"the endpoint does not take the batch: {words}", where=self._where, fix=fix)
         if len(calls) == 1:
+            await self._room(calls[0], words)
+        half = len(calls) // 2
+        if half:
+            await self._ask(calls[:half])
+        await self._ask(calls[half:])
+
+    async def _room(self, call: _Call, words: str) -> None:
+        """Wait for a place in the endpoint's queue, which empties as its batches end."""
+        call.waits += 1
+        if call.waits > _MOST_FULL:
             fix = "What was answered is kept. Run again when the endpoint's queue has room."
             raise Incomplete(f"the endpoint's queue of batches is full: {words}", where=self._where, fix=fix)
-        half = len(calls) // 2
-        await self._ask(calls[:half])
-        await self._ask(calls[half:])
+        self._tell("waiting for a place in the queue")
+        await asyncio.sleep(LONGEST_POLL_S)
 
     async def _steady(self, request: Callable[[], Awaitable[T]]) -> T:
         """A request that may be made twice; what may pass is waited for."""

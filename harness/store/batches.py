@@ -61,7 +61,7 @@ class Batches:
             db.execute("UPDATE batches SET batch = ? WHERE name = ?", (batch, name))
 
     def doubt(self, name: str) -> None:
-        """Write down that nobody submits a batch any more, and nobody knows whether the endpoint has it."""
+        """Write down that nobody submits a batch any more: whoever asks next looks whether the endpoint has it."""
         with self._ledger.transaction("BEGIN IMMEDIATE") as db:
             db.execute("UPDATE batches SET host = '' WHERE name = ?", (name,))
 

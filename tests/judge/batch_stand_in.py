@@ -1,6 +1,5 @@
 """A stand-in for an endpoint's Batch API: files and batches in memory, and a count of what was submitted."""
 
-import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -81,7 +80,8 @@ class BatchJudge:
         return batch | {"request_counts": {"total": count, "completed": 0, "failed": 0}}
 
     def _work(self, batch: dict[str, Any]) -> None:
-        good, bad = [], []
+        good: list[str] = []
+        bad: list[str] = []
         for line in self.lines(batch):
             said = self.answer(line)
             row: Line = {"id": "x", "custom_id": line["custom_id"], "response": None, "error": None}
@@ -100,7 +100,9 @@ async def standing_in(judge: BatchJudge) -> AsyncIterator[BatchJudge]:
     """The stand-in on a free port of the loopback."""
 
     @web.middleware
-    async def hooked(request: web.Request, handler: Any) -> web.StreamResponse:
+    async def hooked(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
         what = f"{request.method} {request.path.removeprefix('/v1')}"
         judge.requests.append(what)
         for done in (False, True):
@@ -148,8 +150,3 @@ async def standing_in(judge: BatchJudge) -> AsyncIterator[BatchJudge]:
     judge.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
     yield judge
     await runner.cleanup()
-
-
-async def forever() -> None:
-    """Never end."""
-    await asyncio.Event().wait()

@@ -131,13 +131,27 @@ async def test_a_batch_that_expires_every_time_ends_the_run_and_burns_none(asker
     assert asker.recorded() == 4
 
 
-async def test_where_the_queue_is_too_full_the_calls_go_in_halves(asker: Asker) -> None:
+async def test_where_the_queue_is_too_full_the_calls_go_in_halves(
+    asker: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asker.judge.full = 7
     assert len(await asker.ask(20)) == 20
     assert set(asker.judge.submitted().values()) == {1}
+    assert len(asker.judge.batches) == 1 + 2 + 4
+    monkeypatch.setattr(batch_api, "_MOST_FULL", 2)
     asker.judge.full = 0
     with pytest.raises(Incomplete, match="queue of batches is full"):
         await asker.ask(21)
+
+
+async def test_a_queue_without_room_is_waited_for(asker: Asker) -> None:
+    def emptied(path: str, _worked: bool) -> None:
+        asker.judge.full = 0 if len(asker.judge.batches) < 8 else None
+
+    asker.judge.hook = emptied
+    assert len(await asker.ask(10)) == 10
+    assert set(asker.judge.submitted().values()) == {1}
+    assert any("waiting for a place" in told.get("batch", "") for told in asker.told)
 
 
 async def test_files_are_as_long_as_the_endpoint_takes(asker: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +167,7 @@ async def test_files_are_as_long_as_the_endpoint_takes(asker: Asker, monkeypatch
 @pytest.mark.parametrize("what", ["POST /files", "POST /batches", "GET /batches/batch_0", "GET /files/file-1/content"])
 async def test_an_answer_that_is_lost_submits_nothing_twice(asker: Asker, what: str, done: bool) -> None:
     """The endpoint fails before or after it has done what it was asked."""
-    lost = []
+    lost: list[str] = []
 
     def hook(path: str, worked: bool) -> Any:
         if path == what and worked == done and len(lost) < 2:
@@ -194,6 +208,22 @@ async def test_a_batch_that_the_endpoint_does_not_know_is_not_submitted_again(as
         await asker.ask(2)
     assert "the key and its project" in caught.value.fix
     assert asker.judge.batches == {}
+
+
+@pytest.mark.parametrize("at", ["POST /files", "POST /batches", "GET /batches/batch_0"])
+async def test_one_that_is_cancelled_is_taken_up_in_the_same_process(asker: Asker, at: str) -> None:
+    """As a notebook's cell that is stopped and run again."""
+    asking = asyncio.create_task(asker.ask(6))
+
+    def stop(path: str, done: bool) -> None:
+        if path == at and done:
+            asking.cancel()
+
+    asker.judge.hook = stop
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert len(await asker.ask(6)) == 6
+    assert set(asker.judge.submitted().values()) == {1}
 
 
 async def test_a_stage_with_the_same_question_waits_for_the_batch_of_the_other(asker: Asker) -> None:

@@ -10,18 +10,21 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from aiohttp import web
 
 from harness.store.ledger import Ledger
+from tests.cli import judged
 from tests.cli.judged import in_thread
 from tests.judge.batch_stand_in import BatchJudge, Line, standing_in
 from tests.judge.stand_in import CANARY, fault, reply
 
+ROOT = Path(__file__).parents[2]
 KILLS = 20
 LATE_S = 0.3
 """A request of a process that is gone is worked on so much later; less than the asker's `SETTLE_S`."""
@@ -33,6 +36,8 @@ class Killed:
 
     judge: BatchJudge
     ledger: Path
+    command: Callable[[int], list[str]]
+    """What asks, for so many questions or repeats."""
     at: str = ""
     count: int = -1
     when: str = ""
@@ -44,12 +49,12 @@ class Killed:
     def __post_init__(self) -> None:
         self.judge.hook = self.hook
 
-    def start(self, questions: int) -> "subprocess.Popen[str]":
-        command = [sys.executable, "-m", "tests.judge.asker", self.judge.url, str(self.ledger), str(questions), "batch"]
+    def start(self, amount: int) -> "subprocess.Popen[str]":
         environment = {**os.environ, "TEST_JUDGE_KEY": CANARY}
-        root = Path(__file__).parents[2]
         self.dead.clear()
-        self.process = subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            self.command(amount), cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         return self.process
 
     def hook(self, what: str, done: bool) -> "web.Response | Awaitable[None] | None":
@@ -66,28 +71,25 @@ class Killed:
         self.hit[f"{self.when} {re.sub('[0-9]+', 'N', what)}"] += 1
         return asyncio.sleep(LATE_S) if self.when == "late" else fault(500, "nobody hears it")
 
-    def kill(self, questions: int, at: str, when: str, count: int = 1) -> bool:
+    def kill(self, amount: int, at: str, when: str, count: int = 1) -> bool:
         """Ask; whether it was killed before it had all its verdicts."""
         self.at, self.when, self.count = at, when, count
-        process = self.start(questions)
-        process.communicate(timeout=60)
-        assert process.returncode in (0, -signal.SIGKILL)
+        process = self.start(amount)
+        _, said = process.communicate(timeout=120)
+        assert process.returncode in (0, -signal.SIGKILL), said
         self.count = -1
         return process.returncode != 0
 
-    def finish(self, questions: int) -> list[list[object]]:
+    def finish(self, amount: int) -> str:
         self.count = -1
-        out, _ = self.start(questions).communicate(timeout=60)
-        return [json.loads(line) for line in out.splitlines()]
+        process = self.start(amount)
+        out, said = process.communicate(timeout=120)
+        assert process.returncode == 0, said
+        return out
 
-    def check(self, questions: int) -> None:
-        """All are there, each was submitted once, and the ledger says that nothing was paid twice."""
-        verdicts = self.finish(questions)
-        assert [item for item, _ in verdicts] == [str(k) for k in range(questions)]
-        assert all(said["value"] == value_of(k) for k, (_, said) in enumerate(verdicts))  # type: ignore[index]
-        assert self.judge.submitted() == Counter({f"judge {k}": 1 for k in range(questions)})
+    def check_paid_once(self, calls: int) -> None:
         with Ledger(self.ledger) as ledger:
-            assert sum(cost.calls for cost in ledger.costs()) == questions
+            assert sum(cost.calls for cost in ledger.costs()) == calls
             assert ledger.interrupted() == []
 
 
@@ -100,37 +102,58 @@ def answer(line: Line) -> web.Response:
 
 
 @pytest.fixture
-def killed(tmp_path: Path) -> Iterator[Killed]:
-    with in_thread(standing_in(BatchJudge(answer=answer))) as judge:
-        yield Killed(judge, tmp_path / "ledger.sqlite")
+def judge() -> Iterator[BatchJudge]:
+    with in_thread(standing_in(BatchJudge(answer=answer))) as stand_in:
+        yield stand_in
 
 
 @pytest.mark.parametrize(
-    ("at", "when", "batches"),
-    [
-        ("POST /batches", "after", 1),
-        ("POST /batches", "late", 1),
-        ("POST /batches", "before", 1),
-        ("GET /files", "after", 1),
-    ],
+    ("at", "when"),
+    [("POST /batches", "after"), ("POST /batches", "late"), ("POST /batches", "before"), ("GET /files", "after")],
 )
-def test_a_kill_at_the_moments_that_matter(killed: Killed, at: str, when: str, batches: int) -> None:
+def test_a_kill_at_the_moments_that_matter(judge: BatchJudge, tmp_path: Path, at: str, when: str) -> None:
+    def command(questions: int) -> list[str]:
+        return [sys.executable, "-m", "tests.judge.asker", judge.url, str(killed.ledger), str(questions), "batch"]
+
+    killed = Killed(judge, tmp_path / "ledger.sqlite", command)
     assert killed.kill(10, at, when)
-    killed.check(10)
-    assert len(killed.judge.batches) == batches
+    verdicts = [json.loads(line) for line in killed.finish(10).splitlines()]
+    assert [(item, said["value"]) for item, said in verdicts] == [(str(k), value_of(k)) for k in range(10)]
+    assert judge.submitted() == Counter({f"judge {k}": 1 for k in range(10)})
+    assert len(judge.batches) == 1
+    killed.check_paid_once(10)
+
+
+RUN = """
+from harness.cli import main
+from harness.judge import batch_api
+batch_api.GATHER_S, batch_api.POLL_S, batch_api.LONGEST_POLL_S, batch_api.SETTLE_S = 0.05, 0.02, 0.05, 1.0
+main()
+"""
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_twenty_kills_change_nothing(killed: Killed) -> None:
-    chance, questions, kills = random.Random(3), 40, 0
+@pytest.mark.timeout(1200)
+def test_twenty_kills_of_a_run_change_nothing(judge: BatchJudge, tmp_path: Path) -> None:
+    """`harness run`, killed at random requests; where it has all verdicts, it is to get one more on each answer."""
+    judge.answer = lambda _: reply("[[7]]")
+
+    def command(repeats: int) -> list[str]:
+        more = ("--set", "judge.batch=true", "--set", f"judge.repeats={repeats}")
+        return [sys.executable, "-c", RUN, *judged.words(tmp_path, judge.url, *more)]
+
+    killed = Killed(judge, tmp_path / "results/store/ledger.sqlite", command)
+    chance, repeats, kills = random.Random(3), 1, 0
     while kills < KILLS:
-        at = chance.choice(["POST /files", "POST /batches", "GET /batches", "GET /files", ""])
-        when, count = chance.choice(["before", "late", "after"]), chance.randint(1, 2 if at else 4)
-        if killed.kill(questions, at, when, count):
+        at = chance.choice(["POST /files", "POST /batches", "GET /batches", "GET /files"])
+        if killed.kill(repeats, at, chance.choice(["before", "late", "after"]), chance.randint(1, 2)):
             kills += 1
         else:
-            questions += 40
-    killed.check(questions)
-    print(f"{kills} kills at {dict(killed.hit)}; {questions} questions in {len(killed.judge.batches)} batches")
+            repeats += 1
+    killed.finish(repeats)
+    print(f"{kills} kills at {dict(killed.hit)}; {repeats} verdicts on each answer, {len(judge.batches)} batches")
     assert len(killed.hit) >= 6, "the kills hit requests of many kinds"
+    assert sum(judge.submitted().values()) == repeats * judged.TURNS
+    killed.check_paid_once(repeats * judged.TURNS)
+    samples = pd.read_parquet(tmp_path / "results/runs/judged/samples.parquet")
+    assert samples["value"].tolist() == [7.0] * (repeats * judged.TURNS)
