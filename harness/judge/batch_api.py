@@ -243,7 +243,7 @@ class BatchApi:
             async for batch in self._client.batches.list(limit=100):
                 if (batch.metadata or {}).get(_NAME) == name:
                     return batch.id
-                if batch.created_at < oldest:
+                if isinstance(batch.created_at, int) and batch.created_at < oldest:  # not every endpoint gives seconds
                     break
             return None
 
