@@ -331,6 +331,17 @@ def test_several_verdicts_on_each_answer(folder: Path, judge: Judge) -> None:
     assert len(judge.asked) == 3 * TURNS, "only the third of each was asked for"
 
 
+def test_judges_may_be_swept(folder: Path, judge: Judge) -> None:
+    judge.answer = lambda body, _: reply("Rating: [[7]]" if body["model"] == "first" else "Rating: [[5]]")
+    asked = f"base_url: '{judge.url}', api_key_env: {judged.KEY}"
+    judges = ", ".join(f"{{{label}: {{model: {label}, {asked}}}}}" for label in ("first", "second"))
+    done = judged.run(folder, judge.url, "--set", "judge=$judge", "--set", f"axes={{judge: [{judges}]}}")
+    assert done.returncode == 0, done.stderr
+    table = pd.read_parquet(folder / "results/runs/judged/scores.parquet").query("category == 'overall'")
+    assert dict(zip(table["judge"], table["value"], strict=True)) == {"first": 7.0, "second": 5.0}
+    assert "Their scores must not be compared" in (folder / "results/runs/judged/report.md").read_text()
+
+
 def test_a_run_in_batches(folder: Path) -> None:
     with judged.in_thread(batch_stand_in.standing_in(batch_stand_in.BatchJudge(looks=1))) as batches:
         done = judged.run(folder, batches.url, "--set", "judge.batch=true")
