@@ -3,13 +3,13 @@
     python benchmarks/data.py --data DIR [--rows 10000 100000 1000000] [--before CHECKOUT]
 
 DIR holds alpaca_eval/ (instructions.parquet, zoo/outputs.parquet): the answers of all teachers there to 805 questions,
-repeated with other ids until there are enough rows, as a JSON-lines file. SmolLM2's tokenizer and template, at most 2,048
-tokens a conversation. `read` is the dataset stage's work (rows to conversations), `encode` the encode stage's, `step`
-opens the tokens and makes one optimiser step of 8 conversations with a student of one layer.
+repeated with other ids until there are enough rows, as a JSON-lines file. SmolLM2's tokenizer and template, at most
+2,048 tokens a conversation. `read` is the dataset stage's work (rows to conversations), `encode` the encode stage's,
+`step` opens the tokens and makes one optimiser step of 8 conversations with a student of one layer.
 
-CHECKOUT is a folder with the harness as it was before tokens were stored: there `read` holds all rows, and `step` encodes
-them all before its first step. Each piece of work has a process of its own. Memory is the most anonymous memory (pages
-of no file) of any one process, above what a process holds that has imported torch and transformers.
+CHECKOUT is a folder with the harness as it was before tokens were stored: there `read` holds all rows, and `step`
+encodes them all before its first step. Each piece of work has a process of its own. Memory is the most anonymous memory
+(pages of no file) of any one process, above what a process holds that has imported torch and transformers.
 """
 
 import argparse
@@ -88,16 +88,10 @@ def measured(code: str, checkout: Path, *words: str) -> dict[str, float]:
     """Seconds, and the most anonymous memory of any process above that of a process at rest, in MB."""
     environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": str(os.cpu_count())}
     command = [sys.executable, "-c", START + code + END, *words]
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env=environment,
-        cwd=checkout,
-    ) as process:
-        assert process.stdout is not None and process.stdin is not None
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, **pipes, text=True, env=environment, cwd=checkout) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
         if process.stdout.readline().strip() != READY:
             raise SystemExit(f"a process ended before its work: {code}")
         rest, peak, done = anonymous(process.pid), 0.0, threading.Event()

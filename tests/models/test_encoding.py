@@ -29,7 +29,8 @@ from tests.models.chatty import (
 
 TEMPLATES = [CHATML, TRIMS, HEADS, thinks(), thinks("{{ '<think>\\n' }}"), DROPS, LAST, MARKED, DATED, ENDLESS, WORDS]
 SPLIT = (  # how Llama 3 and Qwen take texts apart
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 LEARNED_FROM = [
     "What is the capital of France?  The capital of France is Paris.\n\n",
