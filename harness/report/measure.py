@@ -87,7 +87,7 @@ class Measures:
             return {}
         answers = self.run.samples.dropna(subset="ending").drop_duplicates(["benchmark", "cell", "item", "turn"])
         grouped = answers.groupby(["benchmark", "cell"], sort=False)["ending"]
-        return {(str(benchmark), str(cell)): Counter(ends) for (benchmark, cell), ends in grouped}  # type: ignore[misc]
+        return {(str(benchmark), str(cell)): Counter(ends) for (benchmark, cell), ends in grouped}
 
     def endings(self, group: Group, benchmark: str) -> Counter[Ending]:
         """How many of a row's answers on a benchmark ended in which way; empty where the run does not say."""

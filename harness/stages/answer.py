@@ -38,7 +38,8 @@ def stage(
 def read(folder: Path) -> list[Answer]:
     """The answers of a finished answer stage."""
     rows = read_lines(folder / "answers.jsonl")
-    return [Answer(**{name: tuple(v) if isinstance(v, list) else v for name, v in row.items()}) for row in rows]
+    parts = ("turns", "finish", "tokens", "thoughts")
+    return [Answer(row["id"], *(tuple(row.get(part, ())) for part in parts)) for row in rows]
 
 
 def rows_of(answers: Iterable[Answer]) -> Iterator[dict[str, Json]]:

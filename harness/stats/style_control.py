@@ -24,14 +24,16 @@ def style_differences(players: Floats, opponent: Floats) -> Floats:
     """
     length = (players[:, :1] - opponent[:, :1]) / np.maximum(players[:, :1] + opponent[:, :1], 1)
     density = [counts[:, 1:] / (counts[:, :1] + 1) for counts in (players, opponent)]
-    return np.hstack([length, (density[0] - density[1]) / (density[0] + density[1] + 1)])
+    together: Floats = np.hstack([length, (density[0] - density[1]) / (density[0] + density[1] + 1)])
+    return together
 
 
 def standardised(differences: Floats) -> Floats:
     """Each column with mean 0 and sample standard deviation 1; a constant column is 0."""
     centred = differences - differences.mean(axis=0)
     deviation = differences.std(axis=0, ddof=1) if len(differences) > 1 else np.zeros(differences.shape[1])
-    return centred / np.where(deviation > 0, deviation, 1)
+    scaled: Floats = centred / np.where(deviation > 0, deviation, 1)
+    return scaled
 
 
 def controlled_win_rates(player: NDArray[np.intp], style: Floats, outcome: Floats, weight: Floats) -> Floats:

@@ -227,13 +227,16 @@ def judged(tmp_path: Path) -> dict[str, list[Path]]:
 
 def test_style_control_takes_a_planted_preference_for_length_away(judged: dict[str, list[Path]]) -> None:
     scores = score_files(judged["questions"][0], judged["judgments"], 0, judged["answers"])
-    table = scores.set_index(["metric", "model"])
-    raw, controlled = table.loc["win_rate"], table.loc["style_controlled_win_rate"]
-    assert raw.loc["long", "value"] - raw.loc["short", "value"] > 15
-    assert abs(controlled.loc["long", "value"] - controlled.loc["short", "value"]) < 8
-    for model in ("long", "short"):
-        assert controlled.loc[model, "low"] < controlled.loc[model, "value"] < controlled.loc[model, "high"]
-        assert (controlled.loc[model, "n"], controlled.loc[model, "total"]) == (600, 600)
+    rows: dict[Any, Any] = {(row["metric"], row["model"]): row for row in scores.to_dict("records")}
+    raw, controlled = (
+        {model: rows[metric, model] for model in ("long", "short")}
+        for metric in ("win_rate", "style_controlled_win_rate")
+    )
+    assert raw["long"]["value"] - raw["short"]["value"] > 15
+    assert abs(controlled["long"]["value"] - controlled["short"]["value"]) < 8
+    for row in controlled.values():
+        assert row["low"] < row["value"] < row["high"]
+        assert (row["n"], row["total"]) == (600, 600)
 
 
 def test_an_answer_whose_style_is_not_known_is_named(judged: dict[str, list[Path]]) -> None:

@@ -162,7 +162,7 @@ BENCHMARK = JudgedBenchmark(
 
 def _task(question: Question, text: str, variant: str, version: str) -> JudgeTask:
     baseline = question.extra["baseline_answer"]
-    shown = (text, baseline) if variant == "ab" else (baseline, text)
+    first, second = (text, baseline) if variant == "ab" else (baseline, text)
     evidence = {
         "category": question.category,
         "question": question.turns[0],
@@ -170,5 +170,5 @@ def _task(question: Question, text: str, variant: str, version: str) -> JudgeTas
         "baseline": question.extra["baseline"],
         "baseline_answer": baseline,
     }
-    shown_to_judge = messages(question.turns[0], *shown, question.category if version == "2.0" else "")
+    shown_to_judge = messages(question.turns[0], first, second, question.category if version == "2.0" else "")
     return JudgeTask(question.id, 1, NAMES[version], shown_to_judge, evidence, variant=variant)

@@ -238,7 +238,7 @@ def _answer_line(model: str, answer: Answer) -> Json:
 
 
 def _later_answer_line(model: str, answer: Answer, question: Question) -> Json:
-    said = [{"role": "user", "content": question.turns[0]}]
+    said: list[Json] = [{"role": "user", "content": question.turns[0]}]
     said += [{"role": "assistant", "content": {"answer": text}} for text in answer.turns]
     key = digest([model, answer.id, list(answer.turns)])[:22]
     return {"uid": answer.id, "ans_id": key, "model": model, "messages": said, "tstamp": NO_TIME}

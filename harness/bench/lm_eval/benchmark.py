@@ -23,7 +23,7 @@ from harness.bench.lm_eval.run import evaluate
 from harness.bench.lm_eval.tasks import MACRO, Chosen, Reported, choose
 from harness.core.lines import write_lines
 from harness.core.settings import Settings, execution, later
-from harness.generate.api import UNFINISHED, Ending
+from harness.generate.api import Ending
 from harness.stats.clustered import clustered_mean
 
 _DATA, _TASK = "data", "task"
@@ -153,9 +153,9 @@ class LmEval(OpenMeasured[LmEvalSettings]):
         texts: list[dict[str, str]] = []
         for repeat, outcome in enumerate(evaluate(chosen, data, how, model)):
             said = [row for task, asked in outcome.samples.items() for row in _texts(task, asked, outcome.endings)]
-            never = {row["item"] for row in said if row.get("ending") == UNFINISHED}
+            never = {row["item"] for row in said if row.get("ending") == "unfinished"}
             scored = (row for one in chosen.reported for row in _rows(one, outcome.tasks[one.asked], outcome.samples))
-            known = [replace(row, value=None, status=UNFINISHED) if row.item in never else row for row in scored]
+            known = [replace(row, value=None, status="unfinished") if row.item in never else row for row in scored]
             rows += [replace(row, item=_nth(row.item, repeat), repeat=repeat) for row in known]
             texts += [row | {"item": _nth(row["item"], repeat)} for row in said]
         write_lines(model.out / "transcripts.jsonl", texts)
