@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression
 from typer.testing import CliRunner
 
 from harness.bench.api import OpenJudged, samples_frame
@@ -184,11 +183,14 @@ def battles(seed: int, n: int = 900) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_the_fit_is_a_logistic_regression_with_ties_as_half_a_win(seed: int) -> None:
+    linear_model = pytest.importorskip("sklearn.linear_model")
     player, style, outcome, weight = battles(seed)
     x = np.vstack([np.hstack([np.eye(3)[player], style])] * 2)
     y = np.repeat([1, 0], len(outcome))
     twice = np.concatenate([weight * outcome, weight * (1 - outcome)])
-    fit = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-10, max_iter=1000).fit(x, y, sample_weight=twice)
+    fit = linear_model.LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-10, max_iter=1000).fit(
+        x, y, sample_weight=twice
+    )
     expected = 1 / (1 + np.exp(-fit.coef_[0][:3]))
     np.testing.assert_allclose(controlled_win_rates(player, style, outcome, weight), expected, atol=1e-5)
 

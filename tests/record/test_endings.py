@@ -2,13 +2,16 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import pytest
 
 from harness.bench.api import Sample, samples_frame
 from harness.bench.pocket import BENCHMARK, PocketSettings
 from harness.generate.api import Answer
 from harness.record.endings import beside, of_answers, of_measured, with_endings
+from harness.record.tables import SHARES
 
 BENCH = BENCHMARK.open(PocketSettings(), {})
 ANSWERS = [
@@ -39,14 +42,16 @@ def test_each_sample_has_the_ending_of_its_turn() -> None:
 
 def test_shares_and_the_score_over_complete_answers_stand_beside_each_score() -> None:
     known = with_endings(samples(), of_answers(ANSWERS))
-    scores = beside(BENCH.aggregate(known), known, BENCH).set_index("category")
-    shares = scores[["cut", "empty", "unfinished"]].astype(float).round(3)
-    assert shares.loc["overall"].tolist() == [0.167, 0.167, 0.167]
-    assert shares.loc["turn_2"].tolist() == [0.333, 0.0, 0.333]
-    assert shares.loc["count"].tolist() == [0.5, 0.0, 0.0]
-    assert (scores.loc["overall", "value"], scores.loc["overall", "n"]) == (100 / 3, 3)
-    assert (scores.loc["overall", "complete_value"], scores.loc["overall", "complete_n"]) == (100, 1)
-    assert pd.isna(scores.loc["copy", "complete_value"]), "it has no complete answer"
+    scores = beside(BENCH.aggregate(known), known, BENCH)
+    rows: dict[Any, Any] = {row["category"]: row for row in scores.to_dict("records")}
+    shares = {name: [round(row[share], 3) for share in SHARES] for name, row in rows.items()}
+    assert shares["overall"] == [0.167, 0.167, 0.167]
+    assert shares["turn_2"] == [0.333, 0.0, 0.333]
+    assert shares["count"] == [0.5, 0.0, 0.0]
+    overall = rows["overall"]
+    assert (overall["value"], overall["n"]) == (pytest.approx(100 / 3), 3)
+    assert (overall["complete_value"], overall["complete_n"]) == (100, 1)
+    assert pd.isna(rows["copy"]["complete_value"]), "it has no complete answer"
 
 
 def test_a_score_without_known_answers_has_none_of_it() -> None:
