@@ -9,11 +9,11 @@ as training did before. `tokens` is `length` with `micro_batch_tokens: 4096` in 
 
 Padding: tokens that are computed over tokens that are there, and over tokens that are taught, in one epoch.
 
-Speed: the trainings of `harness run` itself on a sample of the conversations: one effective batch to warm up and `steps`
-that are measured, each training in a process of its own, the sides in turn. Medians of the seconds, and of the processor
-seconds, which other work on the machine hardly changes. A step of SmolLM2-135M takes minutes on two cores, so student
-and teacher are a Llama of random weights whose layers cost four times its output head, as in SmolLM2-135M (3.8 times),
-with a vocabulary of 2,048 that is made from the answers and cuts them into more tokens (`median_tokens`).
+Speed: the trainings of `harness run` itself on a sample of the conversations: one effective batch to warm up and
+`steps` that are measured, each training in a process of its own, the sides in turn. Medians of the seconds, and of the
+processor seconds, which other work on the machine hardly changes. A step of SmolLM2-135M takes minutes on two cores, so
+student and teacher are a Llama of random weights whose layers cost four times its output head (SmolLM2-135M: 3.8), with
+a vocabulary of 2,048 that is made from the answers and cuts them into more tokens (`median_tokens`).
 """
 
 import argparse
@@ -39,9 +39,10 @@ from harness.models.load import load_tokenizer
 from harness.models.refs import parse, pin
 from harness.train import batches
 from harness.train.api import steps
-from harness.train.examples import Example, encode_file, learned
+from harness.train.examples import Examples, read_examples
 from harness.train.job import TrainJob, TrainPlace
 from harness.train.run import train
+from harness.train.tokens import write_tokens
 
 STRONG = ("gpt4_1106_preview", "Meta-Llama-3.1-405B-Instruct-Turbo")
 BATCH, ROWS, LENGTH, TOKENS = 128, 8, 1024, 4096
@@ -90,18 +91,25 @@ def small(folder: Path, tokenizer: Any, texts: Iterator[str]) -> None:
     LlamaForCausalLM(config).save_pretrained(folder)
 
 
-def padding(examples: Sequence[Example]) -> dict[str, dict[str, float]]:
+def encoded(file: Path, tokenizer: Path, out: Path) -> Examples:
+    """The conversations of a file as a training reads them."""
+    out.mkdir()
+    write_tokens(file, tokenizer, LENGTH, out)
+    return read_examples([out])
+
+
+def padding(examples: Examples) -> dict[str, dict[str, float]]:
     """Of one epoch, by side: computed tokens over those that are there, and over those that are taught."""
-    there, taught = sum(len(e["input_ids"]) for e in examples), sum(map(learned, examples))
+    every = examples.lengths
     shares = {}
     for side in SIDES:
         computed = 0
         for batch in batches.EffectiveBatches(len(examples), BATCH, seed=0):
-            lengths = [len(examples[i]["input_ids"]) for i in batch]
+            lengths = [every[i] for i in batch]
             cut = in_order if side == "random" else by_length
             limits = {"rows": BATCH, "tokens": TOKENS} if side == "tokens" else {"rows": ROWS}
             computed += sum(len(part) * max(lengths[i] for i in part) for part in cut(lengths, **limits))
-        shares[side] = {"over_tokens": computed / there, "over_taught": computed / taught}
+        shares[side] = {"over_tokens": computed / sum(every), "over_taught": computed / examples.response_tokens}
     return shares
 
 
@@ -146,7 +154,7 @@ def child(folder: Path, side: str, step: str, optimiser_steps: int) -> None:
         out.mkdir()
         teachers = {"teacher": folder / "model"} if step == "kd" else {}
         place = TrainPlace(
-            folder / "model", folder / "data.jsonl", out, Path(new) / "work", Path(new) / "events", teachers
+            folder / "model", [folder / "tokens"], out, Path(new) / "work", Path(new) / "events", teachers
         )
         print(json.dumps(one_training(side, step, place, optimiser_steps)))
 
@@ -170,15 +178,14 @@ def main() -> None:
         write_lines(file, conversations(asked.data))
         whole = smollm2_tokenizer(folder / "whole")
         small(folder / "model", whole, (turn["content"] for row in read_lines(file) for turn in row["messages"]))
-        examples = encode_file(file, whole, LENGTH).examples
-        rows = list(read_lines(file))
-        write_lines(file, random.Random(0).sample(rows, BATCH * (asked.steps + 1)))
-        fewer = encode_file(file, load_tokenizer(folder / "model"), LENGTH).examples
+        examples = encoded(file, folder / "whole", folder / "all")
+        write_lines(file, random.Random(0).sample(list(read_lines(file)), BATCH * (asked.steps + 1)))
+        fewer = encoded(file, folder / "model", folder / "tokens")
         result: dict[str, Any] = {
             "examples": len(examples),
             "median_tokens": {
-                "SmolLM2": statistics.median(len(e["input_ids"]) for e in examples),
-                "the student's": statistics.median(len(e["input_ids"]) for e in fewer),
+                "SmolLM2": statistics.median(examples.lengths),
+                "the student's": statistics.median(fewer.lengths),
             },
             "padding": padding(examples),
             "speed": {},
