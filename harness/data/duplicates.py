@@ -1,8 +1,8 @@
 """Near-duplicates among many texts: a sketch of fixed size for each, on disk, and the texts whose sketches agree.
 
-Two texts are near where their Jaccard similarity is `NEAR` or more: the share of runs of `_RUN` bytes that both hold, of
-those that either holds, case and white space aside. A sketch is a min-hash: of `HASHES` numbers, the share that two
-sketches have in common estimates the similarity, without bias and with a standard error of at most 0.044 (0.035 at 0.8).
+Two texts are near where their Jaccard similarity is `NEAR` or more: the share of runs of 8 bytes that both hold, of
+those that either holds, case and white space aside. A sketch is a min-hash: the share of its `HASHES` numbers that two
+sketches have in common estimates the similarity, without bias, its standard error at most 0.044 (0.035 at 0.8).
 """
 
 from collections.abc import Iterable

@@ -16,6 +16,7 @@ from harness.report.groups import group_cells
 from harness.report.load import SEED_AXIS, RunData, load_run
 from harness.report.measure import Measures
 from harness.report.page import Page, Section, parts, write
+from harness.report.profiles import datasets, example_table, profile_table
 from harness.report.tables import Table, category_table, headline_table
 
 
@@ -33,8 +34,9 @@ def _page(run: RunData, measures: Measures) -> Page:
     findings, ablations = facts.findings(run, compared), _ablations(run, measures)
     scores, judges = headline_table(run, measures), facts.judge_table(run)
     said = tuple(f"**{verdict}**: {sentence}" for verdict, sentence in findings)
+    profiles = {"data": profile_table(run), "data_examples": example_table(run)}
     data = {"training": facts.training_table(run), "mixes": mix_table(run), "contamination": contamination_table(run)}
-    behind = data | {"router": router_table(run, group_cells(run)), "costs": cost_table(run)}
+    behind = profiles | data | {"router": router_table(run, group_cells(run)), "costs": cost_table(run)}
     figures = list(drawings(run, measures))
     drawn = {drawing.section for drawing in figures}
     return Page(
@@ -51,6 +53,7 @@ def _page(run: RunData, measures: Measures) -> Page:
             ("categories", "Categories", bool(categories)),
             ("tradeoff", "Trade-off", "tradeoff" in drawn),
             ("samples", "Samples", True),
+            ("data", "Data", bool(run.profiles)),
             ("training", "Training", any(data.values()) or "training" in drawn),
             ("experts", "Experts", behind["router"] is not None),
             ("provenance", "Provenance", True),
@@ -68,7 +71,7 @@ def _page(run: RunData, measures: Measures) -> Page:
         content=behind
         | _samples(run)
         | {"scores": scores, "judges": judges, "compared": comparison, "findings": findings, "ablations": ablations}
-        | {"categories": categories, "recipe": run.recipe},
+        | {"categories": categories, "recipe": run.recipe, "datasets": datasets(run)},
     )
 
 

@@ -28,4 +28,4 @@ def _run(ctx: Context) -> None:
     write_json(ctx.out / RECORD, data.record)
 
 
-KIND = Kind("dataset", 4, _run)
+KIND = Kind("dataset", 5, _run)

@@ -1,14 +1,13 @@
-"""What a dataset holds, as a training reads it: counts, token lengths, near-duplicates and a few conversations in full.
+"""Profiles of datasets (`data.profile`), made of conversations and their stored tokens.
 
 One pass over the conversations and one over their tokens' records; memory does not grow with the texts.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +15,13 @@ from numpy.typing import NDArray
 from harness.core.seeds import derive_seed
 from harness.data.conversations import Conversation, read_conversations
 from harness.data.duplicates import repeated, write_sketches
+from harness.data.profile import Part, Piece, Profile, Shown, spread
 from harness.models.chat import Encoded, encode
 from harness.train.tokens import TokenFile
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-EDGES = tuple(sorted({size << k for k in range(30) for size in (1, 3)} | {0, 2**62}))
-"""A bin of a histogram holds lengths from one edge to below the next: 0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, ..."""
 _MOST_TURNS = 9
 """Conversations of so many turns or more are counted together."""
 _EXAMPLES = 5
@@ -31,68 +29,6 @@ _PAIRS = 3
 """Near-duplicates that are named."""
 _LONGEST = 2000
 """Characters of a piece of an example; of a longer one the middle is left out."""
-
-Part = Literal["read", "taught", "cut"]
-
-
-@dataclass(frozen=True)
-class Spread:
-    """How many tokens conversations have."""
-
-    total: int
-    median: float
-    p95: float
-    most: int
-    bins: Mapping[int, int]
-    """The lower edge of a bin (see EDGES) -> conversations; bins without any are left out."""
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A run of characters of a conversation as the chat template writes it."""
-
-    part: Part
-    """`read` and not learned, `taught`, or `cut` off behind max_length."""
-    text: str
-    left_out: int = 0
-    """Characters that are left out behind `text`, before `rest`."""
-    rest: str = ""
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A conversation as the model sees it."""
-
-    id: str
-    tokens: int
-    taught: int
-    pieces: tuple[Piece, ...]
-
-
-@dataclass(frozen=True)
-class Profile:
-    """What a dataset holds, as a training reads it."""
-
-    max_length: int
-    rows: int
-    used: int
-    """Rows that are trained on; the spreads and `truncated` are of them."""
-    left_out: Mapping[str, int]
-    """Rows by reason."""
-    truncated: int
-    """Rows that lose tokens behind max_length."""
-    turns: Mapping[int, int]
-    """Turns of the assistant, at most 9 of which are counted -> rows."""
-    prompt: Spread
-    """Tokens that are read and not learned, the template's among them."""
-    response: Spread
-    """Tokens that are learned."""
-    repeats: int
-    """Rows that nearly repeat an earlier one (see `data.duplicates`)."""
-    pairs: tuple[tuple[str, str], ...]
-    """The ids of the first such rows, each with the earlier one's."""
-    examples: tuple[Shown, ...]
-    """Rows drawn at random."""
 
 
 def profile(conversations: Path, tokens: Path, tokenizer: "PreTrainedTokenizerFast", work: Path) -> Profile:
@@ -126,16 +62,6 @@ def profile(conversations: Path, tokens: Path, tokenizer: "PreTrainedTokenizerFa
         pairs=tuple((names[row], names[earlier[row]]) for row in again[:_PAIRS]),
         examples=tuple(examples[row] for row in sorted(examples)),
     )
-
-
-def spread(lengths: NDArray[Any]) -> Spread:
-    """The spread of conversations' tokens (conversations,); of no conversations zeros."""
-    if not len(lengths):
-        return Spread(0, 0, 0, 0, {})
-    median, p95 = np.percentile(lengths, [50, 95]).tolist()
-    counts = np.bincount(np.searchsorted(EDGES, lengths, side="right") - 1)
-    bins = {EDGES[number]: count for number, count in enumerate(counts.tolist()) if count}
-    return Spread(int(lengths.sum(dtype=np.int64)), median, p95, int(lengths.max()), bins)
 
 
 def _drawn(used: NDArray[Any]) -> set[int]:
