@@ -44,9 +44,7 @@ def labels_in_words(labels: Mapping[str, Mapping[str, int]]) -> list[tuple[str, 
 
 def spread_in_words(spread: Spread) -> str:
     """Median, 95th percentile, longest and sum."""
-    return (
-        f"median {spread.median:,.0f}, 95 % up to {spread.p95:,.0f}, at most {spread.most:,}; {spread.total:,} in all"
-    )
+    return f"median {spread.median:,.0f}, 95 % up to {spread.p95:,.0f}, at most {spread.most:,}; sum {spread.total:,}"
 
 
 def bars(spread: Spread) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """What the models of a run were trained on: a profile of each dataset, as each tokenizer and length encodes it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,27 +46,30 @@ def profiles(plan: Plan, store: Store) -> list[ProfileRecord]:
 def tokens_of(model: Stage) -> list[Stage]:
     """The stored tokens that a model's trainings read, and those of every model that it was made from or taught by."""
     trainings = (stage for stage in model.walk() if stage.kind == train.KIND.name)
-    read = (given for made in trainings for given in made.inputs.values() if given.kind == encode.KIND.name)
-    return list({stage.id: stage for stage in read}.values())
+    return list({tokens.id: tokens for made in trainings for tokens in tokens_read(made)}.values())
+
+
+def tokens_read(training: Stage) -> list[Stage]:
+    """The stored tokens that a training reads: one dataset's, or a mix's general ones and those of each domain."""
+    return [given for given in training.inputs.values() if given.kind == encode.KIND.name]
 
 
 def _record(tokens: Stage, cells: list[str], store: Store) -> ProfileRecord:
-    path = store.path(tokens.id) / encode.PROFILE
     data = tokens.inputs["data"]
     labels: Mapping[str, Mapping[str, int]] = {}
     if data.kind == dataset.KIND.name and store.has(data.id):
         labels = json.loads((store.path(data.id) / dataset.RECORD).read_text())["labels"]
-    return ProfileRecord(named(data), model_name(tokens), tuple(cells), labels, read_profile(path))
+    return record_of(tokens, store.path(tokens.id), cells, labels)
 
 
-def model_name(tokens: Stage) -> str:
-    """The model whose tokenizer made tokens, as a recipe names it."""
-    return tokens.inputs["tokenizer"].title.removeprefix("build ").removeprefix("import ")
-
-
-def read_profile(path: Path) -> Profile:
-    """The profile that an encode stage wrote."""
-    return typed(Profile, read_json(path, AGAIN), str(path))
+def record_of(
+    tokens: Stage, folder: Path, cells: Sequence[str], labels: Mapping[str, Mapping[str, int]]
+) -> ProfileRecord:
+    """The record of a stage whose output is in a folder."""
+    path = folder / encode.PROFILE
+    model = tokens.inputs["tokenizer"].title.removeprefix("build ").removeprefix("import ")
+    profile = typed(Profile, read_json(path, AGAIN), str(path))
+    return ProfileRecord(named(tokens.inputs["data"]), model, tuple(cells), labels, profile)
 
 
 def write_profiles(folder: Path, records: list[ProfileRecord]) -> None:

@@ -29,11 +29,11 @@ def profile_table(run: RunData) -> Table | None:
         Column("tokenizer", "tokens of"),
         Column("rows", "rows", kind="number"),
         Column("used", "trained on", kind="number"),
-        Column("turns", "answers a row", kind="number"),
+        Column("turns", "answers", "a row", "number"),
         Column("prompt_tokens", "prompt tokens", "median, 95 %", "number"),
         Column("response_tokens", "response tokens", "median, 95 %", "number"),
-        Column("truncated", "cut at max_length", "%", "number"),
-        Column("repeats", "nearly repeated", "%", "number"),
+        Column("truncated", "cut short", "%", "number"),
+        Column("repeats", "repeated", "nearly, %", "number"),
     )
     labels = {f"{record.dataset}, by its columns: {_labels(record)}." for record in run.profiles if record.labels}
     notes = (NEAR_MEANS, *sorted(labels))

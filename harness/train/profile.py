@@ -79,15 +79,16 @@ def _shown(chat: Conversation, tokenizer: "PreTrainedTokenizerFast", stored: Tok
 def pieces(encoded: Encoded, taught: Sequence[bool]) -> tuple[Piece, ...]:
     """A conversation's text, cut where its tokens (of which `taught` are) begin and end to be taught.
 
-    White space that a tokenizer leaves out of its offsets goes with the token behind it.
+    White space that a tokenizer leaves out of its offsets goes with what is read where a turn begins or ends.
     """
     text = encoded.text
     parts: list[tuple[Part, int]] = []
     """Each piece's part and where it ends."""
-    for (_, end), is_taught in zip(encoded.offsets, taught, strict=True):
+    for (start, end), is_taught in zip(encoded.offsets, taught, strict=True):
         part: Part = "taught" if is_taught else "read"
-        if parts and parts[-1][0] == part:
-            parts.pop()
+        before = parts.pop() if parts else None
+        if before is not None and before[0] != part:
+            parts.append(("read", start) if is_taught else before)
         parts.append((part, end))
     parts.append(("cut" if encoded.truncated else "read", len(text)))
     begins = [0, *(end for _, end in parts)]
