@@ -10,6 +10,7 @@ from harness.core.errors import HarnessError
 from harness.core.plugins import plugged
 from harness.core.settings import restore
 from harness.data.settings import DatasetSettings
+from harness.models.load import quiet
 from harness.plan.build import PlannedCell, build
 from harness.recipe.load import Recipe
 from harness.record.profiles import ProfileRecord, record_of, tokens_read
@@ -99,8 +100,9 @@ def _sampled(tokens: Stage, cell: str, store: Store) -> ProfileRecord:
         scratch, session = Store(Path(folder)), Session()
         stages = [stage for stage in made.walk() if not stage.is_leaf]
         write_orders(scratch, stages)
-        for stage in stages:
-            run_stage(scratch, read_order(scratch, stage.id), session, lambda *_, **__: None)
+        with quiet():
+            for stage in stages:
+                run_stage(scratch, read_order(scratch, stage.id), session, lambda *_, **__: None)
         session.close()
         return record_of(tokens, scratch.path(made.id), [cell], _labels(made, scratch))
 

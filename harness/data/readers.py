@@ -61,7 +61,6 @@ class Reading:
             "columns_used": dict(self.columns.used),
             "columns_not_used": dict(self.columns.unused),
             "without_response": self.without_response,
-            "labels": self.labels,
         }
 
 

@@ -91,10 +91,8 @@ def pieces(encoded: Encoded, taught: Sequence[bool]) -> tuple[Piece, ...]:
             parts.append(("read", start) if is_taught else before)
         parts.append((part, end))
     parts.append(("cut" if encoded.truncated else "read", len(text)))
-    begins = [0, *(end for _, end in parts)]
-    return tuple(
-        _piece(part, text[begin:end]) for (part, end), begin in zip(parts, begins, strict=False) if begin < end
-    )
+    begins = [0, *(end for _, end in parts[:-1])]
+    return tuple(_piece(part, text[begin:end]) for (part, end), begin in zip(parts, begins, strict=True) if begin < end)
 
 
 def _piece(part: Part, text: str) -> Piece:
