@@ -1,6 +1,6 @@
 """What micro-batches by length save on real answers: padding, and time of SFT and of KD.
 
-    python benchmarks/padding.py --data DIR [--steps 1 --rounds 2 --threads 2]
+    python benchmarks/padding.py --data DIR [--steps 1 --rounds 1 --threads 2]
 
 DIR holds alpaca_eval/ (instructions.parquet, zoo/outputs.parquet): answers of two strong models to AlpacaEval's 805
 questions, SmolLM2's tokenizer and template, effective batches of 128, at most 8 conversations a forward pass and 1,024
@@ -9,7 +9,7 @@ as training did before. `tokens` is `length` with `micro_batch_tokens: 4096` in 
 
 Padding: tokens that are computed over tokens that are there, and over tokens that are taught, in one epoch.
 
-Speed: the trainings of `harness run` itself on a sample of the conversations: one effective batch to warm up and
+Speed: the trainings of `harness run` itself on a sample of the conversations: an effective batch of 64 to warm up and
 `steps` that are measured, each training in a process of its own, the sides in turn. Medians of the seconds, and of the
 processor seconds, which other work on the machine hardly changes. A step of SmolLM2-135M takes minutes on two cores, so
 student and teacher are a Llama of random weights whose layers cost four times its output head (SmolLM2-135M: 3.8), with
@@ -46,6 +46,7 @@ from harness.train.tokens import write_tokens
 
 STRONG = ("gpt4_1106_preview", "Meta-Llama-3.1-405B-Instruct-Turbo")
 BATCH, ROWS, LENGTH, TOKENS = 128, 8, 1024, 4096
+TIMED_BATCH = 64
 LAYERS, WIDTH, VOCABULARY = 5, 128, 2048
 SIDES = {"random": {}, "length": {}, "tokens": {"micro_batch_tokens": TOKENS}}
 
@@ -122,7 +123,7 @@ def one_training(side: str, step: str, place: TrainPlace, optimiser_steps: int) 
     """Train, and say seconds and the curve; the first step warms up and is not counted."""
     if side == "random":
         batches.by_length = in_order
-    values = {"batch_size": BATCH, "micro_batch_size": ROWS, "max_length": LENGTH, "dtype": "bfloat16"}
+    values = {"batch_size": TIMED_BATCH, "micro_batch_size": ROWS, "max_length": LENGTH, "dtype": "bfloat16"}
     settings = steps()[step].settings.model_validate(values | SIDES[side] | {"max_steps": optimiser_steps + 1})
     ends: list[tuple[float, float]] = []
     train(TrainJob(steps()[step], settings, 0, side), place, lambda *_, **__: ends.append(now()))
@@ -164,7 +165,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--steps", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -179,7 +180,7 @@ def main() -> None:
         whole = smollm2_tokenizer(folder / "whole")
         small(folder / "model", whole, (turn["content"] for row in read_lines(file) for turn in row["messages"]))
         examples = encoded(file, folder / "whole", folder / "all")
-        write_lines(file, random.Random(0).sample(list(read_lines(file)), BATCH * (asked.steps + 1)))
+        write_lines(file, random.Random(0).sample(list(read_lines(file)), TIMED_BATCH * (asked.steps + 1)))
         fewer = encoded(file, folder / "model", folder / "tokens")
         result: dict[str, Any] = {
             "examples": len(examples),

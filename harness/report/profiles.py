@@ -78,7 +78,9 @@ def profile_drawings(run: RunData) -> Iterator[Drawing]:
     """A histogram of token lengths for each of the datasets that are shown."""
     for number, record in enumerate(_shown(run), 1):
         caption = f"{_title(record)}: tokens of prompts and of responses that are trained on."
-        yield Drawing(f"data_tokens_{number}", "data", caption, partial(histogram, record.profile, record.dataset))
+        yield Drawing(
+            f"data_tokens_{number}", "trained-on", caption, partial(histogram, record.profile, record.dataset)
+        )
 
 
 def histogram(profile: Profile, title: str) -> Figure:

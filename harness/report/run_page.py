@@ -53,7 +53,7 @@ def _page(run: RunData, measures: Measures) -> Page:
             ("categories", "Categories", bool(categories)),
             ("tradeoff", "Trade-off", "tradeoff" in drawn),
             ("samples", "Samples", True),
-            ("data", "Data", bool(run.profiles)),
+            ("trained-on", "Data", bool(run.profiles)),
             ("training", "Training", any(data.values()) or "training" in drawn),
             ("experts", "Experts", behind["router"] is not None),
             ("provenance", "Provenance", True),
