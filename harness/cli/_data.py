@@ -76,7 +76,7 @@ def _profile(record: "ProfileRecord", how: str) -> Iterator[str]:
     from harness.core.errors import printable
     from harness.data.show_profile import bars, facts, heading, marked
 
-    yield from ("", f"== {printable(record.dataset)}", f"tokens of {printable(record.tokenizer)}; {how}", "")
+    yield from ("", f"== {printable(record.dataset)}", f"tokens of {printable(record.tokenizer)}", how, "")
     for name, value in facts(record.profile, record.labels):
         yield textwrap.fill(f"{name}: {value}", _WIDTH, subsequent_indent="    ", break_on_hyphens=False)
     for name, spread in (("prompt", record.profile.prompt), ("response", record.profile.response)):

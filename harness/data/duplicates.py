@@ -5,11 +5,14 @@ those that either holds, case and white space aside. A sketch is a min-hash: the
 sketches have in common estimates the similarity, without bias, its standard error at most 0.044 (0.035 at 0.8).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from harness.core.pool import mapped
 
 NEAR = 0.8
 """Texts of this similarity or more are near."""
@@ -23,6 +26,8 @@ _BAND = 4
 _ENOUGH, _PLENTY = 1024, 4096
 """Hashes after which a number of a sketch is unset with a probability of 3e-4, and of 1e-14."""
 _UNSET = np.uint64(2**64 - 1)
+_BATCH = 512
+"""Texts that a process sketches at once."""
 _AT_ONCE = 4096
 """Pairs of sketches that are compared at a time."""
 
@@ -46,14 +51,20 @@ def similarity(a: NDArray[np.uint16], b: NDArray[np.uint16]) -> NDArray[np.float
     return np.asarray((a == b).mean(axis=1))
 
 
-def write_sketches(texts: Iterable[str], path: Path) -> NDArray[np.uint16]:
+def write_sketches(texts: Iterable[str], path: Path, processes: int = 1) -> NDArray[np.uint16]:
     """Sketch texts one after the other into a file; returns it memory-mapped, (texts, HASHES)."""
+    texts = iter(texts)
+    batches = iter(lambda: list(islice(texts, _BATCH)), [])
     with path.open("wb") as file:
-        for text in texts:
-            file.write(sketch(text).tobytes())
+        file.writelines(mapped(sketch_batch, batches, processes, start=int, arguments=()))
     if not path.stat().st_size:
         return np.empty((0, HASHES), np.uint16)
     return np.memmap(path, np.uint16, "r").reshape(-1, HASHES)
+
+
+def sketch_batch(texts: Sequence[str]) -> bytes:
+    """The sketches of texts as the bytes of a file."""
+    return b"".join(sketch(text).tobytes() for text in texts)
 
 
 def repeated(sketches: NDArray[np.uint16]) -> NDArray[np.int64]:

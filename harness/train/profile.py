@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.core.pool import cores
 from harness.core.seeds import derive_seed
 from harness.data.conversations import Conversation, read_conversations
 from harness.data.duplicates import repeated, write_sketches
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _MOST_TURNS = 9
 """Conversations of so many turns or more are counted together."""
+_MANY = 64 << 20
+"""From so many bytes on several processes look for near-duplicates: 64 MB take one about 3 seconds."""
 _EXAMPLES = 5
 _PAIRS = 3
 """Near-duplicates that are named."""
@@ -44,7 +47,8 @@ def profile(conversations: Path, tokens: Path, tokenizer: "PreTrainedTokenizerFa
                 examples[row] = _shown(chat, tokenizer, stored, row)
             yield "\n".join(m["content"] for m in chat.messages if m["role"] != "system")
 
-    earlier = repeated(write_sketches(texts(), work / "sketches.bin"))
+    processes = cores() if conversations.stat().st_size >= _MANY else 1
+    earlier = repeated(write_sketches(texts(), work / "sketches.bin", processes))
     learned = rows["learned"][used]
     again = np.flatnonzero(earlier >= 0)
     names = stored.names() if len(again) else []

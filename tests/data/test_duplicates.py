@@ -80,6 +80,13 @@ def test_many_repeats_of_one_row_name_the_first(tmp_path: Path) -> None:
     assert repeated(write_sketches(texts, tmp_path / "sketches")).tolist() == [-1, -1, *[1] * 9_999]
 
 
+def test_several_processes_write_the_same(tmp_path: Path) -> None:
+    texts = [f"text {number} of many" for number in range(1_300)]
+    one = write_sketches(texts, tmp_path / "one")
+    assert one.shape == (1_300, HASHES)
+    np.testing.assert_array_equal(write_sketches(texts, tmp_path / "two", processes=2), one)
+
+
 def test_no_texts_and_empty_texts(tmp_path: Path) -> None:
     assert repeated(write_sketches([], tmp_path / "none")).tolist() == []
     texts = ["", " ", "a", "\ud800", "aaaaaaaaaaaaaaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbbbbbbbbbbbbbb"]
