@@ -112,5 +112,5 @@ def _pairs(profile: Profile) -> str:
 
 
 def _shares(counts: Mapping[str, int]) -> str:
-    total = sum(counts.values())
-    return ", ".join(f"{printable(value)} {count / total:.1%}" for value, count in counts.items())
+    total, ordered = sum(counts.values()), sorted(counts.items(), key=lambda counted: -counted[1])
+    return ", ".join(f"{printable(value)} {count / total:.1%}" for value, count in ordered)
