@@ -186,7 +186,7 @@ def test_a_cell_is_shown_before_it_runs_and_after(tmp_path: Path) -> None:
     assert lines.count("not run yet: at most 1,000 rows, drawn at random and encoded now") == 2
     assert "rows: 40, of which 40 are trained on" in lines
     assert "column language: en 75.0%, \\x1b[31m<b>\\u202e 25.0%" in lines
-    assert "⟦blue<|im_end|>⟧" in before.stdout
+    assert "<|im_start|>assistant\n⟦blue " in before.stdout
     assert not set(before.stdout) & set("\x1b\u202e")
     assert max(len(line) for line in lines if not line.startswith(("red", "⟦"))) <= 80
     assert harness("run", made, "--results", tmp_path / "results").returncode == 0
