@@ -56,10 +56,14 @@ def write_sketches(texts: Iterable[str], path: Path, processes: int = 1) -> NDAr
     texts = iter(texts)
     batches = iter(lambda: list(islice(texts, _BATCH)), [])
     with path.open("wb") as file:
-        file.writelines(mapped(sketch_batch, batches, processes, start=int, arguments=()))
+        file.writelines(mapped(sketch_batch, batches, processes, start=start_process, arguments=()))
     if not path.stat().st_size:
         return np.empty((0, HASHES), np.uint16)
     return np.memmap(path, np.uint16, "r").reshape(-1, HASHES)
+
+
+def start_process() -> None:
+    """A process that sketches has nothing to load."""
 
 
 def sketch_batch(texts: Sequence[str]) -> bytes:

@@ -13,7 +13,7 @@ from harness.record.profiles import ProfileRecord
 from harness.report.drawing import Drawing
 from harness.report.load import RunData
 from harness.report.style import COLOURS, figure, legend_below
-from harness.report.tables import Column, Shown, Table
+from harness.report.tables import Column, Entry, Shown, Table
 
 _MOST_DRAWN = 6
 """Datasets whose lengths are drawn and whose conversations are shown; the table has all."""
@@ -23,7 +23,9 @@ _LONGEST = 400
 
 def profile_table(run: RunData) -> Table | None:
     """A row per dataset that models were trained on; None for a run without any."""
-    rows = tuple((record.dataset, record.tokenizer, *_counts(record.profile)) for record in run.profiles)
+    rows: tuple[tuple[Entry, ...], ...] = tuple(
+        (record.dataset, record.tokenizer, *_counts(record.profile)) for record in run.profiles
+    )
     columns = (
         Column("dataset", "training data"),
         Column("tokenizer", "tokens of"),

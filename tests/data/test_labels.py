@@ -2,13 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from harness.data.labels import OTHER, Labels
 from harness.data.readers import read_dataset
 from harness.data.settings import DatasetSettings
 
 
-def counted(*rows: dict[str, object]) -> dict[str, dict[str, int]]:
+def counted(*rows: dict[str, Any]) -> dict[str, dict[str, int]]:
     labels = Labels()
     for row in rows:
         labels.add(row)
@@ -16,12 +17,19 @@ def counted(*rows: dict[str, object]) -> dict[str, dict[str, int]]:
 
 
 def test_the_commonest_come_first_and_what_is_no_label_is_not_counted() -> None:
-    rows = [{"Language": "de"}, {"Language": "en"}, {"Language": "en"}, {"Language": None}, {"language": 3}, {"x": "y"}]
+    rows: list[dict[str, Any]] = [
+        {"Language": "de"},
+        {"Language": "en"},
+        {"Language": "en"},
+        {"Language": None},
+        {"language": 3},
+        {"x": "y"},
+    ]
     assert counted(*rows, {"source": "s" * 61}, {"source": ""}) == {"Language": {"en": 2, "de": 1}}
 
 
 def test_many_values_are_counted_together() -> None:
-    rows = [{"source": f"page {number}"} for number in range(3_000)] + [{"source": "page 7"}] * 5
+    rows: list[dict[str, Any]] = [{"source": f"page {number}"} for number in range(3_000)] + [{"source": "page 7"}] * 5
     record = counted(*rows)["source"]
     assert list(record)[:1] == [OTHER]
     assert record["page 7"] == 6
@@ -31,7 +39,7 @@ def test_many_values_are_counted_together() -> None:
 
 def test_a_dataset_counts_its_usable_rows(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
-    rows: list[dict[str, object]] = [{"prompt": "a", "response": "b", "lang": lang} for lang in ("fr", "en", "fr")] + [
+    rows: list[dict[str, Any]] = [{"prompt": "a", "response": "b", "lang": lang} for lang in ("fr", "en", "fr")] + [
         {"prompt": 3, "lang": "x"}
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
