@@ -74,7 +74,7 @@ def sketch_batch(texts: Sequence[str]) -> bytes:
 def repeated(sketches: NDArray[np.uint16]) -> NDArray[np.int64]:
     """For each text the number of an earlier one that it nearly repeats; -1 where there is none.
 
-    The sketches may be memory-mapped: of each, 40 bytes are held in memory at a time.
+    The sketches may be memory-mapped: less than 50 bytes a text are held in memory.
     """
     earlier = np.full(len(sketches), -1, np.int64)
     bands = np.ascontiguousarray(sketches).view(np.uint64) if len(sketches) else np.empty((0, 0), np.uint64)

@@ -1,5 +1,6 @@
 """The sketches against exact Jaccard similarities, and the rows that they find."""
 
+import tracemalloc
 from pathlib import Path
 from random import Random
 
@@ -78,6 +79,20 @@ def test_rows_that_are_near_are_found_and_others_are_not(tmp_path: Path) -> None
 def test_many_repeats_of_one_row_name_the_first(tmp_path: Path) -> None:
     texts = ["another text altogether", *["the same"] * 10_000]
     assert repeated(write_sketches(texts, tmp_path / "sketches")).tolist() == [-1, -1, *[1] * 9_999]
+
+
+def test_memory_is_below_fifty_bytes_a_row(tmp_path: Path) -> None:
+    rows = 100_000
+    made = np.random.default_rng(0).integers(0, 2**16, (rows, HASHES), dtype=np.uint16)
+    made[::3] = made[0]
+    made.tofile(tmp_path / "sketches")
+    del made
+    stored = np.memmap(tmp_path / "sketches", np.uint16, "r").reshape(-1, HASHES)
+    tracemalloc.start()
+    assert (repeated(stored) == 0).sum() == rows // 3
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 50 * rows + 5e6, "5 MB hold the sketches that are compared at a time"
 
 
 def test_several_processes_write_the_same(tmp_path: Path) -> None:
