@@ -5,7 +5,6 @@ Texts are never held: a dataset of a million conversations takes the memory of t
 
 import itertools
 import json
-import pickle
 import sqlite3
 import tempfile
 from collections import Counter
@@ -74,6 +73,7 @@ class Dataset(Reading):
 _FIX = "docs/data.md lists the columns, roles and shapes that are read."
 _FIRST_ROWS = 5
 """How many skipped rows of each reason are listed."""
+_JSON = json.JSONEncoder(ensure_ascii=False).encode
 _SEEN = 1000
 """Matched rows that tell a file's schema."""
 
@@ -99,7 +99,7 @@ def write_dataset(settings: DatasetSettings, data_seed: int, out: Path, files: F
             from harness.data.pocket import conversations
 
             made = conversations(settings.pocket)
-            texts.writelines(json.dumps(c["messages"], ensure_ascii=False) + "\n" for c in made)
+            texts.writelines(_JSON(c["messages"]) + "\n" for c in made)
             names, kept = [str(c["id"]) for c in made], _drawn(len(made), settings.limit, data_seed)
             reading = Reading({"rows": len(made), "matched": len(made)})
         else:
@@ -167,7 +167,7 @@ class _Reader:
             except Unusable as fault:
                 self._skipped.append(Skipped(record.key, record.number, str(fault)))
                 continue
-            texts.write(json.dumps(example.messages, ensure_ascii=False) + "\n")
+            texts.write(_JSON(example.messages) + "\n")
             self._keys.append(record.key)
             self._numbers.append(record.number)
             self._labels.add(record.row)
@@ -269,13 +269,13 @@ class _Prompts:
     def __init__(self, joined: JoinedPrompts, files: Sequence[Path]) -> None:
         self._joined, columns = joined, dict[str, None]()
         self._rows = sqlite3.connect("")
-        self._rows.execute("CREATE TABLE prompts (key TEXT PRIMARY KEY, row BLOB) WITHOUT ROWID")
+        self._rows.execute("CREATE TABLE prompts (key TEXT PRIMARY KEY, row TEXT) WITHOUT ROWID")
         for row in (row for file in files for row in records(file) if isinstance(row, dict)):
             columns |= dict.fromkeys(row)
             key = _comparable(row.get(joined.on))
             if key is not None:
                 try:
-                    self._rows.execute("INSERT INTO prompts VALUES (?, ?)", (key, pickle.dumps(row)))
+                    self._rows.execute("INSERT INTO prompts VALUES (?, ?)", (key, json.dumps(row, default=str)))
                 except sqlite3.IntegrityError:
                     what = f"values of {joined.on!r} occur more than once"
                     raise HarnessError(what, where=joined.name) from None
@@ -294,7 +294,7 @@ class _Prompts:
                 counts["skipped: no prompt to join"] += 1
             else:
                 number += 1
-                yield replace(record, row=pickle.loads(found[0]) | record.row)  # noqa: S301 (we wrote it)
+                yield replace(record, row=json.loads(found[0]) | record.row)
         _demand([self._joined.on], there, where, "cannot join prompts")
         if not number:
             raise HarnessError(

@@ -1,9 +1,9 @@
 """Who judges, how it is asked, and what it may cost."""
 
-from typing import Literal
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from harness.core.settings import Settings, execution
 from harness.judge.protocol import VerdictMode
@@ -44,6 +44,9 @@ class JudgeSettings(Settings):
     What it changes of a request is identity, its name is not."""
     api_key_env: str = execution("OPENAI_API_KEY")
     """Environment variable that holds the key. The key itself appears nowhere."""
+    batch: bool = execution(False)
+    """Ask through the endpoint's Batch API: at OpenAI half the price, and the replies come within a day. A run that is
+    stopped takes up its batches when it is run again."""
     concurrency: int = execution(8, ge=1)
     timeout_s: float = execution(120.0, gt=0)
     retries: int = execution(6, ge=0)
@@ -63,3 +66,9 @@ class JudgeSettings(Settings):
         if not sound:
             raise ValueError("'base_url' is an address such as http://127.0.0.1:8000/v1")
         return url
+
+    @model_validator(mode="after")
+    def _batched(self) -> Self:
+        if self.batch and self.serve is not None:
+            raise ValueError("a judge that is served here takes no batches: leave out 'batch' or 'serve'")
+        return self
