@@ -32,8 +32,8 @@ def profile_table(run: RunData) -> Table | None:
         Column("rows", "rows", kind="number"),
         Column("used", "trained on", kind="number"),
         Column("turns", "answers", "a row", "number"),
-        Column("prompt_tokens", "prompt tokens", "median, 95 %", "number"),
-        Column("response_tokens", "response tokens", "median, 95 %", "number"),
+        Column("prompt_tokens", "prompt", "tokens, median, 95 %", "number"),
+        Column("response_tokens", "response", "tokens, median, 95 %", "number"),
         Column("truncated", "cut short", "%", "number"),
         Column("repeats", "repeated", "nearly, %", "number"),
     )
