@@ -1,5 +1,6 @@
 """What commands say of data files: which columns were read, which rows were not, the first conversation."""
 
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -7,8 +8,13 @@ from typing import TYPE_CHECKING, Any
 from harness.core.errors import HarnessError
 
 if TYPE_CHECKING:
+    from harness.api.cell_data import CellData
     from harness.data.conversations import Conversation
     from harness.recipe.datasets import NamedData
+    from harness.record.profiles import ProfileRecord
+
+_WIDTH = 80
+"""Columns of a line of facts."""
 
 
 @dataclass(frozen=True)
@@ -51,3 +57,29 @@ def looked(every: "list[NamedData]") -> Iterator[Looked | HarnessError]:
             yield look(data)
         except HarnessError as error:
             yield error
+
+
+def cell_in_lines(data: "CellData") -> Iterator[str]:
+    """What a cell is trained on, for a terminal of 80 columns."""
+    from harness.api.cell_data import SAMPLE
+    from harness.core.errors import printable
+
+    yield f"cell {printable(data.cell)}"
+    yield from (f"  {printable(step)}" for step in data.steps)
+    for record in data.encoded:
+        yield from _profile(record, "as its run encoded it")
+    for record in data.sampled:
+        yield from _profile(record, f"not run yet: at most {SAMPLE:,} rows, drawn at random and encoded now")
+
+
+def _profile(record: "ProfileRecord", how: str) -> Iterator[str]:
+    from harness.core.errors import printable
+    from harness.data.show_profile import bars, facts, heading, marked
+
+    yield from ("", f"== {printable(record.dataset)}", f"tokens of {printable(record.tokenizer)}", how, "")
+    for name, value in facts(record.profile, record.labels):
+        yield textwrap.fill(f"{name}: {value}", _WIDTH, subsequent_indent="    ", break_on_hyphens=False)
+    for name, spread in (("prompt", record.profile.prompt), ("response", record.profile.response)):
+        yield from ("", f"tokens of a {name}, conversations", *bars(spread))
+    for shown in record.profile.examples:
+        yield from ("", f"-- {heading(shown)}", marked(shown).rstrip("\n"))

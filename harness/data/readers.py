@@ -20,6 +20,7 @@ from harness.data.columns import ColumnUse, in_words, response_like
 from harness.data.conversations import Conversation, line_of, read_conversations
 from harness.data.files import records
 from harness.data.hub import Files, source_files
+from harness.data.labels import Labels
 from harness.data.schemas import ANSWERS, COLUMNS, SCHEMAS, Unusable, read_row, unread
 from harness.data.settings import DatasetSettings, JoinedPrompts
 
@@ -45,6 +46,8 @@ class Reading:
     columns: ColumnUse = field(default_factory=ColumnUse)
     without_response: int = 0
     """Conversations that are prompts, to be answered."""
+    labels: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Of the usable rows, before any are drawn (`Labels.record`)."""
 
     @property
     def record(self) -> dict[str, Any]:
@@ -137,6 +140,7 @@ class _Reader:
         self._settings, self._files, self._where = settings, files, settings.name
         self._counts = Counter[str](rows=0, matched=0)
         self._used, self._unused = Counter[str](), Counter[str]()
+        self._labels = Labels()
         self._skipped: list[Skipped] = []
         self._keys: list[str] = []
         self._numbers: list[int] = []
@@ -166,6 +170,7 @@ class _Reader:
             texts.write(_JSON(example.messages) + "\n")
             self._keys.append(record.key)
             self._numbers.append(record.number)
+            self._labels.add(record.row)
             self._prompts.append(all(message["role"] != "assistant" for message in example.messages))
             self._used.update(settings.columns.get(name, name) for name in example.used)
             self._unused.update(name for name in unread(record.row, example) if name not in known)
@@ -182,7 +187,7 @@ class _Reader:
         counts = self._counts + Counter(f"skipped: {skip.reason}" for skip in skipped)
         columns = ColumnUse(dict(sorted(self._used.items())), dict(sorted(self._unused.items())))
         prompts = self._prompts if kept is None else [self._prompts[number] for number in kept]
-        reading = Reading(dict(counts), tuple(skipped), columns, sum(prompts))
+        reading = Reading(dict(counts), tuple(skipped), columns, sum(prompts), self._labels.record)
         if not self._keys:
             reason = in_words(reading.record | {"rows": counts["matched"]})[0]
             raise HarnessError(f"no row can be used: {reason}", where=self._where, fix=_FIX)

@@ -20,6 +20,7 @@ from harness.record.data_notes import data_notes
 from harness.record.folder import RunFolder
 from harness.record.judged import Call, Judged, read_judged
 from harness.record.judging import judging, warnings
+from harness.record.profiles import profiles, write_profiles
 from harness.record.run import CellRecord, JudgingRecord, MetricRecord, RunRecord, StageCounts
 from harness.record.tables import CURVES, EXPERTS, SAMPLES, SCORES, TRANSCRIPTS, write_table
 from harness.record.training import curves, mixes, trainings
@@ -44,6 +45,7 @@ def collect(
     trained = trainings(plan, store)
     write_table(folder.path, CURVES, curves(trained))
     write_table(folder.path, EXPERTS, expert_loads(plan, store))
+    write_profiles(folder.path, profiles(plan, store))
     made = {i: store.record(i)["provenance"] for i in plan.stages if store.has(i)}
     seconds = round(sum(how["seconds"] for how in made.values()), 1)
     return RunRecord(

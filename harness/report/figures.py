@@ -14,6 +14,7 @@ from harness.report.groups import Group, group_cells, single
 from harness.report.load import SEED_AXIS, RunData
 from harness.report.measure import OVERALL, Measures
 from harness.report.palette import Palette, numbers, palette
+from harness.report.profiles import profile_drawings
 from harness.report.style import INK, MUTED, figure, legend_below
 from harness.report.tables import metric_title
 from harness.report.training_figures import training_drawings
@@ -44,6 +45,7 @@ def drawings(run: RunData, measures: Measures) -> Iterator[Drawing]:
             caption = f"{metric_title(m, run)} by category. No intervals: see the table for what is noise."
             yield Drawing(name, "categories", caption, partial(radar, run, measures, m, names, groups))
     yield from _tradeoffs(run, measures, headline, groups)
+    yield from profile_drawings(run)
     yield from training_drawings(run, groups)
     yield from expert_drawings(run, groups)
 

@@ -8,6 +8,7 @@ import yaml
 
 from harness.core.errors import HarnessError, brief
 from harness.record.folder import score_stages
+from harness.record.profiles import ProfileRecord, read_profiles
 from harness.record.run import RunRecord, read_run
 from harness.record.tables import CURVES, EXPERTS, SAMPLES, SCORES, TRANSCRIPTS, read_table
 from harness.report.settings import ReportSettings
@@ -25,6 +26,7 @@ class RunData(RunRecord):
     transcripts: pd.DataFrame
     curves: pd.DataFrame
     experts: pd.DataFrame
+    profiles: tuple[ProfileRecord, ...] = ()
     recipe: str = ""
     settings: ReportSettings = field(default_factory=ReportSettings)
 
@@ -43,6 +45,7 @@ def load_run(folder: Path) -> RunData:
         transcripts=read_table(folder, TRANSCRIPTS),
         curves=read_table(folder, CURVES),
         experts=read_table(folder, EXPERTS),
+        profiles=read_profiles(folder),
         recipe=text,
         settings=_settings(text, str(recipe)),
     )

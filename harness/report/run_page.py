@@ -17,6 +17,7 @@ from harness.report.groups import group_cells
 from harness.report.load import SEED_AXIS, RunData, load_run
 from harness.report.measure import Measures
 from harness.report.page import Page, Section, parts, write
+from harness.report.profiles import datasets, example_table, profile_table
 from harness.report.tables import Table, category_table, headline_table
 
 
@@ -34,8 +35,9 @@ def _page(run: RunData, measures: Measures) -> Page:
     findings, ablations = facts.findings(run, compared), _ablations(run, measures)
     scores, judges = with_incomplete(headline_table(run, measures), measures), facts.judge_table(run)
     said = tuple(f"**{verdict}**: {sentence}" for verdict, sentence in findings)
+    profiles = {"data": profile_table(run), "data_examples": example_table(run)}
     data = {"training": facts.training_table(run), "mixes": mix_table(run), "contamination": contamination_table(run)}
-    behind = data | {"router": router_table(run, group_cells(run)), "costs": cost_table(run)}
+    behind = profiles | data | {"router": router_table(run, group_cells(run)), "costs": cost_table(run)}
     endings = ending_table(measures)
     figures = list(drawings(run, measures))
     drawn = {drawing.section for drawing in figures}
@@ -53,6 +55,7 @@ def _page(run: RunData, measures: Measures) -> Page:
             ("categories", "Categories", bool(categories)),
             ("tradeoff", "Trade-off", "tradeoff" in drawn),
             ("samples", "Samples", True),
+            ("trained-on", "Data", bool(run.profiles)),
             ("training", "Training", any(data.values()) or "training" in drawn),
             ("experts", "Experts", behind["router"] is not None),
             ("provenance", "Provenance", True),
@@ -70,15 +73,8 @@ def _page(run: RunData, measures: Measures) -> Page:
         figures=figures,
         content=behind
         | _samples(run)
-        | {
-            "scores": scores,
-            "endings": endings,
-            "judges": judges,
-            "compared": comparison,
-            "findings": findings,
-            "ablations": ablations,
-        }
-        | {"ablations": ablations, "categories": categories, "recipe": run.recipe},
+        | {"scores": scores, "endings": endings, "judges": judges, "compared": comparison, "findings": findings}
+        | {"ablations": ablations, "categories": categories, "recipe": run.recipe, "datasets": datasets(run)},
     )
 
 

@@ -8,7 +8,7 @@ from harness.stages.api import Context, Kind, Stage
 from harness.stages.pinned import files_of, pinned_files
 
 RECORD = "data.json"
-"""The file of an artifact that holds the record of what was read (`Dataset.record`)."""
+"""The file of an artifact that holds the record of what was read (`Reading.record`) and its `labels`."""
 
 
 def stage(settings: DatasetSettings, data_seed: int, title: str) -> Stage:
@@ -25,7 +25,7 @@ def _run(ctx: Context) -> None:
     settings = restore(DatasetSettings, ctx.execution["settings"])
     data = write_dataset(settings, ctx.params["data_seed"], ctx.out / "conversations.jsonl", files_of(ctx.inputs))
     write_lines(ctx.out / "skipped.jsonl", ({"id": one.id, "reason": one.reason} for one in data.skipped))
-    write_json(ctx.out / RECORD, data.record)
+    write_json(ctx.out / RECORD, data.record | {"labels": data.labels})
 
 
-KIND = Kind("dataset", 4, _run)
+KIND = Kind("dataset", 5, _run)

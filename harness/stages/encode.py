@@ -1,5 +1,8 @@
 """A dataset as the tokens of a tokenizer and chat template, made once for every training and pass that reads them."""
 
+from dataclasses import asdict
+
+from harness.core.lines import write_json
 from harness.stages import select, train, upcycle
 from harness.stages.api import Context, Kind, Stage
 from harness.stages.model import PlannedModel
@@ -30,12 +33,20 @@ def tokenizer_of(model: PlannedModel) -> PlannedModel:
     return tokenizer_of(start)
 
 
+PROFILE = "profile.json"
+"""The file of an artifact that says what the dataset holds (`train.profile.Profile`)."""
+
+
 def _run(ctx: Context) -> None:
+    from harness.models.load import load_tokenizer
+    from harness.train.profile import profile
     from harness.train.tokens import write_tokens
 
     tokenizer = ctx.inputs["tokenizer"] / ctx.params["part"]
     conversations = ctx.inputs["data"] / "conversations.jsonl"
     write_tokens(conversations, tokenizer, ctx.params["max_length"], ctx.out, ctx.progress)
+    made = profile(conversations, ctx.out, load_tokenizer(tokenizer), ctx.work)
+    write_json(ctx.out / PROFILE, asdict(made), ensure_ascii=False)
 
 
-KIND = Kind("encode", 1, _run, bulk=("*.bin",))
+KIND = Kind("encode", 2, _run, bulk=("*.bin",))

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from harness.api import cell_data
 from harness.cli import app
 from harness.core.errors import HarnessError
+from tests.cli.command import harness
 
 cli = CliRunner()
 DOLLY = {"instruction": "Who won?", "context": "Ann beat Bob.", "response": "Ann.", "category": "qa", "tools": "[x]"}
@@ -149,3 +151,82 @@ def test_a_file_that_is_not_here_yet_is_named_and_not_read(tmp_path: Path) -> No
     done = cli.invoke(app, ["validate", str(made)])
     assert (done.exit_code, done.stdout) == (0, f"{made}: ok, 1 cell\n")
     assert f"data.train: {tmp_path / 'later.jsonl'} is not here, so it was not read" in done.stderr
+
+
+CELLS = """\
+name: cells
+student: pocket:llama?layers=1&width=16&heads=2&seed=1
+data: {train: {path: FILE}, domain: {pocket: {examples: 20}}}
+train: [{sft: {data: mix, ratio: 0.25, examples: 8, max_steps: 1, batch_size: 4, max_length: 48}}]
+axes: {seed: [0, 1]}
+seed: $seed
+baselines: [student]
+evaluate: [{pocket: {questions: 8}}]
+"""
+ODD = "\x1b[31m<b>\u202e"
+
+
+def cells(folder: Path) -> Path:
+    rows = [
+        {"prompt": f"red {n} {ODD}", "response": "blue " * (n % 5 * 20 + 1), "language": "en" if n % 4 else ODD}
+        for n in range(40)
+    ]
+    made = folder / "cells.yaml"
+    made.write_text(CELLS.replace("FILE", str(file(folder, *rows))))
+    return made
+
+
+def test_a_cell_is_shown_before_it_runs_and_after(tmp_path: Path) -> None:
+    made = cells(tmp_path)
+    words = ["data", "show", str(made), "--cell", "seed=*", "--results", str(tmp_path / "results")]
+    before = cli.invoke(app, words)
+    assert before.exit_code == 0, before.output
+    lines = before.stdout.splitlines()
+    assert lines[:2] == ["cell seed=0", "  1 sft: mix of general 75.0%, domain 25.0%; 8 examples"]
+    assert lines.count("not run yet: at most 1,000 rows, drawn at random and encoded now") == 2
+    assert "rows: 40, of which 40 are trained on" in lines
+    assert "column language: en 75.0%, \\x1b[31m<b>\\u202e 25.0%" in lines
+    assert "<|im_start|>assistant\n⟦blue " in before.stdout
+    assert not set(before.stdout) & set("\x1b\u202e")
+    assert max(len(line) for line in lines if not line.startswith(("red", "⟦"))) <= 80
+    assert harness("run", made, "--results", tmp_path / "results").returncode == 0
+    after = cli.invoke(app, words)
+    assert after.exit_code == 0, after.output
+    assert "not run yet" not in after.stdout
+    same = "not run yet: at most 1,000 rows, drawn at random and encoded now"
+    assert after.stdout == before.stdout.replace(same, "as its run encoded it")
+    table = (tmp_path / "results" / "runs" / "cells" / "report.md").read_text()
+    assert "| data train (rows.jsonl) | pocket:llama?layers=1&width=16&heads=2&seed=1 | 40 | 40 |" in table
+
+
+def test_a_large_dataset_is_sampled_before_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cell_data, "SAMPLE", 10)
+    done = cli.invoke(
+        app, ["data", "show", str(cells(tmp_path)), "--cell", "*", "--results", str(tmp_path), "--format", "json"]
+    )
+    shown = json.loads(done.stdout)
+    assert [one["profile"]["rows"] for one in shown["sampled"]] == [10, 10]
+    assert shown["encoded"] == []
+
+
+def test_a_cell_whose_data_a_run_makes_is_told(tmp_path: Path) -> None:
+    made = cells(tmp_path)
+    made.write_text(made.read_text().replace("data: mix, ratio: 0.25, examples: 8", "data: teacher"))
+    with made.open("a") as recipe_file:
+        recipe_file.write("teacher: {model: 'pocket:llama?layers=1&width=32&heads=2&seed=2'}\n")
+    done = cli.invoke(app, ["data", "show", str(made), "--cell", "*", "--results", str(tmp_path / "results")])
+    assert done.exit_code == 1
+    assert "responses of pocket:llama?layers=1&width=32&heads=2&seed=2: is not made yet" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--cell", "student"], "no cell of this name is trained"),
+        (["--cell", "none"], "no cell has a name like this"),
+        (["--cell", "*", "--format", "csv"], "are no table"),
+    ],
+)
+def test_cells_that_cannot_be_shown(tmp_path: Path, words: list[str], why: str) -> None:
+    with pytest.raises(HarnessError, match=why):
+        cli.invoke(app, ["data", "show", str(cells(tmp_path)), *words], catch_exceptions=False)

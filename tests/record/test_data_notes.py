@@ -108,5 +108,6 @@ def test_the_record_of_a_data_set_says_what_was_read(tmp_path: Path) -> None:
         "columns_used": {"prompt": 7},
         "columns_not_used": {"chosen": 7, "rejected": 7},
         "without_response": 7,
+        "labels": {},
     }
     assert "no row has a response; `chosen` looks like one: `columns: {response: chosen}`" in in_words(record)

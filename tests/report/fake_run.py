@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 
 from harness.bench.api import SAMPLE_COLUMNS, SCORE_COLUMNS
+from harness.data.profile import Piece, Profile, Shown, spread
+from harness.record.profiles import ProfileRecord
 from harness.record.run import (
     CellRecord,
     JudgeRecord,
@@ -194,6 +196,31 @@ class Fake:
                 entropy = float(-(shares * np.log(shares)).sum())
                 rows += [(cell, "mt_bench", category, layer, k, float(s), entropy, 640) for k, s in enumerate(shares)]
         return pd.DataFrame(rows, columns=list(EXPERTS.columns))
+
+
+def a_profile(dataset: str, cells: Sequence[str], text: str = "Where is it?") -> ProfileRecord:
+    """A dataset of 800 rows; `text` stands in its conversations, their ids and its columns."""
+    lengths = np.random.default_rng(3).lognormal(4.5, 0.8, 800).astype(int)
+    pieces = (Piece("read", f"<|user|>{text}"), Piece("taught", f"{text} Here.<|end|>"), Piece("cut", text))
+    return ProfileRecord(
+        dataset,
+        "pocket:llama",
+        tuple(cells),
+        {f"language{text}": {"en": 600, text: 200}},
+        Profile(
+            max_length=512,
+            rows=800,
+            used=790,
+            left_out={"no response": 10},
+            truncated=79,
+            turns={1: 700, 2: 90, 9: 10},
+            prompt=spread(lengths),
+            response=spread(lengths * 3),
+            repeats=8,
+            pairs=((f"b{text}", f"a{text}"),),
+            examples=tuple(Shown(f"row {k}{text}", 60, 41, pieces) for k in range(5)),
+        ),
+    )
 
 
 def trained(cell: str, **changes: Any) -> TrainingRecord:

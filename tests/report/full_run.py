@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.contamination import Overlap
+from harness.record.profiles import write_profiles
 from harness.record.run import ContaminationRecord, CostRecord, MixRecord
-from tests.report.fake_run import Fake, trained
+from tests.report.fake_run import Fake, a_profile, trained
 
 AXES = {"domain_ratio": (0, 0.05, 0.1, 0.25, 0.5), "architecture": ("dense", "2 experts")}
 CURVES = ("loss", "loss/general", "loss/domain", "agreement/reference", "held_out_loss", "grad_norm")
@@ -14,6 +15,7 @@ CURVES = ("loss", "loss/general", "loss/domain", "agreement/reference", "held_ou
 
 def full_run(folder: Path, seeds: int = 2, **changes: Any) -> Path:
     """Write it: a sweep of domain ratio and architecture, leaked prompts, a judge with a price."""
+    folder.mkdir(parents=True, exist_ok=True)
     fake = Fake(questions=16, tasks=30, axes=AXES, seeds=seeds, curves=CURVES, experts=4, **changes)
     swept = [c.cell for c in fake.cells if not c.baseline]
     fake.record["training"] = tuple(
@@ -33,4 +35,5 @@ def full_run(folder: Path, seeds: int = 2, **changes: Any) -> Path:
     fake.record["costs"] = tuple(
         CostRecord(c, seconds, judge_calls=32, judge_tokens=48_000, price_usd=0.42) for c in swept
     )
+    write_profiles(folder, [a_profile(f"data {name}", swept) for name in ("train", "shop")])
     return fake.write(folder)
