@@ -114,7 +114,7 @@ def cluster_table(replicates: Sequence[Rows]) -> Floats:
 def totals(labels: NDArray[Any], values: Floats, order: Sequence[Any]) -> tuple[Floats, Floats]:
     """Sums of `values` and numbers of rows by label, for the labels in `order`; rows with other labels are left out."""
     position = {label: k for k, label in enumerate(order)}
-    index = np.array([position.get(label, -1) for label in labels.tolist()])
+    index = np.array([position.get(label, -1) for label in labels.tolist()], dtype=np.intp)
     inside = index >= 0
     sums, sizes = (np.bincount(index[inside], weights=w, minlength=len(order)) for w in (values[inside], None))
     return sums.astype(np.float64), sizes.astype(np.float64)

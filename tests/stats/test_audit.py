@@ -1,0 +1,141 @@
+"""Audited scores: against the published formula, against their definition by brute force, and at their limits."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from harness.stats.audit import FEWEST, Audited, audit
+from harness.stats.intervals import mean_interval, paired_difference
+from harness.stats.spread import Floats, Rows
+
+
+def rows(values: Floats, chosen: object = slice(None), turns: int = 1) -> Rows:
+    """Rows in question order, `turns` to a question."""
+    units = np.arange(len(values))
+    return Rows(values[chosen], (units // turns)[chosen], units[chosen])  # type: ignore[index]
+
+
+def judged(rng: np.random.Generator, n: int, correlation: float = 0.7) -> tuple[Floats, Floats]:
+    """A live judge's and a reference's values on the same answers; the live judge is 0.4 too kind."""
+    y = rng.normal(size=n)
+    return correlation * y + np.sqrt(1 - correlation**2) * rng.normal(size=n) + 0.4, y
+
+
+def known(live: Rows, reference: Rows) -> Audited:
+    """The audit, which has enough questions."""
+    result = audit(live, reference)
+    assert result is not None
+    return result
+
+
+def test_is_the_estimate_of_ppi_plus_plus() -> None:
+    """Score, weight and standard error by the formulas of arXiv 2311.01453, whose `n` more answers are not audited."""
+    f, y = judged(np.random.default_rng(1), 805)
+    m, n = 200, 605
+    g, rest, y = f[:m], f[m:], y[:m]
+    weight = np.cov(y, g)[0, 1] / (np.var(g, ddof=1) * (1 + m / n))
+    score = y.mean() + weight * (rest.mean() - g.mean())
+    error = np.sqrt(np.var(y - weight * g, ddof=1) / m + weight**2 * np.var(rest, ddof=1) / n)
+    ours = known(rows(f), rows(y))
+    assert_allclose(ours.weight, weight * (m + n) / n, rtol=1e-12)
+    assert_allclose(ours.score.value, score, rtol=1e-12)
+    assert_allclose(ours.score.stderr, error, rtol=0.03)
+
+
+def test_contributions_are_those_of_leaving_a_question_out() -> None:
+    """Two turns to a question, one turn of one of them not audited: the closed form against the definition."""
+    f, y = judged(np.random.default_rng(2), 80)
+    labelled = np.arange(80) < 29
+    ours = known(rows(f, turns=2), rows(y, labelled, turns=2))
+
+    def score(kept: np.ndarray) -> float:
+        both = kept & labelled
+        question = np.arange(80)[both] // 2
+        sums = [np.bincount(question, (v - v[both].mean())[both]) for v in (f, y)]
+        weight = np.clip((sums[0] @ sums[1]) / (sums[0] @ sums[0]), 0, 1)
+        return float(y[both].mean() + weight * (f[kept].mean() - f[both].mean()))
+
+    without = np.array([score(np.arange(80) // 2 != question) for question in range(40)])
+    assert_allclose(ours.score.value, score(np.ones(80, dtype=bool)), rtol=1e-12)
+    assert ours.audited == 15
+    spread = (ours.contributions - ours.score.value) / (without.mean() - without)
+    assert_allclose(spread, spread[0], rtol=1e-9)  # the contributions are spread by one factor, for the t quantile
+    assert 1 < spread[0] / 39 < 1.07
+
+
+def test_with_all_questions_audited_it_is_the_reference_alone() -> None:
+    """Score, interval and every contribution are the reference's, whatever the live judge says."""
+    f, y = judged(np.random.default_rng(3), 60)
+    ours, alone = known(rows(f), rows(y)), mean_interval([rows(y)])
+    assert alone is not None
+    assert_allclose(ours.contributions, y, rtol=1e-9)
+    assert_allclose([ours.score.value, ours.score.low, ours.score.high], [alone.value, alone.low, alone.high])
+    assert ours.effective == pytest.approx(60)
+
+
+def test_a_live_judge_that_agrees_is_worth_all_its_labels() -> None:
+    """Where both say the same, 20 audited questions tell as much as all 400, and the weight is 1."""
+    f, _ = judged(np.random.default_rng(4), 400)
+    ours = known(rows(f), rows(f, np.arange(20)))
+    assert ours.weight == 1
+    assert ours.score.value == pytest.approx(f.mean())
+    assert ours.effective is not None
+    assert 200 < ours.effective < 700
+
+
+@pytest.mark.parametrize("live", ["constant", "contrary"])
+def test_a_live_judge_that_tells_nothing_is_left_out(live: str) -> None:
+    """The score is the mean of the audited questions, and its interval hardly wider than theirs."""
+    _, y = judged(np.random.default_rng(5), 300)
+    ours = known(rows(-y if live == "contrary" else np.full(300, 7.0)), rows(y, np.arange(50)))
+    assert ours.weight == 0
+    assert ours.score.value == pytest.approx(y[:50].mean())
+    assert ours.effective == pytest.approx(50, rel=0.1)
+
+
+def test_repeats_are_averaged_and_labels_of_other_units_are_not_read() -> None:
+    """Twice the same verdict is the same audit; labels of an answer that the live judge did not rate say nothing."""
+    f, y = judged(np.random.default_rng(6), 50)
+    once = known(rows(f), rows(y, np.arange(20)))
+    twice = Rows(np.tile(f, 2), np.tile(np.arange(50), 2), np.tile(np.arange(50), 2))
+    units = np.append(np.arange(20), 1000)
+    more = Rows(np.append(y[:20], 99.0), units, units)
+    assert_allclose(known(twice, more).contributions, once.contributions)
+
+
+def test_too_few_labels_are_no_audit() -> None:
+    """A score from a handful of labels would have an interval that means nothing."""
+    f, y = judged(np.random.default_rng(7), 50)
+    assert audit(rows(f), rows(y, np.arange(FEWEST - 1))) is None
+    assert audit(rows(f), rows(y, np.arange(0))) is None
+    assert audit(rows(f), rows(y, np.arange(FEWEST))) is not None
+
+
+def test_a_scale_far_from_zero_changes_nothing() -> None:
+    """Ratings near 1,000,000 have the same spread, to what a float can hold."""
+    f, y = judged(np.random.default_rng(8), 100)
+    near, far = known(rows(f), rows(y, np.arange(30))), known(rows(f + 1e6), rows(y + 1e6, np.arange(30)))
+    assert far.weight == pytest.approx(near.weight, rel=1e-6)
+    assert far.score.stderr == pytest.approx(near.score.stderr, rel=1e-6)
+
+
+@pytest.mark.parametrize(("questions", "audited"), [(80, 12), (80, 40), (400, 60)])
+def test_intervals_hold_the_truth(questions: int, audited: int) -> None:
+    """Of a score and of the difference of two models audited on the same questions, in 93 to 98 of 100 experiments."""
+    rng = np.random.default_rng(questions + audited)
+    errors = []
+    for _ in range(600):
+        chosen = rng.permutation(questions)[:audited]
+        hard = rng.normal(size=questions)
+        both = []
+        for _ in range(2):
+            f, y = judged(rng, questions)
+            both.append(known(rows(f + hard), rows(y + hard, chosen)))
+        one, other = ([Rows(a.contributions, a.clusters, a.clusters)] for a in both)
+        for interval in (both[0].score, paired_difference(one, other)):
+            assert interval is not None
+            assert interval.low is not None
+            errors.append(abs(interval.value) / (interval.value - interval.low))
+    held = (np.reshape(errors, (-1, 2)) <= 1).mean(axis=0)
+    assert (held > 0.93).all()
+    assert (held < 0.985).all()
