@@ -11,27 +11,42 @@ weight is held in [0, 1], as there: a judge that says nothing is left out.
 
 The interval is the jackknife's over questions, the weight tuned anew each time, so that the interval holds the weight's
 uncertainty, and rows that share a question stay together. Leaving out question i gives R(-i), with mean R'; what
-question i contributes is score + (N - 1) (R' - R(-i)), and the mean of the contributions is the score. So a difference
-of two models is paired over their contributions by the same code as any other (`intervals`). That code takes the t
-quantile at N - 1 degrees of freedom, and the m labels have m - 1: contributions are spread by the quantiles' ratio.
-The interval is about other questions than these, as everywhere here: with all audited it is the reference's own.
+question i contributes is score + (N - 1) (R' - R(-i)), and the mean of the contributions is the score. Their interval
+is that of any mean (`intervals`), whose t quantile has N - 1 degrees of freedom, while the m labels have m - 1:
+contributions are spread by the ratio of the quantiles. The interval is about other questions than these, as everywhere
+here: with all audited it is the reference's own.
+
+The difference of two models has a weight of its own, tuned on the differences of their values, for what is common to
+both models' verdicts on a question cancels only under one weight. So it is not to the digit the difference of scores.
 
 The labels have to be a random share of the same answers: those that a person picked, or of other models' answers, are
 not. Coverage on pairs of real judges: `results/reference/audit/README.md`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from harness.stats.intervals import Interval, mean_interval
+from harness.stats.intervals import Difference, Interval, mean_interval, paired_difference
 from harness.stats.spread import Floats, Rows, totals
 
 FEWEST = 10
 """Audited questions below which there is no score: a weight and a spread of a handful of labels mean nothing."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One model's values by both judges, in one unit."""
+
+    live: Rows
+    """Of all questions."""
+    reference: Rows
+    """Of a random share of them. A row is paired with the live judge's by its unit; a cluster is a question."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +62,8 @@ class Audited:
     """Of the live judge, 0 to 1."""
     audited: int
     """Questions that have a value of both judges."""
-    clusters: NDArray[Any]
-    contributions: Floats
-    """What each of `clusters` contributes to the score, (questions,); their mean is the score."""
+    contributions: Rows
+    """What each question contributes to the score: a row for each, whose mean is the score."""
 
     @property
     def effective(self) -> float | None:
@@ -59,62 +73,131 @@ class Audited:
         return self.audited * (self.reference.stderr / self.score.stderr) ** 2
 
 
-def audit(live: Rows, reference: Rows) -> Audited | None:
-    """The score of `live` rows of all questions, audited by the `reference` rows of a random share of them.
+def audit(judged: Judged) -> Audited | None:
+    """The audited score of one model; None with fewer than `FEWEST` audited questions.
 
-    A cluster is a question. Rows of a unit (repeats of a verdict) are averaged first; a unit counts as audited where
-    both judges have a value. None with fewer than `FEWEST` audited questions.
+    Rows of a unit (repeats of a verdict) are averaged first; a unit counts as audited where both judges have a value.
     """
-    f, clusters = _unit_means(live)
-    labels, _ = _unit_means(reference)
-    y = np.array([labels.get(unit, np.nan) for unit in f], dtype=np.float64)
-    values, question = np.array(list(f.values())), np.array(list(clusters.values()), dtype=object)
-    both = ~np.isnan(y)
-    order = list(dict.fromkeys(question.tolist()))
-    audited = len(set(question[both].tolist()))
-    if audited < FEWEST:
+    table = _table([judged.live], [judged.reference])
+    if table.audited < FEWEST:
         return None
-    y0, f0 = float(y[both].mean()), float(values[both].mean())  # values near 0 keep the sums of squares exact
-    sums = _sums(
-        *totals(question, values - f0, order),
-        *totals(question[both], y[both] - y0, order),
-        totals(question[both], values[both] - f0, order)[0],
-    )
-    whole, weight = _score(sums.sum(axis=1))
-    without, _ = _score(sums.sum(axis=1, keepdims=True) - sums)
-    widening = stdtrit(audited - 1, 0.975) / stdtrit(len(order) - 1, 0.975)
-    contributions = y0 + whole + widening * (len(order) - 1) * (without.mean() - without)
-    names = np.array(order, dtype=object)
-    interval = mean_interval([Rows(contributions, names, names)])
-    alone = mean_interval([Rows(y[both], question[both], np.flatnonzero(both))])
+    weights = table.weights()
+    contributions = table.contributions(*weights)
+    interval, alone = mean_interval([contributions]), mean_interval([table.labels])
     assert interval is not None, "there are questions"
     assert alone is not None, "some are audited"
-    return Audited(interval, alone, float(values.mean()), float(weight), audited, names, contributions)
+    return Audited(interval, alone, float(table.f.mean()), float(weights[0]), table.audited, contributions)
 
 
-def _unit_means(rows: Rows) -> tuple[dict[Any, float], dict[Any, Any]]:
-    """By unit the mean over its repeats, and its cluster."""
-    clusters = dict(zip(rows.units.tolist(), rows.clusters.tolist(), strict=True))
-    sums, sizes = totals(rows.units, rows.values, list(clusters))
-    return dict(zip(clusters, (sums / sizes).tolist(), strict=True)), clusters
+def audited_difference(first: Sequence[Judged], second: Sequence[Judged]) -> Difference | None:
+    """The audited difference of two models: the mean of `first` minus that of `second`, replicates (seeds) of each.
 
-
-def _sums(f: Floats, sizes: Floats, y: Floats, audited: Floats, g: Floats) -> Floats:
-    """What `_score` needs of each question, (sums, questions): sums over its rows, and products of these sums.
-
-    `f` is over all rows, `sizes` their number; `y` and `g` are the reference's and the live judge's over audited rows,
-    `audited` their number.
+    It is paired over the units that all replicates have, and audited over those that the reference has judged in all.
+    None with fewer than `FEWEST` audited questions.
     """
-    return np.stack([f, sizes, y, g, audited, y * g, g * g, y * audited, g * audited, audited * audited])
+    replicates = [*first, *second]
+    if not first or not second:
+        return None
+    signs = [1 / len(first)] * len(first) + [-1 / len(second)] * len(second)
+    live, reference = [r.live for r in replicates], [r.reference for r in replicates]
+    both = _table(live, reference, signs)
+    if both.audited < FEWEST:
+        return None
+    weights = both.weights()
+    each = [_table(live, reference, np.eye(len(replicates))[k]).contributions(*weights) for k in range(len(replicates))]
+    return paired_difference(each[: len(first)], each[len(first) :])
 
 
-def _score(sums: Floats) -> tuple[Floats, Floats]:
-    """Score and weight from the totals of `_sums`, (sums,) or (sums, k) for k scores at once."""
-    f, sizes, y, g, audited, yg, gg, y_size, g_size, size2 = sums
+@dataclass(frozen=True)
+class _Table:
+    """Values of both judges by unit, and where the units belong."""
+
+    f: Floats
+    """The live judge's, (units,)."""
+    y: Floats
+    """The reference's, (units,); NaN where a unit is not audited."""
+    clusters: NDArray[Any]
+
+    @property
+    def both(self) -> NDArray[np.bool_]:
+        """Which units are audited."""
+        return ~np.isnan(self.y)
+
+    @property
+    def audited(self) -> int:
+        """Questions with an audited unit."""
+        return len(set(self.clusters[self.both].tolist()))
+
+    @property
+    def labels(self) -> Rows:
+        """The reference's values."""
+        return Rows(self.y[self.both], self.clusters[self.both], np.flatnonzero(self.both))
+
+    @cached_property
+    def sums(self) -> tuple[list[Any], Floats]:
+        """The questions, and what a score needs of each of them, (sums, questions): sums over its units, and products.
+
+        In this order: f, its units; y, its units; f where y is known; and four products of these for the weight. Values
+        are deviations from the audited mean, which keeps the products exact.
+        """
+        both, order = self.both, list(dict.fromkeys(self.clusters.tolist()))
+        f, y = self.f - self.f[both].mean(), self.y[both] - self.y[both].mean()
+        sums_f, sizes = totals(self.clusters, f, order)
+        sums_y, audited = totals(self.clusters[both], y, order)
+        g, _ = totals(self.clusters[both], f[both], order)
+        return order, np.stack(
+            [sums_f, sizes, sums_y, audited, g, sums_y * g, g * g, sums_y * audited, g * audited, audited * audited]
+        )
+
+    def weights(self) -> tuple[Floats, Floats]:
+        """The best weight of the live judge, and that without each question, (questions,)."""
+        _, sums = self.sums
+        whole = sums.sum(axis=1)
+        return _weight(whole), _weight(whole[:, None] - sums)
+
+    def contributions(self, weight: Floats, without: Floats) -> Rows:
+        """What each question contributes to the score with `weight`, being left out with its own of `without`."""
+        order, sums = self.sums
+        whole = sums.sum(axis=1)
+        score = self.y[self.both].mean() + _score(whole, weight)
+        left_out = _score(whole[:, None] - sums, without)
+        widening = stdtrit(self.audited - 1, 0.975) / stdtrit(len(order) - 1, 0.975)
+        questions = np.array(order, dtype=object)
+        return Rows(score + widening * (len(order) - 1) * (left_out.mean() - left_out), questions, questions)
+
+
+def _weight(sums: Floats) -> Floats:
+    """Cov(y, f) / Var(f) over audited questions, of each the sum of deviations, as in the clustered standard error."""
+    _, _, y, audited, g, yg, gg, y_size, g_size, size2 = sums
     y_mean, g_mean = y / audited, g / audited
-    # Of each question the sum of deviations from the mean, as in the clustered standard error.
     covariance = yg - y_mean * g_size - g_mean * y_size + y_mean * g_mean * size2
     variance = gg - 2 * g_mean * g_size + g_mean**2 * size2
     slope = np.divide(covariance, variance, out=np.zeros_like(variance), where=variance > 1e-9 * (gg + size2))
-    weight = np.clip(slope, 0, 1)
-    return y_mean + weight * (f / sizes - g_mean), weight
+    weight: Floats = np.clip(slope, 0, 1)
+    return weight
+
+
+def _score(sums: Floats, weight: Floats) -> Floats:
+    f, sizes, y, audited, g, *_ = sums
+    score: Floats = y / audited + weight * (f / sizes - g / audited)
+    return score
+
+
+def _table(live: Sequence[Rows], reference: Sequence[Rows], signs: Sequence[float] = (1.0,)) -> _Table:
+    """The sums of replicates' values, each times its sign, over the units that all live rows have."""
+    f, y = ([_unit_means(rows) for rows in replicates] for replicates in (live, reference))
+    units = [unit for unit in f[0] if all(unit in means for means in f)]
+    cluster_of = dict(zip(live[0].units.tolist(), live[0].clusters.tolist(), strict=True))
+    sums_f, sums_y = (
+        np.asarray(signs) @ np.array([[means.get(unit, np.nan) for unit in units] for means in of_judge])
+        for of_judge in (f, y)
+    )
+    clusters = np.array([cluster_of[u] for u in units], dtype=object)
+    return _Table(sums_f, sums_y, clusters)
+
+
+def _unit_means(rows: Rows) -> dict[Any, float]:
+    """By unit the mean over its repeats."""
+    units = list(dict.fromkeys(rows.units.tolist()))
+    sums, sizes = totals(rows.units, rows.values, units)
+    return dict(zip(units, (sums / sizes).tolist(), strict=True))

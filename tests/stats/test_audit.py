@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from harness.stats.audit import FEWEST, Audited, audit
+from harness.stats.audit import FEWEST, Audited, Judged, audit, audited_difference
 from harness.stats.intervals import mean_interval, paired_difference
 from harness.stats.spread import Floats, Rows
 
@@ -23,7 +23,7 @@ def judged(rng: np.random.Generator, n: int, correlation: float = 0.7) -> tuple[
 
 def known(live: Rows, reference: Rows) -> Audited:
     """The audit, which has enough questions."""
-    result = audit(live, reference)
+    result = audit(Judged(live, reference))
     assert result is not None
     return result
 
@@ -58,7 +58,7 @@ def test_contributions_are_those_of_leaving_a_question_out() -> None:
     without = np.array([score(np.arange(80) // 2 != question) for question in range(40)])
     assert_allclose(ours.score.value, score(np.ones(80, dtype=bool)), rtol=1e-12)
     assert ours.audited == 15
-    spread = (ours.contributions - ours.score.value) / (without.mean() - without)
+    spread = (ours.contributions.values - ours.score.value) / (without.mean() - without)
     assert_allclose(spread, spread[0], rtol=1e-9)  # the contributions are spread by one factor, for the t quantile
     assert 1 < spread[0] / 39 < 1.07
 
@@ -68,7 +68,7 @@ def test_with_all_questions_audited_it_is_the_reference_alone() -> None:
     f, y = judged(np.random.default_rng(3), 60)
     ours, alone = known(rows(f), rows(y)), mean_interval([rows(y)])
     assert alone is not None
-    assert_allclose(ours.contributions, y, rtol=1e-9)
+    assert_allclose(ours.contributions.values, y, rtol=1e-9)
     assert_allclose([ours.score.value, ours.score.low, ours.score.high], [alone.value, alone.low, alone.high])
     assert ours.effective == pytest.approx(60)
 
@@ -100,15 +100,15 @@ def test_repeats_are_averaged_and_labels_of_other_units_are_not_read() -> None:
     twice = Rows(np.tile(f, 2), np.tile(np.arange(50), 2), np.tile(np.arange(50), 2))
     units = np.append(np.arange(20), 1000)
     more = Rows(np.append(y[:20], 99.0), units, units)
-    assert_allclose(known(twice, more).contributions, once.contributions)
+    assert_allclose(known(twice, more).contributions.values, once.contributions.values)
 
 
 def test_too_few_labels_are_no_audit() -> None:
     """A score from a handful of labels would have an interval that means nothing."""
     f, y = judged(np.random.default_rng(7), 50)
-    assert audit(rows(f), rows(y, np.arange(FEWEST - 1))) is None
-    assert audit(rows(f), rows(y, np.arange(0))) is None
-    assert audit(rows(f), rows(y, np.arange(FEWEST))) is not None
+    assert audit(Judged(rows(f), rows(y, np.arange(FEWEST - 1)))) is None
+    assert audit(Judged(rows(f), rows(y, np.arange(0)))) is None
+    assert audit(Judged(rows(f), rows(y, np.arange(FEWEST)))) is not None
 
 
 def test_a_scale_far_from_zero_changes_nothing() -> None:
@@ -127,15 +127,62 @@ def test_intervals_hold_the_truth(questions: int, audited: int) -> None:
     for _ in range(600):
         chosen = rng.permutation(questions)[:audited]
         hard = rng.normal(size=questions)
-        both = []
+        models = []
         for _ in range(2):
             f, y = judged(rng, questions)
-            both.append(known(rows(f + hard), rows(y + hard, chosen)))
-        one, other = ([Rows(a.contributions, a.clusters, a.clusters)] for a in both)
-        for interval in (both[0].score, paired_difference(one, other)):
+            models.append(Judged(rows(f + hard), rows(y + hard, chosen)))
+        one, other = models
+        for interval in (known(one.live, one.reference).score, audited_difference([one], [other])):
             assert interval is not None
             assert interval.low is not None
             errors.append(abs(interval.value) / (interval.value - interval.low))
     held = (np.reshape(errors, (-1, 2)) <= 1).mean(axis=0)
     assert (held > 0.93).all()
     assert (held < 0.985).all()
+
+
+def two_models(rng: np.random.Generator, questions: int, audited: int, seeds: int = 1) -> list[list[Judged]]:
+    """Replicates of two models on questions of which some are hard for both; the second is 0.5 worse."""
+    hard, chosen = rng.normal(size=questions), rng.permutation(questions)[:audited]
+    pairs = [[judged(rng, questions) for _ in range(seeds)] for _ in range(2)]
+    return [
+        [Judged(rows(f + hard - 0.5 * k), rows(y + hard - 0.5 * k, chosen)) for f, y in replicates]
+        for k, replicates in enumerate(pairs)
+    ]
+
+
+def test_a_difference_is_the_audit_of_the_differences() -> None:
+    """Paired by question, value and error are those of one audit of the two models' differences."""
+    first, second = two_models(np.random.default_rng(9), 120, 40)
+    ours = audited_difference(first, second)
+    one, other = first[0], second[0]
+    places = one.reference.units
+    expected = known(
+        rows(one.live.values - other.live.values),
+        Rows(one.reference.values - other.reference.values, places, places),
+    )
+    assert ours is not None
+    assert_allclose(
+        [ours.value, ours.low, ours.high, ours.stderr],
+        [expected.score.value, expected.score.low, expected.score.high, expected.score.stderr],
+    )
+
+
+def test_with_all_questions_audited_a_difference_is_the_references() -> None:
+    """Of three seeds against two, down to the terms of its spread."""
+    first, second = two_models(np.random.default_rng(10), 40, 40, seeds=3)
+    ours = audited_difference(first, second[:2])
+    alone = paired_difference([j.reference for j in first], [j.reference for j in second[:2]])
+    assert ours is not None
+    assert alone is not None
+    assert_allclose([ours.value, ours.low, ours.high, ours.p], [alone.value, alone.low, alone.high, alone.p])
+    assert ours.seeds == (3, 2)
+
+
+def test_no_difference_without_audited_questions_in_common() -> None:
+    """Nothing is paired where each model was audited on other questions."""
+    first, second = two_models(np.random.default_rng(11), 40, 20)
+    other = np.setdiff1d(np.arange(40), first[0].reference.units)
+    elsewhere = Judged(second[0].live, Rows(second[0].reference.values, other, other))
+    assert audited_difference(first, [elsewhere]) is None
+    assert audited_difference(first, []) is None
