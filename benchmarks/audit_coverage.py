@@ -159,10 +159,11 @@ def write(findings: Sequence[Finding], command: str, audits: int) -> str:
 
 `{command}`, {datetime.date.today().isoformat()}; {versions}.
 
-Of {len(asked)} rows (differences, and rates above {FLOOR:g} %), {sum(h < ENOUGH for h in held)} hold the reference's
-own score in less than {ENOUGH:g} % of {audits} random audits: it is {min(held):.1f} to {max(held):.1f} % (standard error
-{100 * (0.95 * 0.05 / audits) ** 0.5:.1f} points), and {min(new):.1f} to {max(new):.1f} % where the questions are drawn
-anew as well. At the median, intervals are {min(width):.2f} to {max(width):.2f} as wide as those of the audit alone.
+Of {len(asked)} rows (differences, and rates above {FLOOR:g} %), {sum(h < ENOUGH for h in held)} hold the
+reference's own score in less than {ENOUGH:g} % of {audits} random audits: it is {min(held):.1f} to {max(held):.1f} %
+(standard error {100 * (0.95 * 0.05 / audits) ** 0.5:.1f} points), and {min(new):.1f} to {max(new):.1f} % where the
+questions are drawn anew as well. At the median, intervals are {min(width):.2f} to {max(width):.2f} as wide as those of
+the audit alone.
 
 An interval is about other questions than these; that is why it holds the score on these more often than 95 % of the
 time where a quarter of them is audited. Where the rate is nearly 0, a hundred verdicts hold two or three wins, and

@@ -89,7 +89,7 @@ class Measures:
         if category == OVERALL:
             return rows
         kept = turns == int(category[5:]) if category.startswith("turn_") else categories == category
-        return Rows(rows.values[kept], rows.clusters[kept], rows.units[kept])
+        return rows.where(kept)
 
     def estimate(self, group: Group, metric: MetricRecord, category: str = OVERALL) -> Estimate | None:
         """The row's score; None where the run has none at all for it."""

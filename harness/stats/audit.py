@@ -25,7 +25,6 @@ not. Coverage on pairs of real judges: `results/reference/audit/README.md`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -33,7 +32,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from harness.stats.intervals import Difference, Interval, mean_interval, paired_difference
-from harness.stats.spread import Floats, Rows, totals
+from harness.stats.spread import Floats, Rows, cluster_table, per_unit, shared_clusters
 
 FEWEST = 10
 """Audited questions below which there is no score: a weight and a spread of a handful of labels mean nothing."""
@@ -76,17 +75,18 @@ class Audited:
 def audit(judged: Judged) -> Audited | None:
     """The audited score of one model; None with fewer than `FEWEST` audited questions.
 
-    Rows of a unit (repeats of a verdict) are averaged first; a unit counts as audited where both judges have a value.
+    A question counts as audited where both judges have a value. Each judge's mean is over rows, so that battles that
+    count three times do so here, and what is averaged is each question's influence on that mean (`cluster_table`).
     """
     table = _table([judged.live], [judged.reference])
-    if table.audited < FEWEST:
+    if table is None:
         return None
-    weights = table.weights()
-    contributions = table.contributions(*weights)
+    weights = _weights(table.sums([1.0]))
+    contributions = table.contributions(table.sums([1.0]), *weights)
     interval, alone = mean_interval([contributions]), mean_interval([table.labels])
     assert interval is not None, "there are questions"
     assert alone is not None, "some are audited"
-    return Audited(interval, alone, float(table.f.mean()), float(weights[0]), table.audited, contributions)
+    return Audited(interval, alone, float(table.live.mean()), float(weights[0]), table.audited, contributions)
 
 
 def audited_difference(first: Sequence[Judged], second: Sequence[Judged]) -> Difference | None:
@@ -98,106 +98,94 @@ def audited_difference(first: Sequence[Judged], second: Sequence[Judged]) -> Dif
     replicates = [*first, *second]
     if not first or not second:
         return None
-    signs = [1 / len(first)] * len(first) + [-1 / len(second)] * len(second)
-    live, reference = [r.live for r in replicates], [r.reference for r in replicates]
-    both = _table(live, reference, signs)
-    if both.audited < FEWEST:
+    live, reference = (_paired([getattr(r, judge) for r in replicates]) for judge in ("live", "reference"))
+    table = _table(live, reference)
+    if table is None:
         return None
-    weights = both.weights()
-    each = [_table(live, reference, np.eye(len(replicates))[k]).contributions(*weights) for k in range(len(replicates))]
+    signs = [1 / len(first)] * len(first) + [-1 / len(second)] * len(second)
+    weights = _weights(table.sums(signs))
+    each = [table.contributions(table.sums(alone), *weights) for alone in np.eye(len(replicates))]
     return paired_difference(each[: len(first)], each[len(first) :])
+
+
+def _paired(replicates: Sequence[Rows]) -> list[Rows]:
+    """The rows of units that all replicates have, a row for each."""
+    shared = set.intersection(*(set(rows.units.tolist()) for rows in replicates))
+    return [per_unit(rows, shared) for rows in replicates]
 
 
 @dataclass(frozen=True)
 class _Table:
-    """Values of both judges by unit, and where the units belong."""
+    """Each question's influence on the mean of each replicate, by both judges."""
 
-    f: Floats
-    """The live judge's, (units,)."""
-    y: Floats
-    """The reference's, (units,); NaN where a unit is not audited."""
-    clusters: NDArray[Any]
-
-    @property
-    def both(self) -> NDArray[np.bool_]:
-        """Which units are audited."""
-        return ~np.isnan(self.y)
+    questions: NDArray[Any]
+    """Labels, (questions,): those that all live rows have."""
+    places: NDArray[np.intp]
+    """Which of them are audited, (audited,)."""
+    live: Floats
+    """(replicates, questions)"""
+    reference: Floats
+    """(replicates, audited)"""
 
     @property
     def audited(self) -> int:
-        """Questions with an audited unit."""
-        return len(set(self.clusters[self.both].tolist()))
+        """Number of audited questions."""
+        return len(self.places)
 
     @property
     def labels(self) -> Rows:
-        """The reference's values."""
-        return Rows(self.y[self.both], self.clusters[self.both], np.flatnonzero(self.both))
+        """The first replicate's values by the reference, a row for each audited question."""
+        return Rows(self.reference[0], self.places, self.places)
 
-    @cached_property
-    def sums(self) -> tuple[list[Any], Floats]:
-        """The questions, and what a score needs of each of them, (sums, questions): sums over its units, and products.
+    def sums(self, signs: Sequence[float] | Floats) -> Floats:
+        """What a score needs of each question, (sums, questions), of the sum of replicates, each times its sign.
 
-        In this order: f, its units; y, its units; f where y is known; and four products of these for the weight. Values
-        are deviations from the audited mean, which keeps the products exact.
+        In this order: 1, f; and where it is audited, else 0: 1, y, f, y f and f f. The mean of f is taken from it,
+        which changes no score and keeps the products exact.
         """
-        both, order = self.both, list(dict.fromkeys(self.clusters.tolist()))
-        f, y = self.f - self.f[both].mean(), self.y[both] - self.y[both].mean()
-        sums_f, sizes = totals(self.clusters, f, order)
-        sums_y, audited = totals(self.clusters[both], y, order)
-        g, _ = totals(self.clusters[both], f[both], order)
-        return order, np.stack(
-            [sums_f, sizes, sums_y, audited, g, sums_y * g, g * g, sums_y * audited, g * audited, audited * audited]
-        )
+        f, y = np.asarray(signs) @ self.live, np.zeros(len(self.questions))
+        f -= f[self.places].mean()
+        y[self.places] = np.asarray(signs) @ self.reference
+        audited = np.isin(np.arange(len(f)), self.places).astype(np.float64)
+        return np.stack([np.ones(len(f)), f, audited, y, audited * f, y * f, audited * f * f])
 
-    def weights(self) -> tuple[Floats, Floats]:
-        """The best weight of the live judge, and that without each question, (questions,)."""
-        _, sums = self.sums
-        whole = sums.sum(axis=1)
-        return _weight(whole), _weight(whole[:, None] - sums)
+    def contributions(self, sums: Floats, weight: Floats, without: Floats) -> Rows:
+        """What each question contributes to the score with `weight`, being left out with its element of `without`."""
+        whole, n = sums.sum(axis=1, keepdims=True), len(self.questions)
+        left_out = _score(whole - sums, without)
+        widening = stdtrit(self.audited - 1, 0.975) / stdtrit(n - 1, 0.975)
+        values = _score(whole, weight) + widening * (n - 1) * (left_out.mean() - left_out)
+        return Rows(values, self.questions, self.questions)
 
-    def contributions(self, weight: Floats, without: Floats) -> Rows:
-        """What each question contributes to the score with `weight`, being left out with its own of `without`."""
-        order, sums = self.sums
-        whole = sums.sum(axis=1)
-        score = self.y[self.both].mean() + _score(whole, weight)
-        left_out = _score(whole[:, None] - sums, without)
-        widening = stdtrit(self.audited - 1, 0.975) / stdtrit(len(order) - 1, 0.975)
-        questions = np.array(order, dtype=object)
-        return Rows(score + widening * (len(order) - 1) * (left_out.mean() - left_out), questions, questions)
+
+def _table(live: Sequence[Rows], reference: Sequence[Rows]) -> _Table | None:
+    """The replicates' influences; None with fewer than `FEWEST` audited questions."""
+    questions = shared_clusters(live)
+    asked = set(questions)
+    kept = [r.where(np.array([c in asked for c in r.clusters.tolist()], dtype=bool)) for r in reference]
+    position = {question: place for place, question in enumerate(questions)}
+    places = np.array([position[question] for question in shared_clusters(kept)], dtype=np.intp)
+    if len(places) < FEWEST:
+        return None
+    return _Table(np.array(questions, dtype=object), places, cluster_table(live), cluster_table(kept))
+
+
+def _weights(sums: Floats) -> tuple[Floats, Floats]:
+    """The best weight of the live judge, and that without each question, (questions,)."""
+    whole = sums.sum(axis=1, keepdims=True)
+    return _weight(whole)[0], _weight(whole - sums)
 
 
 def _weight(sums: Floats) -> Floats:
-    """Cov(y, f) / Var(f) over audited questions, of each the sum of deviations, as in the clustered standard error."""
-    _, _, y, audited, g, yg, gg, y_size, g_size, size2 = sums
-    y_mean, g_mean = y / audited, g / audited
-    covariance = yg - y_mean * g_size - g_mean * y_size + y_mean * g_mean * size2
-    variance = gg - 2 * g_mean * g_size + g_mean**2 * size2
-    slope = np.divide(covariance, variance, out=np.zeros_like(variance), where=variance > 1e-9 * (gg + size2))
+    """Cov(y, f) / Var(f) over the audited questions, held in [0, 1]; 0 where f does not vary."""
+    _, _, audited, y, g, yg, gg = sums
+    covariance, variance = yg - y * g / audited, gg - g * g / audited
+    slope = np.divide(covariance, variance, out=np.zeros_like(variance), where=variance > 1e-9 * (gg + audited))
     weight: Floats = np.clip(slope, 0, 1)
     return weight
 
 
 def _score(sums: Floats, weight: Floats) -> Floats:
-    f, sizes, y, audited, g, *_ = sums
-    score: Floats = y / audited + weight * (f / sizes - g / audited)
+    size, f, audited, y, g, *_ = sums
+    score: Floats = y / audited + weight * (f / size - g / audited)
     return score
-
-
-def _table(live: Sequence[Rows], reference: Sequence[Rows], signs: Sequence[float] = (1.0,)) -> _Table:
-    """The sums of replicates' values, each times its sign, over the units that all live rows have."""
-    f, y = ([_unit_means(rows) for rows in replicates] for replicates in (live, reference))
-    units = [unit for unit in f[0] if all(unit in means for means in f)]
-    cluster_of = dict(zip(live[0].units.tolist(), live[0].clusters.tolist(), strict=True))
-    sums_f, sums_y = (
-        np.asarray(signs) @ np.array([[means.get(unit, np.nan) for unit in units] for means in of_judge])
-        for of_judge in (f, y)
-    )
-    clusters = np.array([cluster_of[u] for u in units], dtype=object)
-    return _Table(sums_f, sums_y, clusters)
-
-
-def _unit_means(rows: Rows) -> dict[Any, float]:
-    """By unit the mean over its repeats."""
-    units = list(dict.fromkeys(rows.units.tolist()))
-    sums, sizes = totals(rows.units, rows.values, units)
-    return dict(zip(units, (sums / sizes).tolist(), strict=True))
