@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,9 @@ from harness.bench.alpaca_eval.files import Annotation, read_annotations
 from harness.bench.alpaca_eval.length_control import STAND_IN, contributions, is_stand_in, read_reference
 from harness.bench.api import APPROXIMATE, SCORE_COLUMNS, Sample, samples_frame
 from harness.core.errors import HarnessError
+from harness.stats.audit import FEWEST, Judged, audit
 from harness.stats.clustered import clustered_mean
+from harness.stats.spread import Rows
 from harness.store.ledger import Status
 
 BENCHMARK = "alpaca_eval"
@@ -114,6 +116,72 @@ def score_files(paths: Sequence[Path], lc_reference: Path | None = None) -> pd.D
         block.insert(2, "judge", judge)
         blocks.append(block)
     return pd.concat(blocks, ignore_index=True)
+
+
+def audit_files(paths: Sequence[Path], references: Sequence[Path]) -> pd.DataFrame:
+    """Win rates audited by another judge's annotations of a random share of the same answers.
+
+    The columns of `score_files` and more, two rows a model: its win rate audited (`audited` true, `judge` the live
+    one), and by the reference's verdicts alone. `low` and `high` are 95 % bounds, `n_audited` the instructions on which both
+    judges have a verdict, and `n_effective` the number that would tell as much without the live judge.
+
+    Raises:
+        HarnessError: a file is broken or empty; a model has no verdicts of a reference, or of several, or on other
+            answers, or on fewer than FEWEST instructions that both have judged.
+    """
+    where = ", ".join(map(str, references))
+    by_reference, rows = _groups(references), []
+    for (model, baseline, judge), annotations in _groups(paths).items():
+        reference, labels = _reference(by_reference, model, baseline, where)
+        _check_same_answers(annotations, labels, model)
+        result = audit(Judged(_win_rows(annotations), _win_rows(labels)))
+        if result is None:
+            what = f"fewer than {FEWEST} instructions have a verdict of both judges on {model}"
+            raise HarnessError(what, where=where, fix="An audit needs a random share of a hundred or so.")
+        lead = {"model": model, "baseline": baseline, "benchmark": BENCHMARK, "metric": WIN_RATE, "category": "overall"}
+        for who, n, audited, interval, effective in (
+            (judge, len(annotations), True, result.score, result.effective),
+            (reference, result.audited, False, result.reference, result.audited),
+        ):
+            counts = {"n": n, "total": len(annotations), "n_audited": result.audited, "n_effective": effective}
+            bounds = {name: getattr(interval, name) for name in ("value", "stderr", "low", "high")}
+            rows.append(lead | {"judge": who, APPROXIMATE: False, "audited": audited} | counts | bounds)
+    numbers = dict.fromkeys(("value", "stderr", "low", "high", "n_effective"), "Float64")
+    return pd.DataFrame(rows).astype({**numbers, "n_audited": "Int64"})
+
+
+def _reference(
+    groups: Mapping[tuple[str, str, str], list[Annotation]], model: str, baseline: str, where: str
+) -> tuple[str, list[Annotation]]:
+    """The judge that audits a model's win rate, and its annotations."""
+    known = {j: rows for (m, b, j), rows in groups.items() if m == model and (b == baseline or not (b and baseline))}
+    if len(known) != 1:
+        judges = ", ".join(sorted(known)) or "no judge"
+        raise HarnessError(
+            f"holds verdicts of {judges} on {model} against {baseline or 'its baseline'}",
+            where=where,
+            fix="Give one reference judge's annotations of the same answers.",
+        )
+    return next(iter(known.items()))
+
+
+def _check_same_answers(rows: Sequence[Annotation], labels: Sequence[Annotation], model: str) -> None:
+    lengths = {row.index: row.length for row in rows}
+    others = [row.index for row in labels if {None, row.length, lengths.get(row.index)} - {None, row.length}]
+    if others:
+        some = ", ".join(map(str, others[:_NAMED])) + (" ..." if len(others) > _NAMED else "")
+        raise HarnessError(
+            f"{len(others)} of the reference's verdicts on {model} are on answers of another length (index {some})",
+            where="alpaca-eval",
+            fix="An audit needs verdicts of both judges on the same answers.",
+        )
+
+
+def _win_rows(annotations: Sequence[Annotation]) -> Rows:
+    """The win rate's rows, in percent, a cluster for each instruction."""
+    scored = [(100 * (row.preference - 1), row.index) for row in annotations if row.preference is not None]
+    values, index = (np.array([row[k] for row in scored]) for k in (0, 1))
+    return Rows(values.astype(float), index, index)
 
 
 def second_annotations(paths: Sequence[Path]) -> list[str]:
