@@ -41,6 +41,8 @@ class Metric:
     mean: bool = True
     """A score is the mean of its samples, which are in the metric's unit; a metric that is not is compared by the
     standard errors of its scores, without pairing."""
+    audits: str = ""
+    """The metric of the live judge whose audited score this is (`bench/audit.py`)."""
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,13 @@ from harness.bench.api import APPROXIMATE
 from harness.plan.build import Evaluated, Plan, PlannedCell
 from harness.plan.generation import engines
 from harness.record import contamination, determinism, judges, unread
+from harness.record.audits import audits, reference_calls
 from harness.record.costs import costs
 from harness.record.data_notes import data_notes
 from harness.record.folder import RunFolder
 from harness.record.judged import Call, Judged, read_judged
 from harness.record.judging import judging, warnings
-from harness.record.run import CellRecord, JudgingRecord, MetricRecord, RunRecord, StageCounts
+from harness.record.run import AuditRecord, CellRecord, JudgingRecord, MetricRecord, RunRecord, StageCounts
 from harness.record.tables import CURVES, EXPERTS, SAMPLES, SCORES, TRANSCRIPTS, write_table
 from harness.record.training import curves, mixes, trainings
 from harness.record.transcripts import judged_texts, measured_texts, transcript
@@ -60,6 +61,7 @@ def collect(
         generation=tuple(engines(plan)),
         judges=judges.judges(plan, store),
         judging=tuple(gathered.judging),
+        audits=tuple(gathered.audits),
         metrics=_metrics(plan),
         training=tuple(t.record for t in trained),
         mixes=tuple(mixes(trained)),
@@ -87,6 +89,7 @@ class _Gathered:
     judging: list[JudgingRecord] = field(default_factory=list)
     calls: defaultdict[str, list[Call]] = field(default_factory=lambda: defaultdict(list))
     """By cell."""
+    audits: list[AuditRecord] = field(default_factory=list)
     cut: list[str] = field(default_factory=list)
     """Warnings of answers that were cut."""
 
@@ -103,6 +106,8 @@ def _evaluations(folder: RunFolder, plan: Plan, store: Store) -> _Gathered:
             gathered.cut += unread.cut_answers(judged)
             gathered.judging += judging(judged)
             gathered.calls[cell.name] += judged.calls
+            gathered.audits += audits(cell.name, evaluated, store)
+            gathered.calls[cell.name] += reference_calls(evaluated.judged, store)
         if store.has(evaluated.score.id):
             labels = {"baseline": cell.cell.baseline is not None} | {a: cell.cell.labels.get(a) for a in axes}
             _tables(gathered, {"cell": cell.name} | labels, store, evaluated, judged)
@@ -173,7 +178,7 @@ def expert_loads(plan: Plan, store: Store) -> list[pd.DataFrame]:
 def _metrics(plan: Plan) -> tuple[MetricRecord, ...]:
     scored = {e.benchmark: e.score for cell in plan.cells for e in cell.evaluated}
     return tuple(
-        MetricRecord(name, m.name, m.unit, m.direction, m.role, m.headline, m.binary, m.mean)
+        MetricRecord(name, m.name, m.unit, m.direction, m.role, m.headline, m.binary, m.mean, m.audits)
         for name, stage in scored.items()
-        for m in benchmarks.opened(stage).metrics
+        for m in score.metrics(stage)
     )

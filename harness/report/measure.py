@@ -1,7 +1,7 @@
 """One number of one row: its estimate, interval, coverage and marks, from samples where their mean is the score."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from harness.bench.audit import REFERENCE, scored_rows
 from harness.core.errors import HarnessError
 from harness.record.run import MetricRecord
 from harness.report.groups import Group
 from harness.report.load import SEED_AXIS, RunData
+from harness.stats.audit import Judged, audited_difference
 from harness.stats.intervals import Difference, mean_interval, p_value, paired_difference
 from harness.stats.spread import Rows, SeedTerm, Spread, Term
 
@@ -138,9 +140,9 @@ class Measures:
         if total == 0 or n / total < self.run.settings.coverage_floor:
             marks.append(COVERAGE)
         judges = [j for j in self.run.judges if j.benchmark == metric.benchmark]
-        if any(j.calibrated is False for j in judges):
+        if not metric.audits and any(j.calibrated is False for j in judges):
             marks.append(UNCALIBRATED)
-        if any(j.uninformative for j in judges):
+        if not metric.audits and any(j.uninformative for j in judges):
             marks.append(UNINFORMATIVE)
         if seeds < len(group.replicates()):
             marks.append(SEEDS)
@@ -156,10 +158,22 @@ class Measures:
         estimates = [self.estimate(g, metric) for g in (first, second)]
         if any(e is None or e.value is None or NOT_RANKED & set(e.marks) for e in estimates):
             return None
+        if metric.audits:
+            return self._audited_difference(first, second, metric)
         one, other = ([r for c in g.replicates() if len((r := self.rows(c, metric)).values)] for g in (first, second))
         if one and other:
             return paired_difference(one, other)
         return self._from_scores(first, second, metric)
+
+    def _audited_difference(self, first: Group, second: Group, metric: MetricRecord) -> Difference | None:
+        """The audit of the difference, from both judges' samples."""
+        judges = (replace(metric, metric=name) for name in (metric.audits, metric.audits + REFERENCE))
+        live, reference = judges
+        one, other = (
+            [Judged(self.rows(cell, live), self.rows(cell, reference)) for cell in group.replicates()]
+            for group in (first, second)
+        )
+        return audited_difference(one, other)
 
     def _from_scores(self, first: Group, second: Group, metric: MetricRecord) -> Difference:
         key = (metric.benchmark, metric.metric, OVERALL)
@@ -191,10 +205,7 @@ class Measures:
 def _scored(frame: pd.DataFrame) -> tuple[Rows, NDArray[Any], NDArray[Any]]:
     """The rows of a cell's samples that have a value, and the turn and category of each."""
     frame = frame[frame["value"].notna()]
-    units = np.empty(len(frame), dtype=object)
-    units[:] = list(zip(frame["item"], frame["turn"], strict=True))
-    rows = Rows(frame["value"].to_numpy(dtype=float), frame["cluster"].to_numpy(), units)
-    return rows, frame["turn"].to_numpy(), frame["category"].to_numpy(dtype=object)
+    return scored_rows(frame), frame["turn"].to_numpy(), frame["category"].to_numpy(dtype=object)
 
 
 def _score_spread(scores: Sequence["pd.Series[float]"]) -> Spread:

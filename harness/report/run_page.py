@@ -6,6 +6,7 @@ from typing import Any
 from markupsafe import Markup
 
 from harness.report import facts
+from harness.report.audits import audit_table
 from harness.report.browser import browser_data, safe_json
 from harness.report.comparisons import Comparison, comparison_table, comparisons
 from harness.report.costs import cost_table
@@ -31,7 +32,7 @@ def _page(run: RunData, measures: Measures) -> Page:
     categories = [table for table in by_category if table is not None]
     comparison = comparison_table(run, compared, title=_against_title(compared)) if compared else None
     findings, ablations = facts.findings(run, compared), _ablations(run, measures)
-    scores, judges = headline_table(run, measures), facts.judge_table(run)
+    scores, judges, audits = headline_table(run, measures), facts.judge_table(run), audit_table(run)
     said = tuple(f"**{verdict}**: {sentence}" for verdict, sentence in findings)
     data = {"training": facts.training_table(run), "mixes": mix_table(run), "contamination": contamination_table(run)}
     behind = data | {"router": router_table(run, group_cells(run)), "costs": cost_table(run)}
@@ -58,6 +59,7 @@ def _page(run: RunData, measures: Measures) -> Page:
         sections=[
             Section("Scores", scores),
             *([Section("Judges", judges, level=3)] if judges else []),
+            *([Section("Audits", audits, level=3)] if audits else []),
             *([Section(comparison.title, comparison, said)] if comparison else []),
             *(Section(table.title, table) for table in (*ablations, *categories)),
         ],
@@ -67,7 +69,14 @@ def _page(run: RunData, measures: Measures) -> Page:
         figures=figures,
         content=behind
         | _samples(run)
-        | {"scores": scores, "judges": judges, "compared": comparison, "findings": findings, "ablations": ablations}
+        | {
+            "scores": scores,
+            "judges": judges,
+            "audits": audits,
+            "compared": comparison,
+            "findings": findings,
+            "ablations": ablations,
+        }
         | {"categories": categories, "recipe": run.recipe},
     )
 

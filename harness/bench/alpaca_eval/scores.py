@@ -122,8 +122,8 @@ def audit_files(paths: Sequence[Path], references: Sequence[Path]) -> pd.DataFra
     """Win rates audited by another judge's annotations of a random share of the same answers.
 
     The columns of `score_files` and more, two rows a model: its win rate audited (`audited` true, `judge` the live
-    one), and by the reference's verdicts alone. `low` and `high` are 95 % bounds, `n_audited` the instructions on which both
-    judges have a verdict, and `n_effective` the number that would tell as much without the live judge.
+    one), and by the reference's verdicts alone. `low` and `high` are 95 % bounds, `n_audited` the instructions on which
+    both judges have a verdict, and `n_effective` the number that would tell as much without the live judge.
 
     Raises:
         HarnessError: a file is broken or empty; a model has no verdicts of a reference, or of several, or on other

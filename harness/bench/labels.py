@@ -1,0 +1,56 @@
+"""A file of verdicts on some of a run's answers, of people or of a judge: JSON lines, a label to a line.
+
+{"benchmark": "mt_bench", "item": "81", "turn": 1, "answer": "...", "value": 7}
+
+`value` is in the unit of the benchmark's first metric: points, or the percentage of a win over the baseline (0, 50,
+100, ...). A line without a value is not labelled yet. A label belongs to every answer with its text, whichever model
+gave it; labels of other answers are left out.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from harness.core.canonical import Json
+from harness.core.errors import HarnessError
+from harness.core.lines import numbered_lines
+from harness.generate.api import Answer
+
+Unit = tuple[str, int]
+"""Item and turn."""
+
+
+def read_labels(path: Path, benchmark: str, answers: Sequence[Answer]) -> dict[Unit, float]:
+    """The mean label of each of these answers' turns that has labels.
+
+    Raises:
+        HarnessError: a line is no label.
+    """
+    texts = {(answer.id, turn): text for answer in answers for turn, text in enumerate(answer.turns, 1)}
+    values: dict[Unit, list[float]] = {}
+    for number, row in numbered_lines(path):
+        unit, answer, value = _label(row, f"{path}:{number}")
+        if row["benchmark"] == benchmark and value is not None and texts.get(unit) == answer:
+            values.setdefault(unit, []).append(value)
+    return {unit: sum(of_unit) / len(of_unit) for unit, of_unit in values.items()}
+
+
+def _label(row: Json, where: str) -> tuple[Unit, str, float | None]:
+    kinds: Mapping[str, type | tuple[type, ...]] = {
+        "benchmark": str,
+        "item": str,
+        "turn": int,
+        "answer": str,
+        "value": (int, float, type(None)),
+    }
+    for key, kind in kinds.items():
+        if not isinstance(row, dict) or key not in row or not isinstance(row[key], kind) or isinstance(row[key], bool):
+            raise HarnessError(
+                f"is no label: it has no sound `{key}`", where=where, fix="`harness judge label` writes such files."
+            )
+    value = row["value"]
+    if value is not None and not -_MOST < value < _MOST:  # NaN, which Python reads as JSON, is not between them
+        raise HarnessError(f"`value` must be a number, not {value}", where=where)
+    return (row["item"], row["turn"]), row["answer"], value
+
+
+_MOST = 1e6
