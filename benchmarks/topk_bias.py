@@ -9,11 +9,12 @@ absolute error that storing log-probabilities in float16 would add.
 """
 
 import argparse
+from itertools import islice
 from pathlib import Path
 
 import torch
 
-from harness.data.readers import read_conversations
+from harness.data.conversations import read_conversations
 from harness.models.chat import encode
 from harness.models.divergences import Divergence, divergence_of, top_divergence
 from harness.models.load import load_model, load_tokenizer, output_head
@@ -53,7 +54,7 @@ def states(folder: Path, given: argparse.Namespace) -> tuple[torch.Tensor, torch
     tokenizer, model = load_tokenizer(folder), load_model(folder, "float32")
     found = []
     with torch.inference_mode():
-        for one in read_conversations(given.conversations)[: given.rows]:
+        for one in islice(read_conversations(given.conversations), given.rows):
             encoded = encode(tokenizer, one.messages, given.max_length)
             labels = [i if r else IGNORED for i, r in zip(encoded.input_ids, encoded.response_mask, strict=True)]
             ids = torch.tensor([encoded.input_ids])

@@ -27,7 +27,7 @@ from harness.models.batching import by_length
 from harness.stats.clustered import clustered_mean
 
 if TYPE_CHECKING:
-    from harness.data.readers import Conversation
+    from harness.data.conversations import Conversation
     from harness.models.chat import Encoded
 
 DATA = "data.json"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from harness.core.errors import HarnessError
 
 if TYPE_CHECKING:
-    from harness.data.readers import Conversation
+    from harness.data.conversations import Conversation
     from harness.recipe.datasets import NamedData
 
 

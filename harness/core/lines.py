@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TextIO
+from typing import IO
 
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
@@ -24,32 +24,38 @@ def read_lines(path: Path) -> Iterator[Json]:
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, Json]]:
     """Every record of a JSON-lines file (also .xz, .gz) with its line number, for errors that must name the line."""
+    return ((number, parsed_line(line, f"{path}:{number}")) for number, line in json_lines(path))
+
+
+def json_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Every line with a record, not parsed, with its number; HarnessError where the file is absent or cut off."""
     try:
         with _open(path) as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
-                    yield number, _parse(line, f"{path}:{number}")
+                    yield number, line
     except FileNotFoundError:
         raise HarnessError("no such file", where=str(path)) from None
-    except UnicodeDecodeError as error:
-        raise HarnessError(f"not UTF-8 text ({error.reason})", where=str(path)) from None
     except (lzma.LZMAError, zlib.error, gzip.BadGzipFile, EOFError) as error:
         raise HarnessError(f"not a whole {path.suffix} file ({error})", where=str(path)) from None
 
 
-def _open(path: Path) -> TextIO:
+def _open(path: Path) -> "IO[bytes] | gzip.GzipFile":
     if path.suffix == ".xz":
-        return lzma.open(path, "rt", encoding="utf-8")
+        return lzma.open(path)
     if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8")
-    return path.open(encoding="utf-8")
+        return gzip.open(path)
+    return path.open("rb")
 
 
-def _parse(line: str, where: str) -> Json:
+def parsed_line(line: bytes, where: str) -> Json:
+    """The record in a line of a JSON-lines file; HarnessError that says `where` for a broken one."""
     try:
-        return parse_json(line)
+        return parse_json(line.decode())
     except json.JSONDecodeError as error:
         fault = f"{error.msg} at column {error.colno}"
+    except UnicodeDecodeError as error:
+        fault = f"not UTF-8 text: {error.reason} at byte {error.start + 1}"
     except ValueError as error:
         fault = str(error)
     raise HarnessError(f"broken JSON line ({fault})", where=where, fix="Mend or remove this line.")

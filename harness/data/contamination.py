@@ -14,7 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.data.readers import Conversation
+from harness.data.conversations import Conversation
 
 NGRAM = 13
 """Words of an n-gram."""

@@ -6,14 +6,29 @@ and the general rows at ratio 0.1 are among those at 0.05.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from typing import NamedTuple
 
 from harness.core.errors import HarnessError
 from harness.core.seeds import derive_seed
-from harness.data.readers import Conversation
 
 GENERAL = "train"
 """The name of the general part; no domain may have it."""
+
+
+class Drawn(NamedTuple):
+    """A row of a mix."""
+
+    domain: str | None
+    """None for a general conversation."""
+    row: int
+    """Its number in the dataset that it comes from."""
+    source: str
+    """Its id there."""
+
+    @property
+    def id(self) -> str:
+        """Its id in the mix."""
+        return f"{self.domain or GENERAL}/{self.source}"
 
 
 def shares(ratio: float | Mapping[str, float], domains: Sequence[str]) -> dict[str, float]:
@@ -24,16 +39,15 @@ def shares(ratio: float | Mapping[str, float], domains: Sequence[str]) -> dict[s
 
 
 def mix(
-    general: Sequence[Conversation],
-    domains: Mapping[str, Sequence[Conversation]],
+    general: Sequence[str],
+    domains: Mapping[str, Sequence[str]],
     share: Mapping[str, float],
     examples: int | None,
     data_seed: int,
-) -> list[Conversation]:
+) -> list[Drawn]:
     """`examples` rows (by default as many as `general` holds) in a seeded order, `share` of them from each domain.
 
-    A domain's number of rows is rounded down; all other rows are general. A row's id becomes PART/ID; `domain` and
-    `source` hold its domain and its former id.
+    The datasets are given by the ids of their rows. A domain's number of rows is rounded down; all others are general.
 
     Raises:
         HarnessError: a dataset holds fewer rows than its share.
@@ -48,14 +62,14 @@ def mix(
 
 
 def _drawn(
-    rows: Sequence[Conversation], domain: str | None, number: int, share: float, total: int, data_seed: int
-) -> list[Conversation]:
+    ids: Sequence[str], domain: str | None, number: int, share: float, total: int, data_seed: int
+) -> list[Drawn]:
     part = domain or GENERAL
-    if len(rows) < number:
+    if len(ids) < number:
         name = f"domain '{domain}'" if domain else f"data.{GENERAL}"
         raise HarnessError(
-            f"{name} holds {len(rows):,} rows, ratio {share:.4g} of {total:,} examples needs {number:,}",
+            f"{name} holds {len(ids):,} rows, ratio {share:.4g} of {total:,} examples needs {number:,}",
             fix="Lower `examples`, or give more data: no row is taken twice.",
         )
-    order = sorted(rows, key=lambda row: derive_seed(data_seed, "mix", part, row.id))
-    return [replace(row, id=f"{part}/{row.id}", domain=domain, source=row.id) for row in order[:number]]
+    order = sorted(range(len(ids)), key=lambda row: derive_seed(data_seed, "mix", part, ids[row]))
+    return [Drawn(domain, row, ids[row]) for row in order[:number]]

@@ -1,33 +1,28 @@
-"""Instruction data from files: from the usual schemas to a canonical form."""
+"""Instruction data from files: from the usual schemas to a canonical form, row by row.
 
+Texts are never held: a dataset of a million conversations takes the memory of their ids.
+"""
+
+import itertools
+import json
+import pickle
+import sqlite3
+import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import IO, Any
 
 from harness.core.errors import HarnessError, printable
-from harness.core.lines import numbered_lines, write_lines
 from harness.core.seeds import derive_seed
 from harness.data.columns import ColumnUse, in_words, response_like
-from harness.data.files import read_records
+from harness.data.conversations import Conversation, line_of, read_conversations
+from harness.data.files import records
 from harness.data.hub import Files, source_files
-from harness.data.schemas import ANSWERS, COLUMNS, SCHEMAS, Message, Unusable, read_row, unread
+from harness.data.schemas import ANSWERS, COLUMNS, SCHEMAS, Unusable, read_row, unread
 from harness.data.settings import DatasetSettings, JoinedPrompts
-
-
-@dataclass(frozen=True)
-class Conversation:
-    """An example. Without an assistant's message it is a prompt, to be answered."""
-
-    id: str
-    messages: list[Message]
-    """[{role, content}], role system, user or assistant; `train: false` on a response that is only read."""
-    domain: str | None = None
-    """In a mix: its domain; None for a general conversation."""
-    source: str | None = None
-    """In a mix: its id in the dataset that it comes from."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +36,16 @@ class Skipped:
 
 
 @dataclass(frozen=True)
-class Dataset:
-    """The conversations of a file, the counts of its rows, and the rows that are none."""
+class Reading:
+    """What was read of a dataset's files."""
 
-    conversations: list[Conversation]
     counts: dict[str, int]
     """`rows` in the file, `matched` by `where`, `kept`, and `skipped: REASON` for each reason."""
     skipped: tuple[Skipped, ...] = ()
     """The matched rows that are no examples."""
     columns: ColumnUse = field(default_factory=ColumnUse)
+    without_response: int = 0
+    """Conversations that are prompts, to be answered."""
 
     @property
     def record(self) -> dict[str, Any]:
@@ -61,58 +57,251 @@ class Dataset:
             "skipped_rows": {reason: rows[:_FIRST_ROWS] for reason, rows in first.items()},
             "columns_used": dict(self.columns.used),
             "columns_not_used": dict(self.columns.unused),
-            "without_response": sum(all(m["role"] != "assistant" for m in c.messages) for c in self.conversations),
+            "without_response": self.without_response,
         }
+
+
+@dataclass(frozen=True)
+class Dataset(Reading):
+    """What was read, with the conversations in memory."""
+
+    conversations: list[Conversation] = field(default_factory=list)
 
 
 _FIX = "docs/data.md lists the columns, roles and shapes that are read."
 _FIRST_ROWS = 5
 """How many skipped rows of each reason are listed."""
-
-
-@dataclass(frozen=True)
-class _Record:
-    """A row of the file, with its number from 1 and its conversation's id."""
-
-    number: int
-    id: str
-    row: Any
+_SEEN = 1000
+"""Matched rows that tell a file's schema."""
 
 
 def read_dataset(settings: DatasetSettings, data_seed: int, files: Files | None = None) -> Dataset:
-    """Read, join, filter and draw a dataset. docs/data.md lists the columns that are read.
+    """`write_dataset`, into memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "conversations.jsonl"
+        reading = write_dataset(settings, data_seed, path, files)
+        return Dataset(**vars(reading), conversations=list(read_conversations(path)))
+
+
+def write_dataset(settings: DatasetSettings, data_seed: int, out: Path, files: Files | None = None) -> Reading:
+    """Read, join, filter and draw a dataset, and write its conversations. docs/data.md lists the columns that are read.
 
     `files` are where the settings' `sources` lie; by default they are looked up by their names in the settings.
 
     A row that is no example is skipped and counted. Without a response column the rows are prompts. Raises HarnessError
     for a file that cannot be read, has no known column (it names the columns), or has no usable row (it says why).
     """
-    if settings.pocket is not None:
-        from harness.data.pocket import conversations
+    with tempfile.TemporaryFile("w+", encoding="utf-8", dir=out.parent) as texts:
+        if settings.pocket is not None:
+            from harness.data.pocket import conversations
 
-        examples = [Conversation(str(c["id"]), c["messages"]) for c in conversations(settings.pocket)]
-        return Dataset(*_drawn(examples, Counter(rows=len(examples), matched=len(examples)), settings.limit, data_seed))
-    files = files or source_files(settings)
-    rows = _rows(files, settings)
-    counts = Counter(rows=len(rows))
-    names = _row_names(rows, settings)
-    records = [_Record(i + 1, name, row) for i, (name, row) in enumerate(zip(names, rows, strict=True))]
-    where = settings.name
-    if settings.prompts is not None:
-        prompts = [row for file in files["prompts"] for row in read_records(file)]
-        records = _join(records, settings.prompts, prompts, where, counts)
-    records = _matching(records, settings.where, where)
-    counts["matched"] = len(records)
-    records = _renamed(records, settings.columns, where)
-    examples, skipped, columns = _conversations(records, settings, where)
-    counts.update(f"skipped: {skip.reason}" for skip in skipped)
-    return Dataset(*_drawn(examples, counts, settings.limit, data_seed), skipped, columns)
+            made = conversations(settings.pocket)
+            texts.writelines(json.dumps(c["messages"], ensure_ascii=False) + "\n" for c in made)
+            names, kept = [str(c["id"]) for c in made], _drawn(len(made), settings.limit, data_seed)
+            reading = Reading({"rows": len(made), "matched": len(made)})
+        else:
+            reader = _Reader(settings, files or source_files(settings))
+            reader.write(texts)
+            names = reader.names()
+            kept = _drawn(len(names), settings.limit, data_seed)
+            reading = reader.reading(kept)
+        texts.seek(0)
+        lines = enumerate(zip(names, texts, strict=True))
+        with out.open("w", encoding="utf-8") as file:
+            file.writelines(line_of(*line) for number, line in lines if kept is None or number in kept)
+    return replace(reading, counts=reading.counts | {"kept": len(names) if kept is None else len(kept)})
 
 
-def _rows(files: Files, settings: DatasetSettings) -> list[Any]:
-    if "file" not in files:
-        raise HarnessError("a dataset needs a `path`, `hf` or `pocket`", where=settings.name)
-    return [row for file in files["file"] for row in read_records(file)]
+def _drawn(number: int, limit: int | None, data_seed: int) -> set[int] | None:
+    """The conversations that are used, at most `limit` of them; None for all."""
+    if limit is None or limit >= number:
+        return None
+    return set(Random(derive_seed(data_seed, "limit")).sample(range(number), limit))
+
+
+@dataclass(frozen=True)
+class _Record:
+    """A row of the file, with its number from 1 and its value of the key that names conversations."""
+
+    number: int
+    key: str
+    row: Any
+
+
+class _Reader:
+    """Passes over the rows of a dataset's files, and notes what its record says."""
+
+    def __init__(self, settings: DatasetSettings, files: Files) -> None:
+        if "file" not in files:
+            raise HarnessError("a dataset needs a `path`, `hf` or `pocket`", where=settings.name)
+        self._settings, self._files, self._where = settings, files, settings.name
+        self._counts = Counter[str](rows=0, matched=0)
+        self._used, self._unused = Counter[str](), Counter[str]()
+        self._skipped: list[Skipped] = []
+        self._keys: list[str] = []
+        self._numbers: list[int] = []
+        self._prompts = bytearray()
+        self._naming = _Naming(settings)
+
+    def write(self, texts: IO[str]) -> None:
+        """Write the messages of each usable row, a line each, in the order of the rows."""
+        settings, where = self._settings, self._where
+        rows = self._rows()
+        if settings.prompts is not None:
+            prompts = _Prompts(settings.prompts, self._files["prompts"])
+            rows = prompts.joined(rows, where, self._counts)
+        rows = self._usual(self._matching(rows))
+        first = list(itertools.islice(rows, _SEEN))
+        names = list(dict.fromkeys(name for r in first if isinstance(r.row, dict) for name in r.row))
+        if first:
+            _check_schema(names, where)
+        named, answered = frozenset(settings.columns), not set(ANSWERS).isdisjoint(names)
+        known = {"id", *settings.where, *([settings.prompts.on] if settings.prompts else [])}
+        for record in itertools.chain(first, rows):
+            try:
+                example = read_row(record.row, named, answered)
+            except Unusable as fault:
+                self._skipped.append(Skipped(record.key, record.number, str(fault)))
+                continue
+            texts.write(json.dumps(example.messages, ensure_ascii=False) + "\n")
+            self._keys.append(record.key)
+            self._numbers.append(record.number)
+            self._prompts.append(all(message["role"] != "assistant" for message in example.messages))
+            self._used.update(settings.columns.get(name, name) for name in example.used)
+            self._unused.update(name for name in unread(record.row, example) if name not in known)
+
+    def names(self) -> list[str]:
+        """The id of each usable row."""
+        return self._keys if self._naming.by_key else [str(number - 1) for number in self._numbers]
+
+    def reading(self, kept: set[int] | None) -> Reading:
+        """What was read; `kept` are the usable rows that were drawn, None for all. HarnessError if no row is usable."""
+        skipped = self._skipped
+        if not self._naming.by_key:
+            skipped = [replace(skip, id=str(skip.row - 1)) for skip in skipped]
+        counts = self._counts + Counter(f"skipped: {skip.reason}" for skip in skipped)
+        columns = ColumnUse(dict(sorted(self._used.items())), dict(sorted(self._unused.items())))
+        prompts = self._prompts if kept is None else [self._prompts[number] for number in kept]
+        reading = Reading(dict(counts), tuple(skipped), columns, sum(prompts))
+        if not self._keys:
+            reason = in_words(reading.record | {"rows": counts["matched"]})[0]
+            raise HarnessError(f"no row can be used: {reason}", where=self._where, fix=_FIX)
+        return reading
+
+    def _rows(self) -> Iterator[_Record]:
+        for number, row in enumerate((row for file in self._files["file"] for row in records(file)), 1):
+            self._counts["rows"] = number
+            yield _Record(number, self._naming.key(row, number), row)
+
+    def _matching(self, rows: Iterable[_Record]) -> Iterator[_Record]:
+        """The rows with the values of `where`."""
+        wanted, columns = self._settings.where, dict[str, None]()
+        values: dict[str, set[str]] = {column: set() for column in wanted}
+        for record in rows:
+            if wanted and isinstance(record.row, dict):
+                columns |= dict.fromkeys(record.row)
+                for column, seen in values.items():
+                    if len(seen) < _SEEN:
+                        seen.add(str(record.row.get(column)))
+            if _matches(record.row, wanted):
+                self._counts["matched"] += 1
+                yield record
+        _demand(wanted, columns, self._where, "cannot filter by `where`")
+        if not self._counts["matched"]:
+            shown = "; ".join(f"{column}: {', '.join(sorted(seen)[:10])}" for column, seen in values.items())
+            fix = f"Values there (the first ten): {printable(shown)}."
+            raise HarnessError(f"no row has {wanted}", where=self._where, fix=fix)
+
+    def _usual(self, rows: Iterable[_Record]) -> Iterator[_Record]:
+        """The rows with their columns renamed to the usual names that `columns` maps to them."""
+        renamed, there = self._settings.columns, dict[str, None]()
+        if unknown := sorted(set(renamed) - COLUMNS):
+            fix = f"Known: {', '.join(sorted(COLUMNS))}."
+            raise HarnessError(f"`columns` names no usual column: {', '.join(unknown)}", where=self._where, fix=fix)
+        for record in rows:
+            if renamed and isinstance(record.row, dict):
+                there |= dict.fromkeys(record.row)
+                record = replace(record, row=_with_usual_names(record.row, renamed))
+            yield record
+        _demand(renamed.values(), there, self._where, "`columns`")
+
+
+def _with_usual_names(row: dict[str, Any], columns: dict[str, str]) -> dict[str, Any]:
+    others = {name: value for name, value in row.items() if name not in columns.values()}
+    return others | {usual: row.get(actual) for usual, actual in columns.items()}
+
+
+class _Naming:
+    """Whether rows are called by their `id` (or join key), or by their numbers."""
+
+    def __init__(self, settings: DatasetSettings) -> None:
+        self._settings, self._key, self._first = settings, "", True
+        self._complete, self._matching = True, list[str]()
+
+    def key(self, row: Any, number: int) -> str:
+        """The row's value of the key; its number where it has none."""
+        if self._first:
+            joined = self._settings.prompts
+            self._key = "id" if isinstance(row, dict) and "id" in row else joined.on if joined else ""
+            self._first = False
+        value = row.get(self._key) if self._key and isinstance(row, dict) else None
+        if value is None:
+            self._complete, self._matching = False, []
+            return str(number - 1)
+        if self._complete and _matches(row, self._settings.where):
+            self._matching.append(str(value))
+        return str(value)
+
+    @property
+    def by_key(self) -> bool:
+        """Whether every row has a key, and no two matching rows share theirs."""
+        return self._complete and len(set(self._matching)) == len(self._matching)
+
+
+class _Prompts:
+    """The rows to join, by their keys, in a database of SQLite's that holds on disk what memory has no room for."""
+
+    def __init__(self, joined: JoinedPrompts, files: Sequence[Path]) -> None:
+        self._joined, columns = joined, dict[str, None]()
+        self._rows = sqlite3.connect("")
+        self._rows.execute("CREATE TABLE prompts (key TEXT PRIMARY KEY, row BLOB) WITHOUT ROWID")
+        for row in (row for file in files for row in records(file) if isinstance(row, dict)):
+            columns |= dict.fromkeys(row)
+            key = _comparable(row.get(joined.on))
+            if key is not None:
+                try:
+                    self._rows.execute("INSERT INTO prompts VALUES (?, ?)", (key, pickle.dumps(row)))
+                except sqlite3.IntegrityError:
+                    what = f"values of {joined.on!r} occur more than once"
+                    raise HarnessError(what, where=joined.name) from None
+        _demand([joined.on], columns, joined.name, "cannot join prompts")
+
+    def joined(self, rows: Iterable[_Record], where: str, counts: Counter[str]) -> Iterator[_Record]:
+        """Each row with the columns of its prompt; a row without a prompt of its key is skipped and counted."""
+        there, number = dict[str, None](), 0
+        for record in rows:
+            found = None
+            if isinstance(record.row, dict):
+                there |= dict.fromkeys(record.row)
+                key = _comparable(record.row.get(self._joined.on))
+                found = self._rows.execute("SELECT row FROM prompts WHERE key = ?", (key,)).fetchone()
+            if found is None:
+                counts["skipped: no prompt to join"] += 1
+            else:
+                number += 1
+                yield replace(record, row=pickle.loads(found[0]) | record.row)  # noqa: S301 (we wrote it)
+        _demand([self._joined.on], there, where, "cannot join prompts")
+        if not number:
+            raise HarnessError(
+                f"no row has a prompt of the same {self._joined.on!r} in {self._joined.name}", where=where
+            )
+
+
+def _comparable(key: Any) -> str | None:
+    """A text that is equal for equal keys (1 and 1.0 are equal, 1 and "1" are not); None for what is no key."""
+    if isinstance(key, float) and key.is_integer():
+        key = int(key)
+    return repr(key if isinstance(key, str) else key + 0) if isinstance(key, str | int | float) else None
 
 
 @dataclass(frozen=True)
@@ -122,82 +311,28 @@ class Texts:
     texts: dict[int, str]
     """Row, from 0 -> its text."""
     record: dict[str, Any]
-    """As `Dataset.record`."""
+    """As `Reading.record`."""
 
 
 def read_texts(settings: DatasetSettings, column: str, files: Files | None = None) -> Texts:
-    """The first `limit` rows' texts in a column; a row without a text is skipped. `files` as in `read_dataset`.
+    """The first `limit` rows' texts in a column; a row without a text is skipped. `files` as in `write_dataset`.
 
     Raises HarnessError for a file that cannot be read, or if no row has a text in the column.
     """
-    rows = _rows(files or source_files(settings), settings)[: settings.limit]
+    files = files or source_files(settings)
+    rows = list(itertools.islice((row for file in files["file"] for row in records(file)), settings.limit))
     values = {i: row.get(column) if isinstance(row, dict) else None for i, row in enumerate(rows)}
     texts = {i: text for i, text in values.items() if isinstance(text, str)}
     if not texts:
-        fix = f"Columns: {printable(', '.join(sorted(_columns(rows))))}."
+        columns = {name for row in rows if isinstance(row, dict) for name in row}
+        fix = f"Columns: {printable(', '.join(sorted(columns)))}."
         raise HarnessError(f"no row has a text in '{column}'", where=settings.name, fix=fix)
     reason = f"no text in `{column}`"
     skipped = tuple(Skipped(str(i), i + 1, reason) for i in values if i not in texts)
     counts = {"rows": len(rows), "matched": len(rows), "kept": len(texts)}
     if skipped:
         counts[f"skipped: {reason}"] = len(skipped)
-    return Texts(texts, Dataset([], counts, skipped, ColumnUse({column: len(texts)})).record)
-
-
-def write_conversations(path: Path, conversations: Iterable[Conversation]) -> None:
-    """Write the canonical form: a line per conversation, {"id", "messages"} and in a mix "domain" and "source"."""
-
-    def record(example: Conversation) -> dict[str, Any]:
-        mixed = {} if example.source is None else {"domain": example.domain, "source": example.source}
-        return {"id": example.id, "messages": example.messages, **mixed}
-
-    write_lines(path, map(record, conversations))
-
-
-def read_conversations(path: Path) -> list[Conversation]:
-    """Read the canonical form; HarnessError naming a line in another form."""
-    return [conversation(record, f"{path}:{number}") for number, record in numbered_lines(path)]
-
-
-def conversation(record: Any, where: str) -> Conversation:
-    """A line of the canonical form; HarnessError naming `where` for any other form."""
-    match record:
-        case {"id": name, "messages": [*messages]} if all(map(_is_message, messages)):
-            return Conversation(str(name), messages, record.get("domain"), record.get("source"))
-    raise HarnessError(
-        "not a conversation in the harness's own form",
-        where=where,
-        fix='Write {"id", "messages": [{"role", "content"}]} with roles system, user and assistant, or name a file in '
-        "another schema as a dataset in a recipe.",
-    )
-
-
-def _is_message(turn: Any) -> bool:
-    match turn:
-        case {"role": "system" | "user" | "assistant", "content": str()}:
-            return isinstance(turn.get("train", True), bool)
-    return False
-
-
-def _drawn(
-    conversations: list[Conversation], counts: Counter[str], limit: int | None, data_seed: int
-) -> tuple[list[Conversation], dict[str, int]]:
-    """The conversations that are used, at most `limit`, and the counts with their number."""
-    if limit is not None and limit < len(conversations):
-        chosen = Random(derive_seed(data_seed, "limit")).sample(range(len(conversations)), limit)
-        conversations = [conversations[i] for i in sorted(chosen)]
-    counts["kept"] = len(conversations)
-    return conversations, dict(counts)
-
-
-def _row_names(rows: list[Any], settings: DatasetSettings) -> list[str]:
-    """Each row's `id` (or join key); the row numbers if any is missing or two matching rows share theirs."""
-    key = "id" if "id" in _columns(rows[:1]) else settings.prompts.on if settings.prompts else None
-    numbers = [str(i) for i in range(len(rows))]
-    if key is None or any(not isinstance(row, dict) or row.get(key) is None for row in rows):
-        return numbers
-    matching = [str(row[key]) for row in rows if _matches(row, settings.where)]
-    return [str(row[key]) for row in rows] if len(set(matching)) == len(matching) else numbers
+    return Texts(texts, Reading(counts, skipped, ColumnUse({column: len(texts)})).record)
 
 
 def _matches(row: Any, where: dict[str, Any]) -> bool:
@@ -205,94 +340,12 @@ def _matches(row: Any, where: dict[str, Any]) -> bool:
     return not where or (isinstance(row, dict) and all(row.get(column) == value for column, value in where.items()))
 
 
-def _columns(rows: Iterable[Any]) -> list[str]:
-    return list(dict.fromkeys(name for row in rows if isinstance(row, dict) for name in row))
-
-
-def _demand(names: Iterable[str], rows: Iterable[Any], where: str, what: str) -> None:
-    columns = _columns(rows)
-    if absent := [name for name in names if name not in columns]:
-        fix = f"Columns: {printable(', '.join(columns))}."
+def _demand(names: Iterable[str], columns: Iterable[str], where: str, what: str) -> None:
+    """HarnessError unless all `names` are among a file's `columns`."""
+    there = list(columns)
+    if absent := [name for name in names if name not in there]:
+        fix = f"Columns: {printable(', '.join(there))}."
         raise HarnessError(f"{what}: no column {', '.join(absent)}", where=where, fix=fix)
-
-
-def _join(
-    records: list[_Record], joined: JoinedPrompts, rows: Sequence[Any], where: str, counts: Counter[str]
-) -> list[_Record]:
-    """Each row with the columns of its prompt; a row without a prompt of its key is skipped and counted."""
-    prompts = [prompt for prompt in rows if isinstance(prompt, dict)]
-    _demand([joined.on], (record.row for record in records), where, "cannot join prompts")
-    _demand([joined.on], prompts, joined.name, "cannot join prompts")
-    keyed = [prompt for prompt in prompts if isinstance(prompt.get(joined.on), str | int | float)]
-    by_key = {prompt[joined.on]: prompt for prompt in keyed}
-    if len(by_key) < len(keyed):
-        raise HarnessError(f"values of {joined.on!r} occur more than once", where=joined.name)
-    joined_records = []
-    for record in records:
-        key = record.row.get(joined.on) if isinstance(record.row, dict) else None
-        if isinstance(key, str | int | float) and key in by_key:
-            joined_records.append(_Record(record.number, record.id, by_key[key] | record.row))
-    if not joined_records:
-        raise HarnessError(f"no row has a prompt of the same {joined.on!r} in {joined.name}", where=where)
-    if len(joined_records) < len(records):
-        counts["skipped: no prompt to join"] = len(records) - len(joined_records)
-    return joined_records
-
-
-def _matching(records: list[_Record], where: dict[str, Any], path: str) -> list[_Record]:
-    rows = [record.row for record in records]
-    _demand(where, rows, path, "cannot filter by `where`")
-    matching = [record for record in records if _matches(record.row, where)]
-    if not matching:
-        objects = [row for row in rows if isinstance(row, dict)]
-        values = {column: sorted({str(row.get(column)) for row in objects})[:10] for column in where}
-        shown = "; ".join(f"{column}: {', '.join(seen)}" for column, seen in values.items())
-        raise HarnessError(f"no row has {where}", where=path, fix=f"Values there (the first ten): {printable(shown)}.")
-    return matching
-
-
-def _renamed(records: list[_Record], columns: dict[str, str], where: str) -> list[_Record]:
-    """The rows with their columns renamed to the usual names that `columns` maps to them."""
-    _demand(columns.values(), (record.row for record in records), where, "`columns`")
-    if unknown := sorted(set(columns) - COLUMNS):
-        fix = f"Known: {', '.join(sorted(COLUMNS))}."
-        raise HarnessError(f"`columns` names no usual column: {', '.join(unknown)}", where=where, fix=fix)
-    return [_Record(r.number, r.id, _usual(r.row, columns)) for r in records] if columns else records
-
-
-def _usual(row: Any, columns: dict[str, str]) -> Any:
-    if not isinstance(row, dict):
-        return row
-    others = {name: value for name, value in row.items() if name not in columns.values()}
-    return others | {usual: row.get(actual) for usual, actual in columns.items()}
-
-
-def _conversations(
-    records: list[_Record], settings: DatasetSettings, where: str
-) -> tuple[list[Conversation], tuple[Skipped, ...], ColumnUse]:
-    """The conversations, the skipped rows, and which columns were used."""
-    names = _columns(record.row for record in records[:1000])
-    _check_schema(names, where)
-    named, answered = frozenset(settings.columns), not set(ANSWERS).isdisjoint(names)
-    known = {"id", *settings.where, *([settings.prompts.on] if settings.prompts else [])}
-    conversations: list[Conversation] = []
-    skipped: list[Skipped] = []
-    used, unused = Counter[str](), Counter[str]()
-    for record in records:
-        try:
-            example = read_row(record.row, named, answered)
-        except Unusable as fault:
-            skipped.append(Skipped(record.id, record.number, str(fault)))
-            continue
-        conversations.append(Conversation(record.id, example.messages))
-        used.update(settings.columns.get(name, name) for name in example.used)
-        unused.update(name for name in unread(record.row, example) if name not in known)
-    columns = ColumnUse(dict(sorted(used.items())), dict(sorted(unused.items())))
-    if not conversations:
-        summary = Dataset([], {"rows": len(records)}, tuple(skipped)).record
-        summary |= Counter(f"skipped: {skip.reason}" for skip in skipped)
-        raise HarnessError(f"no row can be used: {in_words(summary)[0]}", where=where, fix=_FIX)
-    return conversations, tuple(skipped), columns
 
 
 def _check_schema(names: Sequence[str], where: str) -> None:

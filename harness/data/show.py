@@ -5,7 +5,7 @@ from typing import Any
 
 from harness.core.errors import printable
 from harness.data.columns import changing
-from harness.data.readers import Conversation
+from harness.data.conversations import Conversation
 
 COLUMNS = ("data", "part", "name", "rows", "note")
 """Columns of `table`."""

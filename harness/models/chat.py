@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.models.rendering import Messages, render, template_of
 from harness.models.turns import Span, turn_end, turns_of
@@ -42,9 +43,10 @@ def encode(tokenizer: "PreTrainedTokenizerFast", messages: Messages, max_length:
     tokens = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     ids: list[int] = tokens["input_ids"]
     offsets: list[tuple[int, int]] = tokens["offset_mapping"][:max_length]
-    taught = [m.get("train", True) for m in messages if m["role"] == "assistant"]
-    learned = spans if all(taught) else [span for span, is_learned in zip(spans, taught, strict=True) if is_learned]
-    return Encoded(ids[:max_length], _within(offsets, learned), len(ids) > max_length, text, offsets, spans)
+    learned = taught(messages, spans)
+    starts, ends = np.array(offsets, dtype=np.int64).reshape(-1, 2).T
+    mask: list[bool] = within(starts, ends, learned).tolist()
+    return Encoded(ids[:max_length], mask, len(ids) > max_length, text, offsets, spans)
 
 
 def render_prompt(tokenizer: "PreTrainedTokenizerFast", messages: Messages) -> str:
@@ -71,12 +73,16 @@ def end_of_turn_ids(tokenizer: "PreTrainedTokenizerFast") -> list[int]:
     return ids if eos is None or eos in ids else [*ids, eos]
 
 
-def _within(tokens: Sequence[Span], spans: Sequence[Span]) -> list[bool]:
-    """Whether each token has a character in one of the spans."""
-    starts, ends = np.array(tokens, dtype=np.int64).reshape(-1, 2).T
-    inside = np.zeros(len(tokens), dtype=bool)
+def taught(messages: Messages, turns: Sequence[Span]) -> Sequence[Span]:
+    """Of the spans of a conversation's assistant turns, those that are learned: all but turns with `train: false`."""
+    learned = [m.get("train", True) for m in messages if m["role"] == "assistant"]
+    return turns if all(learned) else [span for span, is_learned in zip(turns, learned, strict=True) if is_learned]
+
+
+def within(starts: NDArray[np.int64], ends: NDArray[np.int64], spans: Sequence[Span]) -> NDArray[np.bool_]:
+    """Whether each token, from its start to its end, has a character in one of the spans."""
+    inside = np.zeros(len(starts), dtype=bool)
     empty = starts == ends  # The tokenizer's offsets leave white space out: such a token ends at its offset.
     for begin, end in spans:
         inside |= np.where(empty, (begin < ends) & (ends <= end), (starts < end) & (ends > begin))
-    mask: list[bool] = inside.tolist()
-    return mask
+    return inside

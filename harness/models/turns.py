@@ -8,6 +8,7 @@ drop earlier thoughts or rewrite other turns, because it assumes nothing about t
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from harness.models.rendering import Messages, Refused, refusal, render, template_of
@@ -20,6 +21,7 @@ Span = tuple[int, int]
 _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 _MARKS = range(0xF0000, 0xFFFFE)
 """Code points for private use, which no text is likely to hold."""
+_ANY_MARK = re.compile(f"[{chr(_MARKS[0])}-{chr(_MARKS[-1])}]")
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,12 @@ def turn_end(tokenizer: "PreTrainedTokenizerFast") -> TurnEnd | None:
     Raises:
         HarnessError: the tokenizer has no chat template, or the template refuses a question and its answer.
     """
+    return _turn_end(tokenizer, template_of(tokenizer))
+
+
+@lru_cache(maxsize=8)
+def _turn_end(tokenizer: "PreTrainedTokenizerFast", template: str) -> TurnEnd | None:
+    """`turn_end` for the tokenizer with this template; kept, because every conversation asks for it."""
     mark = chr(_MARKS[0])
     question = [{"role": "user", "content": "a"}, {"role": "assistant", "content": f"a{mark}"}]
     tail = render(tokenizer, question).rpartition(mark)[2]
@@ -136,7 +144,7 @@ def _cannot_tell(tokenizer: "PreTrainedTokenizerFast", why: str) -> Refused:
 
 def _fresh(text: str, messages: Messages) -> Iterator[str]:
     """Characters that occur nowhere in a conversation."""
-    used = set(text).union(*(m["content"] for m in messages))
+    used = {mark for part in (text, *(m["content"] for m in messages)) for mark in _ANY_MARK.findall(part)}
     return (c for c in map(chr, _MARKS) if c not in used)
 
 

@@ -8,7 +8,7 @@ from harness.models.settings import ModelSettings
 from harness.plan import sources, teachers
 from harness.plan.context import CellContext
 from harness.recipe.schema import TrainStep
-from harness.stages import command, mix, select, train
+from harness.stages import command, encode, mix, select, train
 from harness.stages import targets as targets_stage
 from harness.stages.api import Stage
 from harness.stages.model import PlannedModel
@@ -32,7 +32,7 @@ class Pipeline:
 
 def learned_from(model: Stage) -> list[Stage]:
     """The datasets of a model's trainings and of those of every model that it was made from or taught by."""
-    return [stage.inputs["data"] for stage in model.walk() if stage.kind == train.KIND.name]
+    return [train.data_of(stage) for stage in model.walk() if stage.kind == train.KIND.name]
 
 
 def trained(ctx: CellContext, pipeline: Pipeline, start: PlannedModel) -> list[PlannedModel]:
@@ -86,7 +86,6 @@ def _trained(
     held_out: HeldOut | None = None,
 ) -> PlannedModel:
     resources = ctx.settings.resources
-    data = _data(ctx, settings, pipeline.data)
     models = {role: _teacher_of(ctx, of, start) for role, of in steps()[step].teachers(settings).items()}
     targets: dict[tuple[str, str | None], Stage] = {}
     if isinstance(settings, TargetSettings) and settings.targets == "cached":
@@ -101,7 +100,23 @@ def _trained(
         held_out=held_out,
         parallel=resources,
     )
+    tokens = [_tokens(ctx, start, part, settings) for part in _parts(ctx, settings, pipeline.data).values()]
+    data = train.TrainData(_data(ctx, settings, pipeline.data), tokens, settings.data == "mix")
     return ctx.graph.share_model(train.stage(job, start, data, models, targets, resources.gpus))
+
+
+def _parts(ctx: CellContext, settings: StepData, data: DataSettings) -> dict[str | None, Stage]:
+    """The datasets of a step by domain (None: general conversations), which are encoded as they are.
+
+    They are not encoded as a mix of them, so that all ratios and seeds share their tokens.
+    """
+    if settings.data != "mix":
+        return {None: _data(ctx, settings, data)}
+    return {None: sources.dataset(ctx, data.train, "train")} | dict(sources.domains(ctx, data))
+
+
+def _tokens(ctx: CellContext, model: PlannedModel, data: Stage, settings: StepSettings) -> Stage:
+    return ctx.graph.share(encode.stage(model, data, settings.max_length))
 
 
 def _teacher_of(ctx: CellContext, of: str, start: PlannedModel) -> PlannedModel:
@@ -123,16 +138,11 @@ def _targets(
     A teacher predicts only the domains that the step's loss asks it about (`Step.asks`). It reads the recipe's
     datasets, not a mix of them, so that all ratios, students and seeds share its pass.
     """
-    parts: dict[str | None, Stage] = {}
-    if settings.data == "mix":
-        parts |= {None: sources.dataset(ctx, data.train, "train")} | dict(sources.domains(ctx, data))
-    else:
-        parts |= {None: _data(ctx, settings, data)}
     graph, gpus = ctx.graph, ctx.settings.resources.gpus
     return {
-        (role, domain): graph.share(graph.once(targets_stage.stage, model, part, settings, gpus))
+        (role, domain): graph.share(targets_stage.stage(model, _tokens(ctx, model, part, settings), settings, gpus))
         for role, model in models.items()
-        for domain, part in parts.items()
+        for domain, part in _parts(ctx, settings, data).items()
         if steps()[step].asks(role, domain)
     }
 

@@ -4,18 +4,17 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from multiprocessing import connection, parent_process
+from multiprocessing import connection
 from pathlib import Path
-from types import ModuleType
 
 from harness.core.errors import HarnessError
 from harness.core.plugins import name_files
+from harness.core.pool import die_with_parent, without_main
 from harness.judge.budget import Budgets
 from harness.run.events import Advanced, Ended, Event, Started
 from harness.stages.api import Session
@@ -47,7 +46,7 @@ def start(assignment: Assignment) -> tuple["connection.Connection[None, Event]",
     context.set_forkserver_preload(["harness.run.preload"])
     receiver, sender = connection.Pipe(duplex=False)
     process = context.Process(target=work, args=(assignment, sender))
-    with _without_main():
+    with without_main():
         process.start()
     sender.close()  # the worker has a copy: when it dies, the receiver reads end of file
 
@@ -60,22 +59,10 @@ def start(assignment: Assignment) -> tuple["connection.Connection[None, Event]",
     return receiver, stop
 
 
-@contextlib.contextmanager
-def _without_main() -> Iterator[None]:
-    """Start processes that do not import the main module: a script without `if __name__ == "__main__"` would run anew
-    in each of them, and none of our workers needs a name of it."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
 def work(assignment: Assignment, channel: "connection.Connection[Event, None]") -> None:
     """Entry point of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the driver stops workers
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    threading.Thread(target=die_with_parent, daemon=True).start()
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(assignment.gpus)
     os.environ["OMP_NUM_THREADS"] = str(assignment.threads)
     name_files(dict.fromkeys(file for order in assignment.orders for file in order.plugins))
@@ -85,13 +72,6 @@ def work(assignment: Assignment, channel: "connection.Connection[Event, None]") 
     torch.set_num_threads(assignment.threads)
     logging.disable_progress_bar()  # the harness shows progress itself
     run_orders(Store(assignment.store), assignment.orders, assignment.gpus, channel)
-
-
-def _die_with_parent() -> None:
-    parent = parent_process()
-    assert parent is not None, "a worker is started by a driver"
-    connection.wait([parent.sentinel])
-    os._exit(1)
 
 
 def run_orders(

@@ -6,7 +6,7 @@ from pathlib import Path
 from harness.core.canonical import Json
 from harness.core.lines import write_json
 from harness.data.contamination import NGRAM, overlaps
-from harness.data.readers import read_conversations
+from harness.data.conversations import read_conversations
 from harness.stages import benchmarks
 from harness.stages.api import Context, Kind, Stage
 

@@ -20,11 +20,10 @@ def stage(settings: DatasetSettings, data_seed: int, title: str) -> Stage:
 
 
 def _run(ctx: Context) -> None:
-    from harness.data.readers import read_dataset, write_conversations
+    from harness.data.readers import write_dataset
 
     settings = restore(DatasetSettings, ctx.execution["settings"])
-    data = read_dataset(settings, ctx.params["data_seed"], files_of(ctx.inputs))
-    write_conversations(ctx.out / "conversations.jsonl", data.conversations)
+    data = write_dataset(settings, ctx.params["data_seed"], ctx.out / "conversations.jsonl", files_of(ctx.inputs))
     write_lines(ctx.out / "skipped.jsonl", ({"id": one.id, "reason": one.reason} for one in data.skipped))
     write_json(ctx.out / RECORD, data.record)
 

@@ -1,7 +1,9 @@
 """General conversations and those of the recipe's domains in one dataset, by ratio."""
 
+import contextlib
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 
 from harness.core.lines import write_json
 from harness.data.mixing import shares
@@ -9,6 +11,9 @@ from harness.stages.api import Context, Kind, Stage
 from harness.train.settings import StepData
 
 _DOMAIN = "domain:"
+ROWS = "rows.npy"
+"""The file of an artifact that says which rows of the datasets make the mix: (rows, 2), the dataset (0 the general one,
+k the k-th domain's) and the row in it."""
 
 
 def stage(settings: StepData, general: Stage, domains: Mapping[str, Stage], data_seed: int) -> Stage:
@@ -22,21 +27,30 @@ def stage(settings: StepData, general: Stage, domains: Mapping[str, Stage], data
 
 
 def _run(ctx: Context) -> None:
+    import numpy as np
+
+    from harness.data.conversations import ConversationFile, write_conversations
     from harness.data.mixing import mix
-    from harness.data.readers import read_conversations, write_conversations
 
     share: dict[str, float] = dict(ctx.params["shares"])
-    read = {name: read_conversations(folder / "conversations.jsonl") for name, folder in ctx.inputs.items()}
-    of_domains = {name: read[_DOMAIN + name] for name in share}
-    rows = mix(read["general"], of_domains, share, ctx.params["examples"], ctx.params["data_seed"])
-    write_conversations(ctx.out / "conversations.jsonl", rows)
+    with contextlib.ExitStack() as stack:
+        parts = {
+            domain: stack.enter_context(ConversationFile(ctx.inputs[name] / "conversations.jsonl"))
+            for domain, name in [(None, "general"), *((domain, _DOMAIN + domain) for domain in share)]
+        }
+        of_domains = {domain: parts[domain].ids for domain in share}
+        rows = mix(parts[None].ids, of_domains, share, ctx.params["examples"], ctx.params["data_seed"])
+        mixed = (replace(parts[r.domain][r.row], id=r.id, domain=r.domain, source=r.source) for r in rows)
+        write_conversations(ctx.out / "conversations.jsonl", mixed)
     (ctx.out / "skipped.jsonl").touch()
-    number = Counter(row.domain for row in rows)
-    parts = [
-        {"domain": name, "rows": number[name], "share": number[name] / max(len(rows), 1), "available": len(there)}
-        for name, there in [(None, read["general"]), *of_domains.items()]
+    numbers = {domain: number for number, domain in enumerate(parts)}
+    np.save(ctx.out / ROWS, np.array([(numbers[row.domain], row.row) for row in rows], np.int32).reshape(-1, 2))
+    count = Counter(row.domain for row in rows)
+    facts = [
+        {"domain": name, "rows": count[name], "share": count[name] / max(len(rows), 1), "available": len(part.ids)}
+        for name, part in parts.items()
     ]
-    write_json(ctx.out / "mix.json", {"examples": len(rows), "parts": parts}, sort_keys=False)
+    write_json(ctx.out / "mix.json", {"examples": len(rows), "parts": facts}, sort_keys=False)
 
 
-KIND = Kind("mix", 1, _run)
+KIND = Kind("mix", 2, _run)

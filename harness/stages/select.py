@@ -21,6 +21,11 @@ def stage(step: str, settings: SelectSettings, candidates: Sequence[PlannedModel
     return PlannedModel(made, name, "model")
 
 
+def first_candidate(made: Stage) -> PlannedModel:
+    """The first of the models that a stage chooses among."""
+    return PlannedModel(made.inputs["candidate:0"], made.title, "model")
+
+
 def _run(ctx: Context) -> None:
     rates: list[float] = ctx.params["select"]["learning_rate"]
     folders = [ctx.inputs[f"candidate:{number}"] for number in range(len(rates))]

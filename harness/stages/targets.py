@@ -5,17 +5,16 @@ from harness.stages.model import PlannedModel
 from harness.train.settings import TargetSettings
 
 
-def stage(teacher: PlannedModel, data: Stage, settings: TargetSettings, gpus: int) -> Stage:
-    """The stage that stores `teacher`'s targets for `data`, as a step with these settings reads them."""
+def stage(teacher: PlannedModel, tokens: Stage, settings: TargetSettings, gpus: int) -> Stage:
+    """The stage that stores `teacher`'s targets for a dataset's `tokens`, as a step with these settings reads them."""
     params = {
         "part": teacher.part,
         "top_k": settings.top_k,
         "temperature": settings.temperature,
-        "max_length": settings.max_length,
         "dtype": settings.dtype,
     }
-    inputs = {"teacher": teacher.stage, "data": data}
-    return Stage(KIND.name, KIND.version, params, inputs, gpus=gpus, title=f"targets of {teacher.name}, {data.title}")
+    inputs = {"teacher": teacher.stage, "tokens": tokens}
+    return Stage(KIND.name, KIND.version, params, inputs, gpus=gpus, title=f"targets of {teacher.name}, {tokens.title}")
 
 
 def _run(ctx: Context) -> None:
@@ -24,7 +23,7 @@ def _run(ctx: Context) -> None:
     params = dict(ctx.params)
     write_targets(
         ctx.inputs["teacher"] / params.pop("part"),
-        ctx.inputs["data"] / "conversations.jsonl",
+        ctx.inputs["tokens"],
         TargetPass(**params),
         out=ctx.out,
         work=ctx.work,
@@ -32,4 +31,4 @@ def _run(ctx: Context) -> None:
     )
 
 
-KIND = Kind("targets", 2, _run, bulk=("*.npy",))
+KIND = Kind("targets", 3, _run, bulk=("*.npy",))

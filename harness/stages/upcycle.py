@@ -1,12 +1,13 @@
 """A dense model, or several of one family, to a mixture of experts."""
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
-from harness.data.readers import read_conversations
+from harness.data.conversations import read_conversations
 from harness.models.settings import MoESettings
 from harness.stages.api import Context, Kind, Stage
 from harness.stages.model import PlannedModel
@@ -41,6 +42,11 @@ def stage(
     return PlannedModel(Stage(KIND.name, KIND.version, params, inputs, title=title), title)
 
 
+def base_of(made: Stage) -> PlannedModel:
+    """The model that a stage makes into a mixture, whose tokenizer the mixture has."""
+    return PlannedModel(made.inputs[_MODEL], made.title, made.params["parts"][_MODEL])
+
+
 def _run(ctx: Context) -> None:
     from harness.models.moe import upcycle
 
@@ -68,7 +74,7 @@ def _prompts(path: Path, tokenizer: Any) -> list[list[int]]:
     from harness.models.chat import encode_prompt
     from harness.models.rendering import Refused
 
-    opened = [_opening(c.messages) for c in read_conversations(path)[:_MOST_PROMPTS]]
+    opened = [_opening(c.messages) for c in islice(read_conversations(path), _MOST_PROMPTS)]
     if not opened:
         raise HarnessError("there is no prompt to make a router from", where=str(path))
     prompts, refused = [], None

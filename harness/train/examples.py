@@ -1,133 +1,169 @@
-"""Conversations to training examples, and examples to batches."""
+"""The examples of a training, read from a dataset's stored tokens, and their batches."""
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
-from harness.core.lines import numbered_lines
 from harness.core.seeds import derive_seed
-from harness.data.readers import conversation
+from harness.data.mixing import GENERAL
 from harness.models.batching import padded
-from harness.models.chat import Encoded, encode
-from harness.models.rendering import Refused
 from harness.models.turns import turn_end
 from harness.train.losses import IGNORED
+from harness.train.tokens import BEYOND, EMPTY, NONE, TokenFile
 
 
 class Example(TypedDict):
     """A conversation as tokens."""
 
-    input_ids: list[int]
-    labels: list[int]
+    input_ids: NDArray[np.int64]
+    labels: NDArray[np.int64]
     """As long as `input_ids`: the ids at response tokens, else IGNORED."""
     row: int
     """Its number in the dataset, skipped rows counted."""
     domain: int
     """0 for a general conversation, k for a conversation of the k-th domain."""
-    id: str
 
 
 @dataclass(frozen=True)
-class Examples:
-    """The examples to train on, and what was skipped."""
+class Examples(Sequence[Example]):
+    """Conversations of stored tokens: all of a dataset's that can be trained on, or those that were chosen of them."""
 
-    examples: list[Example]
-    rows: int
-    skipped: dict[str, int]
-    """Rows that are not trained on, by reason."""
-    truncated: int
-    """Rows that are trained on without their last tokens."""
-    refused: tuple[dict[str, Json], ...] = ()
-    """The first of the rows that the chat template refuses: number of the `row`, counted from 1, `id`, `reason`."""
+    parts: Sequence[TokenFile]
+    """The tokens of the general conversations, and of each domain's in the recipe's order."""
+    part: NDArray[Any]
+    """(rows,) the part that each row of the dataset is of."""
+    place: NDArray[Any]
+    """(rows,) its number in that part."""
+    chosen: NDArray[Any]
+    """(examples,) the rows that are examples."""
     domains: tuple[str, ...] = ()
     """The domains that examples may be of, in the order that their numbers count."""
+    _learned: NDArray[Any] = field(default_factory=lambda: np.empty(0, np.int64))
+    """(rows,) response tokens."""
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, number: Any) -> Any:
+        row = int(self.chosen[number])
+        part, place = int(self.part[row]), int(self.place[row])
+        ids, taught = self.parts[part].tokens(place)
+        return Example(input_ids=ids, labels=np.where(taught, ids, IGNORED), row=row, domain=part)
+
+    @property
+    def rows(self) -> int:
+        """The rows of the dataset, those that are left out counted."""
+        return len(self.part)
+
+    @property
+    def lengths(self) -> list[int]:
+        """The tokens of each example."""
+        lengths: list[int] = self._column("length")[self.chosen].tolist()
+        return lengths
 
     @property
     def response_tokens(self) -> int:
         """The tokens that an epoch learns from."""
-        return sum(learned(example) for example in self.examples)
+        return int(self._learned[self.chosen].sum())
 
     @property
     def by_domain(self) -> dict[str, dict[str, int]]:
         """`rows` and `response_tokens` of `general` conversations and of each domain; empty without domains."""
         counts: dict[str, dict[str, int]] = {}
         for number, name in enumerate(("general", *self.domains) if self.domains else ()):
-            examples = [example for example in self.examples if example["domain"] == number]
-            counts[name] = {"rows": len(examples), "response_tokens": sum(map(learned, examples))}
+            rows = self.chosen[self.part[self.chosen] == number]
+            counts[name] = {"rows": len(rows), "response_tokens": int(self._learned[rows].sum())}
         return counts
 
+    @property
+    def truncated(self) -> int:
+        """Rows that are trained on without their last tokens."""
+        return int(self._column("truncated").sum())
 
-def learned(example: Example) -> int:
-    """The response tokens of an example."""
-    return sum(label != IGNORED for label in example["labels"])
+    @property
+    def skipped(self) -> dict[str, int]:
+        """Rows that are not trained on, by reason."""
+        return dict(sorted(Counter(reason for _, reason in self._left_out()).items()))
 
+    @property
+    def refused(self) -> list[dict[str, Json]]:
+        """The first rows that the chat template refuses: number of the `row`, counted from 1, `id`, `reason`."""
+        left_out = [(row, reason) for row, reason in self._left_out() if reason not in (EMPTY, NONE, BEYOND)][:_LISTED]
+        names = self.names([row for row, _ in left_out])
+        return [{"row": row + 1, "id": n, "reason": r} for (row, r), n in zip(left_out, names, strict=True)]
 
-def encode_file(path: Path, tokenizer: Any, max_length: int, domains: Sequence[str] = ()) -> Examples:
-    """Encode a conversations file; a row with an empty response, without a response token or that the chat template
-    refuses is skipped and counted.
+    def names(self, rows: Sequence[int] | NDArray[Any]) -> list[str]:
+        """The ids of rows of the dataset."""
+        if len(rows) == 0:
+            return []
+        names = [part.names() for part in self.parts]
+        if not self.domains:
+            return [names[0][self.place[row]] for row in rows]
+        prefixes = [GENERAL, *self.domains]
+        return [f"{prefixes[self.part[row]]}/{names[self.part[row]][self.place[row]]}" for row in rows]
 
-    A line is {id, messages} and, in a mix, `domain`: a name in `domains`, or null for a general conversation.
+    def _column(self, name: str) -> NDArray[Any]:
+        """A column of the parts' `ROW` records, for every row of the dataset."""
+        values = np.zeros(self.rows, self.parts[0].rows.dtype[name])
+        for number, part in enumerate(self.parts):
+            here = self.part == number
+            values[here] = part.rows[name][self.place[here]]
+        return values
 
-    Raises:
-        HarnessError: no row is left; a line that is no conversation; a domain that is not in `domains`.
-    """
-    examples: list[Example] = []
-    skipped: Counter[str] = Counter()
-    refused: list[dict[str, Json]] = []
-    rows = truncated = 0
-    for number, record in numbered_lines(path):
-        rows += 1
-        chat = conversation(record, f"{path}:{number}")
-        answers = [message["content"].strip() for message in chat.messages if message["role"] == "assistant"]
-        if not answers or not all(answers):  # an empty answer would teach to end at once
-            skipped["empty response" if answers else "no response"] += 1
-            continue
-        try:
-            encoded = encode(tokenizer, chat.messages, max_length)
-        except Refused as error:
-            skipped[error.what] += 1
-            refused.append({"row": number, "id": chat.id, "reason": error.what})
-            continue
-        if not any(encoded.response_mask[1:]):
-            skipped["response beyond max_length" if encoded.truncated else "no response"] += 1
-            continue
-        truncated += encoded.truncated
-        examples.append(
-            {
-                "input_ids": encoded.input_ids,
-                "labels": labels_of(encoded),
-                "row": rows - 1,
-                "domain": _domain(chat.domain, domains, f"{path}:{number}"),
-                "id": chat.id,
-            }
-        )
-    if not examples:
-        reasons = ", ".join(f"{reason}: {n}" for reason, n in skipped.items()) or "the file is empty"
-        fix = ""
-        if "response beyond max_length" in skipped:
-            fix = "Raise `max_length`."
-        elif "no response" in skipped:
-            fix = "`harness data show RECIPE` names the columns that were read, and what looks like a response."
-        where = f"{path}:{refused[0]['row']}" if refused else str(path)
-        raise HarnessError(f"there is nothing to train on ({reasons})", where=where, fix=fix)
-    counts = dict(sorted(skipped.items()))
-    return Examples(examples, rows, counts, truncated, tuple(refused[:_LISTED]), tuple(domains))
+    def _left_out(self) -> list[tuple[int, str]]:
+        """(row, reason) of the rows that are not trained on."""
+        reasons = self._column("reason")
+        return [
+            (row, self.parts[self.part[row]].record["reasons"][reasons[row] - 1])
+            for row in np.flatnonzero(reasons).tolist()
+        ]
 
 
 _LISTED = 10
 """Refused rows that are listed; all are counted."""
 
 
-def labels_of(encoded: Encoded) -> list[int]:
-    """The ids at response tokens, else IGNORED, also for the first token, which no earlier token could predict."""
-    labels = [i if r else IGNORED for i, r in zip(encoded.input_ids, encoded.response_mask, strict=True)]
-    return [IGNORED, *labels[1:]]
+def read_examples(folders: Sequence[Path], order: Path | None = None, domains: Sequence[str] = ()) -> Examples:
+    """The examples of stored tokens: of one dataset, or of a mix of general conversations and those of `domains`.
+
+    `order` is a mix's rows.npy: (rows, 2), the part and the row in it of each row of the mix.
+
+    Raises:
+        HarnessError: no row can be trained on.
+    """
+    parts = [TokenFile.open(folder) for folder in folders]
+    whole = len(parts[0].rows)
+    part, place = (np.zeros(whole, np.int32), np.arange(whole)) if order is None else np.load(order).T
+    every = Examples(parts, part, place, np.empty(0, np.int64), tuple(domains) if order is not None else ())
+    chosen = np.flatnonzero(every._column("reason") == 0)
+    if not len(chosen):
+        raise _nothing(every)
+    return replace(every, chosen=chosen, _learned=every._column("learned").astype(np.int64))
+
+
+def _nothing(examples: Examples) -> HarnessError:
+    skipped, refused = examples.skipped, examples.refused
+    reasons = ", ".join(f"{reason}: {n}" for reason, n in skipped.items()) or "there are no conversations"
+    fix = ""
+    if BEYOND in skipped:
+        fix = "Raise `max_length`."
+    elif NONE in skipped:
+        fix = "`harness data show RECIPE` names the columns that were read, and what looks like a response."
+    where = f"row {refused[0]['row']}, {refused[0]['id']}" if refused else ""
+    return HarnessError(f"there is nothing to train on ({reasons})", where=where, fix=fix)
+
+
+def learned(example: Example) -> int:
+    """The response tokens of an example."""
+    return int((example["labels"] != IGNORED).sum())
 
 
 def check_end(tokenizer: Any) -> None:
@@ -140,34 +176,26 @@ def check_end(tokenizer: Any) -> None:
         )
 
 
-def _domain(name: str | None, domains: Sequence[str], where: str) -> int:
-    if name is None or not domains:  # without domains every conversation is general
-        return 0
-    if name not in domains:
-        raise HarnessError(f"unknown domain '{name}'; there are {', '.join(domains)}", where=where)
-    return 1 + domains.index(name)
-
-
-def hold_out(examples: Examples, share: float, seed: int) -> tuple[Examples, list[Example]]:
+def hold_out(examples: Examples, share: float, seed: int) -> tuple[Examples, Examples]:
     """The examples to train on, and the held-out share of them. Ids and seed alone decide which are held out.
 
     Raises HarnessError where either would be empty.
     """
-    ordered = sorted(examples.examples, key=lambda example: derive_seed(seed, "held out", example["id"]))
-    held = ordered[: round(share * len(ordered))]
-    rows = {example["row"] for example in held}
-    rest = [example for example in examples.examples if example["row"] not in rows]
-    if not held or not rest:
+    names = examples.names(examples.chosen)
+    ordered = np.array(sorted(range(len(names)), key=lambda number: derive_seed(seed, "held out", names[number])))
+    count = round(share * len(names))
+    if count in (0, len(names)):
         raise HarnessError(
-            f"{share:g} of {len(ordered)} examples leaves {len(held)} to hold out and {len(rest)} to train on",
+            f"{share:g} of {len(names)} examples leaves {count} to hold out and {len(names) - count} to train on",
             fix="Choose another `held_out`, or give more data.",
         )
-    return replace(examples, examples=rest), held
+    held = replace(examples, chosen=examples.chosen[ordered[:count]])
+    return replace(examples, chosen=examples.chosen[np.sort(ordered[count:])]), held
 
 
 def filler() -> Example:
     """An example without a response: it adds nothing to any loss."""
-    return {"input_ids": [0], "labels": [IGNORED], "row": 0, "domain": 0, "id": ""}
+    return {"input_ids": np.array([0]), "labels": np.array([IGNORED]), "row": 0, "domain": 0}
 
 
 def collate(examples: Sequence[Example]) -> dict[str, torch.Tensor]:

@@ -90,8 +90,9 @@ class TrainPlace:
 
     student: Path
     """A model's folder."""
-    conversations: Path
-    """A file; a line is {id, messages} and, in a mix, `domain`."""
+    tokens: Sequence[Path]
+    """The folders of stored tokens (`train.tokens`): one dataset's, or the general conversations' of a mix and those of
+    each domain, in the job's order."""
     out: Path
     """The folder to fill."""
     work: Path
@@ -101,3 +102,5 @@ class TrainPlace:
     teachers: Mapping[str, Path] = field(default_factory=dict)
     """Folders of the models that run beside the student, by role."""
     targets: Sequence[StoredTargets] = ()
+    mix: Path | None = None
+    """The file that says which rows of these make the mix (`train.examples.read_examples`)."""

@@ -20,7 +20,7 @@ from harness.models.load import check_finite, load_model, load_tokenizer, output
 from harness.models.turns import untaught_prompt
 from harness.train.api import Batch, Teacher
 from harness.train.batches import Cutting, EffectiveBatches
-from harness.train.examples import Example, Examples, check_end, collate, encode_file, filler, hold_out, learned
+from harness.train.examples import Examples, check_end, collate, filler, hold_out, learned, read_examples
 from harness.train.flops import Meter
 from harness.train.job import TrainJob, TrainPlace
 from harness.train.lora import add_adapters
@@ -65,8 +65,7 @@ def train(job: TrainJob, place: TrainPlace, progress: Progress) -> dict[str, Jso
     check_end(tokenizer)
     for folder in place.teachers.values():
         _check_vocabulary(place.student, folder)
-    examples = encode_file(place.conversations, tokenizer, settings.max_length, job.domains)
-    held = list[Example]()
+    examples, held = read_examples(place.tokens, place.mix, job.domains), None
     if job.held_out is not None:
         examples, held = hold_out(examples, job.held_out.share, job.held_out.seed)
     with random_state_kept():
@@ -76,7 +75,7 @@ def train(job: TrainJob, place: TrainPlace, progress: Progress) -> dict[str, Jso
         summary = _summary(examples, trainer)
         if untaught := untaught_prompt(tokenizer):
             summary["untaught_prompt"] = untaught
-        if job.held_out is not None:
+        if held is not None:
             summary |= {"held_out_rows": len(held), "held_out_loss": _mean_loss(trainer, held)}
         state = full_state(trainer)
     if trainer.is_world_process_zero():
@@ -114,15 +113,16 @@ def _trainer(
         processes=args.world_size,
     )
     meter = Meter()
-    objective = job.step.objective(settings, _teachers(job, place, str(args.device), meter), vocab_size)
+    teachers = _teachers(job, place, examples, str(args.device), meter)
+    objective = job.step.objective(settings, teachers, vocab_size)
     trainer = DistillTrainer(
         objective=meter.student(balanced(objective, settings.router_loss, student), student),
         dtype=settings.dtype,
         flops=meter.read,
         model=student,
         args=args,
-        batches=EffectiveBatches(len(examples.examples), settings.batch_size, args.data_seed),
-        train_dataset=examples.examples,
+        batches=EffectiveBatches(len(examples), settings.batch_size, args.data_seed),
+        train_dataset=examples,
         data_collator=cutting,
         callbacks=callbacks,
     )
@@ -136,7 +136,7 @@ def _trainer(
     return trainer
 
 
-def _teachers(job: TrainJob, place: TrainPlace, device: str, meter: Meter) -> dict[str, Teacher]:
+def _teachers(job: TrainJob, place: TrainPlace, examples: Examples, device: str, meter: Meter) -> dict[str, Teacher]:
     """The teachers by role, experts in the order of their domains."""
     teachers: dict[str, Teacher] = {
         role: meter.teacher(live_teacher(_frozen(folder, job.settings, device, job.parallel.sharding)))
@@ -147,7 +147,7 @@ def _teachers(job: TrainJob, place: TrainPlace, device: str, meter: Meter) -> di
 
         for role in {stored.role: None for stored in place.targets}:
             folders = {stored.domain: stored.folder for stored in place.targets if stored.role == role}
-            teachers[role] = stored_teacher(folders, place.conversations, place.student)
+            teachers[role] = stored_teacher([folders.get(domain) for domain in (None, *job.domains)], examples)
     # A batch numbers domains in the recipe's order, so a loss must meet their experts in that order.
     others = [role for role in teachers if role not in job.domains]
     return {role: teachers[role] for role in [*others, *job.domains] if role in teachers}
@@ -165,14 +165,14 @@ def _frozen(folder: Path, settings: StepSettings, device: str, sharding: Shardin
     return model
 
 
-def _mean_loss(trainer: DistillTrainer, examples: Sequence[Example]) -> float:
+def _mean_loss(trainer: DistillTrainer, examples: Examples) -> float:
     """The objective per response token, in nats."""
     model, total, limits = trainer.model_wrapped.eval(), 0.0, trainer.data_collator
-    for places in by_length([len(e["input_ids"]) for e in examples], rows=limits.rows, tokens=limits.tokens):
+    for places in by_length(examples.lengths, rows=limits.rows, tokens=limits.tokens):
         batch: Batch = collate([examples[place] for place in places])
         with torch.no_grad():
             total += float(trainer.loss(model, {k: v.to(trainer.args.device) for k, v in batch.items()}).total)
-    return total / sum(map(learned, examples))
+    return total / examples.response_tokens
 
 
 def _steps(trainer: DistillTrainer) -> list[dict[str, float]]:
@@ -187,10 +187,10 @@ def _line(entry: Mapping[str, float]) -> dict[str, Json]:
 
 def _summary(examples: Examples, trainer: DistillTrainer) -> dict[str, Json]:
     steps = _steps(trainer)
-    refused: dict[str, Json] = {"refused": list(examples.refused)} if examples.refused else {}
-    return refused | {
+    refused = examples.refused
+    return ({"refused": refused} if refused else {}) | {
         "rows": examples.rows,
-        "trained_rows": len(examples.examples),
+        "trained_rows": len(examples),
         "skipped": examples.skipped,
         "truncated": examples.truncated,
         "response_tokens": examples.response_tokens,

@@ -12,13 +12,13 @@ error of 6e-5 and 6e-6 nats a position, half a percent of the loss of a student 
 
     ids.npy        (N, k) uint16 (uint32 for a vocabulary beyond 65,536), likeliest first
     logprobs.npy   (N, k) float32, nats
-    index.jsonl    {"id", "offset", "positions"} of each conversation: its rows of both arrays
+    index.npy      (conversations, 2) int64: the first of a conversation's rows of both arrays, and their number
     targets.json   the tokenizer's and the template's digest, top_k, temperature, the mean mass of all other tokens
 """
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -27,18 +27,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from harness.core.canonical import Json, digest
+from harness.core.canonical import Json
 from harness.core.errors import HarnessError
-from harness.core.lines import Journal, read_lines, write_json, write_lines
-from harness.data.readers import read_conversations
+from harness.core.lines import Journal, write_json
 from harness.models.batching import by_length, padded
-from harness.models.chat import encode, template_digest
 from harness.models.load import check_finite, load_model, load_tokenizer, output_head
 from harness.models.logprobs import TopTarget, top_logprobs
-from harness.models.rendering import Refused
 from harness.train.api import Batch, Teacher
-from harness.train.examples import labels_of
+from harness.train.examples import Examples
 from harness.train.losses import IGNORED, response_states
+from harness.train.tokens import CONVENTIONS, TokenFile
 
 BATCH_TOKENS = 2048
 """Tokens per forward pass, padding included."""
@@ -53,26 +51,13 @@ class TargetPass:
 
     top_k: int
     temperature: float
-    max_length: int
-    """Tokens of a conversation, as in the training that reads the targets."""
     dtype: Literal["float32", "bfloat16"]
 
 
-@dataclass(frozen=True)
-class _Row:
-    """A conversation in the arrays."""
-
-    id: str
-    input_ids: list[int]
-    labels: list[int]
-    offset: int
-    positions: int
-
-
 def write_targets(
-    model_folder: Path, conversations_path: Path, settings: TargetPass, *, out: Path, work: Path, progress: Progress
+    model_folder: Path, tokens_folder: Path, settings: TargetPass, *, out: Path, work: Path, progress: Progress
 ) -> dict[str, Json]:
-    """Run a teacher over conversations; a stopped pass goes on from its last whole batch in `work`.
+    """Run a teacher over stored tokens; a stopped pass goes on from its last whole batch in `work`.
 
     Returns:
         The content of `targets.json`.
@@ -80,36 +65,40 @@ def write_targets(
     Raises:
         HarnessError: a broken model, a chat template that cannot mark responses, predictions that are not finite.
     """
-    tokenizer = load_tokenizer(model_folder)
-    rows = _encoded(conversations_path, tokenizer, settings.max_length)
+    tokens, vocabulary = TokenFile.open(tokens_folder), len(load_tokenizer(model_folder))
     model = load_model(model_folder, settings.dtype, "cuda" if torch.cuda.is_available() else "cpu")
     check_finite(model, str(model_folder))
-    positions, k = sum(row.positions for row in rows), min(settings.top_k, len(tokenizer))
+    counts = tokens.rows["learned"].astype(np.int64)
+    offsets, positions, k = np.cumsum(counts) - counts, int(counts.sum()), min(settings.top_k, vocabulary)
     if not positions:
-        raise HarnessError("no conversation has a response within max_length", where=str(conversations_path))
-    ids, logprobs = _arrays(work, (positions, k), len(tokenizer))
+        reasons = ", ".join(tokens.record["reasons"])
+        raise HarnessError(f"no conversation has a response to predict ({reasons})", where=str(model_folder))
+    ids, logprobs = _arrays(work, (positions, k), vocabulary)
     with Journal(work / "batches.jsonl") as journal:
         finished, done = {record["first"] for record in journal.records}, 0
-        predicted = [row for row in rows if row.positions]
-        for indices in by_length([len(row.input_ids) for row in predicted], tokens=BATCH_TOKENS):
-            batch = [predicted[index] for index in indices]
-            if batch[0].offset not in finished:
-                _predict(model, batch, settings, len(tokenizer), ids, logprobs)
+        predicted = np.flatnonzero(counts)
+        for indices in by_length(tokens.rows["length"][predicted].tolist(), tokens=BATCH_TOKENS):
+            batch = predicted[indices]
+            first = int(offsets[batch[0]])
+            if first not in finished:
+                top = _predict(model, [tokens.tokens(row) for row in batch.tolist()], settings, vocabulary, k)
+                places = np.concatenate([np.arange(offsets[row], offsets[row] + counts[row]) for row in batch])
+                ids[places], logprobs[places] = top.ids.cpu().numpy(), top.logprobs.cpu().numpy()
                 ids.flush()
                 logprobs.flush()
-                journal.append({"first": batch[0].offset})
-            done += sum(row.positions for row in batch)
+                journal.append({"first": first})
+            done += int(counts[batch].sum())
             progress(done, positions, "positions")
     left = sum(float((1 - np.exp(part).sum(axis=1)).sum()) for part in np.array_split(logprobs, 1 + positions // 8192))
     journal.path.unlink()  # Before the arrays move: a new start takes every batch in the journal as stored in them.
     for name in ("ids.npy", "logprobs.npy"):
         os.replace(work / name, out / name)
-    write_lines(out / "index.jsonl", ({"id": r.id, "offset": r.offset, "positions": r.positions} for r in rows))
+    np.save(out / "index.npy", np.stack([offsets, counts], axis=1))
     facts: dict[str, Json] = {
         **vars(settings),
-        **_conventions(tokenizer),
+        **{name: tokens.record[name] for name in CONVENTIONS},
         "top_k": k,
-        "conversations": len(rows),
+        "conversations": len(counts),
         "positions": positions,
         "mean_remaining_mass": max(left / positions, 0.0),
     }
@@ -117,30 +106,28 @@ def write_targets(
     return facts
 
 
-def stored_teacher(folders: Mapping[str | None, Path], conversations_path: Path, student_folder: Path) -> Teacher:
-    """A teacher whose targets are read from `folders`: domain of the dataset -> folder, None -> that of general rows.
+def stored_teacher(folders: Sequence[Path | None], examples: Examples) -> Teacher:
+    """A teacher whose targets are read: a folder of targets for each of the examples' parts, in their order.
 
-    Its `target` gives a TopTarget in the order of `response_positions`, for batches of rows whose domain has a folder.
+    Its `target` gives a TopTarget in the order of `response_positions`, for batches of rows of parts with a folder.
 
     Raises:
         HarnessError: the targets were stored with another tokenizer or chat template than the student's, or for other
             conversations.
     """
-    conventions = _conventions(load_tokenizer(student_folder))
-    stores = {domain: _Store.open(folder, conventions) for domain, folder in folders.items()}
-    top_k = next(iter(stores.values())).ids.shape[1]
-    places: list[tuple[_Store, int, int] | None] = []
-    for row in read_conversations(conversations_path):
-        store = stores.get(row.domain)
-        places.append((store, *store.place(row.source or row.id)) if store else None)
+    stores = [folder and _Store.open(folder, part) for folder, part in zip(folders, examples.parts, strict=True)]
+    top_k = next(store for store in stores if store).ids.shape[1]
 
     def target(batch: Batch) -> TopTarget:
         device, counts = batch["labels"].device, (batch["labels"][:, 1:] != IGNORED).sum(dim=1).tolist()
         ids, logprobs = (np.empty((sum(counts), top_k), dtype) for dtype in (np.int64, np.float32))
         begin = 0
         for row, count in zip(batch["row"].tolist(), counts, strict=True):
-            if count:  # padding and rows without a response have no stored targets
-                store, positions = _stored(places[row], count)
+            if count:  # padding has no stored targets
+                store, place = stores[examples.part[row]], int(examples.place[row])
+                if store is None:
+                    raise HarnessError("a row of the batch is of a domain that this teacher has no targets for")
+                positions = store.positions(place, count)
                 ids[begin : begin + count] = store.ids[positions]
                 logprobs[begin : begin + count] = store.logprobs[positions]
                 begin += count
@@ -156,84 +143,54 @@ class _Store:
     folder: Path
     ids: NDArray[Any]
     logprobs: NDArray[Any]
-    index: Mapping[str, tuple[int, int]]
+    index: NDArray[np.int64]
 
     @staticmethod
-    def open(folder: Path, conventions: Mapping[str, str]) -> "_Store":
+    def open(folder: Path, tokens: TokenFile) -> "_Store":
+        """Open targets for these tokens of the student."""
         facts = json.loads((folder / "targets.json").read_text())
-        for name, value in conventions.items():
-            if facts[name] != value:
+        for name in CONVENTIONS:
+            if facts[name] != tokens.record[name]:
                 raise HarnessError(
                     f"the stored targets were made with another {name.replace('_', ' ')} than the student's",
                     where=str(folder),
                     fix="Choose a teacher of the student's family; give both the same `chat_template`.",
                 )
-        ids, logprobs = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("ids", "logprobs"))
-        index = {row["id"]: (row["offset"], row["positions"]) for row in read_lines(folder / "index.jsonl")}
+        ids, logprobs, index = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("ids", "logprobs", "index"))
+        if len(index) != len(tokens.rows):
+            what = f"targets are stored for {len(index)} conversations, the dataset has {len(tokens.rows)}"
+            raise HarnessError(what, where=str(folder))
         return _Store(folder, ids, logprobs, index)
 
-    def place(self, conversation: str) -> tuple[int, int]:
-        """Offset and number of positions."""
-        if conversation not in self.index:
-            raise HarnessError(f"no targets are stored for conversation '{conversation}'", where=str(self.folder))
-        return self.index[conversation]
-
-
-def _stored(place: tuple[_Store, int, int] | None, count: int) -> tuple[_Store, slice]:
-    """Where a conversation's targets lie; HarnessError unless they are as many as its `count` positions in a batch."""
-    if place is None:
-        raise HarnessError("a row of the batch is of a domain that this teacher has no targets for")
-    store, offset, positions = place
-    if positions != count:
-        what = f"targets are stored for {positions} positions of a conversation, its batch has {count}"
-        raise HarnessError(what, where=str(store.folder), fix="Store them with the `max_length` of the training.")
-    return store, slice(offset, offset + positions)
-
-
-def _conventions(tokenizer: Any) -> dict[str, str]:
-    """The digests that two models must share for positions and tokens to mean the same."""
-    return {"tokenizer": digest(sorted(tokenizer.get_vocab().items())), "chat_template": template_digest(tokenizer)}
-
-
-def _encoded(path: Path, tokenizer: Any, max_length: int) -> list[_Row]:
-    rows, offset = [], 0
-    refused: Refused | None = None
-    for conversation in read_conversations(path):
-        try:
-            encoded = encode(tokenizer, conversation.messages, max_length)
-        except Refused as error:  # training leaves this conversation out too
-            refused = refused or error
-            rows.append(_Row(conversation.id, [], [], offset, 0))
-            continue
-        labels = labels_of(encoded)
-        positions = sum(label != IGNORED for label in labels)
-        rows.append(_Row(conversation.id, encoded.input_ids, labels, offset, positions))
-        offset += positions
-    if refused and not offset:
-        raise HarnessError(refused.what, where=str(path), fix=refused.fix)
-    return rows
+    def positions(self, conversation: int, count: int) -> slice:
+        """Where a conversation's targets lie; HarnessError unless they are as many as its positions in a batch."""
+        offset, stored = self.index[conversation].tolist()
+        if stored != count:
+            what = f"targets are stored for {stored} positions of a conversation, its batch has {count}"
+            raise HarnessError(what, where=str(self.folder), fix="Store them with the `max_length` of the training.")
+        return slice(offset, offset + count)
 
 
 def _predict(
-    model: Any, rows: Sequence[_Row], settings: TargetPass, vocab_size: int, ids: NDArray[Any], logprobs: NDArray[Any]
-) -> None:
-    """Run a batch and write its predictions into the arrays."""
-    tokens, mask = padded([row.input_ids for row in rows], 0)
-    batch = {"input_ids": tokens, "attention_mask": mask, "labels": padded([row.labels for row in rows], IGNORED)[0]}
+    model: Any,
+    rows: Sequence[tuple[NDArray[np.int64], NDArray[np.bool_]]],
+    settings: TargetPass,
+    vocab_size: int,
+    top_k: int,
+) -> TopTarget:
+    """The predictions at the response positions of conversations, row after row."""
+    ids, mask = padded([ids for ids, _ in rows], 0)
+    labels = padded([np.where(taught, ids, IGNORED) for ids, taught in rows], IGNORED)[0]
+    batch = {"input_ids": ids, "attention_mask": mask, "labels": labels}
     batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
     with torch.inference_mode():
         hidden = response_states(model, batch)
-        top = top_logprobs(hidden, output_head(model)[:vocab_size], ids.shape[1], settings.temperature)
+        top = top_logprobs(hidden, output_head(model)[:vocab_size], top_k, settings.temperature)
     if not torch.isfinite(top.logprobs).all():
         raise HarnessError(
             "the teacher's probabilities are not finite", where=str(model.name_or_path), fix="Try `dtype: float32`."
         )
-    begin = 0
-    for row in rows:
-        end = begin + row.positions
-        ids[row.offset : row.offset + row.positions] = top.ids[begin:end].cpu().numpy()
-        logprobs[row.offset : row.offset + row.positions] = top.logprobs[begin:end].cpu().numpy()
-        begin = end
+    return top
 
 
 def _arrays(work: Path, shape: tuple[int, int], vocab_size: int) -> tuple[Any, Any]:

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.core.errors import HarnessError
-from harness.data.readers import Dataset, Skipped, read_conversations, read_dataset
+from harness.data.conversations import read_conversations
+from harness.data.readers import Dataset, Skipped, read_dataset
 from harness.data.settings import DatasetSettings
 
 TURNS = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
@@ -142,5 +143,5 @@ def test_a_line_that_is_not_canonical_is_told(tmp_path: Path, line: str) -> None
     path = tmp_path / "conversations.jsonl"
     path.write_text(json.dumps({"id": "a", "messages": TURNS}) + "\n\n" + line + "\n")
     with pytest.raises(HarnessError, match="not a conversation in the harness's own form") as caught:
-        read_conversations(path)
+        list(read_conversations(path))
     assert caught.value.where == f"{path}:3"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from harness.data import pocket
 from harness.data.contamination import LEAKED, Overlap, ngrams, overlaps, words
-from harness.data.readers import Conversation
+from harness.data.conversations import Conversation
 from harness.data.settings import PocketData
 
 LONG = "Write a short story about a lighthouse keeper who finds a letter in a bottle on a stormy night."

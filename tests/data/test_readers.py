@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.core.errors import HarnessError
-from harness.data.readers import Conversation, Dataset, read_conversations, read_dataset, write_conversations
+from harness.data.conversations import Conversation, read_conversations, write_conversations
+from harness.data.readers import Dataset, read_dataset
 from harness.data.settings import DatasetSettings
 from tests.worlds.alpaca_eval import World
 
@@ -181,7 +182,7 @@ def test_pocket_data() -> None:
 def test_canonical_form_survives_a_round_trip(tmp_path: Path) -> None:
     made = [Conversation("é", [*PAIR, {"role": "user", "content": "line\u2028break\n"}])]
     write_conversations(tmp_path / "c.jsonl", made)
-    assert read_conversations(tmp_path / "c.jsonl") == made
+    assert list(read_conversations(tmp_path / "c.jsonl")) == made
 
 
 def test_answers_join_their_prompts(alpaca_world: World) -> None:

@@ -26,6 +26,7 @@ from harness.teachers.api import RESPONSE_COLUMNS, Evidence, TokenTable, all_sco
 from harness.teachers.settings import TeachersSettings
 from tests.cli.command import harness
 from tests.judge.stand_in import reply, standing_in
+from tests.train.stored import stored
 
 ROOT = Path(__file__).parents[2]
 HOW_TOS = (ROOT / "docs/extensions.md").read_text()
@@ -114,17 +115,18 @@ def test_the_benchmark_scores_what_it_should(tmp_path: Path) -> None:
 def test_the_loss_is_its_formula_and_its_settings_are_checked(tmp_path: Path, pocket_folder: Path) -> None:
     import torch
 
-    from harness.data.readers import read_dataset, write_conversations
+    from harness.data.conversations import write_conversations
+    from harness.data.readers import read_dataset
     from harness.data.settings import DatasetSettings, PocketData
-    from harness.models.load import load_model, load_tokenizer
+    from harness.models.load import load_model
     from harness.train.api import steps
-    from harness.train.examples import collate, encode_file
+    from harness.train.examples import collate
     from harness.train.losses import response_logprobs
     from harness.train.steps.sft import sft_loss
 
     data = tmp_path / "conversations.jsonl"
     write_conversations(data, read_dataset(DatasetSettings(pocket=PocketData(examples=8)), 0).conversations)
-    batch = collate(encode_file(data, load_tokenizer(pocket_folder), 64).examples)
+    batch = collate(list(stored(data, pocket_folder, tmp_path / "tokens").examples))
     student, step = load_model(pocket_folder, "float32"), steps()["dft"]
     assert step.objective is not None
     objectives = [step.objective(step.settings.model_validate({"power": p}), {}, 0) for p in (0.0, 1.0)]

@@ -29,7 +29,8 @@ from harness.calibration.measures import Measure
 from harness.core.errors import HarnessError
 from harness.core.lines import Journal, read_lines
 from harness.data import pull
-from harness.data.readers import read_conversations, read_dataset, write_conversations
+from harness.data.conversations import read_conversations, write_conversations
+from harness.data.readers import read_dataset
 from harness.data.settings import DatasetSettings, JoinedPrompts
 from harness.models.inventory import inspected
 from harness.models.load import load_model, load_reward_model, load_tokenizer
@@ -108,7 +109,7 @@ def test_data_sets(tmp_path: Path, file: tuple[str, bytes], prompts: Rows | None
     found = answer(lambda: read_dataset(settings, 0), str(path), str(tmp_path / "prompts.json"))
     if found is not None:
         write_conversations(tmp_path / "canonical.jsonl", found.conversations)
-        assert read_conversations(tmp_path / "canonical.jsonl") == found.conversations
+        assert list(read_conversations(tmp_path / "canonical.jsonl")) == found.conversations
         assert found.counts["kept"] + len(found.skipped) == found.counts["matched"]
 
 
@@ -116,7 +117,7 @@ def test_data_sets(tmp_path: Path, file: tuple[str, bytes], prompts: Rows | None
 def test_lines_are_named(tmp_path: Path, file: tuple[str, bytes]) -> None:
     path = put(tmp_path / f"x{file[0]}", file[1])
     answer(lambda: list(read_lines(path)), str(path))
-    answer(lambda: read_conversations(path), str(path))
+    answer(lambda: list(read_conversations(path)), str(path))
 
 
 @fuzz(30, 500, content=broken(as_jsonl([{"id": k, "text": "é\u2028"} for k in range(5)])))

@@ -64,12 +64,28 @@ def passes(stage: Stage) -> dict[str, Stage]:
     return {name.removeprefix("targets:"): i for name, i in stage.inputs.items() if name.startswith("targets:")}
 
 
+def dataset_of(targets: Stage) -> Stage:
+    """The dataset that a teacher predicted."""
+    return targets.inputs["tokens"].inputs["data"]
+
+
+def test_what_starts_from_one_model_shares_its_tokens(tmp_path: Path) -> None:
+    """Whatever it was trained to before, whatever the ratio and the seed."""
+    plan = planned(tmp_path, "axes.targets=[live]")
+    encoded = of_kind(plan, "encode")
+    of_student = [stage for stage in encoded if stage.inputs["tokenizer"] is encoded[-1].inputs["tokenizer"]]
+    assert {stage.inputs["data"].kind for stage in encoded} == {"dataset"}, "never of a mix"
+    assert len(of_student) == len({stage.inputs["data"].id for stage in of_student})
+    last_steps = {id(last(plan, cell).inputs[f"tokens:{part}"]) for cell in range(4) for part in (0, 1)}
+    assert len(last_steps) == 2, "the general conversations' and the domain's, of four cells"
+
+
 def test_every_ratio_and_seed_shares_the_passes_of_a_teacher(tmp_path: Path) -> None:
     plan = planned(tmp_path)
     asked, unique = plan.asked["targets"], of_kind(plan, "targets")
     assert asked == 4 * 3, "of four cells: the generalist for kd, the reference and the expert for dae"
     assert len(unique) == 1 + 2 + 1, "the generalist, each seed's kd student, the expert"
-    assert {stage.inputs["data"].kind for stage in unique} == {"dataset"}, "never over a mix"
+    assert {dataset_of(stage).kind for stage in unique} == {"dataset"}, "never over a mix"
 
 
 def test_dae_asks_each_teacher_about_its_own(tmp_path: Path) -> None:
@@ -79,8 +95,8 @@ def test_dae_asks_each_teacher_about_its_own(tmp_path: Path) -> None:
     assert set(found) == {"reference:", "domain:domain"}
     mixed = dae.inputs["data"]
     assert mixed.kind == "mix"
-    assert found["reference:"].inputs["data"] is mixed.inputs["general"]
-    assert found["domain:domain"].inputs["data"] is mixed.inputs["domain:domain"]
+    assert dataset_of(found["reference:"]) is mixed.inputs["general"]
+    assert dataset_of(found["domain:domain"]) is mixed.inputs["domain:domain"]
     assert found["reference:"].inputs["teacher"] is plan.cells[0].trained[0].stage, "the student that kd made"
     assert not [name for name in dae.inputs if name.startswith("teacher:")], "no teacher's weights are loaded"
 
@@ -117,7 +133,7 @@ def test_several_domains(tmp_path: Path) -> None:
     assert set(found) == {"reference:", "a:a", "b:b"}
     assert dae.params["domains"] == ["b", "a"], "in the order of the recipe"
     assert dae.inputs["data"].params["shares"] == [["b", 0.25], ["a", 0.25]]
-    assert found["a:a"].inputs["data"].params["settings"]["pocket"]["examples"] == 9
+    assert dataset_of(found["a:a"]).params["settings"]["pocket"]["examples"] == 9
 
 
 @pytest.mark.parametrize("step", ["sft: {data: mix, ratio: $ratio}", "kd: {data: mix, ratio: $ratio}"])

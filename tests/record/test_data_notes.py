@@ -16,8 +16,8 @@ from harness.record.folder import run_folder
 from harness.stages.api import Session
 from harness.stages.runner import read_order, run_stage, write_orders
 from harness.store.store import Store
-from harness.train.examples import encode_file
 from harness.train.losses import IGNORED
+from tests.train.stored import stored
 
 RECIPE = """\
 name: odd
@@ -70,7 +70,7 @@ def test_what_is_trained_on_is_the_whole_row(
     first = json.loads((folder / "conversations.jsonl").read_text().splitlines()[0])
     assert [message["content"] for message in first["messages"]] == seen
     tokenizer = load_tokenizer(pocket_folder)
-    examples = encode_file(folder / "conversations.jsonl", tokenizer, 512).examples
+    examples = stored(folder / "conversations.jsonl", pocket_folder, tmp_path / "tokens").examples
     assert len(examples) == 3
     labels = [label for label in examples[0]["labels"] if label != IGNORED]
     assert labels == tokenizer(f"{learned}<|im_end|>", add_special_tokens=False)["input_ids"]

@@ -109,8 +109,8 @@ CHANGES = [
     Change(
         "dataset",
         "another draw of rows",
-        "harness.data.readers:read_dataset",
-        lambda right, settings, data_seed, files: right(settings, data_seed + 1, files),
+        "harness.data.readers:write_dataset",
+        lambda right, settings, data_seed, *places: right(settings, data_seed + 1, *places),
     ),
     Change("mix", "rows in another order", "harness.data.mixing:mix", lambda right, *given: right(*given)[::-1]),
     Change(
@@ -118,6 +118,18 @@ CHANGES = [
         "a token less",
         f"{STAGES}.respond:_question",
         lambda right, *given: replace(right(*given), max_new_tokens=3),
+    ),
+    Change(
+        "encode",
+        "one token less at most",
+        f"{TRAIN}.tokens:write_tokens",
+        lambda right, a, b, limit, *to: right(a, b, 9, *to),
+    ),
+    Change(
+        "encode",
+        "a token more is learned",
+        f"{MODELS}.encoding:within",
+        lambda right, a, b, s: right(a, b, [(0, j) for _, j in s]),
     ),
     Change("targets", "the likeliest word last", f"{TRAIN}.targets:top_logprobs", _least_first),
     Change("train", "a schedule of one step more", f"{TRAIN}.trainer:DistillTrainer.create_scheduler", _one_step_more),

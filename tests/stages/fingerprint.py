@@ -69,7 +69,7 @@ def of_file(path: Path, travel: float = 0.0) -> dict[str, Any]:
         value = list(read_lines(path)) if path.suffix == ".jsonl" else json.loads(path.read_text())
         floats: dict[str, list[float]] = {}
         return _arrays(_taken(value, "", floats), {name: np.array(found) for name, found in floats.items()})
-    return _arrays(path.read_text(), {})
+    return _arrays(path.read_bytes().hex() if path.suffix == ".bin" else path.read_text(), {})
 
 
 def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -28,6 +28,7 @@ from harness.stages import (
     command,
     contamination,
     dataset,
+    encode,
     judge,
     measure,
     mix,
@@ -97,14 +98,16 @@ def stages(folder: Path) -> dict[str, Stage]:
     generate = settings_of(GenerateSettings, dtype="float32", batch_size=4)
     responses = respond.stage(student, data, settings_of(ResponseSettings, max_new_tokens=4), generate, 3, 0)
     steps: dict[str, Any] = {"max_steps": 3, "batch_size": 4, "micro_batch_size": 2, "learning_rate": 1e-3}
-    sft = train.stage(TrainJob(SFT, settings_of(SFTSettings, **steps), 7, "sft"), student, pocket)
+    encoded = encode.stage(student, pocket, 2048)
+    learned = train.TrainData(pocket, [encoded])
+    sft = train.stage(TrainJob(SFT, settings_of(SFTSettings, **steps), 7, "sft"), student, learned)
     choice = settings_of(SelectSettings, learning_rate=[1e-5, 1e-3], held_out=0.25)
     rates = [settings_of(SFTSettings, **steps | {"learning_rate": rate}) for rate in choice.learning_rate]
     jobs = [TrainJob(SFT, own, 7, "sft", (), [0.5, 1.0], HeldOut(0.25, 1)) for own in rates]
-    tried = [train.stage(job, student, pocket) for job in jobs]
+    tried = [train.stage(job, student, learned) for job in jobs]
     copied = settings_of(CommandSettings, run="cp -r {student} {out}")
     distilling = TrainJob(KD, settings_of(KDSettings, **steps), 7, "kd")
-    kd = train.stage(distilling, student, pocket, {"teacher": teacher})
+    kd = train.stage(distilling, student, learned, {"teacher": teacher})
     suite = benchmarks.pin("pocket", benchmarks.by_name("pocket").settings.model_validate_json('{"questions": 8}'))
     mt_bench = settings_of(MTBenchSettings, data=str(write_benchmark(folder / "mt_bench")), max_new_tokens=4)
     asked = benchmarks.pin("mt_bench", mt_bench)
@@ -155,7 +158,8 @@ def stages(folder: Path) -> dict[str, Stage]:
         "dataset, pocket": pocket,
         "respond": responses,
         "mix": mixed,
-        "targets": targets.stage(teacher, pocket, settings_of(KDSettings, top_k=5), 0),
+        "encode": encoded,
+        "targets": targets.stage(teacher, encode.stage(teacher, pocket, 2048), settings_of(KDSettings, top_k=5), 0),
         "train": sft.stage,
         "train, kd": kd.stage,
         "select": select.stage("sft", choice, tried, "sft").stage,

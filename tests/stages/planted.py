@@ -68,7 +68,12 @@ def _array(array: np.ndarray) -> Planted:
         np.save(out, value)
         return out.getvalue()
 
-    if np.issubdtype(array.dtype, np.floating):
+    if array.dtype.names:
+        for name in array.dtype.names:
+            changed = array.copy()
+            changed[name][0] = _other(array[name][0].item())
+            yield f"{name}: a value", saved(changed)
+    elif np.issubdtype(array.dtype, np.floating):
         yield "a value", saved(_largest(array, 1 + MUCH))
         yield "another precision", saved(array.astype(np.float16))
     else:

@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.data.settings import DatasetSettings
 from harness.models.settings import ModelSettings
-from harness.stages import dataset, targets
+from harness.stages import dataset, encode, targets
 from harness.stages.api import Stage
 from harness.stages.model import weights
 from harness.train.steps.kd import KDSettings
@@ -18,7 +18,7 @@ DATA = dataset.stage(DatasetSettings.model_validate_json('{"pocket": {"examples"
 
 def made(**settings: Any) -> Stage:
     step = KDSettings.model_validate_json(json.dumps({"targets": "cached", "top_k": 4, "max_length": 64, **settings}))
-    return targets.stage(TEACHER, DATA, step, 0)
+    return targets.stage(TEACHER, encode.stage(TEACHER, DATA, step.max_length), step, 0)
 
 
 def test_files(tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_files(tmp_path: Path) -> None:
     assert {p.name for p in folder.iterdir()} - {"artifact.json"} == {
         "ids.npy",
         "logprobs.npy",
-        "index.jsonl",
+        "index.npy",
         "targets.json",
     }
     facts = json.loads((folder / "targets.json").read_text())

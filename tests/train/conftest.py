@@ -5,13 +5,15 @@ from typing import Any
 
 import pytest
 
-from harness.data.readers import read_dataset, write_conversations
+from harness.data.conversations import write_conversations
+from harness.data.readers import read_dataset
 from harness.data.settings import DatasetSettings, PocketData
 from harness.models.pocket import build, parse_spec
 from harness.train.api import steps
 from harness.train.job import TrainJob, TrainPlace
 from harness.train.run import train
 from harness.train.settings import HeldOut, StepSettings
+from tests.train.stored import stored
 
 Run = Callable[..., Path]
 
@@ -56,7 +58,8 @@ def run(pocket_folder: Path, teacher_folder: Path, conversations: Path, tmp_path
         out = tmp_path / name
         out.mkdir(exist_ok=True)
         teachers = {"teacher": teacher} if kd is not None and teacher else {}
-        place = TrainPlace(student, data, out, tmp_path / f"{name}-work", tmp_path / "events", teachers)
+        tokens = stored(data, student, tmp_path / f"{name}-tokens", settings.max_length).tokens
+        place = TrainPlace(student, tokens, out, tmp_path / f"{name}-work", tmp_path / "events", teachers)
         train(TrainJob(step, settings, seed, name, (), checkpoints, held_out), place, progress)
         return out
 

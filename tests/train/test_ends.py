@@ -14,8 +14,9 @@ from harness.core.errors import HarnessError
 from harness.core.lines import write_lines
 from harness.generate.api import GenerateSettings, Request
 from harness.generate.transformers_engine import load as load_engine
-from harness.train.examples import encode_file
+from harness.train.examples import Examples
 from tests.models.chatty import ENDLESS, HEADS, TRIMS, WORDS, base_model, tokenizer
+from tests.train.stored import stored
 from tests.train.tuned import ANSWERS, BASES, LEARN, METHODS, conversations, tuned, with_words
 
 Run = Callable[..., Path]
@@ -90,18 +91,23 @@ def test_rows_that_a_template_refuses_are_left_out_and_named(tmp_path: Path, run
     assert (made["rows"], made["trained_rows"]) == (9, 8)
 
 
+def encoded(file: Path, template: str) -> Examples:
+    tokenizer(template).save_pretrained(file.parent / "tokenizer")
+    return stored(file, file.parent / "tokenizer", file.parent / "tokens", 99).examples
+
+
 def test_where_every_row_is_refused_the_first_is_named_with_the_cause(tmp_path: Path) -> None:
     file = tmp_path / "all.jsonl"
     messages = [{"role": role, "content": "x"} for role in ("system", "user", "assistant")]
     write_lines(file, ({"id": str(i), "messages": messages} for i in range(3)))
     with pytest.raises(HarnessError, match=r"refuses this conversation \(no system role\): 3") as caught:
-        encode_file(file, tokenizer(TRIMS), 99)
-    assert caught.value.where == f"{file}:1"
+        encoded(file, TRIMS)
+    assert caught.value.where == "row 1, 0"
 
 
 def test_a_conversation_that_the_assistant_begins_is_trained_on(tmp_path: Path) -> None:
     file = tmp_path / "first.jsonl"
     roles = ("assistant", "user", "assistant")
     write_lines(file, [{"id": "0", "messages": [{"role": role, "content": "Yes."} for role in roles]}])
-    examples = encode_file(file, tokenizer(HEADS), 99)
-    assert (len(examples.examples), examples.response_tokens, examples.skipped) == (1, 10, {})
+    examples = encoded(file, HEADS)
+    assert (len(examples), examples.response_tokens, examples.skipped) == (1, 10, {})

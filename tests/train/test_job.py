@@ -14,12 +14,13 @@ from harness.train.settings import HeldOut, Processes, StepSettings
 
 PLACE = TrainPlace(
     Path("student"),
-    Path("conversations.jsonl"),
+    [Path("general"), Path("shop")],
     Path("out"),
     Path("work"),
     Path("events"),
     {"teacher": Path("teacher")},
     [StoredTargets("reference", None, Path("general")), StoredTargets("shop", "shop", Path("shop"))],
+    Path("rows.npy"),
 )
 
 

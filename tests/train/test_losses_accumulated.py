@@ -13,6 +13,7 @@ from harness.train.api import steps
 from harness.train.job import TrainJob, TrainPlace
 from harness.train.run import train
 from harness.train.settings import StepSettings
+from tests.train.stored import stored
 
 DAE = {"expert": "pocket:expert", "reference": "pocket:reference"}
 
@@ -43,7 +44,8 @@ def first_step(mixed: Path, pocket_folder: Path, tmp_path: Path) -> Callable[...
         out = tmp_path / f"{name}-{size}"
         out.mkdir()
         work, asked = tmp_path / f"{name}-{size}-work", {role: teachers[role] for role in roles}
-        place = TrainPlace(pocket_folder, mixed, out, work, tmp_path / "events", asked)
+        data = stored(mixed, pocket_folder, tmp_path / "tokens", domains=["domain"])
+        place = TrainPlace(pocket_folder, data.tokens, out, work, tmp_path / "events", asked, mix=data.mix)
         train(TrainJob(steps()[name], settings, 0, name, ("domain",)), place, lambda *_, **__: None)
         line: dict[str, float] = json.loads((out / "log.jsonl").read_text().splitlines()[0])
         return line

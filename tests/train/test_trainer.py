@@ -11,16 +11,17 @@ from safetensors.torch import load_file
 from transformers.models.llama.modeling_llama import LlamaMLP
 
 from harness.core.lines import read_lines, write_lines
-from harness.models.load import load_model, load_tokenizer
+from harness.models.load import load_model
 from harness.models.pocket import build, parse_spec
 from harness.train.api import Batch, Loss, Objective, Step
-from harness.train.examples import collate, encode_file, hold_out
+from harness.train.examples import collate, hold_out
 from harness.train.flops import active_weights
 from harness.train.job import TrainJob, TrainPlace
 from harness.train.losses import IGNORED
 from harness.train.run import train
 from harness.train.settings import HeldOut, StepSettings
 from harness.train.steps.sft import sft_loss
+from tests.train.stored import stored
 
 Run = Callable[..., Path]
 Curve = Callable[[Path], list[dict[str, float]]]
@@ -48,7 +49,9 @@ def test_parts_are_summed_over_the_effective_batch(pocket_folder: Path, conversa
         return loss
 
     settings = StepSettings(batch_size=8, micro_batch_size=2)
-    place = TrainPlace(pocket_folder, tmp_path / "mix.jsonl", tmp_path, tmp_path / "work", tmp_path / "events")
+    data = stored(tmp_path / "mix.jsonl", pocket_folder, tmp_path / "tokens", domains=["shop"])
+    work, events = tmp_path / "work", tmp_path / "events"
+    place = TrainPlace(pocket_folder, data.tokens, tmp_path, work, events, mix=data.mix)
     train(TrainJob(Step("odd", StepSettings, objective), settings, 0, "odd", ["shop"]), place, lambda *_, **__: None)
     assert sorted(row for batch in seen for row, _, _ in batch) == list(range(20))
     assert {row for batch in seen for row, domain, _ in batch if domain} == {0, 1}
@@ -62,8 +65,10 @@ def test_parts_are_summed_over_the_effective_batch(pocket_folder: Path, conversa
     assert sum(part["response_tokens"] for part in summary["domains"].values()) == summary["response_tokens"]
 
 
-def test_operations_are_six_per_weight_and_token(run: Run, pocket_folder: Path, conversations: Path) -> None:
-    tokens = sum(len(e["input_ids"]) for e in encode_file(conversations, load_tokenizer(pocket_folder), 512).examples)
+def test_operations_are_six_per_weight_and_token(
+    run: Run, pocket_folder: Path, conversations: Path, tmp_path: Path
+) -> None:
+    tokens = sum(stored(conversations, pocket_folder, tmp_path / "counted").examples.lengths)
     student = load_model(pocket_folder, "float32")
     whole = sum(w.numel() for w in student.parameters()) - student.get_input_embeddings().weight.numel()
     assert active_weights(student) == whole
@@ -126,9 +131,9 @@ def test_what_is_kept_outlives_a_stop(run: Run, stop: int) -> None:
         assert mine == theirs
 
 
-def test_held_out_loss_is_that_of_the_finished_model(run: Run, conversations: Path) -> None:
+def test_held_out_loss_is_that_of_the_finished_model(run: Run, conversations: Path, tmp_path: Path) -> None:
     out = run(held_out=HeldOut(0.25, 5))
-    _, held = hold_out(encode_file(conversations, load_tokenizer(out / "model"), 512), 0.25, 5)
+    _, held = hold_out(stored(conversations, out / "model", tmp_path / "again").examples, 0.25, 5)
     model = load_model(out / "model", "float32")
     tokens = sum(label != IGNORED for example in held for label in example["labels"])
     with torch.no_grad():

@@ -11,6 +11,7 @@ from harness.train.job import TrainJob, TrainPlace
 from harness.train.run import train
 from harness.train.settings import StepSettings
 from tests.models.chatty import CHATML, HEADS, LAST, TRIMS, base_model, tokenizer
+from tests.train.stored import stored
 
 BASES = {"trims": (TRIMS, True), "heads": (HEADS, True), "last": (LAST, False)}
 """Templates whose turns end otherwise than texts; of the last one decoding hides no token."""
@@ -61,6 +62,7 @@ def trained(
     settings = step.settings.model_validate({**LEARN, "micro_batch_size": 4, **changed})
     assert isinstance(settings, StepSettings)
     out.mkdir()
-    place = TrainPlace(student, data, out, out / "work", out / "events", teachers or {})
+    tokens = stored(data, student, out / "tokens", settings.max_length).tokens
+    place = TrainPlace(student, tokens, out, out / "work", out / "events", teachers or {})
     train(TrainJob(step, settings, 0, out.name), place, lambda *_, **__: None)
     return out / "model"
