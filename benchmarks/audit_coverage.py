@@ -77,7 +77,7 @@ def read(paths: Sequence[Path]) -> dict[str, Judges]:
             model = next(row[key] for key in ("generator", "generator_2", "model") if key in row)
             of_judge = models.setdefault(model, {}).setdefault(row["annotator"], {})
             of_judge[int(row["index"])] = 100 * (row["preference"] - 1)
-    return models
+    return dict(models)
 
 
 def pair(models: Sequence[Judges], live: str, reference: str) -> list[Pair]:
@@ -129,10 +129,8 @@ def tried(name: str, judges: tuple[str, str], pairs: Sequence[Pair], size: int, 
             widths.append((found.value - found.low) / (alone.value - alone.low))
             worth.append(size * (alone.stderr / found.stderr) ** 2)
     shares = 100 * held / audits
-    return Finding(
-        name, *judges, questions, size, truth, live - truth, *shares.tolist(), float(np.median(widths)),
-        float(np.median(worth)),
-    )  # fmt: skip
+    middle = float(np.median(widths)), float(np.median(worth))
+    return Finding(name, *judges, questions, size, truth, live - truth, float(shares[0]), float(shares[1]), *middle)
 
 
 def study(models: Mapping[str, Judges], sizes: Sequence[int], audits: int) -> Iterator[Finding]:

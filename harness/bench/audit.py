@@ -58,7 +58,7 @@ def drawn(questions: Sequence[Question], settings: DrawSettings) -> list[str]:
     categories: dict[str, list[str]] = {}
     for question in sorted(questions, key=lambda q: q.id):
         categories.setdefault(question.category, []).append(question.id)
-    places = []
+    places: list[tuple[float, str]] = []
     for category in sorted(categories):
         ids = categories[category]
         starts = (np.arange(len(ids)) + rng.uniform()) / len(ids)
@@ -116,7 +116,10 @@ def _contributions(contributions: Rows, live: pd.DataFrame, metric: str) -> pd.D
     """A sample for each question, which is like the first of its live ones."""
     firsts = live.drop_duplicates("cluster").set_index("cluster", drop=False).loc[contributions.clusters.tolist()]
     values = pd.array(contributions.values, dtype="Float64")
-    return firsts.assign(metric=metric, item=firsts["cluster"], turn=1, repeat=0, value=values, status="ok")
+    made: pd.DataFrame = firsts.assign(
+        metric=metric, item=firsts["cluster"], turn=1, repeat=0, value=values, status="ok"
+    )
+    return made
 
 
 def _audited_score(benchmark: str, metric: str, result: Audited) -> AuditedScore:

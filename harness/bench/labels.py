@@ -9,12 +9,18 @@ gave it; labels of other answers are left out.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
 from harness.core.lines import numbered_lines
 from harness.generate.api import Answer
 
+Scale = Literal["points", "percent"]
+POINTS: Scale = "points"
+"""1 to 10."""
+PERCENT: Scale = "percent"
+"""Of a win over the baseline: 100, 75 (a little better), 50, 25, 0."""
 Unit = tuple[str, int]
 """Item and turn."""
 

@@ -54,9 +54,13 @@ def judged_texts(judged: Judged) -> Texts:
 
 
 def _texts(evidence: Mapping[str, Json]) -> dict[str, Json]:
-    """Question, answer and reference; of a conversation's the last, which is the judged turn's."""
+    """Question, answer and what it is compared with: the baseline's answer of a pair, else a right answer.
+
+    Of a conversation they are the last, which are the judged turn's.
+    """
     several = {name: evidence.get(f"{name}s") for name in _TEXTS}
-    return {name: evidence.get(name) or (texts[-1] if (texts := several[name]) else None) for name in _TEXTS}
+    last = {name: evidence.get(name) or (texts[-1] if (texts := several[name]) else None) for name in _TEXTS}
+    return last | ({"reference": evidence["baseline_answer"]} if "baseline_answer" in evidence else {})
 
 
 def measured_texts(folder: Path) -> Texts:

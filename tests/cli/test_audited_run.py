@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from harness.core.errors import HarnessError
 from harness.generate.api import Answer
 from harness.plan.build import build
 from harness.plan.estimate import estimate
+from harness.record.labels import read_label_lines, write_label_lines
 from harness.record.run import AuditRecord, read_run
 from harness.store.store import Store
 from tests.cli import judged
@@ -92,7 +94,7 @@ def test_a_run_is_audited_by_a_reference_judge(tmp_path: Path) -> None:
         assert len(again) == 18 * len(asked["dear"]) // DRAWN
         assert more == 4, "the audit and the scores of two cells"
     scores = pd.read_parquet(folder / "scores.parquet")
-    overall = scores[scores["category"] == "overall"].set_index(["cell", "metric"])
+    overall = scores[scores["category"] == "overall"].to_dict("records")
     truth = sum(2 + k % 5 for k in range(QUESTIONS)) / QUESTIONS
     for made in the_audits(larger):
         assert made.live == pytest.approx(truth + 3.5)
@@ -100,37 +102,51 @@ def test_a_run_is_audited_by_a_reference_judge(tmp_path: Path) -> None:
         assert made.high is not None
         assert made.low < truth < made.high
         assert (made.audited, made.questions, made.judge, made.reference) == (18, QUESTIONS, "cheap", "dear")
-    for (_, metric), row in overall.iterrows():
-        assert metric in ("score", "score_audited", "score_reference")
-        assert (row["n"], row["total"]) == ((18, 18) if metric == "score_reference" else (QUESTIONS, QUESTIONS))
+    assert {row["metric"] for row in overall} == {"score", "score_audited", "score_reference"}
+    for row in overall:
+        assert row["n"] == row["total"] == (18 if row["metric"] == "score_reference" else QUESTIONS)
     page = (larger / "report.md").read_text()
     assert "the audit changed it by" in page
     assert "18 of 30" in page
     assert "is not calibrated" not in page
 
 
-def test_a_run_is_audited_by_verdicts_that_are_there(tmp_path: Path) -> None:
-    """People's labels are a file; the reference is its name, and it costs no calls."""
+def test_a_run_is_audited_by_people(tmp_path: Path) -> None:
+    """`harness judge label` draws answers of a run; labels of the first half make an audit, which asks no judge."""
     with judged.judge(tmp_path / "unused.sqlite") as stand_in:
         stand_in.answer = answer
+        folder, _ = run(tmp_path, stand_in, "null")
         labels = tmp_path / "labels.jsonl"
-        labels.write_text("")
-        folder, _ = run(tmp_path, stand_in, f"{{human: {labels}}}")
-        assert the_audits(folder) == ()
-        texts = pd.read_parquet(folder / "transcripts.parquet")
-        lines = [
-            {"benchmark": "mt_bench", "item": row["item"], "turn": row["turn"], "answer": row["answer"]}
-            | {"value": 2 + int(row["item"]) % 5 if int(row["item"]) < 15 else None}
-            for row in texts.to_dict("records")
-        ]
-        labels = tmp_path / "some labels.jsonl"
-        labels.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        words = ("judge", "label", folder, "--out", labels, "--no-page", "--n")
+        assert harness(*words, "15").returncode == 0
+        lines = read_label_lines(labels)
+        assert len({line.item for line in lines}) == 15
+        assert {line.value for line in lines} == {None}
+        assert all(line.question == f"Question {line.item}." and line.scale == "points" for line in lines)
+        write_label_lines(labels, [replace(line, value=2 + int(line.item) % 5) for line in lines])
+        done = harness(*words, "20")
+        assert "labelled" in done.stderr
+        assert sum(line.value is not None for line in read_label_lines(labels)) == len(lines)
         calls = len(stand_in.asked)
-        folder, done = run(tmp_path, stand_in, f"{{human: {labels}}}")
-        assert (len(stand_in.asked), done) == (calls, 2), "only the scores are new"
+        folder, stages = run(tmp_path, stand_in, f"{{human: {labels}}}")
+        assert (len(stand_in.asked), stages) == (calls, 2), "only the scores are new"
+    drawn = {int(line.item) for line in lines}
     for made in the_audits(folder):
-        assert (made.audited, made.reference, made.price_usd) == (15, "some labels.jsonl", None)
-        assert made.reference_value == pytest.approx(4)
+        assert (made.audited, made.reference, made.price_usd) == (15, "labels.jsonl", None)
+        assert made.reference_value == pytest.approx(2 + sum(k % 5 for k in drawn) / 15)
+
+
+def test_labels_are_of_answers_that_a_model_judged(tmp_path: Path) -> None:
+    """Of another benchmark there are none."""
+    with judged.judge(tmp_path / "unused.sqlite") as stand_in:
+        stand_in.answer = answer
+        folder, _ = run(tmp_path, stand_in, "null")
+    done = harness("judge", "label", folder, "--benchmark", "pocket", "--out", tmp_path / "l.jsonl", "--no-page")
+    assert done.returncode != 0
+    assert "has no answers to pocket that a model judged" in done.stderr
+    (tmp_path / "l.jsonl").write_text("{}\n")
+    done = harness("judge", "label", folder, "--out", tmp_path / "l.jsonl", "--no-page")
+    assert "l.jsonl: is no file of labels" in done.stderr
 
 
 def test_an_audit_does_not_change_what_the_live_judge_is_asked(tmp_path: Path) -> None:
@@ -192,8 +208,15 @@ def test_a_broken_label_is_named(line: str, words: str, tmp_path: Path) -> None:
 
 def test_labels_belong_to_a_text(tmp_path: Path) -> None:
     """Two people's labels of a text are averaged; those of another text, turn or benchmark are left out."""
-    good = {"benchmark": "b", "item": "7", "turn": 1, "answer": "x", "value": 1}
-    others = [{"value": 4}, {"value": None}, {"answer": "y"}, {"turn": 2}, {"benchmark": "c"}, {"item": "8"}]
+    good: dict[str, object] = {"benchmark": "b", "item": "7", "turn": 1, "answer": "x", "value": 1}
+    others: list[dict[str, object]] = [
+        {"value": 4},
+        {"value": None},
+        {"answer": "y"},
+        {"turn": 2},
+        {"benchmark": "c"},
+        {"item": "8"},
+    ]
     path = tmp_path / "labels.jsonl"
-    path.write_text("".join(json.dumps(good | other) + "\n" for other in ({}, *others)))
+    path.write_text("".join(json.dumps(good | other) + "\n" for other in [{}, *others]))
     assert read_labels(path, "b", [Answer("7", ("x", None))]) == {("7", 1): 2.5}
