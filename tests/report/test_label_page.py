@@ -66,10 +66,12 @@ def test_each_label_is_in_the_file_at_once(tmp_path: Path) -> None:
         {"place": -1, "value": 1},
         {"place": 0, "value": "9"},
         {"place": 0, "value": 101},
+        {"place": True, "value": 1},
+        {"place": 0, "value": True},
+        {"place": 0, "value": float("nan")},
         [],
         {},
-    ]
-    + [{"place": True, "value": 1}, {"place": 0, "value": True}, {"place": 0, "value": float("nan")}],
+    ],
 )
 def test_what_is_no_label_changes_nothing(body: object, tmp_path: Path) -> None:
     """It is refused, and the file stays as it was."""
