@@ -191,7 +191,11 @@ class Measures:
         return Difference(value, low, high, stderr, term.df if term else None, p, seeds, 0, spread)
 
     def item_sd(self, metric: MetricRecord, groups: Sequence[Group]) -> float | None:
-        """The standard deviation between questions, averaged over rows: the yardstick of a small effect."""
+        """The standard deviation between questions, averaged over rows: the yardstick of a small effect.
+
+        Of an audited metric it is the live judge's: its own samples vary with the share that is audited.
+        """
+        metric = replace(metric, metric=metric.audits) if metric.audits else metric
         found = []
         for group in groups:
             rows = self.rows(group.cells[0].cell, metric)

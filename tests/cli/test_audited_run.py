@@ -105,6 +105,10 @@ def test_a_run_is_audited_by_a_reference_judge(tmp_path: Path) -> None:
     assert {row["metric"] for row in overall} == {"score", "score_audited", "score_reference"}
     for row in overall:
         assert row["n"] == row["total"] == (18 if row["metric"] == "score_reference" else QUESTIONS)
+    done = harness("compare", larger, "--baseline", "student=one", "--format", "json")
+    (row,) = json.loads(done.stdout)
+    assert row["metric"] == "MT-Bench, audited"
+    assert row["difference"] == pytest.approx(0), "the reference says the same of both, whatever the live judge says"
     page = (larger / "report.md").read_text()
     assert "the audit changed it by" in page
     assert "18 of 30" in page
