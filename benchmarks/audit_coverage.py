@@ -1,14 +1,15 @@
 """Do audited scores hold the reference's own score, and are they narrower than the audit alone? On recorded verdicts.
 
-    python benchmarks/audit_coverage.py FILE [FILE ...] [--audits 1000] [--sizes 100 200]
+    python benchmarks/audit_coverage.py FILE [FILE ...] [--audits 1000] [--controlled 60] [--sizes 100 200]
 
 Each FILE is a table of AlpacaEval's verdicts (.parquet, .json, .jsonl) of several judges on the same answers, with the
 columns generator (or generator_2, or model), annotator, index and preference (1..2). Every ordered pair of judges of a
 model is tried, the first as the live judge of all instructions, the second as the reference of a random share; so is
 the difference of every two models that both judges have annotated. Two kinds of experiment: `held` takes the
 instructions as they are and draws the audits, the truth being the reference's score on all of them; `held, new
-questions` draws the instructions too, with replacement from those in the file. Writes README.md and coverage.csv into
-results/reference/audit.
+questions` draws the instructions too, with replacement from those in the file. The length-controlled rates of the same
+models are audited too where the file has the answers' lengths (baseline_chars and output_chars, or len_1 and len_2), in
+`controlled` audits, since each takes a second. Writes README.md and coverage.csv into results/reference/audit.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.bench.alpaca_eval.files import read_records
+from harness.bench.alpaca_eval.length_control import STAND_IN, contributions, read_reference
 from harness.stats.audit import Judged, audit, audited_difference
 from harness.stats.intervals import Difference, Interval, paired_difference
 from harness.stats.spread import Floats, Rows
@@ -48,7 +50,8 @@ class Finding:
     live_error: float
     """The live judge's own score minus it."""
     held: float
-    held_new_questions: float
+    held_new_questions: float | None
+    """None where it was not tried."""
     width: float
     """Of the interval, as a share of the interval of the audit alone: the median."""
     effective: float
@@ -69,15 +72,22 @@ class Pair:
         return Judged(Rows(self.live[drawn], places, places), Rows(labels, chosen, chosen))
 
 
-def read(paths: Sequence[Path]) -> dict[str, Judges]:
-    """By model, judge and instruction the model's win in percent, of verdicts that have a value."""
+def read(paths: Sequence[Path]) -> tuple[dict[str, Judges], dict[str, dict[int, float]]]:
+    """By model and judge the model's win in percent, of verdicts that have a value; by model the lengths' difference.
+
+    Both by instruction; the difference is that of the baseline's answer and the model's, in characters.
+    """
     models: dict[str, dict[str, dict[int, float]]] = {}
+    deltas: dict[str, dict[int, float]] = {}
     for row in (row for path in paths for row in read_records(path)):
         if row["preference"] is not None:
             model = next(row[key] for key in ("generator", "generator_2", "model") if key in row)
             of_judge = models.setdefault(model, {}).setdefault(row["annotator"], {})
             of_judge[int(row["index"])] = 100 * (row["preference"] - 1)
-    return dict(models)
+            for one, other in (("baseline_chars", "output_chars"), ("len_1", "len_2")):
+                if one in row:
+                    deltas.setdefault(model, {})[int(row["index"])] = row[one] - row[other]
+    return dict(models), deltas
 
 
 def pair(models: Sequence[Judges], live: str, reference: str) -> list[Pair]:
@@ -143,30 +153,57 @@ def study(models: Mapping[str, Judges], sizes: Sequence[int], audits: int) -> It
                 yield tried(" - ".join(names), judges, pair(chosen, *judges), size, audits)
 
 
-def write(findings: Sequence[Finding], command: str, audits: int) -> str:
+def controlled(
+    models: Mapping[str, Judges], deltas: Mapping[str, Mapping[int, float]], sizes: Sequence[int], audits: int
+) -> Iterator[Finding]:
+    """The same of length-controlled rates, with the instructions as they are."""
+    reference = read_reference(STAND_IN)
+    for model in (name for name in sorted(models) if name in deltas and audits):
+        for judges in judged_by([models[model]]):
+            (values,), index = pair([models[model]], *judges), np.array(sorted(deltas[model]))
+            delta = np.array([deltas[model][i] for i in index.tolist()], dtype=float)
+
+            def rows(win: Floats, some: np.ndarray, index: np.ndarray = index, delta: Floats = delta) -> Rows:
+                made = contributions(win[some] / 100, delta[some], index[some].tolist(), reference)
+                assert made is not None, "AlpacaEval's own instructions"
+                return Rows(np.array([made[i] for i in index[some].tolist()]), some, some)
+
+            every = np.arange(len(index))
+            live, whole = rows(values.live, every), rows(values.reference, every).values.mean()
+            rng, results = np.random.default_rng(len(index)), []
+            for size in sizes:
+                chosen = (rng.permutation(len(index))[:size] for _ in range(audits))
+                results = [audit(Judged(live, rows(values.reference, np.sort(some)))) for some in chosen]
+                known = [r for r in results if r is not None and r.score.stderr and r.reference.stderr]
+                held = 100 * sum(holds(r.score, whole) for r in known) / audits
+                width = np.median([(r.score.stderr or 0) / (r.reference.stderr or 1) for r in known])
+                worth = np.median([r.effective or 0 for r in known])
+                error = float(live.values.mean() - whole)
+                numbers = len(index), size, float(whole), error, held, None, float(width), float(worth)
+                yield Finding(f"{model}, length-controlled", *judges, *numbers)
+
+
+def write(findings: Sequence[Finding], command: str, audits: int, controlled_audits: int) -> str:
     """coverage.csv and README.md, whose text is returned."""
     OUT.mkdir(parents=True, exist_ok=True)
     with (OUT / "coverage.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([field.name for field in fields(Finding)])
         writer.writerows([round(v, 2) if isinstance(v, float) else v for v in astuple(f)] for f in findings)
-    asked = [f for f in findings if abs(f.truth) > FLOOR or " - " in f.models]
+    rates = [f for f in findings if f.held_new_questions is not None]
+    asked = [f for f in rates if abs(f.truth) > FLOOR or " - " in f.models]
     held, new, width = ([getattr(f, name) for f in asked] for name in ("held", "held_new_questions", "width"))
     versions = f"Python {platform.python_version()}, numpy {np.__version__}, {platform.machine()}"
     text = f"""# Do audited scores hold the reference's own?
 
 `{command}`, {datetime.date.today().isoformat()}; {versions}.
 
-Of {len(asked)} rows (differences, and rates above {FLOOR:g} %), {sum(h < ENOUGH for h in held)} hold the
-reference's own score in less than {ENOUGH:g} % of {audits} random audits: it is {min(held):.1f} to {max(held):.1f} %
-(standard error {100 * (0.95 * 0.05 / audits) ** 0.5:.1f} points), and {min(new):.1f} to {max(new):.1f} % where the
-questions are drawn anew as well. At the median, intervals are {min(width):.2f} to {max(width):.2f} as wide as those of
-the audit alone.
+{_summary(len(asked), held, new, width, audits)}
 
 An interval is about other questions than these; that is why it holds the score on these more often than 95 % of the
 time where a quarter of them is audited. Where the rate is nearly 0, a hundred verdicts hold two or three wins, and
 neither the audited interval nor that of the audit alone can be trusted.
-
+{_controlled_summary([f for f in findings if f.held_new_questions is None], controlled_audits)}
 | score of | live judge | reference | audited | reference's own | live judge is off by | held | new | width | worth |
 |---|---|---|---:|---:|---:|---:|---:|---:|---:|
 {"".join(map(_line, findings))}
@@ -177,8 +214,30 @@ width of the audit alone; `worth` is how many audited questions alone would have
     return text
 
 
+def _summary(rows: int, held: Sequence[float], new: Sequence[float], width: Sequence[float], audits: int) -> str:
+    low, error = sum(h < ENOUGH for h in held), 100 * (0.95 * 0.05 / audits) ** 0.5
+    return (
+        f"Differences of models, and rates above {FLOOR:g} %, are {rows} rows. Intervals hold the reference's own score "
+        f"in {min(held):.1f} to {max(held):.1f} % of {audits} random audits (standard error {error:.1f} points), in "
+        f"{low} rows in less than {ENOUGH:g} %; where the questions are drawn anew as well it is {min(new):.1f} to "
+        f"{max(new):.1f} %. At the median they are {min(width):.2f} to {max(width):.2f} as wide as those of the audit "
+        "alone."
+    )
+
+
+def _controlled_summary(findings: Sequence[Finding], audits: int) -> str:
+    if not findings:
+        return ""
+    held = [f.held for f in findings]
+    return (
+        f"\nLength-controlled rates, {audits} audits a row (standard error {100 * (0.95 * 0.05 / audits) ** 0.5:.1f} "
+        f"points): {min(held):.1f} to {max(held):.1f} %, {sum(held) / len(held):.1f} % on average.\n"
+    )
+
+
 def _line(f: Finding) -> str:
-    numbers = f"{f.truth:.1f} | {f.live_error:+.1f} | {f.held:.1f} | {f.held_new_questions:.1f} | {f.width:.2f}"
+    new = "" if f.held_new_questions is None else f"{f.held_new_questions:.1f}"
+    numbers = f"{f.truth:.1f} | {f.live_error:+.1f} | {f.held:.1f} | {new} | {f.width:.2f}"
     return f"| {f.models} | {f.live} | {f.reference} | {f.audited} of {f.questions} | {numbers} | {f.effective:.0f} |\n"
 
 
@@ -186,10 +245,12 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", type=Path, nargs="+")
     parser.add_argument("--audits", type=int, default=1000)
+    parser.add_argument("--controlled", type=int, default=60)
     parser.add_argument("--sizes", type=int, nargs="+", default=[100, 200])
-    options = parser.parse_args()
-    sizes = " ".join(map(str, options.sizes))
-    names = " ".join(path.name for path in options.files)
-    command = f"python benchmarks/audit_coverage.py {names} --audits {options.audits} --sizes {sizes}"
-    findings = list(study(read(options.files), options.sizes, options.audits))
-    print(write(findings, command, options.audits))
+    told = parser.parse_args()
+    sizes = " ".join(map(str, told.sizes))
+    names = " ".join(path.name for path in told.files)
+    command = f"python benchmarks/audit_coverage.py {names} --audits {told.audits} --controlled {told.controlled}"
+    tables, deltas = read(told.files)
+    findings = [*study(tables, told.sizes, told.audits), *controlled(tables, deltas, told.sizes, told.controlled)]
+    print(write(findings, f"{command} --sizes {sizes}", told.audits, told.controlled))
