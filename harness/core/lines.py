@@ -53,7 +53,7 @@ def parsed_line(line: bytes, where: str) -> Json:
     try:
         return parse_json(line.decode())
     except json.JSONDecodeError as error:
-        fault = f"{error.msg} at column {error.colno}"
+        fault = f"{error.msg.removesuffix(' at')} at column {error.colno}"
     except UnicodeDecodeError as error:
         fault = f"not UTF-8 text: {error.reason} at byte {error.start + 1}"
     except ValueError as error:

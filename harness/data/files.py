@@ -35,10 +35,11 @@ def records(path: Path) -> Iterator[Any]:
     """
     if not path.is_file():
         raise HarnessError("no such data file", where=str(path))
-    row = None
+    is_empty = True
     for row in _reader(path)(path):
+        is_empty = False
         yield row
-    if row is None:
+    if is_empty:
         raise HarnessError("the file holds no rows", where=str(path))
 
 

@@ -127,23 +127,23 @@ class ByteTokens:
         """None where the tokenizer is of another scheme, or `fastokens` does not know it."""
         from fastokens import Tokenizer
 
-        written = tokenizer.backend_tokenizer.to_str()
+        written, added = tokenizer.backend_tokenizer.to_str(), tokenizer.added_tokens_decoder.values()
         scheme = json.loads(written)
         trims = [part.get("trim_offsets", True) for part in _parts(scheme["post_processor"], "ByteLevel")]
         writes = [part.get("add_prefix_space", True) for part in _parts(scheme["pre_tokenizer"], "ByteLevel")]
         normalizer = (scheme["normalizer"] or {}).get("type")
-        if scheme["model"]["type"] != "BPE" or writes != [False] or normalizer not in (None, "NFC"):
+        greedy = any(token.lstrip or token.rstrip or token.single_word for token in added)
+        if scheme["model"]["type"] != "BPE" or writes != [False] or normalizer not in (None, "NFC") or greedy:
             return None
         try:
             fast = Tokenizer.from_json_str(written)
         except Exception:  # it refuses what it does not know, each in its own way; the tokenizer itself encodes then
             return None
-        added = {token.content for token in tokenizer.added_tokens_decoder.values()}
-        vocabulary = tokenizer.get_vocab()
+        vocabulary, contents = tokenizer.get_vocab(), {token.content for token in added}
         size = max(vocabulary.values()) + 1
         lengths, spaces = np.zeros(size, dtype=np.int64), np.zeros((size, 2), dtype=np.int64)
         for token, number in vocabulary.items():
-            lengths[number] = len(token.encode()) if token in added else len(token)
+            lengths[number] = len(token.encode()) if token in contents else len(token)
             if any(trims):
                 spaces[number] = _spaces(token)
         return cls(fast, lengths, spaces, normalizer == "NFC")

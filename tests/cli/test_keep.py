@@ -43,7 +43,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     made = Runs(tmp_path_factory.mktemp("keep"))
     count, said = made.run("keep=scores")
     assert count > 10
-    assert "keep: scores: removed the weights of 5 stages, " in said
+    assert "keep: scores: removed the weights and tokens of 7 stages, " in said
     return made
 
 
@@ -83,13 +83,13 @@ def test_a_second_run_executes_nothing(runs: Runs) -> None:
 def test_a_new_benchmark_makes_the_models_anew_and_scores_as_if_they_had_been_kept(runs: Runs, tmp_path: Path) -> None:
     was = samples(runs.results)
     count, said = runs.run("keep=scores", runs.more)
-    # both base models, the teacher, two students; each of the four is measured and scored
-    assert count == 5 + 8, said
-    assert "13 to run" in said
+    # both base models and the tokens of either, the teacher, two students; each of the four is measured and scored
+    assert count == 7 + 8, said
+    assert "15 to run" in said
     assert runs.safetensors() == set()
     store = Store(runs.results / "store")
     changed = [again["changed"] for p in store.artifacts.iterdir() for again in store.record(p.name).get("rebuilt", [])]
-    assert len(changed) == 5
+    assert len(changed) == 7
     # a trained model's folder has a copy of the record, with its times, of the one that it was trained from
     assert {name for names in changed for name in names} <= {"model/artifact.json"}, "the weights are what they were"
     now = samples(runs.results)
