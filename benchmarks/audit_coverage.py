@@ -217,9 +217,9 @@ width of the audit alone; `worth` is how many audited questions alone would have
 def _summary(rows: int, held: Sequence[float], new: Sequence[float], width: Sequence[float], audits: int) -> str:
     low, error = sum(h < ENOUGH for h in held), 100 * (0.95 * 0.05 / audits) ** 0.5
     return (
-        f"Differences of models, and rates above {FLOOR:g} %, are {rows} rows. Intervals hold the reference's own score "
-        f"in {min(held):.1f} to {max(held):.1f} % of {audits} random audits (standard error {error:.1f} points), in "
-        f"{low} rows in less than {ENOUGH:g} %; where the questions are drawn anew as well it is {min(new):.1f} to "
+        f"Differences of models, and rates above {FLOOR:g} %, are {rows} rows. Intervals hold the reference's own "
+        f"score in {min(held):.1f} to {max(held):.1f} % of {audits} random audits (standard error {error:.1f} points), "
+        f"in {low} rows in less than {ENOUGH:g} %; where the questions are drawn anew as well it is {min(new):.1f} to "
         f"{max(new):.1f} %. At the median they are {min(width):.2f} to {max(width):.2f} as wide as those of the audit "
         "alone."
     )

@@ -71,7 +71,7 @@ def alpaca_eval(
     audit: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A reference judge's annotations of a random share of the same answers, which audit the win rates; "
+            help="A reference judge's annotations of a random share of the same answers, which audit the rates; "
             "may be given more than once."
         ),
     ] = None,
@@ -88,15 +88,15 @@ def alpaca_eval(
 
     table = score_files(annotations, lc_reference)
     if audit:
-        audited = audit_files(annotations, audit)
+        audited = audit_files(annotations, audit, lc_reference)
         table = pd.concat([table.assign(audited=False), audited], ignore_index=True).astype({"n_audited": "Int64"})
     emit(table, format_)
     for line in second_annotations(annotations):
         typer.echo(f"note: {line}", err=True)
     if audit:
         typer.echo(
-            "note: an audited win rate is what the reference judge would have said of all answers, if those that it "
-            "judged are a random share; length-controlled rates are the live judge's alone",
+            "note: an audited rate estimates what the reference judge would have said of all answers, if those that "
+            "it judged are a random share of them",
             err=True,
         )
     if table["approximate"].any():

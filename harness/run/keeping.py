@@ -90,7 +90,9 @@ class Keeper:
         setting = f"keep: {self._run.keep}"
         lines = [f"{setting}: some weights stay: {why}" for why in self._trouble]
         if self._stages:
-            lines.insert(0, f"{setting}: removed the weights and tokens of {self._stages} stages, {self._bytes / 1e6:,.1f} MB")
+            lines.insert(
+                0, f"{setting}: removed the weights and tokens of {self._stages} stages, {self._bytes / 1e6:,.1f} MB"
+            )
         return lines
 
     def _await(self, stage: str) -> None:

@@ -101,11 +101,15 @@ def _run(ctx: Context) -> None:
 def _reference(
     ctx: Context, bench: OpenJudged[Any], answers: Sequence[Answer], samples: pd.DataFrame
 ) -> pd.DataFrame | None:
-    """The samples of the reference that audits; None without an audit."""
+    """The samples of the reference that audits; None without an audit.
+
+    A question with a failed verdict of the reference is not audited: its other verdicts are no random share.
+    """
     if _AUDIT in ctx.inputs:
         folder = ctx.inputs[_AUDIT]
-        asked = judge.read_audited(folder)
-        return samples_frame(bench.samples([a for a in answers if a.id in asked], judge.read_verdicts(folder)))
+        verdicts = judge.read_verdicts(folder)
+        asked = judge.read_audited(folder) - {v.task.item for v in verdicts if v.reply.value is None}
+        return samples_frame(bench.samples([a for a in answers if a.id in asked], verdicts))
     if _LABELS in ctx.inputs:
         labels = read_labels(ctx.inputs[_LABELS], ctx.params["benchmark"], answers)
         return labelled(samples, bench.metrics[0].name, labels)

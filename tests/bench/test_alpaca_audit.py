@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 from harness.bench.alpaca_eval import audit_files
 from harness.cli.score import app
 from harness.core.errors import HarnessError
+from harness.stats.audit import Judged, audit
+from harness.stats.spread import Rows
 from tests.worlds.alpaca_eval import PUBLISHED
 
 Row = dict[str, Any]
@@ -58,14 +60,14 @@ def test_an_audited_win_rate_is_the_references(tmp_path: Path) -> None:
     assert (alone["audited"], alone["n_audited"], alone["judge"], alone["n"]) == (False, 80, "expensive", 80)
     assert audited["high"] - audited["low"] < 0.9 * (alone["high"] - alone["low"])
     assert audited["n_effective"] > 100
-    assert "length-controlled rates are the live judge's alone" in result.stderr
+    assert "if those that it judged are a random share" in result.stderr
 
 
 def test_where_the_reference_judged_all_the_audit_is_its_rate(tmp_path: Path) -> None:
     """Nothing of the live judge is left."""
     reference = annotations("expensive", 0.0)
     paths = [write(tmp_path / "a.json", annotations("cheap", 0.2))], [write(tmp_path / "b.json", reference)]
-    audited, alone = audit_files(*paths).to_dict("records")
+    audited, alone = audit_files(*paths).query("metric == 'win_rate'").to_dict("records")
     assert audited["value"] == pytest.approx(100 * (np.mean([row["preference"] for row in reference]) - 1))
     assert audited["high"] == pytest.approx(alone["high"])
 
@@ -75,7 +77,9 @@ def test_a_failed_verdict_of_either_judge_audits_nothing(tmp_path: Path) -> None
     live, reference = annotations("cheap", 0.2), annotations("expensive", 0.0)[:60]
     live[0]["preference"] = reference[1]["preference"] = None
     paths = [write(tmp_path / "a.json", live)], [write(tmp_path / "b.json", reference)]
-    assert audit_files(*paths)["n_audited"].unique().tolist() == [58]
+    table = audit_files(*paths).set_index("metric")["n_audited"]
+    assert table["win_rate"].unique().tolist() == [58]
+    assert table["length_controlled_win_rate"].unique().tolist() == [59], "the length model predicts the live judge's"
 
 
 @pytest.mark.parametrize(
@@ -99,18 +103,20 @@ def test_what_cannot_audit_is_refused(spoil: Callable[[list[Row]], list[Row]], w
 
 
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published verdicts are not beside the project (../shared/data)")
-def test_on_recorded_verdicts_of_two_judges(tmp_path: Path) -> None:
+def test_on_recorded_verdicts_of_two_judges() -> None:
     """Of 40 random audits of 100 of 805, most hold the reference's own rate and are narrower than the audit alone."""
     table = pd.read_parquet(PUBLISHED / "two_judges.parquet").query("generator == 'cohere'")
-    table = table.rename(columns={"generator": "model", "baseline_chars": "len_1", "output_chars": "len_2"})
-    (_, live), (_, reference) = table.groupby("annotator")
-    live.to_parquet(tmp_path / "live.parquet")
-    truth, held, narrower = 100 * (reference["preference"].mean() - 1), 0, 0
+    (_, live), (_, reference) = table.sort_values("index").groupby("annotator")
+    f, y = (100 * (rows["preference"].to_numpy(dtype=float) - 1) for rows in (live, reference))
+    index, held, narrower = np.arange(len(f)), 0, 0
     for seed in range(40):
-        reference.sample(100, random_state=seed).to_parquet(tmp_path / "audit.parquet")
-        audits = audit_files([tmp_path / "live.parquet"], [tmp_path / "audit.parquet"])
-        audited, alone = audits.to_dict("records")
-        held += audited["low"] <= truth <= audited["high"]
-        narrower += audited["high"] - audited["low"] < alone["high"] - alone["low"]
+        chosen = np.random.default_rng(seed).permutation(index)[:100]
+        result = audit(Judged(Rows(f, index, index), Rows(y[chosen], chosen, chosen)))
+        assert result is not None
+        assert result.score.low is not None
+        assert result.score.high is not None
+        assert result.reference.low is not None
+        held += result.score.low < y.mean() < result.score.high
+        narrower += result.score.value - result.score.low < result.reference.value - result.reference.low
     assert held >= 35
     assert narrower >= 35

@@ -8,10 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.bench.alpaca_eval.length_control import STAND_IN
+from harness.bench.alpaca_eval.scores import LENGTH_CONTROLLED, WIN_RATE, controlled_samples, pair_samples
 from harness.bench.api import Metric, Question, Sample, samples_frame
+from harness.bench.arena_hard.scores import battle_samples, win_rates
 from harness.bench.audit import audit_metric, audited_metrics, drawn, labelled
+from harness.judge.api import JudgeTask, Verdict
+from harness.judge.forms.arena import VALUES
 from harness.judge.settings import DrawSettings
 from harness.stats.audit import FEWEST
+from harness.store.ledger import Reply
 
 SIZES = {"writing": 10, "math": 10, "stem": 25, "alone": 1}
 
@@ -120,3 +126,52 @@ def test_labels_stand_for_the_references_samples() -> None:
     """By item and turn, where there are labels."""
     frame = labelled(samples(judged()[0]), "score", {("q3", 1): 9.0, ("q3", 2): 1.0})
     assert frame.dropna(subset="value")[["item", "value"]].values.tolist() == [["q3", 9.0]]
+
+
+def alpaca(kinder: float, asked: range) -> pd.DataFrame:
+    """AlpacaEval's samples by a judge that is so much kinder, and likes length more the kinder it is."""
+    rng = np.random.default_rng(4)
+    merit, longer = rng.uniform(0.1, 0.6, 120), rng.normal(size=120)
+    noise = np.random.default_rng(int(100 * kinder)).normal(size=120) / 20
+    value = (merit + kinder * (1 + longer) + noise).clip(0, 1)
+    pairs = [
+        sample
+        for k in asked
+        for sample in pair_samples(str(k), "koala", 0, float(value[k]), "ok", int(-900 * longer[k]), 500)
+    ]
+    return samples_frame([*pairs, *controlled_samples(pairs, STAND_IN)])
+
+
+@pytest.mark.parametrize("metric", [WIN_RATE, LENGTH_CONTROLLED])
+def test_alpaca_evals_rates_are_audited(metric: str) -> None:
+    """With all audited each is the reference's; with half of them its interval holds the reference's."""
+    live, reference = alpaca(0.2, range(120)), alpaca(0.0, range(120))
+    truth = reference[reference["metric"] == metric]["value"].mean()
+    assert live[live["metric"] == metric]["value"].mean() > truth + 3
+    whole, half = (audit_metric(metric, live, ref).made for ref in (reference, alpaca(0.0, range(0, 120, 2))))
+    assert whole is not None
+    assert whole.value == pytest.approx(truth)
+    assert half is not None
+    assert half.weight > 0.3
+    assert half.low is not None
+    assert half.high is not None
+    assert half.low < truth < half.high
+
+
+def test_arena_hards_battles_are_audited_as_they_count() -> None:
+    """A verdict of `>>` is three battles of the reference's, also where it is one of the live judge's."""
+    asked = [Question(f"q{k}", "c", ("?",), 0.0, 1) for k in range(20)]
+
+    def judged_by(values: list[float]) -> pd.DataFrame:
+        tasks = [JudgeTask(q.id, 1, variant=variant) for q in asked for variant in ("ba", "ab")]
+        shares = [v if t.variant == "ab" else 1 - v for t, v in zip(tasks, np.repeat(values, 2), strict=True)]
+        verdicts = [Verdict(t, Reply("ok", share)) for t, share in zip(tasks, shares, strict=True)]
+        return samples_frame(battle_samples(asked, [], verdicts))
+
+    rng = np.random.default_rng(6)
+    live, reference = (judged_by(rng.choice(list(VALUES.values()), 20).tolist()) for _ in range(2))
+    made = audit_metric("win_rate", live, reference).made
+    assert made is not None
+    assert made.value == pytest.approx(win_rates(reference)["value"].iloc[0])
+    assert made.live == pytest.approx(win_rates(live)["value"].iloc[0])
+    assert len(live) != len(reference), "some verdicts count three times"

@@ -12,10 +12,10 @@ import pandas as pd
 from harness.bench.alpaca_eval.files import Annotation, read_annotations
 from harness.bench.alpaca_eval.length_control import STAND_IN, contributions, is_stand_in, read_reference
 from harness.bench.api import APPROXIMATE, SCORE_COLUMNS, Sample, samples_frame
+from harness.bench.audit import audit_metric
 from harness.core.errors import HarnessError
-from harness.stats.audit import FEWEST, Judged, audit
+from harness.stats.audit import FEWEST
 from harness.stats.clustered import clustered_mean
-from harness.stats.spread import Rows
 from harness.store.ledger import Status
 
 BENCHMARK = "alpaca_eval"
@@ -118,36 +118,46 @@ def score_files(paths: Sequence[Path], lc_reference: Path | None = None) -> pd.D
     return pd.concat(blocks, ignore_index=True)
 
 
-def audit_files(paths: Sequence[Path], references: Sequence[Path]) -> pd.DataFrame:
-    """Win rates audited by another judge's annotations of a random share of the same answers.
+def audit_files(paths: Sequence[Path], references: Sequence[Path], lc_reference: Path | None = None) -> pd.DataFrame:
+    """Rates audited by another judge's annotations of a random share of the same answers.
 
-    The columns of `score_files` and more, two rows a model: its win rate audited (`audited` true, `judge` the live
+    The columns of `score_files` and more, two rows a model and rate: the rate audited (`audited` true, `judge` the live
     one), and by the reference's verdicts alone. `low` and `high` are 95 % bounds, `n_audited` the instructions on which
-    both judges have a verdict, and `n_effective` the number that would tell as much without the live judge.
+    both judges have a verdict, and `n_effective` the number that would tell as much without the live judge. A
+    length-controlled rate has rows where it has a meaning.
 
     Raises:
         HarnessError: a file is broken or empty; a model has no verdicts of a reference, or of several, or on other
             answers, or on fewer than FEWEST instructions that both have judged.
     """
-    where = ", ".join(map(str, references))
-    by_reference, rows = _groups(references), []
+    where, lc_reference = ", ".join(map(str, references)), lc_reference or STAND_IN
+    by_reference, blocks = _groups(references), []
     for (model, baseline, judge), annotations in _groups(paths).items():
         reference, labels = _reference(by_reference, model, baseline, where)
         _check_same_answers(annotations, labels, model)
-        result = audit(Judged(_win_rows(annotations), _win_rows(labels)))
-        if result is None:
+        scored = [row for row in labels if row.preference is not None]
+        live, theirs = (_judged_frame(rows, lc_reference) for rows in (annotations, scored))
+        audits = {metric: audit_metric(metric, live, theirs) for metric in (WIN_RATE, LENGTH_CONTROLLED)}
+        if audits[WIN_RATE].made is None:
             what = f"fewer than {FEWEST} instructions have a verdict of both judges on {model}"
             raise HarnessError(what, where=where, fix="An audit needs a random share of a hundred or so.")
-        lead = {"model": model, "baseline": baseline, "benchmark": BENCHMARK, "metric": WIN_RATE, "category": "overall"}
-        for who, n, audited, interval, effective in (
-            (judge, len(annotations), True, result.score, result.effective),
-            (reference, result.audited, False, result.reference, result.audited),
-        ):
-            counts = {"n": n, "total": len(annotations), "n_audited": result.audited, "n_effective": effective}
-            bounds = {name: getattr(interval, name) for name in ("value", "stderr", "low", "high")}
-            rows.append(lead | {"judge": who, APPROXIMATE: False, "audited": audited} | counts | bounds)
-    numbers = dict.fromkeys(("value", "stderr", "low", "high", "n_effective"), "Float64")
-    return pd.DataFrame(rows).astype({**numbers, "n_audited": "Int64"})
+        for metric, audit in audits.items():
+            if (made := audit.made) is not None:
+                approximate = metric == LENGTH_CONTROLLED and is_stand_in(lc_reference)
+                blocks.append(
+                    audit.scores.assign(model=model, baseline=baseline, judge=[judge, reference], metric=metric)
+                    .assign(audited=[True, False], n_audited=made.audited, n_effective=[made.effective, made.audited])
+                    .assign(low=[made.low, made.reference_low], high=[made.high, made.reference_high])
+                    .assign(**{APPROXIMATE: approximate})
+                )
+    numbers = dict.fromkeys(("low", "high", "n_effective"), "Float64")
+    return pd.concat(blocks, ignore_index=True).astype({**numbers, "n_audited": "Int64"})
+
+
+def _judged_frame(annotations: Sequence[Annotation], lc_reference: Path) -> pd.DataFrame:
+    """The samples of one judge's annotations, and of no other instruction."""
+    pairs = _samples(annotations, set())
+    return samples_frame([*pairs, *controlled_samples(pairs, lc_reference)])
 
 
 def _reference(
@@ -175,13 +185,6 @@ def _check_same_answers(rows: Sequence[Annotation], labels: Sequence[Annotation]
             where="alpaca-eval",
             fix="An audit needs verdicts of both judges on the same answers.",
         )
-
-
-def _win_rows(annotations: Sequence[Annotation]) -> Rows:
-    """The win rate's rows, in percent, a cluster for each instruction."""
-    scored = [(100 * (row.preference - 1), row.index) for row in annotations if row.preference is not None]
-    values, index = (np.array([row[k] for row in scored]) for k in (0, 1))
-    return Rows(values.astype(float), index, index)
 
 
 def second_annotations(paths: Sequence[Path]) -> list[str]:
