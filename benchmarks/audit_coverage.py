@@ -179,8 +179,8 @@ def controlled(
                 width = np.median([(r.score.stderr or 0) / (r.reference.stderr or 1) for r in known])
                 worth = np.median([r.effective or 0 for r in known])
                 error = float(live.values.mean() - whole)
-                numbers = len(index), size, float(whole), error, held, None, float(width), float(worth)
-                yield Finding(f"{model}, length-controlled", *judges, *numbers)
+                rates = float(whole), error, held, None, float(width), float(worth)
+                yield Finding(f"{model}, length-controlled", judges[0], judges[1], len(index), size, *rates)
 
 
 def write(findings: Sequence[Finding], command: str, audits: int, controlled_audits: int) -> str:

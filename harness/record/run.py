@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -49,6 +49,11 @@ class MetricRecord:
     """A score is the mean of its samples."""
     audits: str = ""
     """The live judge's metric whose audited score this is."""
+
+    @property
+    def live(self) -> "MetricRecord":
+        """Of an audited metric the live judge's, which has categories and a sample for each verdict; else itself."""
+        return replace(self, metric=self.audits, audits="", headline=False) if self.audits else self
 
     @property
     def hit(self) -> float:

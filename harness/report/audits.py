@@ -31,7 +31,7 @@ def audit_table(run: RunData) -> Table | None:
 
 def _row(made: AuditRecord) -> tuple[str | Estimate | Shown | None, ...]:
     def estimate(value: float, low: float | None = None, high: float | None = None) -> Estimate:
-        return Estimate(value, low, high, None, made.audited, made.questions, 1)
+        return Estimate(value, low, high, None, 0, 0, 0)
 
     worth = None if made.effective is None else made.effective - made.audited
     price = "\N{EN DASH}" if made.price_usd is None else f"${made.price_usd:.2f}"

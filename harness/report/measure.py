@@ -167,8 +167,8 @@ class Measures:
 
     def _audited_difference(self, first: Group, second: Group, metric: MetricRecord) -> Difference | None:
         """The audit of the difference, from both judges' samples."""
-        judges = (replace(metric, metric=name) for name in (metric.audits, metric.audits + REFERENCE))
-        live, reference = judges
+        live = metric.live
+        reference = replace(live, metric=live.metric + REFERENCE)
         one, other = (
             [Judged(self.rows(cell, live), self.rows(cell, reference)) for cell in group.replicates()]
             for group in (first, second)
@@ -195,7 +195,7 @@ class Measures:
 
         Of an audited metric it is the live judge's: its own samples vary with the share that is audited.
         """
-        metric = replace(metric, metric=metric.audits) if metric.audits else metric
+        metric = metric.live
         found = []
         for group in groups:
             rows = self.rows(group.cells[0].cell, metric)

@@ -28,7 +28,7 @@ def render(run_folder: Path, out_folder: Path) -> Path:
 
 def _page(run: RunData, measures: Measures) -> Page:
     compared = comparisons(run, measures)
-    by_category = [category_table(run, measures, m) for m in run.metrics if m.headline]
+    by_category = [category_table(run, measures, m.live) for m in run.metrics if m.headline]
     categories = [table for table in by_category if table is not None]
     comparison = comparison_table(run, compared, title=_against_title(compared)) if compared else None
     findings, ablations = facts.findings(run, compared), _ablations(run, measures)

@@ -112,7 +112,8 @@ def test_a_run_is_audited_by_a_reference_judge(tmp_path: Path) -> None:
     page = (larger / "report.md").read_text()
     assert "the audit changed it by" in page
     assert "18 of 30" in page
-    assert "is not calibrated" not in page
+    assert "(cheap) is not calibrated" not in page, "an audited score is the reference's, whatever the judge is worth"
+    assert "MT-Bench score by category" in page, "which is the live judge's"
 
 
 def test_a_run_is_audited_by_people(tmp_path: Path) -> None:

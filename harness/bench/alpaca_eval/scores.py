@@ -142,14 +142,14 @@ def audit_files(paths: Sequence[Path], references: Sequence[Path], lc_reference:
             what = f"fewer than {FEWEST} instructions have a verdict of both judges on {model}"
             raise HarnessError(what, where=where, fix="An audit needs a random share of a hundred or so.")
         for metric, audit in audits.items():
-            if (made := audit.made) is not None:
-                approximate = metric == LENGTH_CONTROLLED and is_stand_in(lc_reference)
-                blocks.append(
-                    audit.scores.assign(model=model, baseline=baseline, judge=[judge, reference], metric=metric)
-                    .assign(audited=[True, False], n_audited=made.audited, n_effective=[made.effective, made.audited])
-                    .assign(low=[made.low, made.reference_low], high=[made.high, made.reference_high])
-                    .assign(**{APPROXIMATE: approximate})
-                )
+            if (made := audit.made) is None:
+                continue
+            rows = audit.scores.assign(model=model, baseline=baseline, judge=[judge, reference], metric=metric)
+            rows = rows.assign(audited=[True, False], n_audited=made.audited)
+            rows["low"], rows["high"] = [made.low, made.reference_low], [made.high, made.reference_high]
+            rows["n_effective"] = [made.effective, made.audited]
+            rows[APPROXIMATE] = metric == LENGTH_CONTROLLED and is_stand_in(lc_reference)
+            blocks.append(rows)
     numbers = dict.fromkeys(("low", "high", "n_effective"), "Float64")
     return pd.concat(blocks, ignore_index=True).astype({**numbers, "n_audited": "Int64"})
 
