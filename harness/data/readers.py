@@ -71,6 +71,7 @@ class Dataset(Reading):
 _FIX = "docs/data.md lists the columns, roles and shapes that are read."
 _FIRST_ROWS = 5
 """How many skipped rows of each reason are listed."""
+_JSON = json.JSONEncoder(ensure_ascii=False).encode
 _SEEN = 1000
 """Matched rows that tell a file's schema."""
 
@@ -96,7 +97,7 @@ def write_dataset(settings: DatasetSettings, data_seed: int, out: Path, files: F
             from harness.data.pocket import conversations
 
             made = conversations(settings.pocket)
-            texts.writelines(json.dumps(c["messages"], ensure_ascii=False) + "\n" for c in made)
+            texts.writelines(_JSON(c["messages"]) + "\n" for c in made)
             names, kept = [str(c["id"]) for c in made], _drawn(len(made), settings.limit, data_seed)
             reading = Reading({"rows": len(made), "matched": len(made)})
         else:
@@ -163,7 +164,7 @@ class _Reader:
             except Unusable as fault:
                 self._skipped.append(Skipped(record.key, record.number, str(fault)))
                 continue
-            texts.write(json.dumps(example.messages, ensure_ascii=False) + "\n")
+            texts.write(_JSON(example.messages) + "\n")
             self._keys.append(record.key)
             self._numbers.append(record.number)
             self._prompts.append(all(message["role"] != "assistant" for message in example.messages))
