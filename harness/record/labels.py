@@ -56,7 +56,7 @@ def draw_labels(folder: Path, benchmark: str | None, draw: DrawSettings) -> list
         HarnessError: the run has no judged benchmark (of that name), or does not hold what a person would have to see.
     """
     record = read_run(folder / "run.json")
-    judged = list(dict.fromkeys(j.benchmark for j in record.judges if j.protocol != _PROGRAM))
+    judged = list(dict.fromkeys(j.benchmark for j in record.judges if j.judge.partition(":")[0] != _PROGRAM))
     if benchmark is not None:
         judged = [name for name in judged if name == benchmark]
     units = {m.benchmark: m.unit for m in reversed(record.metrics)}  # of each benchmark's first metric
