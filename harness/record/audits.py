@@ -1,29 +1,24 @@
-"""What a run's record says of audited scores: what they are made of, and what the audit cost."""
+"""What a run's record says of audited scores: what they are made of, what the audit cost, and where it fell short."""
 
 from collections.abc import Iterator
 
-from harness.plan.build import Evaluated, JudgedStages
+from harness.bench.audit import AUDITED
+from harness.plan.build import Evaluated
 from harness.record import judges
-from harness.record.judged import Call, read_judged
+from harness.record.judged import Judged
 from harness.record.run import AuditRecord
 from harness.stages import score
 from harness.stages.api import Stage
+from harness.stats.audit import FEWEST
 from harness.store.store import Store
 
 
-def reference_calls(judged: JudgedStages, store: Store) -> list[Call]:
-    """The calls of the reference judge that audits a cell's verdicts; empty without one."""
-    if judged.audit is None:
-        return []
-    return read_judged("", "", JudgedStages(judged.answers, judged.audit), store).calls
-
-
-def audits(cell: str, evaluated: Evaluated, store: Store) -> Iterator[AuditRecord]:
-    """A row per audited metric of a finished cell."""
+def audits(cell: str, evaluated: Evaluated, reference: Judged | None, store: Store) -> Iterator[AuditRecord]:
+    """A row per audited metric of a cell whose scores are finished; `reference` is what a judge said that audits."""
     judged = evaluated.judged
-    if judged is None or not store.has(evaluated.score.id):
+    if judged is None:
         return
-    prices = [price for _, price in reference_calls(judged, store) if price is not None]
+    prices = [price for _, price in reference.calls if price is not None] if reference is not None else []
     for made in score.read_audit(store.path(evaluated.score.id)):
         yield AuditRecord(
             cell=cell,
@@ -31,6 +26,24 @@ def audits(cell: str, evaluated: Evaluated, store: Store) -> Iterator[AuditRecor
             reference=_reference(evaluated.score),
             price_usd=sum(prices) if prices else None,
             **vars(made),
+        )
+
+
+def shortfalls(cell: str, evaluated: Evaluated, reference: Judged | None, store: Store) -> Iterator[str]:
+    """Warnings: verdicts of the reference that failed, and audits of too few questions for a score."""
+    failed = [v for v in reference.verdicts if v.reply.value is None] if reference is not None else []
+    if failed:
+        items = len({v.task.item for v in failed})
+        yield (
+            f"{evaluated.benchmark}: {len(failed)} verdicts of the reference {_reference(evaluated.score)} on {cell} "
+            f"failed; the questions that they are on ({items}) are not audited."
+        )
+    made = {audited.metric for audited in score.read_audit(store.path(evaluated.score.id))}
+    wanted = {metric.audits for metric in score.metrics(evaluated.score) if metric.name.endswith(AUDITED)}
+    for metric in sorted(wanted - made):
+        yield (
+            f"{evaluated.benchmark}: {metric} of {cell} has no audited score: the reference "
+            f"{_reference(evaluated.score)} and the live judge have fewer than {FEWEST} questions in common."
         )
 
 

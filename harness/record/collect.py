@@ -11,10 +11,10 @@ from typing import Any
 import pandas as pd
 
 from harness.bench.api import APPROXIMATE
-from harness.plan.build import Evaluated, Plan, PlannedCell
+from harness.plan.build import Evaluated, JudgedStages, Plan, PlannedCell
 from harness.plan.generation import engines
 from harness.record import contamination, determinism, judges, unread
-from harness.record.audits import audits, reference_calls
+from harness.record.audits import audits, shortfalls
 from harness.record.costs import costs
 from harness.record.data_notes import data_notes
 from harness.record.folder import RunFolder
@@ -73,6 +73,7 @@ def collect(
             *data_notes(plan, store),
             *warnings(gathered.judging),
             *_approximations(gathered.scores),
+            *gathered.shortfalls,
             *determinism.mixtures(made),
             *dict.fromkeys((*gathered.cut, *unread.cut_responses(plan, store), *unread.of_trainings(trained))),
         ),
@@ -90,6 +91,8 @@ class _Gathered:
     calls: defaultdict[str, list[Call]] = field(default_factory=lambda: defaultdict(list))
     """By cell."""
     audits: list[AuditRecord] = field(default_factory=list)
+    shortfalls: list[str] = field(default_factory=list)
+    """Warnings of audits."""
     cut: list[str] = field(default_factory=list)
     """Warnings of answers that were cut."""
 
@@ -106,8 +109,7 @@ def _evaluations(folder: RunFolder, plan: Plan, store: Store) -> _Gathered:
             gathered.cut += unread.cut_answers(judged)
             gathered.judging += judging(judged)
             gathered.calls[cell.name] += judged.calls
-            gathered.audits += audits(cell.name, evaluated, store)
-            gathered.calls[cell.name] += reference_calls(evaluated.judged, store)
+            _audited(gathered, cell.name, evaluated, evaluated.judged, store)
         if store.has(evaluated.score.id):
             labels = {"baseline": cell.cell.baseline is not None} | {a: cell.cell.labels.get(a) for a in axes}
             _tables(gathered, {"cell": cell.name} | labels, store, evaluated, judged)
@@ -116,6 +118,17 @@ def _evaluations(folder: RunFolder, plan: Plan, store: Store) -> _Gathered:
     write_table(folder.path, SCORES, gathered.scores, ["baseline", *axes, "judge"])
     write_table(folder.path, TRANSCRIPTS, gathered.transcripts)
     return gathered
+
+
+def _audited(gathered: _Gathered, cell: str, evaluated: Evaluated, stages: JudgedStages, store: Store) -> None:
+    """What there is of the audit of one evaluation."""
+    reference = None
+    if stages.audit is not None:
+        reference = read_judged(cell, evaluated.benchmark, JudgedStages(stages.answers, stages.audit), store)
+        gathered.calls[cell] += reference.calls
+    if store.has(evaluated.score.id):
+        gathered.audits += audits(cell, evaluated, reference, store)
+        gathered.shortfalls += shortfalls(cell, evaluated, reference, store)
 
 
 def _tables(

@@ -141,6 +141,28 @@ def test_a_run_is_audited_by_people(tmp_path: Path) -> None:
         assert made.reference_value == pytest.approx(2 + sum(k % 5 for k in drawn) / 15)
 
 
+def test_what_an_audit_falls_short_of_is_said(tmp_path: Path) -> None:
+    """The reference gives no verdict on some questions, which are not audited, and then on too many."""
+    with judged.judge(tmp_path / "unused.sqlite") as stand_in:
+        silent = 2
+
+        def some(body: dict[str, Any], n: int) -> web.Response:
+            return reply("Hm.") if body["model"] == "dear" and number(body) % 6 < silent else answer(body, n)
+
+        stand_in.answer = some
+        reference = "{judge: {model: dear, " + ASKED.format(url=stand_in.url) + "}, share: 1}"
+        folder, _ = run(tmp_path, stand_in, reference)
+        assert {made.audited for made in the_audits(folder)} == {20}
+        said = read_run(folder / "run.json").warnings
+        failed = "10 verdicts of the reference dear on student=one failed; the questions that they are on (10)"
+        assert any(failed in line for line in said)
+        silent = 5
+        folder, _ = run(tmp_path, stand_in, reference.replace("dear,", "dear, epoch: 1,"))
+        assert the_audits(folder) == ()
+        said = read_run(folder / "run.json").warnings
+        assert any("score of student=one has no audited score: the reference dear and the live" in s for s in said)
+
+
 def test_labels_are_of_answers_that_a_model_judged(tmp_path: Path) -> None:
     """Of another benchmark there are none."""
     with judged.judge(tmp_path / "unused.sqlite") as stand_in:
