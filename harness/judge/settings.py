@@ -91,8 +91,8 @@ class AuditSettings(DrawSettings):
     """Who checks a random share of what a judge rates, so that scores are what that reference would have said.
 
     A reference judge (`judge`) is asked about the answers to the questions that are drawn. Verdicts that are there
-    already, of a judge (`recorded`) or of people (`human`), are a file as `harness judge label` writes it: all that it
-    holds on these answers count, and have to be a random share of them.
+    already, of a judge (`recorded`) or of people (`human`), are a file as `harness judge label` writes it, or
+    AlpacaEval's annotations.json: all that it holds on these answers count, and have to be a random share of them.
     """
 
     judge: JudgeSettings | None = None

@@ -233,6 +233,20 @@ def test_a_broken_label_is_named(line: str, words: str, tmp_path: Path) -> None:
     assert words in str(error.value)
 
 
+def test_alpaca_evals_annotations_are_labels(tmp_path: Path) -> None:
+    """Of the answers that they hold, in percent; two on one answer are averaged, and a failed one is none."""
+    row = {"index": 7, "generator_2": "m", "annotator": "j", "output_1": "b", "output_2": "x", "preference": 2}
+    others: list[dict[str, object]] = [{"preference": 1.5}, {"output_2": "y"}, {"index": 8, "preference": None}]
+    path = tmp_path / "annotations.json"
+    path.write_text(json.dumps([row | other for other in [{}, *others]]))
+    given = [Answer("7", ("x",)), Answer("8", ("x",))]
+    assert read_labels(path, "alpaca_eval", given) == {("7", 1): 75.0}
+    assert read_labels(path, "mt_bench", given) == {}
+    path.write_text(json.dumps([{k: v for k, v in row.items() if k != "output_2"}]))
+    with pytest.raises(HarnessError, match="row 1: has no `output_2`"):
+        read_labels(path, "alpaca_eval", given)
+
+
 def test_labels_belong_to_a_text(tmp_path: Path) -> None:
     """Two people's labels of a text are averaged; those of another text, turn or benchmark are left out."""
     good: dict[str, object] = {"benchmark": "b", "item": "7", "turn": 1, "answer": "x", "value": 1}
