@@ -28,9 +28,9 @@ class AuditedScore:
 
     benchmark: str
     metric: str
-    """The live judge's."""
+    """That of the live judge."""
     live: float
-    """The live judge's."""
+    """By the live judge's verdicts on all answers."""
     value: float
     """Audited; so are `low` and `high`, 95 % bounds."""
     low: float | None
@@ -142,10 +142,15 @@ def _audited_score(benchmark: str, metric: str, result: Audited) -> AuditedScore
 
 
 def labelled(samples: pd.DataFrame, metric: str, labels: Mapping[tuple[str, int], float]) -> pd.DataFrame:
-    """The reference's samples of a metric, from its values by item and turn, in the metric's unit."""
-    first = samples[samples["metric"] == metric].drop_duplicates(["item", "turn"])
+    """The reference's samples of a metric, from its values by item and turn, in the metric's unit.
+
+    A question that is labelled in part has none: its other turn may be the hard one.
+    """
+    live = samples[(samples["metric"] == metric) & samples["value"].notna()]
+    first = live.drop_duplicates(["item", "turn"]).assign(repeat=0, status="ok")
     values = [labels.get(unit) for unit in zip(first["item"], first["turn"], strict=True)]
-    return first.assign(repeat=0, status="ok", value=pd.array(values, dtype="Float64"))
+    first["value"] = pd.array(values, dtype="Float64")
+    return first[~first["cluster"].isin(first.loc[first["value"].isna(), "cluster"])]
 
 
 def scored_rows(frame: pd.DataFrame) -> Rows:

@@ -123,9 +123,11 @@ def test_too_few_labels_have_a_score_without_a_value() -> None:
 
 
 def test_labels_stand_for_the_references_samples() -> None:
-    """By item and turn, where there are labels."""
-    frame = labelled(samples(judged()[0]), "score", {("q3", 1): 9.0, ("q3", 2): 1.0})
-    assert frame.dropna(subset="value")[["item", "value"]].values.tolist() == [["q3", 9.0]]
+    """By item and turn, where all of a question's turns that the live judge has rated are labelled."""
+    live = samples(judged()[0])
+    both = pd.concat([live, live[live["item"] != "q3"].assign(turn=2)])
+    frame = labelled(both, "score", {("q3", 1): 9.0, ("q3", 2): 1.0, ("q4", 1): 5.0, ("q5", 1): 6.0, ("q5", 2): 7.0})
+    assert frame[["item", "turn", "value"]].values.tolist() == [["q3", 1, 9.0], ["q5", 1, 6.0], ["q5", 2, 7.0]]
 
 
 def alpaca(kinder: float, asked: range) -> pd.DataFrame:
