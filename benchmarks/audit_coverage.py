@@ -228,10 +228,13 @@ def _summary(rows: int, held: Sequence[float], new: Sequence[float], width: Sequ
 def _controlled_summary(findings: Sequence[Finding], audits: int) -> str:
     if not findings:
         return ""
-    held = [f.held for f in findings]
+    parts = []
+    for size in sorted({f.audited for f in findings}):
+        held = [f.held for f in findings if f.audited == size]
+        parts.append(f"{min(held):.1f} to {max(held):.1f} % with {size} ({sum(held) / len(held):.1f} % on average)")
+    error = 100 * (0.95 * 0.05 / audits) ** 0.5
     return (
-        f"\nLength-controlled rates, {audits} audits a row (standard error {100 * (0.95 * 0.05 / audits) ** 0.5:.1f} "
-        f"points): {min(held):.1f} to {max(held):.1f} %, {sum(held) / len(held):.1f} % on average.\n"
+        f"\nLength-controlled rates, {audits} audits a row (standard error {error:.1f} points): {', '.join(parts)}.\n"
     )
 
 

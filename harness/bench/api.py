@@ -19,6 +19,7 @@ from harness.core.discover import discover
 from harness.core.settings import Settings
 from harness.generate.api import Answer
 from harness.judge.api import JudgeTask, Program, Verdict
+from harness.stats.audit import FEWEST
 from harness.store.ledger import Status
 
 S = TypeVar("S", bound=Settings)
@@ -43,6 +44,8 @@ class Metric:
     standard errors of its scores, without pairing."""
     audits: str = ""
     """The metric of the live judge whose audited score this is (`bench/audit.py`)."""
+    fewest_audited: int = FEWEST
+    """Audited questions below which an audit gives it no score, because its intervals would not hold."""
 
 
 @dataclass(frozen=True)

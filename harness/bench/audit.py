@@ -14,7 +14,7 @@ import pandas as pd
 from harness.bench.api import SCORE_COLUMNS, Metric, Question
 from harness.core.seeds import derive_seed
 from harness.judge.settings import DrawSettings
-from harness.stats.audit import Audited, Judged, audit
+from harness.stats.audit import FEWEST, Audited, Judged, audit
 from harness.stats.intervals import Interval, mean_interval
 from harness.stats.spread import Rows
 
@@ -85,15 +85,16 @@ class AuditOfMetric:
     scores: pd.DataFrame
     """SCORE_COLUMNS"""
     made: AuditedScore | None
-    """None with too few audited questions (`harness.stats.audit.FEWEST`): the audited score has no value then."""
+    """None with too few audited questions: the audited score has no value then."""
 
 
-def audit_metric(name: str, samples: pd.DataFrame, reference: pd.DataFrame) -> AuditOfMetric:
+def audit_metric(name: str, samples: pd.DataFrame, reference: pd.DataFrame, fewest: int = FEWEST) -> AuditOfMetric:
     """The audit of one metric: `samples` are the live judge's of all answers, `reference` the reference's of some."""
     every, labels = (table[table["metric"] == name] for table in (samples, reference))
     live = every[every["value"].notna()]
     labels = labels[labels["value"].notna() & labels["cluster"].isin(live["cluster"])]
     result = audit(Judged(scored_rows(live), scored_rows(labels)))
+    result = result if result is not None and result.audited >= fewest else None
     benchmark = str(samples["benchmark"].iloc[0])
     more = [labels.assign(metric=name + REFERENCE)]
     alone = mean_interval([scored_rows(labels)])

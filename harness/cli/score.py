@@ -96,7 +96,7 @@ def alpaca_eval(
     if audit:
         typer.echo(
             "note: an audited rate estimates what the reference judge would have said of all answers, if those that "
-            "it judged are a random share of them",
+            "it judged are a random share of them; a length-controlled one needs 200 of its verdicts",
             err=True,
         )
     if table["approximate"].any():

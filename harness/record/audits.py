@@ -2,14 +2,12 @@
 
 from collections.abc import Iterator
 
-from harness.bench.audit import AUDITED
 from harness.plan.build import Evaluated
 from harness.record import judges
 from harness.record.judged import Judged
 from harness.record.run import AuditRecord
 from harness.stages import score
 from harness.stages.api import Stage
-from harness.stats.audit import FEWEST
 from harness.store.store import Store
 
 
@@ -39,12 +37,12 @@ def shortfalls(cell: str, evaluated: Evaluated, reference: Judged | None, store:
             f"failed; the questions that they are on ({items}) are not audited."
         )
     made = {audited.metric for audited in score.read_audit(store.path(evaluated.score.id))}
-    wanted = {metric.audits for metric in score.metrics(evaluated.score) if metric.name.endswith(AUDITED)}
-    for metric in sorted(wanted - made):
-        yield (
-            f"{evaluated.benchmark}: {metric} of {cell} has no audited score: the reference "
-            f"{_reference(evaluated.score)} and the live judge have fewer than {FEWEST} questions in common."
-        )
+    for metric in score.metrics(evaluated.score):
+        if metric.audits and metric.audits not in made:
+            yield (
+                f"{evaluated.benchmark}: {metric.audits} of {cell} has no audited score, which needs "
+                f"{metric.fewest_audited} questions that the reference {_reference(evaluated.score)} has judged too."
+            )
 
 
 def _reference(stage: Stage) -> str:

@@ -87,7 +87,7 @@ def _run(ctx: Context) -> None:
     scores = bench.aggregate(samples)
     if isinstance(bench, OpenJudged) and (reference := _reference(ctx, bench, answers, samples)) is not None:
         wanted = _audits(ctx, bench.metrics)
-        audits = [audit_metric(m.name, samples, reference) for m in bench.metrics if wanted(m)]
+        audits = [audit_metric(m.name, samples, reference, m.fewest_audited) for m in bench.metrics if wanted(m)]
         samples = pd.concat([samples, *(audit.samples for audit in audits)], ignore_index=True)
         scores = pd.concat([scores, *(audit.scores for audit in audits)], ignore_index=True)
         if APPROXIMATE in scores:

@@ -160,7 +160,7 @@ def test_what_an_audit_falls_short_of_is_said(tmp_path: Path) -> None:
         folder, _ = run(tmp_path, stand_in, reference.replace("dear,", "dear, epoch: 1,"))
         assert the_audits(folder) == ()
         said = read_run(folder / "run.json").warnings
-        assert any("score of student=one has no audited score: the reference dear and the live" in s for s in said)
+        assert any("score of student=one has no audited score, which needs 10 questions that the" in s for s in said)
 
 
 def test_labels_are_of_answers_that_a_model_judged(tmp_path: Path) -> None:

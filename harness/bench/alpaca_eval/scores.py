@@ -19,6 +19,9 @@ from harness.stats.clustered import clustered_mean
 from harness.store.ledger import Status
 
 BENCHMARK = "alpaca_eval"
+CONTROLLED_FEWEST = 200
+"""Audited instructions below which a length-controlled rate is not audited: its model, fitted to a hundred of the
+reference's verdicts, is off, and intervals hold too seldom (`results/reference/audit/README.md`)."""
 _NAMED = 5
 """Instructions that a note names."""
 WIN_RATE, LENGTH_CONTROLLED, LENGTH_DIFFERENCE = "win_rate", "length_controlled_win_rate", "length_difference"
@@ -124,7 +127,7 @@ def audit_files(paths: Sequence[Path], references: Sequence[Path], lc_reference:
     The columns of `score_files` and more, two rows a model and rate: the rate audited (`audited` true, `judge` the live
     one), and by the reference's verdicts alone. `low` and `high` are 95 % bounds, `n_audited` the instructions on which
     both judges have a verdict, and `n_effective` the number that would tell as much without the live judge. A
-    length-controlled rate has rows where it has a meaning.
+    length-controlled rate has rows where it has a meaning, and CONTROLLED_FEWEST audited instructions.
 
     Raises:
         HarnessError: a file is broken or empty; a model has no verdicts of a reference, or of several, or on other
@@ -137,7 +140,8 @@ def audit_files(paths: Sequence[Path], references: Sequence[Path], lc_reference:
         _check_same_answers(annotations, labels, model)
         scored = [row for row in labels if row.preference is not None]
         live, theirs = (_judged_frame(rows, lc_reference) for rows in (annotations, scored))
-        audits = {metric: audit_metric(metric, live, theirs) for metric in (WIN_RATE, LENGTH_CONTROLLED)}
+        fewest = {WIN_RATE: FEWEST, LENGTH_CONTROLLED: CONTROLLED_FEWEST}
+        audits = {metric: audit_metric(metric, live, theirs, least) for metric, least in fewest.items()}
         if audits[WIN_RATE].made is None:
             what = f"fewer than {FEWEST} instructions have a verdict of both judges on {model}"
             raise HarnessError(what, where=where, fix="An audit needs a random share of a hundred or so.")
