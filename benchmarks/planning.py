@@ -47,7 +47,7 @@ for stage in plan.stages.values():
     (store.path(stage.id) / RECORD).touch()
     if stage.kind == "judge":
         (store.path(stage.id) / "tasks.jsonl").touch()
-with Ledger(store.ledger) as ledger, ledger._transaction() as db:
+with Ledger(store.ledger) as ledger, ledger.transaction() as db:
     insert = "INSERT INTO stage_runs (stage, kind, run, pid, host, started, ended, status, error)"
     times = "'2026-01-01T00:00:00+00:00', '2026-01-01T00:00:02+00:00'"
     values = f" VALUES (?, ?, 'planning', 1, 'here', {times}, 'built', '')"

@@ -17,6 +17,7 @@ from harness.plan.build import Plan, build
 from harness.plan.estimate import Estimate, estimate, in_words
 from harness.plan.generation import engines
 from harness.plan.generation import in_words as engines_in_words
+from harness.plan.judges import forecast
 from harness.plan.needs import graph, to_build
 from harness.plan.timing import Timing, recorded, timing
 from harness.recipe.load import Recipe, load
@@ -72,7 +73,8 @@ class Forecast:
     absent: Sequence[str]
     """Models and files that are not here: planned by their names, and a run needs them."""
     notes: Sequence[str]
-    """What is to be known before it runs: what is left out, which engine answers, what judges will cost."""
+    """What is to be known before it runs: what is left out, which engine answers, what judges will cost, and which of
+    them cannot be asked."""
 
     @cached_property
     def stages(self) -> pd.DataFrame:
@@ -101,7 +103,8 @@ class Forecast:
 
 
 def plan_recipe(recipe: Recipe, *, results: str | Path | None = None, only: str = "*") -> Forecast:
-    """Forecast a run of the cells whose name matches the glob `only`: stages, judge calls, price, time. Runs nothing.
+    """Forecast a run of the cells whose name matches the glob `only`: stages, judge calls, price, time. Runs nothing,
+    and asks each judge's endpoint for the list of its models; without a network the notes say that it could not.
 
     >>> recipe = load_recipe({
     ...     "name": "untrained",
@@ -122,9 +125,9 @@ def plan_recipe(recipe: Recipe, *, results: str | Path | None = None, only: str 
         with absent_allowed() as absent:
             plan = build(recipe, only=only)
         judges = estimate(plan, store)
-        said = notes(plan, judges)
-    missing = to_build(graph(plan.stages), store)
-    to_run = {i: stage for i, stage in plan.stages.items() if i in missing}
+        missing = to_build(graph(plan.stages), store)
+        to_run = {i: stage for i, stage in plan.stages.items() if i in missing}
+        said = [*notes(plan, judges), *forecast(to_run.values(), judges)]
     return Forecast(plan, to_run, timing(to_run.values(), recorded(plan, store)), judges, list(absent), said)
 
 

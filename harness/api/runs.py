@@ -13,6 +13,7 @@ from harness.core.plugins import plugged
 from harness.plan.build import Plan, build
 from harness.plan.estimate import budgets, estimate
 from harness.plan.generation import check
+from harness.plan.judges import looks
 from harness.plan.needs import graph, to_build
 from harness.recipe.load import Recipe
 from harness.record.collect import collect
@@ -89,7 +90,8 @@ def run_recipe(
 
     Raises:
         StagesFailed: some stages failed.
-        HarnessError: something that the recipe needs is not there, or `max_cost_usd` with a judge of unknown price.
+        HarnessError: something that the recipe needs is not there, a judge cannot be asked (shut down, not listed, its
+            key refused), or `max_cost_usd` with a judge of unknown price.
     """
     place = results_folder(results)
     folder, store, tell = run_folder(place, recipe.name), Store(place / "store"), listen or _ignore
@@ -99,11 +101,12 @@ def run_recipe(
         judges = estimate(plan, store)
         limits = budgets(judges, max_cost_usd)
         check(plan, store)
+        todo = to_build(graph(plan.stages), store)
+        said = looks((stage for i, stage in plan.stages.items() if i in todo), judges)
         write_plan(folder, plan, epoch)
-        todo = len(to_build(graph(plan.stages), store))
-        tell(Began(recipe.name, len(plan.cells), len(plan.stages), todo, tuple(notes(plan, judges))))
+        tell(Began(recipe.name, len(plan.cells), len(plan.stages), len(todo), (*notes(plan, judges), *said)))
         names = {row.asked.digest: row.asked.settings.model for row in judges}
-        with _cluster(ray, store, todo) as cluster, Recorder(folder, store, names, tell) as recorder:
+        with _cluster(ray, store, len(todo)) as cluster, Recorder(folder, store, names, tell) as recorder:
             keeper = Keeper(folder, store, recorder)
             keeper.sweep()
             outcome = execute(
@@ -130,7 +133,8 @@ def rank_teachers(
 
     Raises:
         StagesFailed: some stages failed.
-        HarnessError: the recipe has no `teachers` section, or something that it needs is not there.
+        HarnessError: the recipe has no `teachers` section, something that it needs is not there, or a judge cannot be
+            asked.
     """
     place = results_folder(results)
     folder, store, tell = run_folder(place, recipe.name), Store(place / "store"), listen or _ignore
@@ -141,9 +145,10 @@ def rank_teachers(
         if not stages:
             fix = "See recipes/zoo-car.yaml."
             raise HarnessError("the recipe has no `teachers` section", where=str(recipe.path), fix=fix)
+        todo = [stage for i, stage in stages.items() if not store.has(i)]
+        said = looks(todo, [])
         write_plan(folder, plan, epoch)
-        todo = sum(not store.has(i) for i in stages)
-        tell(Began(recipe.name, len(plan.cells), len(stages), todo, plan.left_out))
+        tell(Began(recipe.name, len(plan.cells), len(stages), len(todo), (*plan.left_out, *said)))
         outcome = execute(stages, store, run=recipe.name, jobs=jobs, gpus=visible_gpus(), listen=tell)
         write_teachers(folder, plan, store)
     return _opened(Run(folder.path, plan, outcome))

@@ -1,16 +1,30 @@
 """`harness doctor`."""
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
-from harness.cli.options import RESULTS, Format, Results
+from harness.cli.options import RESULTS, Format, Results, Sets
 
 
-def doctor(results: Results = RESULTS, format_: Format = "table") -> None:
+def doctor(
+    recipe: Annotated[
+        Path | None, typer.Argument(help="Look too whether this recipe's judges can be asked.", show_default=False)
+    ] = None,
+    set_: Sets = None,
+    results: Results = RESULTS,
+    format_: Format = "table",
+) -> None:
     """Check this environment: packages, vLLM, GPU, processor, memory, disk, keys; every fault with its fix.
 
     Exits with 1 when something is broken (`fail`).
 
-    Example: harness doctor
+    Examples:
+
+        harness doctor
+
+        harness doctor recipe.yaml
     """
     import pandas as pd
 
@@ -20,6 +34,11 @@ def doctor(results: Results = RESULTS, format_: Format = "table") -> None:
 
     check_format(format_)
     findings = diagnose(probe(results))
+    if recipe is not None:
+        from harness.api.recipes import load_recipe
+        from harness.doctor.judges import judge_findings
+
+        findings += judge_findings(load_recipe(recipe, set_ or []))
     emit(pd.DataFrame([vars(finding) for finding in findings]), format_)
     if any(finding.status == "fail" for finding in findings):
         raise typer.Exit(1)

@@ -5,7 +5,6 @@ Texts are never held: a dataset of a million conversations takes the memory of t
 
 import itertools
 import json
-import pickle
 import sqlite3
 import tempfile
 from collections import Counter
@@ -265,13 +264,13 @@ class _Prompts:
     def __init__(self, joined: JoinedPrompts, files: Sequence[Path]) -> None:
         self._joined, columns = joined, dict[str, None]()
         self._rows = sqlite3.connect("")
-        self._rows.execute("CREATE TABLE prompts (key TEXT PRIMARY KEY, row BLOB) WITHOUT ROWID")
+        self._rows.execute("CREATE TABLE prompts (key TEXT PRIMARY KEY, row TEXT) WITHOUT ROWID")
         for row in (row for file in files for row in records(file) if isinstance(row, dict)):
             columns |= dict.fromkeys(row)
             key = _comparable(row.get(joined.on))
             if key is not None:
                 try:
-                    self._rows.execute("INSERT INTO prompts VALUES (?, ?)", (key, pickle.dumps(row)))
+                    self._rows.execute("INSERT INTO prompts VALUES (?, ?)", (key, json.dumps(row, default=str)))
                 except sqlite3.IntegrityError:
                     what = f"values of {joined.on!r} occur more than once"
                     raise HarnessError(what, where=joined.name) from None
@@ -290,7 +289,7 @@ class _Prompts:
                 counts["skipped: no prompt to join"] += 1
             else:
                 number += 1
-                yield replace(record, row=pickle.loads(found[0]) | record.row)  # noqa: S301 (we wrote it)
+                yield replace(record, row=json.loads(found[0]) | record.row)
         _demand([self._joined.on], there, where, "cannot join prompts")
         if not number:
             raise HarnessError(

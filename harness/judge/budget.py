@@ -79,7 +79,7 @@ def check_priced(settings: JudgeSettings, where: str) -> None:
         raise HarnessError(
             f"no price is known for the judge {settings.model}, so this limit cannot be kept",
             where=where,
-            fix="Remove the limit, or ask a model that `harness/judge/prices.csv` lists.",
+            fix="Remove the limit, or ask a model that genai-prices lists.",
         )
 
 

@@ -5,7 +5,7 @@ import email.utils
 import json
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -15,6 +15,7 @@ from openai.types.chat import ChatCompletion
 
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError, Incomplete
+from harness.judge.batch_api import LineError, UnansweredError
 from harness.judge.complaint import Complaint, Subject, complaint, complaint_under_200
 from harness.judge.completion import BrokenReplyError, error_body, read_completion
 from harness.judge.identity import endpoint
@@ -22,7 +23,7 @@ from harness.judge.prices import longest_reply, price_of
 from harness.judge.profiles import profile_of
 from harness.judge.protocol import Protocol, TopLogprobs
 from harness.judge.settings import JudgeSettings
-from harness.store.ledger import Reply
+from harness.store.ledger import CallKey, Reply
 
 BACKOFF_S = 1.0
 """First pause between tries; it doubles each time, up to the longest, and half of it is random."""
@@ -54,12 +55,25 @@ class _AgainError(Exception):
         self.gone = gone or not _worth_waiting(self)
 
 
+Post = Callable[[CallKey, Mapping[str, Json]], Awaitable[object]]
+"""Sends one request and returns the completion."""
+
+
 class Caller:
-    """Asks one judge. Only the client holds the key; a text that echoes the key is stored without it."""
+    """Asks one judge. Only the client holds the key; a text that echoes the key is stored without it.
+
+    `post` sends the requests, by default one by one and live.
+    """
 
     def __init__(
-        self, client: openai.AsyncOpenAI, settings: JudgeSettings, protocol: Protocol, halted: asyncio.Event
+        self,
+        client: openai.AsyncOpenAI,
+        settings: JudgeSettings,
+        protocol: Protocol,
+        halted: asyncio.Event,
+        post: Post | None = None,
     ) -> None:
+        self._post = post or self._live
         self.client, self.settings, self.protocol, self.halted = client, settings, protocol, halted
         self.profile, self.price = profile_of(settings), price_of(settings)
         self.where = str(client.base_url).rstrip("/") if settings.serve else endpoint(settings)
@@ -76,7 +90,7 @@ class Caller:
         }
         return self.profile.fit(plain)
 
-    async def ask(self, body: dict[str, Json]) -> tuple[Reply, Doubt | None]:
+    async def ask(self, key: CallKey, body: dict[str, Json]) -> tuple[Reply, Doubt | None]:
         """The reply, or this question's failure, after as many tries as the settings allow.
 
         Returns:
@@ -88,7 +102,7 @@ class Caller:
         """
         tries = tenacity.AsyncRetrying(
             stop=self._enough,
-            wait=_pause,
+            wait=tenacity.wait_none() if self.settings.batch else _pause,  # a batch takes its time anyway
             retry=tenacity.retry_if_exception(_worth_waiting),
             sleep=self._sleep,
             reraise=True,
@@ -96,7 +110,7 @@ class Caller:
         reply: Reply
         doubt: Doubt | None
         try:
-            reply, doubt = await tries(self._once, body)
+            reply, doubt = await tries(self._once, key, body)
         except _AgainError as error:
             count, reason = tries.statistics["attempt_number"], self._clean(error.reason)
             incomplete = Incomplete(
@@ -120,14 +134,15 @@ class Caller:
         except TimeoutError:
             pass
 
-    async def _once(self, body: dict[str, Json]) -> tuple[Reply, Doubt | None]:
+    async def _once(self, key: CallKey, body: dict[str, Json]) -> tuple[Reply, Doubt | None]:
         if self.halted.is_set():
             raise _AgainError("another call failed", gone=True)
         clock = time.monotonic()
         try:
-            async with asyncio.timeout(self.settings.timeout_s):  # the client's own limit counts between bytes
-                completion = await self._post(body)
-                more = [await self._post(_continued(body, text)) for text in self.protocol.continuations]
+            # The client's own limit counts between bytes.
+            async with asyncio.timeout(None if self.settings.batch else self.settings.timeout_s):
+                completion = await self._post(key, body)
+                more = [await self._post(key, _continued(body, text)) for text in self.protocol.continuations]
         except (TimeoutError, openai.APITimeoutError):
             raise _AgainError(f"no answer within {self.settings.timeout_s:g} s") from None
         except openai.APIConnectionError as error:
@@ -135,6 +150,10 @@ class Caller:
         except openai.APIStatusError as error:
             said = complaint(error.status_code, error.body, error.response.text)
             return self._refused(said, _retry_after(error.response.headers))
+        except LineError as error:
+            return self._refused(error.said, None)
+        except UnansweredError as error:
+            raise _AgainError(str(error), gone=True) from None
         except (json.JSONDecodeError, openai.APIResponseValidationError, UnicodeDecodeError):
             raise _AgainError("the reply is broken (no valid JSON)") from None
         return self._answered([completion, *more], time.monotonic() - clock)
@@ -176,7 +195,7 @@ class Caller:
         except ValueError as error:
             return replace(reply, status="unparseable", text=whole if protocol.scored is None else f"{whole} ({error})")
 
-    async def _post(self, body: dict[str, Json]) -> object:
+    async def _live(self, _: CallKey, body: Mapping[str, Json]) -> object:
         """One request; not by `chat.completions.create`, which walks through every message to no effect."""
         return await self.client.post("/chat/completions", cast_to=ChatCompletion, body=body)
 

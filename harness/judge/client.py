@@ -1,17 +1,17 @@
 """Ask a model judge: only questions whose reply the ledger does not hold; each reply is recorded when it arrives."""
 
 import asyncio
-import os
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import openai
 
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
+from harness.judge.access import api_key, check_address, is_local
 from harness.judge.api import JudgeTask, Verdict
+from harness.judge.batch_api import BatchApi, RecordedError
 from harness.judge.budget import Budget, Budgets, take
 from harness.judge.caller import Caller, Doubt
 from harness.judge.identity import Key, endpoint, request_digest, request_messages
@@ -22,7 +22,7 @@ from harness.judge.recorder import Recorder
 from harness.judge.settings import JudgeSettings
 from harness.store.ledger import CallKey, Ledger, Reply
 
-_WAIT_S = 0.05
+_WAIT_S, _BATCH_WAIT_S = 0.05, 2.0
 """Pause between two looks at a state that calls under way may change: a budget's rest, a doubt about the judge."""
 _MOST_REFUSED, _MOST_FAILED = 10, 3
 """So many questions that the judge refuses, or that its server fails on, without a reply to another question, show that
@@ -46,12 +46,12 @@ async def ask(
     ledger: Ledger,
     progress: Progress,
     base_url: str | None = None,
-    api_key: str | None = None,
+    key: str | None = None,
     budgets: Budgets | None = None,
 ) -> list[Verdict]:
     """One verdict per task, in their order. Equal tasks are asked once.
 
-    `base_url` and `api_key` are those of a judge that we serve; otherwise the settings and the environment say them.
+    `base_url` and `key` are those of a judge that we serve; otherwise the settings and the environment say them.
     `budgets` are shared with the other judge stages of the same run.
 
     Raises:
@@ -63,15 +63,20 @@ async def ask(
     keys = [(request_digest(task), task.repeat) for task in tasks]
     asked = dict(zip(keys, tasks, strict=True))
     recorded = ledger.recorded(judge_digest, asked).keys()
-    missing = {key: task for key, task in asked.items() if key not in recorded}
+    # Requests that begin alike follow each other, so that a server finds the beginning in its cache.
+    missing = dict(sorted(((key, asked[key]) for key in asked.keys() - recorded), key=lambda item: _text(item[1])))
     progress(len(recorded), len(asked), "verdicts")
     if missing:
         limits = (budgets or Budgets()).of(judge_digest, settings, ledger)
-        batch = _Batch(settings, protocol, judge_digest, ledger, progress, len(recorded), len(asked), limits)
-        async with _client(settings, base_url, api_key) as client:
-            await batch.run(client, missing)
+        asking = _Asking(settings, protocol, judge_digest, ledger, progress, len(recorded), len(asked), limits)
+        async with _client(settings, base_url, key) as client:
+            await asking.run(client, missing)
     # Read from the ledger: where another stage asked the same at the same time, the first reply is everybody's.
     return [Verdict(task, ledger.recorded(judge_digest, [key])[key]) for key, task in zip(keys, tasks, strict=True)]
+
+
+def _text(task: JudgeTask) -> list[str]:
+    return [message["content"] for message in task.messages]
 
 
 def unrecorded(tasks: Sequence[JudgeTask], judge_digest: str, ledger: Ledger) -> int:
@@ -91,18 +96,18 @@ class _Answered:
     doubt: Doubt | None
 
 
-class _Batch:
+class _Asking:
     """Calls under way. The first fault stops new calls; those under way may still end and be recorded.
 
-    A failure is recorded for the question that it belongs to, never for each of many questions that share it. So the
-    batch holds a complaint of the server until the judge replies to another question: that reply shows that the
-    complaint was about its own question, and the batch records it. A complaint that only a question can bring about
-    (too long, filtered) is recorded at once where the judge has ever replied. Where complaints go on and no call under
-    way can refute them, the batch records none of them, and the first ends the run: `_MOST_REFUSED` refusals,
-    `_MOST_FAILED` failures of the server, or a complaint about a parameter before the judge's first reply.
+    A failure is recorded for the question that it belongs to, never for each of many questions that share it. So a
+    complaint of the server is held until the judge replies to another question: that reply shows that the complaint
+    was about its own question, which is then recorded as failed. A complaint that only a question can bring about (too
+    long, filtered) is recorded at once where the judge has ever replied. Where complaints go on and no call under way
+    can refute them, none of them is recorded, and the first ends the run: `_MOST_REFUSED` refusals, `_MOST_FAILED`
+    failures of the server, or a complaint about a parameter before the judge's first reply.
 
-    When every question is asked, the batch records the complaints that it still holds. It does not where the server
-    failed and has replied to no question of this batch, for then nobody knows that there is a judge.
+    When every question is asked, the complaints that are still held are recorded. They are not where the server failed
+    and has replied to none of these questions, for then nobody knows that there is a judge.
     """
 
     def __init__(
@@ -117,26 +122,33 @@ class _Batch:
         budgets: Sequence[Budget],
     ) -> None:
         self.settings, self.protocol, self.judge = settings, protocol, judge
-        self.recorder, self.progress = Recorder(ledger), progress
+        self.ledger, self.recorder, self.progress = ledger, Recorder(ledger), progress
         self.done, self.total, self.budgets = done, total, budgets
         costs = ledger.costs(judge)
         self.spent = sum(cost.price_usd for cost in costs)
         self.known = any(cost.completion_tokens for cost in costs)
         """The judge has ever replied."""
         self.replied = False
-        """The judge has replied in this batch."""
+        """The judge has replied to one of these questions."""
         self.held: list[_Answered] = []
         self.under_way = 0
+        self.wait_s = _BATCH_WAIT_S if settings.batch else _WAIT_S
         self.price = price_of(settings)
         self.halted = asyncio.Event()
         self.fault: Exception | None = None
 
     async def run(self, client: openai.AsyncOpenAI, missing: Mapping[Key, JudgeTask]) -> None:
         """Ask everything that is missing; raise the first fault when nothing is under way any more."""
-        caller = Caller(client, self.settings, self.protocol, self.halted)
         rest = iter(missing.items())
-        workers = [self._work(caller, rest) for _ in range(min(self.settings.concurrency, len(missing)))]
-        await asyncio.gather(*workers)
+        if self.settings.batch:
+            where = endpoint(self.settings)
+            async with BatchApi(client, where, self.ledger, self.halted, self._tell_batch) as api:
+                caller = Caller(client, self.settings, self.protocol, self.halted, api.post)
+                await asyncio.gather(*(self._work(caller, rest) for _ in missing))  # they wait together
+        else:
+            caller = Caller(client, self.settings, self.protocol, self.halted)
+            workers = [self._work(caller, rest) for _ in range(min(self.settings.concurrency, len(missing)))]
+            await asyncio.gather(*workers)
         await self._end()
         if self.fault:
             raise self.fault
@@ -160,7 +172,7 @@ class _Batch:
         body = caller.body(request_messages(task))
         most = most_cost(self.price, self.settings, self.protocol, body["messages"]) if self.price else 0.0
         while not take(self.budgets, most):
-            await asyncio.sleep(_WAIT_S)
+            await asyncio.sleep(self.wait_s)
         cost = 0.0
         try:
             if not self.halted.is_set():
@@ -171,12 +183,15 @@ class _Batch:
 
     async def _once(self, caller: Caller, key: CallKey, body: dict[str, Json], most: float) -> float:
         """Ask and record; the cost in USD, or the most that the call can have cost where its price is not known."""
-        begun = await self.recorder.begin(key)
+        begun = -1 if self.settings.batch else await self.recorder.begin(key)  # a batch is in tables of its own
         if not begun:  # another stage or run had the same question, and its reply has come
             self._tell(0.0)
             return 0.0
         try:
-            answered = _Answered(begun, key, *await caller.ask(body))
+            answered = _Answered(begun, key, *await caller.ask(key, body))
+        except RecordedError:
+            self._tell(0.0)
+            return 0.0
         except Exception:  # not a kill or a cancellation: those leave the call listed as possibly paid
             await self.recorder.end(begun, key, None)
             raise
@@ -212,7 +227,7 @@ class _Batch:
         while self._too_many():
             if not self.under_way:
                 raise self._doubt()
-            await asyncio.sleep(_WAIT_S)
+            await asyncio.sleep(self.wait_s)
 
     def _too_many(self) -> bool:
         failed = sum(call.reply.status == "failed" for call in self.held)
@@ -239,38 +254,21 @@ class _Batch:
         self.spent += cost
         self.progress(self.done, self.total, "verdicts", usd=round(self.spent, 4))
 
+    def _tell_batch(self, state: str) -> None:
+        """Report how far a batch is."""
+        self.progress(self.done, self.total, "verdicts", usd=round(self.spent, 4), batch=state)
 
-def _client(settings: JudgeSettings, base_url: str | None, api_key: str | None) -> openai.AsyncOpenAI:
+
+def _client(settings: JudgeSettings, base_url: str | None, key: str | None) -> openai.AsyncOpenAI:
     url = base_url or endpoint(settings)
-    parts = urlsplit(url)
-    if parts.username or parts.password:
-        raise HarnessError(
-            "holds a user name or a password, which would be stored with every verdict",
-            where="judge.base_url",
-            fix=f"Put the key in the environment variable {settings.api_key_env}.",
-        )
+    check_address(url)
     most = settings.concurrency
     limits = type(openai.DEFAULT_CONNECTION_LIMITS)(max_connections=most, max_keepalive_connections=most)
-    local = parts.hostname in ("127.0.0.1", "localhost", "::1")
-    http = openai.DefaultAsyncHttpxClient(
-        trust_env=not local,  # a proxy has no way to our own loopback
-        limits=limits,
-    )
+    http = openai.DefaultAsyncHttpxClient(trust_env=not is_local(url), limits=limits)
     return openai.AsyncOpenAI(
-        api_key=api_key or _key(settings),
+        api_key=key or api_key(settings),
         base_url=url,
         max_retries=0,
         timeout=settings.timeout_s,
         http_client=http,
     )
-
-
-def _key(settings: JudgeSettings) -> str:
-    key = os.environ.get(settings.api_key_env, "").strip()
-    if not key and settings.base_url is None:
-        raise HarnessError(
-            f"the environment variable {settings.api_key_env} is not set",
-            where="judge",
-            fix="Put the judge's API key there, or name another variable with judge.api_key_env.",
-        )
-    return key or "none"  # a local server may need no key

@@ -2,7 +2,7 @@
 
 A complaint is an HTTP status other than 200, or an error in the body of a reply under HTTP 200. Its status and its type
 decide first, then its words. An unknown complaint is about the question where the status is 4xx, and about the server
-where it is 5xx; the client (`client._Batch`) finds out whether other questions fare better.
+where it is 5xx; the client (`client._Asking`) finds out whether other questions fare better.
 """
 
 import re

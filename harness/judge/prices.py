@@ -1,15 +1,25 @@
-"""The price of a judge call: list prices by model name, dated in `prices.csv`."""
+"""The price of a judge call: list prices by endpoint and model, from the package `genai-prices`."""
 
-import csv
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
 from functools import cache
-from importlib.resources import files
+from typing import TYPE_CHECKING
 
 from harness.core.canonical import Json
+from harness.judge.identity import endpoint
 from harness.judge.protocol import Protocol
 from harness.judge.settings import JudgeSettings
 
+if TYPE_CHECKING:
+    from genai_prices.types import ModelPrice, TieredPrices
+
+PRICE_LIST = ("0.2.3", "2026-11")
+"""The version of `genai-prices` that pyproject.toml pins, and the month of its release: what its prices are of."""
+_OPEN = re.compile(r"gpt-oss|gemma|mi[sx]tral|deepseek|llama|qwen|phi")
+"""Models whose weights anybody may serve, so that the maker's price says nothing about an address of somebody else."""
 _TOKENS_PER_MESSAGE = 16
 """For a message's role and borders; more than any chat template we know adds."""
 
@@ -21,29 +31,61 @@ class Price:
     input: float
     output: float
     as_of: str
-    """Year and month of the list."""
-    source: str = ""
+    """Month and version of the list."""
+    longer: "tuple[tuple[int, Price], ...]" = ()
+    """(tokens, price) of calls with a prompt of more tokens, in ascending order."""
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
         """USD of one call."""
-        return (prompt_tokens * self.input + completion_tokens * self.output) / 1e6
-
-
-@cache
-def price_list() -> Mapping[str, Price]:
-    """Prices by model name."""
-    with files("harness.judge").joinpath("prices.csv").open(encoding="utf-8") as file:
-        return {
-            row["model"]: Price(
-                float(row["input_usd_per_million"]), float(row["output_usd_per_million"]), row["as_of"], row["source"]
-            )
-            for row in csv.DictReader(file)
-        }
+        rate = next((price for tokens, price in reversed(self.longer) if prompt_tokens > tokens), self)
+        return (prompt_tokens * rate.input + completion_tokens * rate.output) / 1e6
 
 
 def price_of(settings: JudgeSettings) -> Price | None:
-    """The judge's price; 0 for a judge that we serve ourselves, None where the list has no such model."""
-    return Price(0.0, 0.0, "") if settings.serve else price_list().get(settings.model)
+    """The judge's price; 0 for a judge that we serve ourselves, None where the list has no such model.
+
+    In batches it is the list's price of batches, and the usual one where the list knows none.
+    At an address that the list does not know, such as a gateway's, a closed model has its maker's price.
+    """
+    if settings.serve:
+        return Price(0.0, 0.0, "")
+    return _listed(settings.model.lower(), endpoint(settings), settings.batch)
+
+
+@cache
+def _listed(model: str, url: str, batch: bool) -> Price | None:
+    from genai_prices.data_snapshot import get_snapshot  # a quarter of a second
+
+    snapshot = get_snapshot()
+    try:
+        provider = snapshot.find_provider(None, None, url)
+    except LookupError:
+        provider = None
+    if provider is None and _OPEN.search(model):
+        return None
+    try:
+        _, listed = snapshot.find_provider_model(model, provider, None, None)
+    except LookupError:
+        return None
+    return _price(listed.get_prices(datetime.now(UTC), {"processing": "batch"} if batch else None))
+
+
+def _price(listed: "ModelPrice") -> Price | None:
+    """The price of text; None of a model that is paid by anything else."""
+    prompt, reply = vars(listed).get("input_mtok"), vars(listed).get("output_mtok")
+    if prompt is None or reply is None:
+        return None
+    as_of = f"{PRICE_LIST[1]}, genai-prices {PRICE_LIST[0]}"
+    starts = {tier.start for rate in (prompt, reply) for tier in getattr(rate, "tiers", ())}
+    longer = tuple((start, Price(_rate(prompt, start), _rate(reply, start), as_of)) for start in sorted(starts))
+    return Price(_rate(prompt, -1), _rate(reply, -1), as_of, longer)
+
+
+def _rate(rate: "Decimal | TieredPrices", start: int) -> float:
+    """USD per million tokens where the prompt has more than `start` tokens."""
+    if isinstance(rate, Decimal):
+        return float(rate)
+    return float(next((tier.price for tier in reversed(rate.tiers) if start >= tier.start), rate.base))
 
 
 def longest_reply(settings: JudgeSettings, protocol: Protocol) -> int:

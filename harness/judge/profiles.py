@@ -104,6 +104,8 @@ def check_profile(settings: JudgeSettings, protocol: Protocol) -> None:
         lacks.append("log-probabilities")
     if (protocol.prefix or "structured_outputs" in protocol.body) and not profile.vllm:
         lacks.append("vLLM's begun or constrained replies")
+    if (protocol.prefix or protocol.continuations) and settings.batch:
+        lacks.append("live calls, not judge.batch")
     if lacks:
         raise HarnessError(
             f"protocol '{protocol.name}' needs {' and '.join(lacks)}, and {settings.model} gives none "

@@ -49,6 +49,9 @@ class JudgeSettings(Settings):
     What it changes of a request is identity, its name is not."""
     api_key_env: str = execution("OPENAI_API_KEY")
     """Environment variable that holds the key. The key itself appears nowhere."""
+    batch: bool = execution(False)
+    """Ask through the endpoint's Batch API: at OpenAI half the price, and the replies come within a day. A run that is
+    stopped takes up its batches when it is run again."""
     concurrency: int = execution(8, ge=1)
     timeout_s: float = execution(120.0, gt=0)
     retries: int = execution(6, ge=0)
@@ -68,6 +71,12 @@ class JudgeSettings(Settings):
         if not sound:
             raise ValueError("'base_url' is an address such as http://127.0.0.1:8000/v1")
         return url
+
+    @model_validator(mode="after")
+    def _batched(self) -> Self:
+        if self.batch and self.serve is not None:
+            raise ValueError("a judge that is served here takes no batches: leave out 'batch' or 'serve'")
+        return self
 
 
 class DrawSettings(Settings):
@@ -134,3 +143,9 @@ class AuditedJudgeSettings(JudgeSettings):
     def alone(self) -> JudgeSettings:
         """The judge itself."""
         return JudgeSettings.model_construct(**{name: getattr(self, name) for name in JudgeSettings.model_fields})
+
+    @property
+    def asked(self) -> dict[tuple[str, ...], JudgeSettings]:
+        """The models that are asked, by their key in a recipe: the judge, and the one that audits it."""
+        audits = self.audit.judge if self.audit is not None else None
+        return {("judge",): self.alone} | ({("judge", "audit", "judge"): audits} if audits is not None else {})

@@ -185,9 +185,8 @@ def in_words(rows: Sequence[Estimate]) -> list[str]:
 def _line(row: Estimate) -> str:
     tokens = f"about {row.prompt_tokens:,} + {row.completion_tokens:,} tokens"
     settings = row.asked.settings
-    line = (
-        f"judge {settings.model} ({row.asked.protocol.name}): {row.verdicts:,} verdicts, {row.calls:,} calls, {tokens}"
-    )
+    calls = f"{row.calls:,} calls{' in batches' if settings.batch else ''}"
+    line = f"judge {settings.model} ({row.asked.protocol.name}): {row.verdicts:,} verdicts, {calls}, {tokens}"
     if settings.serve is not None:
         return f"{line}, served here"
     if row.price is None or row.most_usd is None:

@@ -4,12 +4,15 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from harness.bench.api import APPROXIMATE, SAMPLE_COLUMNS, SCORE_COLUMNS
 from harness.core.canonical import Json
 from harness.recipe.faults import Fault, Key, Place, dotted, nearest
 from harness.recipe.source import Source
 
 SAFE = re.compile(r"[A-Za-z0-9_.+-]+")
 """What names and labels are made of: they become parts of file names."""
+_COLUMNS = frozenset({"cell", "baseline", APPROXIMATE, *SAMPLE_COLUMNS, *SCORE_COLUMNS})
+"""Of the tables in which each axis has a column of its own. The column `judge` of the scores may be an axis's."""
 _AXIS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BINDING = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 _VARIABLE = re.compile(r"\$\{([^{}]*)\}")
@@ -117,6 +120,8 @@ def _axis(source: Source, name: str, given: Json, faults: list[Fault]) -> Axis |
     before = len(faults)
     if not _AXIS.fullmatch(name):
         faults.append(source.fault(key, "the name of an axis is letters, digits and _"))
+    if name in _COLUMNS:
+        faults.append(source.fault(key, f"a run's tables have a column '{name}': call the axis otherwise"))
     if not isinstance(given, list):
         faults.append(source.fault(key, "expected a list of values"))
         return None

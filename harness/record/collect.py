@@ -115,7 +115,7 @@ def _evaluations(folder: RunFolder, plan: Plan, store: Store) -> _Gathered:
             _tables(gathered, {"cell": cell.name} | labels, store, evaluated, judged)
             _export(folder, store, cell, evaluated, judged)
     write_table(folder.path, SAMPLES, gathered.samples, ["baseline", *axes])
-    write_table(folder.path, SCORES, gathered.scores, ["baseline", *axes, "judge"])
+    write_table(folder.path, SCORES, gathered.scores, list(dict.fromkeys(["baseline", *axes, "judge"])))
     write_table(folder.path, TRANSCRIPTS, gathered.transcripts)
     return gathered
 
@@ -142,7 +142,8 @@ def _tables(
         judge, texts = judges.name(judged.stage), judged_texts(judged)
     approximate = scores.get(APPROXIMATE, False)
     gathered.samples.append(samples.assign(**labels))
-    gathered.scores.append(scores.assign(**labels, judge=judge, **{APPROXIMATE: approximate}))
+    # Along an axis `judge` a judge is called as the axis calls it.
+    gathered.scores.append(scores.assign(**{"judge": judge, APPROXIMATE: approximate} | labels))
     gathered.transcripts.append(transcript(labels["cell"], samples, texts))
 
 

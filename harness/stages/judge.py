@@ -231,7 +231,7 @@ def ask(ctx: Context, tasks: list[JudgeTask], asked: ResolvedJudge) -> list[Verd
                 ledger=ledger,
                 progress=ctx.progress,
                 base_url=server.base_url if server else None,
-                api_key=server.api_key if server else None,
+                key=server.api_key if server else None,
                 budgets=ctx.session.budgets,
             )
         )

@@ -35,6 +35,14 @@ CREATE TABLE IF NOT EXISTS in_flight (
     id INTEGER PRIMARY KEY, judge TEXT NOT NULL, request TEXT NOT NULL, repeat INTEGER NOT NULL,
     pid INTEGER NOT NULL, process_started REAL NOT NULL, host TEXT NOT NULL, asked_at TEXT NOT NULL
 );
+CREATE TABLE IF NOT EXISTS batches (
+    name TEXT PRIMARY KEY, batch TEXT, pid INTEGER NOT NULL, process_started REAL NOT NULL, host TEXT NOT NULL,
+    made_at TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS batch_calls (
+    judge TEXT NOT NULL, request TEXT NOT NULL, repeat INTEGER NOT NULL, name TEXT NOT NULL,
+    PRIMARY KEY (judge, request, repeat)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS stage_runs (
     id INTEGER PRIMARY KEY, stage TEXT NOT NULL, kind TEXT NOT NULL, run TEXT NOT NULL,
     pid INTEGER NOT NULL, host TEXT NOT NULL, started TEXT NOT NULL,
@@ -42,7 +50,8 @@ CREATE TABLE IF NOT EXISTS stage_runs (
 );
 CREATE INDEX IF NOT EXISTS stage_runs_by_stage ON stage_runs (stage);
 """
-
+RECORDED = "SELECT 1 FROM judge_calls WHERE judge = ? AND request = ? AND repeat = ?"
+FORGET_CALL = "DELETE FROM batch_calls WHERE judge = ? AND request = ? AND repeat = ?"
 
 Status = Literal["ok", "unparseable", "cut", "refused", "failed", "missing"]
 """ok: a value. missing: there was no answer to judge. The others are final failures of this one question: unparseable:
@@ -138,7 +147,7 @@ class Ledger:
     def recorded(self, judge: str, requests: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Reply]:
         """The recorded replies among (request digest, repeat) pairs."""
         query = f"SELECT {_columns(Reply)} FROM judge_calls WHERE judge = ? AND request = ? AND repeat = ?"  # noqa: S608
-        with self._transaction() as db:
+        with self.transaction() as db:
             rows = {key: db.execute(query, (judge, *key)).fetchone() for key in requests}
         return {key: Reply(*row) for key, row in rows.items() if row is not None}
 
@@ -156,31 +165,32 @@ class Ledger:
         Returns:
             The number of each call that is begun; 0 where its reply is recorded already: it is not to be asked.
         """
-        process = (os.getpid(), psutil.Process().create_time(), socket.gethostname())
+        process = this_process()
         row = f"judge, request, repeat, {_columns(Reply)}, asked_at"
         record = f"INSERT OR IGNORE INTO judge_calls ({row}) VALUES ({', '.join('?' * len(row.split(',')))})"  # noqa: S608
-        known = "SELECT 1 FROM judge_calls WHERE judge = ? AND request = ? AND repeat = ?"
         columns = "judge, request, repeat, pid, process_started, host, asked_at"
         started = f"INSERT INTO in_flight ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
-        with self._transaction("BEGIN IMMEDIATE") as db:
-            db.executemany(record, [(*key, *astuple(reply), _now()) for _, key, reply in end if reply is not None])
+        with self.transaction("BEGIN IMMEDIATE") as db:
+            db.executemany(record, [(*key, *astuple(reply), now()) for _, key, reply in end if reply is not None])
+            db.executemany(FORGET_CALL, [key for _, key, reply in end if reply is not None])
             db.executemany("DELETE FROM in_flight WHERE id = ?", [(begun,) for begun, _, _ in end])
+            done = [db.execute(RECORDED, key).fetchone() is not None for key in begin]
             return [
-                0 if db.execute(known, key).fetchone() else db.execute(started, (*key, *process, _now())).lastrowid or 0
-                for key in begin
+                0 if recorded else db.execute(started, (*key, *process, now())).lastrowid or 0
+                for key, recorded in zip(begin, done, strict=True)
             ]
 
     def interrupted(self) -> list[InFlight]:
         """Calls that were under way when their process died: possibly paid twice when they are asked again."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             rows = db.execute(
                 f"SELECT {_columns(InFlight)}, pid, process_started, host FROM in_flight ORDER BY id"  # noqa: S608
             ).fetchall()
-        return [InFlight(*row[:-3]) for row in rows if not _alive(*row[-3:])]
+        return [InFlight(*row[:-3]) for row in rows if not is_alive(*row[-3:])]
 
     def costs(self, judge: str | None = None) -> list[JudgeCost]:
         """The cost of each judge so far, or of the judge with that digest."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             rows = db.execute(
                 "SELECT judge, count(*), sum(prompt_tokens), sum(completion_tokens), total(price_usd),"
                 " count(*) - count(price_usd) FROM judge_calls WHERE ?1 IS NULL OR judge = ?1"
@@ -191,25 +201,25 @@ class Ledger:
 
     def stage_started(self, stage: str, run: str, kind: str = "") -> int:
         """Note that a stage begins; the number names this try in `stage_ended`."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             done = db.execute(
                 "INSERT INTO stage_runs (stage, kind, run, pid, host, started, status, error)"
                 " VALUES (?, ?, ?, ?, ?, ?, 'running', '')",
-                (stage, kind, run, os.getpid(), socket.gethostname(), _now()),
+                (stage, kind, run, os.getpid(), socket.gethostname(), now()),
             )
         return int(done.lastrowid or 0)
 
     def stage_ended(self, row: int, status: str, error: str = "") -> None:
         """Note how a stage ended."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.execute(
-                "UPDATE stage_runs SET ended = ?, status = ?, error = ? WHERE id = ?", (_now(), status, error, row)
+                "UPDATE stage_runs SET ended = ?, status = ?, error = ? WHERE id = ?", (now(), status, error, row)
             )
 
     def last_stage_runs(self, stages: Sequence[str]) -> dict[str, StageRun]:
         """The last try of each of these stages; those never tried are left out."""
         query = f"SELECT {_columns(StageRun)} FROM stage_runs WHERE stage = ? ORDER BY id DESC LIMIT 1"  # noqa: S608
-        with self._transaction() as db:
+        with self.transaction() as db:
             rows = [db.execute(query, (stage,)).fetchone() for stage in stages]
         return {row[0]: StageRun(*row) for row in rows if row is not None}
 
@@ -220,7 +230,7 @@ class Ledger:
             "SELECT *, row_number() OVER (PARTITION BY kind ORDER BY id DESC) AS place FROM stage_runs"
             " WHERE status = 'built') WHERE place <= ? ORDER BY id DESC"
         )
-        with self._transaction() as db:
+        with self.transaction() as db:
             return [(stage, kind, float(seconds)) for stage, kind, seconds in db.execute(query, (latest,))]
 
     def close(self) -> None:
@@ -235,7 +245,7 @@ class Ledger:
         self.close()
 
     @contextmanager
-    def _transaction(self, begin: str = "BEGIN") -> Iterator[sqlite3.Connection]:
+    def transaction(self, begin: str = "BEGIN") -> Iterator[sqlite3.Connection]:
         """All or nothing, one thread at a time. One that reads before it writes is to begin as a writer."""
         with self._lock, self._faults():
             self._db.execute(begin)
@@ -297,12 +307,18 @@ def _columns(table: type) -> str:
     return ", ".join(f.name for f in fields(table))
 
 
-def _now() -> str:
+def now() -> str:
+    """The time (UTC) as the ledger writes it."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def _alive(pid: int, started: float, host: str) -> bool:
-    """Whether the process that began a call still runs; of another machine's nothing is known, so it counts as gone."""
+def this_process() -> tuple[int, float, str]:
+    """What `is_alive` takes: id, start (s since 1970) and host."""
+    return os.getpid(), psutil.Process().create_time(), socket.gethostname()
+
+
+def is_alive(pid: int, started: float, host: str) -> bool:
+    """Whether a process still runs; of another machine's nothing is known, so it counts as gone."""
     if host != socket.gethostname():
         return False
     try:

@@ -5,12 +5,14 @@ import json
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from tests.cli.command import harness
 from tests.judge.stand_in import CANARY, Judge, standing_in
 
+T = TypeVar("T")
 KEY = "TEST_JUDGE_KEY"
 FIRST, SECOND = "Q: {question}\nA: {answer}", "Q: {question_1}\nA: {answer_1}\nQ: {question_2}\nA: {answer_2}"
 PROMPTS = {
@@ -70,14 +72,19 @@ def run(folder: Path, url: str, *more: str) -> "subprocess.CompletedProcess[str]
     return harness(*words(folder, url, *more), env={KEY: CANARY})
 
 
-@contextmanager
-def judge(ledger: Path, port: int = 0) -> Iterator[Judge]:
+def judge(ledger: Path, port: int = 0) -> AbstractContextManager[Judge]:
     """The stand-in in a thread with a loop of its own, which ends with the block."""
+    return in_thread(standing_in(ledger, port))
+
+
+@contextmanager
+def in_thread(standing: AbstractAsyncContextManager[T]) -> Iterator[T]:
+    """A stand-in in a thread with a loop of its own, which ends with the block."""
     loop, ready, over = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
-    held: list[Judge] = []
+    held: list[T] = []
 
     async def serve() -> None:
-        async with standing_in(ledger, port) as stand_in:
+        async with standing as stand_in:
             held.append(stand_in)
             ready.set()
             await over.wait()

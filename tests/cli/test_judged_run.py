@@ -22,7 +22,8 @@ from harness.store.store import Store
 from tests.cli import judged
 from tests.cli.command import HARNESS, harness
 from tests.cli.judged import TURNS
-from tests.judge.stand_in import CANARY, Answer, Cut, Judge, completion, fault, reply
+from tests.judge import batch_stand_in
+from tests.judge.stand_in import CANARY, Answer, Cut, Judge, completion, fault, models, reply
 
 GOOD = 3
 """How many verdicts a judge gives before its bad day begins."""
@@ -68,7 +69,7 @@ def recorded(folder: Path) -> int:
 
 
 def test_a_good_run_gives_scores_and_files_that_fastchat_reads(folder: Path, judge: Judge) -> None:
-    judge.answer = lambda _, n: reply(f"Fine. Rating: [[{n % 2 + 5}]]")
+    judge.answer = lambda body, _: reply(f"Fine. Rating: [[{body['messages'][-1]['content'].count('Q: ') + 4}]]")
     done = judged.run(folder, judge.url)
     assert done.returncode == 0, done.stderr
     assert judge.keys == {f"Bearer {CANARY}"}, "the key came out of the environment"
@@ -146,6 +147,46 @@ def test_a_judge_that_fails_midway(folder: Path, tmp_path: Path, name: str) -> N
         assert len(healed.asked) == TURNS - GOOD
         assert not set(first) & set(healed.prompts())
     assert scores(folder)["overall"] == [7.0, TURNS, TURNS]
+
+
+@pytest.mark.parametrize(
+    ("listed", "what"),
+    [
+        (lambda _: models("gpt-4", shutdown_date="2026-10-23"), "the judge gpt-4 was shut down on 2026-10-23"),
+        (lambda _: fault(401, f"bad key {CANARY}"), "the judge refuses the key (HTTP 401)"),
+        (
+            lambda path: fault(404) if path else models("gpt-6"),
+            "the endpoint does not list the judge gpt-4\n  It lists",
+        ),
+    ],
+)
+def test_a_judge_that_cannot_be_asked_stops_a_run_before_it_begins(
+    tmp_path: Path, judge: Judge, listed: Callable[[str], web.Response], what: str
+) -> None:
+    """`plan` says it too, and is no failure."""
+    judge.listed = listed
+    done = judged.run(tmp_path, judge.url)
+    assert done.returncode == 1
+    assert f"{judge.url}: {what}" in done.stderr
+    assert CANARY not in done.stderr
+    assert len(done.stderr.splitlines()) == 2, "what and where, and the remedy"
+    assert not list((tmp_path / "results/store/artifacts").iterdir())
+    plan = harness("plan", *judged.words(tmp_path, judge.url)[1:], env={judged.KEY: CANARY})
+    assert plan.returncode == 0
+    assert f"a run stops: {judge.url}: {what}" in plan.stderr
+    assert judge.asked == []
+
+
+def test_a_judge_whose_verdicts_are_all_recorded_is_not_looked_for(folder: Path, judge: Judge) -> None:
+    assert judged.run(folder, judge.url).returncode == 0
+    artifacts = folder / "results/store/artifacts"
+    for file in [*artifacts.glob("*/verdicts.jsonl"), *artifacts.glob("*/scores.parquet")]:
+        shutil.rmtree(file.parent)
+    judge.listed = lambda _: models("gpt-4", shutdown_date="2026-10-23")
+    done = judged.run(folder, judge.url)
+    assert done.returncode == 0, done.stderr
+    assert "executed 2 of" in done.stderr
+    assert len(judge.asked) == TURNS
 
 
 def test_a_reply_without_a_rating_is_a_failed_sample_and_no_failed_run(folder: Path, judge: Judge) -> None:
@@ -288,3 +329,23 @@ def test_several_verdicts_on_each_answer(folder: Path, judge: Judge) -> None:
     assert "a standard deviation of 1.41" in (run / "report.html").read_text()
     assert judged.run(folder, judge.url, "--set", "judge.repeats=3").returncode == 0
     assert len(judge.asked) == 3 * TURNS, "only the third of each was asked for"
+
+
+def test_judges_may_be_swept(folder: Path, judge: Judge) -> None:
+    judge.answer = lambda body, _: reply("Rating: [[7]]" if body["model"] == "first" else "Rating: [[5]]")
+    asked = f"base_url: '{judge.url}', api_key_env: {judged.KEY}"
+    judges = ", ".join(f"{{{label}: {{model: {label}, {asked}}}}}" for label in ("first", "second"))
+    done = judged.run(folder, judge.url, "--set", "judge=$judge", "--set", f"axes={{judge: [{judges}]}}")
+    assert done.returncode == 0, done.stderr
+    table = pd.read_parquet(folder / "results/runs/judged/scores.parquet").query("category == 'overall'")
+    assert dict(zip(table["judge"], table["value"], strict=True)) == {"first": 7.0, "second": 5.0}
+    assert "Their scores must not be compared" in (folder / "results/runs/judged/report.md").read_text()
+
+
+def test_a_run_in_batches(folder: Path) -> None:
+    with judged.in_thread(batch_stand_in.standing_in(batch_stand_in.BatchJudge(looks=1))) as batches:
+        done = judged.run(folder, batches.url, "--set", "judge.batch=true")
+    assert done.returncode == 0, done.stderr
+    assert scores(folder)["overall"] == [7.0, TURNS, TURNS]
+    assert sum(batches.submitted().values()) == TURNS
+    assert len(batches.batches) == 1

@@ -58,6 +58,11 @@ async def reset(request: web.Request, cut: Cut) -> web.StreamResponse:
     return response
 
 
+def models(*names: str, status: int = 200, **entry: str) -> web.Response:
+    """A list of models, each with these fields beside its name."""
+    return web.json_response({"object": "list", "data": [{"id": name, **entry} for name in names]}, status=status)
+
+
 def tasks(count: int) -> list[JudgeTask]:
     return [JudgeTask(str(k), 1, "single-v1", ({"role": "user", "content": f"judge {k}"},)) for k in range(count)]
 
@@ -71,6 +76,8 @@ class Judge:
     asked: list[dict[str, Any]] = field(default_factory=list)
     answer: Answer = lambda _body, _n: reply("Rating: [[7]]")
     keys: set[str] = field(default_factory=set)
+    listed: Callable[[str], web.Response] = lambda _path: fault(404)
+    """What it says of its models: of the list (path ``) and of one."""
     progress: list[tuple[int, int]] = field(default_factory=list)
     site: web.TCPSite | None = None
 
@@ -119,7 +126,13 @@ async def standing_in(ledger: Path, port: int = 0) -> AsyncIterator[Judge]:
         return said if isinstance(said, web.Response) else await said
 
     app = web.Application()
+
+    async def listed(request: web.Request) -> web.Response:
+        stand_in.keys.add(request.headers.get("Authorization", ""))
+        return stand_in.listed(request.match_info["name"])
+
     app.router.add_post("/v1/chat/completions", chat)
+    app.router.add_get("/v1/models{name:.*}", listed)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     stand_in.site = web.TCPSite(runner, "127.0.0.1", port)

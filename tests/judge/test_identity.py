@@ -7,7 +7,6 @@ import pytest
 
 from harness.judge.api import JudgeTask
 from harness.judge.identity import judge_digest, request_digest
-from harness.judge.prices import price_list, price_of
 from harness.judge.program import run_program
 from harness.judge.protocol import find_protocol
 from harness.judge.settings import JudgeSettings
@@ -73,20 +72,6 @@ def test_a_request_is_what_the_judge_is_shown() -> None:
     task = JudgeTask("1", 1, "p", ({"role": "user", "content": "a"},))
     assert request_digest(task) == request_digest(JudgeTask("2", 2, "q", task.messages, {"x": 1}, 3))
     assert request_digest(task) != request_digest(JudgeTask("1", 1, "p", ({"role": "user", "content": "b"},)))
-
-
-def test_prices_are_dated_and_whole() -> None:
-    prices = price_list()
-    assert prices["gpt-4"].cost(1_000_000, 0) == 30.0
-    assert prices["gpt-4-1106-preview"].cost(1000, 1000) == pytest.approx(0.04)
-    assert all(0 < p.input < p.output and len(p.as_of) == 7 for p in prices.values())
-
-
-def test_a_served_judge_costs_nothing_and_an_unknown_one_nobody_knows() -> None:
-    free, unknown = price_of(settings(serve={})), price_of(settings(model="mystery"))
-    assert free is not None
-    assert free.cost(10**6, 10**6) == 0.0
-    assert unknown is None
 
 
 def test_a_program_judges_and_says_when_it_cannot() -> None:

@@ -36,6 +36,7 @@ def digest_of(**values: Any) -> str:
         ({"model": "o1"}, "openai-reasoning"),
         ({"model": "o3-mini"}, "openai-reasoning"),
         ({"model": "gpt-5-mini"}, "openai-reasoning"),
+        ({"model": "gpt-6.1-sol"}, "openai-reasoning"),
         ({"model": "openai/GPT-5", "base_url": "https://router/v1"}, "openai-reasoning"),
         ({"model": "claude-opus-4-1", "base_url": "https://api.anthropic.com/v1"}, "anthropic"),
         ({"model": "gpt-oss-120b", "base_url": "http://127.0.0.1:8000/v1"}, "plain"),
@@ -111,6 +112,10 @@ def test_only_what_changes_the_question_makes_another_judge() -> None:
     [
         ({"model": "o3", "protocol": "expected"}, "log-probabilities and vLLM's"),
         ({"model": "gpt-4", "protocol": "expected"}, "needs vLLM's begun or constrained replies"),
+        (
+            {"model": "m", "profile": "plain", "protocol": "expected", "batch": True},
+            "needs live calls, not judge.batch",
+        ),
         ({"model": "gpt-4", "protocol": "choice"}, "needs vLLM's begun or constrained replies"),
     ],
 )

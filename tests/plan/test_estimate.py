@@ -31,8 +31,9 @@ def test_before_anything_is_there(tmp_path: Path) -> None:
     assert TURNS * 250 * 60e-6 < row.usd < TURNS * 2048 * 60e-6 < row.most_usd
     assert not store.ledger.exists(), "a plan writes nothing"
     (line,) = in_words([row])
+    assert row.price is not None
     assert line.startswith(f"judge gpt-4 (rating): {TURNS} verdicts, {TURNS} calls, about ")
-    assert line.endswith("(list price of 2025-08)")
+    assert line.endswith(f"(list price of {row.price.as_of})")
 
 
 def test_repeats_and_longer_answers_cost_more(tmp_path: Path) -> None:
@@ -47,6 +48,15 @@ def test_repeats_and_longer_answers_cost_more(tmp_path: Path) -> None:
     assert longer.prompt_tokens > once.prompt_tokens
     assert longer.most_usd is not None
     assert longer.most_usd > once.most_usd
+
+
+def test_batches_are_said_and_cost_half(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    (live,), (batch,) = (estimate(planned(tmp_path, *sets), store) for sets in ((), ("judge.batch=true",)))
+    assert live.usd is not None
+    assert batch.usd == pytest.approx(live.usd / 2)
+    assert f"{TURNS} calls in batches, about" in in_words([batch])[0]
+    assert batch.asked.digest == live.asked.digest, "the verdicts are the same judge's"
 
 
 def test_a_protocol_of_two_calls(tmp_path: Path) -> None:

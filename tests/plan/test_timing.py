@@ -87,7 +87,7 @@ def test_what_the_store_has_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyP
             times = iter(
                 [datetime(2026, 1, 1).isoformat(), datetime(2026, 1, 1, 0, seconds // 60, seconds % 60).isoformat()]
             )
-            monkeypatch.setattr(ledgers, "_now", lambda times=times: next(times))
+            monkeypatch.setattr(ledgers, "now", lambda times=times: next(times))
             ledger.stage_ended(ledger.stage_started(name, "run", "train"), status)
     assert recorded(plan, store) == pytest.approx({("train", "kd"): 8, ("train", "sft"): 2, ("train", ""): 3}, abs=1e-3)
 

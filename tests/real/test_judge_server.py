@@ -60,7 +60,7 @@ def test_constrained_verdicts_of_a_served_model(smollm2_folder: Path, tmp_path: 
                 ledger=ledger,
                 progress=lambda *_a, **_k: None,
                 base_url=server.base_url,
-                api_key=server.api_key,
+                key=server.api_key,
             )
         )
         for verdict in short:

@@ -101,7 +101,7 @@ def test_a_baseline_never_takes_the_name_of_a_cell(load_text: Load) -> None:
 
 
 def test_a_baseline_for_each_way_to_evaluate(load_text: Load) -> None:
-    text = "student: pocket:s\nevaluate: [{quiz: {examples: $n}}]\naxes: {n: [1, 2]}\nbaselines: [student]\n"
+    text = "student: pocket:s\nevaluate: [{quiz: {examples: $size}}]\naxes: {size: [1, 2]}\nbaselines: [student]\n"
     assert names(load_text(text).baselines) == ["student=1", "student=2"]
 
 
