@@ -19,6 +19,7 @@ from harness.core.discover import discover
 from harness.core.settings import Settings
 from harness.generate.api import Answer
 from harness.judge.api import JudgeTask, Program, Verdict
+from harness.stats.audit import FEWEST
 from harness.store.ledger import Status
 
 S = TypeVar("S", bound=Settings)
@@ -41,6 +42,10 @@ class Metric:
     mean: bool = True
     """A score is the mean of its samples, which are in the metric's unit; a metric that is not is compared by the
     standard errors of its scores, without pairing."""
+    audits: str = ""
+    """The metric of the live judge whose audited score this is (`bench/audit.py`)."""
+    fewest_audited: int = FEWEST
+    """Audited questions below which an audit gives it no score, because its intervals would not hold."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`harness judge`: what a judge is worth."""
+"""`harness judge`: what a judge is worth, and people's labels that audit it."""
 
 import sys
 from dataclasses import dataclass
@@ -10,12 +10,9 @@ import typer
 from harness.cli.options import RESULTS, Format, RecipeOptions, Results, grouped
 from harness.core.errors import HarnessError
 
-app = typer.Typer(help="What a judge is worth: its agreement with recorded verdicts.", no_args_is_help=True)
-
-
-@app.callback()
-def _judge() -> None:
-    """Keep `calibrate` a subcommand however many there are."""
+app = typer.Typer(
+    help="What a judge is worth: its agreement with recorded verdicts, and with people.", no_args_is_help=True
+)
 
 
 @dataclass(frozen=True)
@@ -89,3 +86,37 @@ def calibrate(
         state = "calibrated" if calibration.informative else "UNINFORMATIVE"
         print(f"{calibration.judge} on {calibration.benchmark}: {state}. {calibration.note}", file=sys.stderr)
         print(f"record: {records(store) / calibration.digest}.json", file=sys.stderr)
+
+
+@app.command()
+def label(
+    run: Annotated[str, typer.Argument(help="A finished run's name or folder.", show_default=False)],
+    n: Annotated[int, typer.Option(min=10, help="Questions to draw of each benchmark; the same for all cells.")] = 50,
+    benchmark: Annotated[str | None, typer.Option(help="Only this one.", metavar="NAME")] = None,
+    out: Annotated[Path, typer.Option(help="The file of labels; one that is there keeps its labels.")] = Path(
+        "labels.jsonl"
+    ),
+    page: Annotated[bool, typer.Option(help="Serve a page to label on, with keys 1 to 9; else only write.")] = True,
+    results: Results = RESULTS,
+) -> None:
+    """Draw answers of a run for people to label, for `judge: {audit: {human: FILE}}`. Stop and go on at any time.
+
+    Example: harness judge label which-teacher --n 50 --out labels.jsonl
+    """
+    from harness.api.opened import open_run
+    from harness.judge.settings import DrawSettings
+    from harness.record.labels import draw_labels, read_label_lines, with_values, write_label_lines
+    from harness.report.label_page import serve
+
+    known = read_label_lines(out) if out.exists() else []
+    lines = with_values(draw_labels(open_run(run, results).folder, benchmark, DrawSettings(n=n)), known)
+    write_label_lines(out, lines)
+    done = sum(line.value is not None for line in lines)
+    print(f"{out}: {len(lines)} answers, {done} labelled", file=sys.stderr)
+    print(f"read them with `judge: {{audit: {{human: {out}}}}}` and `harness run` again", file=sys.stderr)
+    if page:
+        try:
+            serve(out, lambda address: print(f"{address} (Ctrl-C ends it)", file=sys.stderr, flush=True))
+        except KeyboardInterrupt:
+            done = sum(line.value is not None for line in read_label_lines(out))
+            print(f"{out}: {done} of {len(lines)} labelled", file=sys.stderr)

@@ -74,19 +74,37 @@ def alpaca_eval(
         Path | None,
         typer.Option(help="AlpacaEval's df_gamed.csv; without it length-controlled rates are approximate."),
     ] = None,
+    audit: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A reference judge's annotations of a random share of the same answers, which audit the rates; "
+            "may be given more than once."
+        ),
+    ] = None,
     format_: Format = "table",
 ) -> None:
     """Win rates and length-controlled win rates of AlpacaEval annotations, as the package alpaca_eval computes them.
 
     Example: harness score alpaca-eval results/*/weighted_alpaca_eval_gpt4_turbo/annotations.json
     """
-    from harness.bench.alpaca_eval import score_files, second_annotations
+    import pandas as pd
+
+    from harness.bench.alpaca_eval import audit_files, score_files, second_annotations
     from harness.cli.output import emit
 
     table = score_files(annotations, lc_reference)
+    if audit:
+        audited = audit_files(annotations, audit, lc_reference)
+        table = pd.concat([table.assign(audited=False), audited], ignore_index=True).astype({"n_audited": "Int64"})
     emit(table, format_)
     for line in second_annotations(annotations):
         typer.echo(f"note: {line}", err=True)
+    if audit:
+        typer.echo(
+            "note: an audited rate estimates what the reference judge would have said of all answers, if those that "
+            "it judged are a random share of them; a length-controlled one needs 200 of its verdicts",
+            err=True,
+        )
     if table["approximate"].any():
         typer.echo(
             "note: length-controlled win rates are approximate (stand-in for AlpacaEval's df_gamed.csv; give it with "

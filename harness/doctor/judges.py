@@ -9,8 +9,9 @@ from harness.recipe.load import Recipe
 
 
 def judge_findings(recipe: Recipe) -> list[Finding]:
-    """A finding for each model judge of a recipe's cells."""
-    judges = dict.fromkeys(cell.settings.judge for cell in recipe.cells if cell.settings.judge is not None)
+    """A finding for each model judge of a recipe's cells, and for each that audits it."""
+    named = (cell.settings.judge for cell in recipe.cells if cell.settings.judge is not None)
+    judges = dict.fromkeys(judge for settings in named for judge in settings.asked.values())
     return list(dict.fromkeys(_finding(judge) for judge in judges))
 
 

@@ -1,5 +1,8 @@
 """Who judges, how it is asked, and what it may cost."""
 
+import math
+from functools import cached_property
+from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
@@ -9,6 +12,8 @@ from harness.core.settings import Settings, execution
 from harness.judge.protocol import VerdictMode
 
 OPENAI_URL = "https://api.openai.com/v1"
+_SHARE = 0.2
+"""Of the questions that an audit asks about."""
 
 
 class ServeSettings(Settings):
@@ -72,3 +77,75 @@ class JudgeSettings(Settings):
         if self.batch and self.serve is not None:
             raise ValueError("a judge that is served here takes no batches: leave out 'batch' or 'serve'")
         return self
+
+
+class DrawSettings(Settings):
+    """How many questions an audit draws, and which."""
+
+    share: float | None = Field(None, gt=0, le=1)
+    """The share of the questions that the reference `judge` is asked about; 0.2 by default."""
+    n: int | None = Field(None, ge=10)
+    """Their number, in place of a share."""
+    seed: int = 0
+    """Of the draw: the same questions for all cells, stratified by category. A larger audit holds the smaller one."""
+
+    def size(self, questions: int) -> int:
+        """How many of so many questions are drawn."""
+        if self.n is not None:
+            return min(self.n, questions)
+        return math.ceil((self.share or _SHARE) * questions)
+
+
+class AuditSettings(DrawSettings):
+    """Who checks a random share of what a judge rates, so that scores are what that reference would have said.
+
+    A reference judge (`judge`) is asked about the answers to the questions that are drawn. Verdicts that are there
+    already, of a judge (`recorded`) or of people (`human`), are a file as `harness judge label` writes it, or
+    AlpacaEval's annotations.json: all that it holds on these answers count, and have to be a random share of them.
+    """
+
+    judge: JudgeSettings | None = None
+    """The reference judge."""
+    recorded: Path | None = None
+    """A file of a reference judge's verdicts."""
+    human: Path | None = None
+    """A file of people's verdicts."""
+
+    @property
+    def draw(self) -> DrawSettings:
+        """What of it determines the questions."""
+        return DrawSettings(share=self.share, n=self.n, seed=self.seed)
+
+    @property
+    def file(self) -> Path | None:
+        """The file of verdicts that are there already."""
+        return self.recorded or self.human
+
+    @model_validator(mode="after")
+    def _one_reference(self) -> Self:
+        given = [name for name in ("judge", "recorded", "human") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError("an 'audit' needs one of 'judge', 'recorded' and 'human'")
+        sized = [name for name in ("share", "n") if getattr(self, name) is not None]
+        if len(sized) > 1:
+            raise ValueError("'share' and 'n' say the same: give one of them")
+        if sized and self.judge is None:
+            raise ValueError(f"'{sized[0]}' is for a 'judge': of the file of '{given[0]}' all verdicts count")
+        return self
+
+
+class AuditedJudgeSettings(JudgeSettings):
+    """A recipe's judge of benchmarks' answers, audited by another where that is wanted."""
+
+    audit: AuditSettings | None = None
+
+    @cached_property
+    def alone(self) -> JudgeSettings:
+        """The judge itself."""
+        return JudgeSettings.model_construct(**{name: getattr(self, name) for name in JudgeSettings.model_fields})
+
+    @property
+    def asked(self) -> dict[tuple[str, ...], JudgeSettings]:
+        """The models that are asked, by their key in a recipe: the judge, and the one that audits it."""
+        audits = self.audit.judge if self.audit is not None else None
+        return {("judge",): self.alone} | ({("judge", "audit", "judge"): audits} if audits is not None else {})

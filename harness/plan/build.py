@@ -7,6 +7,7 @@ from fnmatch import fnmatch
 from functools import cached_property
 
 from harness.core.errors import HarnessError
+from harness.judge.settings import AuditSettings, JudgeSettings
 from harness.models.settings import ModelSettings
 from harness.plan import experts, sources, teachers, training
 from harness.plan.context import CellContext, Graph
@@ -17,6 +18,7 @@ from harness.recipe.schema import Keep
 from harness.stages import answer, benchmarks, contamination, judge, measure, score
 from harness.stages.api import Stage
 from harness.stages.model import PlannedModel, unavailable
+from harness.stages.pinned import pinned_file
 from harness.train.settings import checkpoint_part
 
 
@@ -26,6 +28,8 @@ class JudgedStages:
 
     answers: Stage
     verdicts: Stage
+    audit: Stage | None = None
+    """The verdicts of the reference judge that audits them."""
 
 
 @dataclass(frozen=True)
@@ -184,11 +188,12 @@ def _evaluated(ctx: CellContext, bench: benchmarks.PinnedBenchmark, model: Plann
         return Evaluated(bench.name, share(score.measured_stage(bench, measured)), None)
     answers = share(answer.stage(bench, model, settings.generate, settings.eval_seed, gpus))
     verdicts = share(_verdicts(ctx, bench, answers, judge_epoch))
+    audit = _audit(ctx, bench, answers, judge_epoch)
     routing = experts.utilisation_of(bench, model, settings.generate, gpus)
     return Evaluated(
         bench.name,
-        share(score.stage(bench, answers, verdicts)),
-        JudgedStages(answers, verdicts),
+        share(score.stage(bench, answers, verdicts, audit)),
+        JudgedStages(answers, verdicts, audit if audit is not None and not audit.is_leaf else None),
         share(routing) if routing is not None else None,
     )
 
@@ -198,6 +203,29 @@ def _verdicts(ctx: CellContext, bench: benchmarks.PinnedBenchmark, answers: Stag
     if benchmarks.judged(bench.name).program is not None:
         return judge.program_stage(bench, answers)
     assert settings is not None, "the schema asks for a judge where a model must judge"
+    return _asked(ctx, bench, answers, settings.alone, judge_epoch)
+
+
+def _asked(
+    ctx: CellContext,
+    bench: benchmarks.PinnedBenchmark,
+    answers: Stage,
+    settings: JudgeSettings,
+    judge_epoch: int,
+    audit: AuditSettings | None = None,
+) -> Stage:
+    """The verdicts of a model judge."""
     settings = settings.model_copy(update={"epoch": max(settings.epoch, judge_epoch)})
     served = sources.model(ctx, ModelSettings(model=settings.model)) if settings.serve is not None else None
-    return judge.model_stage(bench, answers, settings, served, ctx.settings.resources.gpus)
+    return judge.model_stage(bench, answers, settings, served, ctx.settings.resources.gpus, audit)
+
+
+def _audit(ctx: CellContext, bench: benchmarks.PinnedBenchmark, answers: Stage, judge_epoch: int) -> Stage | None:
+    """What audits a model judge's verdicts: a reference judge's stage, or a pinned file."""
+    audit = ctx.settings.judge.audit if ctx.settings.judge is not None else None
+    if audit is None or benchmarks.judged(bench.name).program is not None:
+        return None
+    if audit.judge is not None:
+        return ctx.graph.share(_asked(ctx, bench, answers, audit.judge, judge_epoch, audit))
+    assert audit.file is not None, "the settings check that there is one reference"
+    return ctx.graph.share(pinned_file(audit.file))

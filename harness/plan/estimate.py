@@ -1,7 +1,7 @@
 """How many calls a plan will make to judges, and what these will cost."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.bench.api import Question
@@ -61,11 +61,19 @@ def estimate(plan: Plan, store: Store) -> list[Estimate]:
     A benchmark whose files are not here (`stages.pinned.absent_allowed`) is left out.
     """
     groups: dict[str, tuple[judge.ResolvedJudge, dict[str, JudgedStages]]] = {}
-    for _, _, judged in plan.judged:
+    for judged in _asked(plan):
         if "program" not in judged.verdicts.params["judge"] and not unknown(judged):
             resolved = judge.resolved(judged.verdicts.params, judged.verdicts.execution)
             groups.setdefault(resolved.digest, (resolved, {}))[1][judged.verdicts.id] = judged
     return [_of_judge(resolved, list(stages.values()), store) for resolved, stages in groups.values()]
+
+
+def _asked(plan: Plan) -> Iterator[JudgedStages]:
+    """The judged stages, and those of the judges that audit them."""
+    for _, _, judged in plan.judged:
+        yield judged
+        if judged.audit is not None:
+            yield JudgedStages(judged.answers, judged.audit)
 
 
 def unknown(judged: JudgedStages) -> bool:
@@ -83,7 +91,7 @@ def _of_judge(resolved: judge.ResolvedJudge, stages: Sequence[JudgedStages], sto
             done |= _keyed(judge.read_tasks(store.path(judged.verdicts.id)))
         elif store.has(judged.answers.id):
             answers = answer.read(store.path(judged.answers.id))
-            tasks = benchmarks.open_judged(judged.answers).tasks(answers)
+            tasks = judge.tasks_of(judged.verdicts, answers)
             known |= _keyed(judge.repeated(tasks, resolved.settings))
         else:
             awaited.append(judged)
@@ -128,12 +136,14 @@ def _awaited(resolved: judge.ResolvedJudge, stages: Sequence[JudgedStages]) -> l
     for judged in stages:
         files = {role: stage.id for role, stage in judged.answers.inputs.items() if role != "model"}
         settings = {k: judged.answers.params[k] for k in ("benchmark", "benchmark_version", "settings")}
-        alike.setdefault(digest([settings, files]), []).append(judged)
+        draw = judged.verdicts.params.get("audit")
+        alike.setdefault(digest([settings, files, draw]), []).append(judged)
     sums = []
     for judged, *others in alike.values():
-        bench = benchmarks.open_judged(judged.answers)
-        usual = bench.tasks([_made_up(q, min(_USUAL_ANSWER, q.max_new_tokens)) for q in bench.questions])
-        longest = bench.tasks([_made_up(q, q.max_new_tokens) for q in bench.questions])
+        questions = benchmarks.open_judged(judged.answers).questions
+        short = [_made_up(q, min(_USUAL_ANSWER, q.max_new_tokens)) for q in questions]
+        long = [_made_up(q, q.max_new_tokens) for q in questions]
+        usual, longest = (judge.tasks_of(judged.verdicts, answers) for answers in (short, long))
         usual, longest = (judge.repeated(tasks, resolved.settings) for tasks in (usual, longest))
         sums.append(_sum_of(resolved, usual, longest).times(1 + len(others)))
     return sums

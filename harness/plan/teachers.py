@@ -63,8 +63,8 @@ def _rewards(ctx: CellContext, responses: Stage) -> Stage:
     assert settings is not None, "the schema checks that a pick has a reward"
     title = f"rewards of {teacher}"
     if settings.judge:
-        judge = cell.judge
-        assert judge is not None, "the schema checks that there is a judge"
+        assert cell.judge is not None, "the schema checks that there is a judge"
+        judge = cell.judge.alone
         served = sources.model(ctx, ModelSettings(model=judge.model)) if judge.serve is not None else None
         return ctx.graph.share(reward.judged_stage(responses, judge, served, gpus, title))
     model = sources.model(ctx, ModelSettings(model=settings.model)) if settings.model is not None else None

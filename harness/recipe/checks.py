@@ -64,8 +64,9 @@ def _references(cell: CellRecipe) -> Iterator[Finding]:
     named: list[tuple[Key, str]] = [(("student", "model"), cell.student.model)]
     if cell.teacher and cell.teacher.model is not None:
         named.append((("teacher", "model"), cell.teacher.model))
-    if cell.judge and cell.judge.serve:
-        named.append((("judge", "model"), cell.judge.model))
+    for place, judge in cell.judge.asked.items() if cell.judge else ():
+        if judge.serve:
+            named.append(((*place, "model"), judge.model))
     mixture = cell.student.architecture
     for i, reference in enumerate(mixture.from_ or () if mixture else ()):
         named.append((("student", "architecture", "from", i), reference))
@@ -236,10 +237,11 @@ def _judged(cell: CellRecipe, benchmarks: Registry) -> Iterator[Finding]:
         if cell.judge is None:
             yield ("evaluate", i, chosen.name), "a model judges this benchmark, and the recipe has no 'judge'"
             continue
-        try:
-            check_profile(cell.judge, find_protocol(bench.form(chosen.settings), cell.judge.protocol))
-        except HarnessError as error:
-            yield ("judge", "protocol"), f"{chosen.name}: {error.what}; {error.fix}"
+        for place, judge in cell.judge.asked.items():
+            try:
+                check_profile(judge, find_protocol(bench.form(chosen.settings), judge.protocol))
+            except HarnessError as error:
+                yield (*place, "protocol"), f"{chosen.name}: {error.what}; {error.fix}"
 
 
 def _teachers(cell: CellRecipe) -> Iterator[Finding]:

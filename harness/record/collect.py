@@ -12,16 +12,17 @@ import pandas as pd
 
 from harness.bench.api import APPROXIMATE
 from harness.core.canonical import canonical
-from harness.plan.build import Evaluated, Plan, PlannedCell
+from harness.plan.build import Evaluated, JudgedStages, Plan, PlannedCell
 from harness.plan.generation import engines
 from harness.record import contamination, determinism, endings, judges, unread
+from harness.record.audits import audits, shortfalls
 from harness.record.costs import costs
 from harness.record.data_notes import data_notes
 from harness.record.folder import RunFolder
 from harness.record.judged import Call, Judged, read_judged
 from harness.record.judging import judging, warnings
 from harness.record.profiles import profiles, write_profiles
-from harness.record.run import CellRecord, JudgingRecord, MetricRecord, RunRecord, StageCounts
+from harness.record.run import AuditRecord, CellRecord, JudgingRecord, MetricRecord, RunRecord, StageCounts
 from harness.record.tables import CURVES, EXPERTS, SAMPLES, SCORES, TRANSCRIPTS, write_table
 from harness.record.training import curves, mixes, trainings
 from harness.record.transcripts import judged_texts, measured_texts, transcript
@@ -63,6 +64,7 @@ def collect(
         generation=tuple(engines(plan)),
         judges=judges.judges(plan, store),
         judging=tuple(gathered.judging),
+        audits=tuple(gathered.audits),
         metrics=_metrics(plan),
         training=tuple(t.record for t in trained),
         mixes=tuple(mixes(trained)),
@@ -74,6 +76,7 @@ def collect(
             *data_notes(plan, store),
             *warnings(gathered.judging),
             *_approximations(gathered.scores),
+            *gathered.shortfalls,
             *determinism.mixtures(made),
             *dict.fromkeys((*gathered.cut, *unread.cut_responses(plan, store), *unread.of_trainings(trained))),
         ),
@@ -90,6 +93,9 @@ class _Gathered:
     judging: list[JudgingRecord] = field(default_factory=list)
     calls: defaultdict[str, list[Call]] = field(default_factory=lambda: defaultdict(list))
     """By cell."""
+    audits: list[AuditRecord] = field(default_factory=list)
+    shortfalls: list[str] = field(default_factory=list)
+    """Warnings of audits."""
     cut: list[str] = field(default_factory=list)
     """Warnings of answers that were cut, or hold thinking."""
 
@@ -106,6 +112,7 @@ def _evaluations(folder: RunFolder, plan: Plan, store: Store) -> _Gathered:
             gathered.cut += [*unread.cut_answers(judged), *unread.judged_thinking(judged)]
             gathered.judging += judging(judged)
             gathered.calls[cell.name] += judged.calls
+            _audited(gathered, cell.name, evaluated, evaluated.judged, store)
         if store.has(evaluated.score.id):
             labels = {"baseline": cell.cell.baseline is not None} | {a: cell.cell.labels.get(a) for a in axes}
             _tables(gathered, {"cell": cell.name} | labels, store, evaluated, judged)
@@ -114,6 +121,17 @@ def _evaluations(folder: RunFolder, plan: Plan, store: Store) -> _Gathered:
     write_table(folder.path, SCORES, gathered.scores, list(dict.fromkeys(["baseline", *axes, "judge"])))
     write_table(folder.path, TRANSCRIPTS, gathered.transcripts)
     return gathered
+
+
+def _audited(gathered: _Gathered, cell: str, evaluated: Evaluated, stages: JudgedStages, store: Store) -> None:
+    """What there is of the audit of one evaluation."""
+    reference = None
+    if stages.audit is not None:
+        reference = read_judged(cell, evaluated.benchmark, JudgedStages(stages.answers, stages.audit), store)
+        gathered.calls[cell] += reference.calls
+    if store.has(evaluated.score.id):
+        gathered.audits += audits(cell, evaluated, reference, store)
+        gathered.shortfalls += shortfalls(cell, evaluated, reference, store)
 
 
 def _tables(
@@ -178,11 +196,12 @@ def expert_loads(plan: Plan, store: Store) -> list[pd.DataFrame]:
 
 
 def _metrics(plan: Plan) -> tuple[MetricRecord, ...]:
-    """Those of every benchmark, under each of the settings that cells give it."""
-    scored = {(e.benchmark, canonical(e.score.execution)): e.score for cell in plan.cells for e in cell.evaluated}
+    """Those of every benchmark, under each of the settings that cells give it, and with each audit or none."""
+    every = (evaluated for cell in plan.cells for evaluated in cell.evaluated)
+    scored = {(e.benchmark, canonical(e.score.execution), *e.score.inputs): e.score for e in every}
     records = (
-        MetricRecord(name, m.name, m.unit, m.direction, m.role, m.headline, m.binary, m.mean)
-        for (name, _), stage in scored.items()
-        for m in benchmarks.opened(stage).metrics
+        MetricRecord(name, m.name, m.unit, m.direction, m.role, m.headline, m.binary, m.mean, m.audits)
+        for (name, *_), stage in scored.items()
+        for m in score.metrics(stage)
     )
     return tuple(dict.fromkeys(records))

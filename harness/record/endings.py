@@ -37,9 +37,10 @@ def with_endings(samples: pd.DataFrame, endings: Mapping[Unit, Ending]) -> pd.Da
 
 def beside(scores: pd.DataFrame, samples: pd.DataFrame, bench: Opened[Any]) -> pd.DataFrame:
     """The scores of one cell with the shares (0 to 1) of answers that were cut, are empty or are unfinished, and with
-    the score over complete answers alone and its number of samples; null where no answers were given."""
+    the score over complete answers alone and its number of samples; null where no answers were given, and for audited
+    scores, which are no means of their samples."""
     keys = ["benchmark", "metric", "category"]
-    whole = samples[samples["ending"] == "complete"]
+    whole = samples[(samples["ending"] == "complete") & samples["metric"].isin([m.name for m in bench.metrics])]
     complete = scores[:0] if whole.empty else bench.aggregate(whole)
     alone = complete[[*keys, "value", "n"]].rename(columns={"value": COMPLETE, "n": COMPLETE_N})
     named = zip(scores["metric"], scores["category"], strict=True)

@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -47,6 +47,13 @@ class MetricRecord:
     """Each sample is a miss (0) or a hit (100 where the unit is in %, else 1)."""
     mean: bool
     """A score is the mean of its samples."""
+    audits: str = ""
+    """The live judge's metric whose audited score this is."""
+
+    @property
+    def live(self) -> "MetricRecord":
+        """Of an audited metric the live judge's, which has categories and a sample for each verdict; else itself."""
+        return replace(self, metric=self.audits, audits="", headline=False) if self.audits else self
 
     @property
     def hit(self) -> float:
@@ -100,6 +107,36 @@ class JudgingRecord:
     """Replies that the benchmark's own tool reads as another value; None where its reading is ours."""
     read_there_only: int | None = None
     """Of these, replies that have no value here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditRecord:
+    """A cell's score by the live judge, audited, and by the reference alone, in the unit of its metric."""
+
+    cell: str
+    benchmark: str
+    metric: str
+    """The live judge's."""
+    judge: str
+    reference: str
+    """The judge, or the file of verdicts, that audits."""
+    live: float
+    value: float
+    """Audited; so are `low` and `high`, 95 % bounds."""
+    low: float | None
+    high: float | None
+    reference_value: float
+    """By the reference's verdicts alone."""
+    reference_low: float | None
+    reference_high: float | None
+    weight: float
+    """Of the live judge, 0 to 1."""
+    questions: int
+    audited: int
+    effective: float | None
+    """How many audited questions would tell as much without the live judge."""
+    price_usd: float | None
+    """Of the reference's verdicts on this cell; None where no price is known."""
 
 
 @dataclass(frozen=True)
@@ -237,6 +274,7 @@ class RunRecord:
     not_repeatable: tuple[str, ...]
     """What another run of the recipe may not give again."""
     warnings: tuple[str, ...]
+    audits: tuple[AuditRecord, ...] = ()
 
 
 def write_run(path: Path, record: RunRecord) -> None:

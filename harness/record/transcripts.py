@@ -17,6 +17,8 @@ Unit = tuple[str, int]
 Texts = tuple[Mapping[Unit, Mapping[str, Json]], Mapping[Unit, list[Verdict]]]
 """Question, answer and reference of each unit, and its verdicts."""
 
+_TEXTS = ("question", "answer", "reference")
+
 
 def transcript(cell: str, samples: pd.DataFrame, texts: Texts) -> pd.DataFrame:
     """One row per judged turn (or measured item): its texts and the mean of its samples.
@@ -32,7 +34,7 @@ def transcript(cell: str, samples: pd.DataFrame, texts: Texts) -> pd.DataFrame:
         failed = row["status"][row["status"] != "ok"]
         rows.append(
             {column: row[column].iloc[0] for column in ("benchmark", "item", "category", "turn")}
-            | {name: said.get(unit, {}).get(name) for name in ("question", "answer", "reference")}
+            | {name: said.get(unit, {}).get(name) for name in _TEXTS}
             | {
                 "cell": cell,
                 "verdict": _below_each_other(verdicts.get(unit, [])),
@@ -48,7 +50,17 @@ def judged_texts(judged: Judged) -> Texts:
     verdicts: dict[Unit, list[Verdict]] = {}
     for verdict in judged.verdicts:
         verdicts.setdefault((verdict.task.item, verdict.task.turn), []).append(verdict)
-    return {unit: alike[-1].task.evidence for unit, alike in verdicts.items()}, verdicts
+    return {unit: _texts(alike[-1].task.evidence) for unit, alike in verdicts.items()}, verdicts
+
+
+def _texts(evidence: Mapping[str, Json]) -> dict[str, Json]:
+    """Question, answer and what it is compared with: the baseline's answer of a pair, else a right answer.
+
+    Of a conversation they are the last, which are the judged turn's.
+    """
+    several = {name: evidence.get(f"{name}s") for name in _TEXTS}
+    last = {name: evidence.get(name) or (texts[-1] if (texts := several[name]) else None) for name in _TEXTS}
+    return last | ({"reference": evidence["baseline_answer"]} if "baseline_answer" in evidence else {})
 
 
 def measured_texts(folder: Path) -> Texts:

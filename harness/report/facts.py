@@ -29,13 +29,15 @@ def warnings(run: RunData, measures: Measures) -> list[str]:
                 f"{metric_title(metric, run)}: not every sample was scored for {', '.join(short)}. "
                 "These scores are over what was scored, not ranked and not tested."
             )
-    for benchmark in dict.fromkeys(j.benchmark for j in run.judges if j.calibrated is False):
+    audited = {made.benchmark for made in run.audits}  # whose scores are the reference's, whatever the judge is worth
+    alone = [j for j in run.judges if j.benchmark not in audited]
+    for benchmark in dict.fromkeys(j.benchmark for j in alone if j.calibrated is False):
         names = ", ".join(dict.fromkeys(j.judge for j in run.judges if j.benchmark == benchmark))
         found.append(
             f"{benchmark_title(benchmark)}: the judge ({names}) is not calibrated. "
             "It may order models; its scores mean no more."
         )
-    for judge in (j for j in run.judges if j.uninformative):
+    for judge in (j for j in alone if j.uninformative):
         found.append(
             f"{benchmark_title(judge.benchmark)}: the judge ({judge.judge}) is uninformative: {judge.note}. "
             "Its scores are not ranked and not tested."

@@ -38,7 +38,7 @@ def drawings(run: RunData, measures: Measures) -> Iterator[Drawing]:
             name = f"axis_{axis}_{m.benchmark}_{m.metric}"
             caption = f"{metric_title(m, run)} against {axis.replace('_', ' ')}; {_lines(groups, axis)}"
             yield Drawing(name, f"axis {axis}", caption, partial(along_axis, run, measures, m, axis, groups))
-    for m in headline:
+    for m in (m.live for m in headline):
         names = radar_categories(run, m)
         if len(names) >= 5:
             name = f"radar_{m.benchmark}_{m.metric}"

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from harness.bench.audit import REFERENCE, scored_rows
 from harness.core.errors import HarnessError
 from harness.generate.api import Ending
 from harness.record.run import MetricRecord
 from harness.report.groups import Group
 from harness.report.load import SEED_AXIS, RunData
+from harness.stats.audit import Judged, audited_difference
 from harness.stats.intervals import Difference, mean_interval, p_value, paired_difference
 from harness.stats.spread import Rows, SeedTerm, Spread, Term
 
@@ -109,7 +111,7 @@ class Measures:
         if category == OVERALL:
             return rows
         kept = turns == int(category[5:]) if category.startswith("turn_") else categories == category
-        return Rows(rows.values[kept], rows.clusters[kept], rows.units[kept])
+        return rows.where(kept)
 
     def estimate(self, group: Group, metric: MetricRecord, category: str = OVERALL) -> Estimate | None:
         """The row's score; None where the run has none at all for it."""
@@ -158,9 +160,9 @@ class Measures:
         if total == 0 or n / total < self.run.settings.coverage_floor:
             marks.append(COVERAGE)
         judges = [j for j in self.run.judges if j.benchmark == metric.benchmark]
-        if any(j.calibrated is False for j in judges):
+        if not metric.audits and any(j.calibrated is False for j in judges):
             marks.append(UNCALIBRATED)
-        if any(j.uninformative for j in judges):
+        if not metric.audits and any(j.uninformative for j in judges):
             marks.append(UNINFORMATIVE)
         if seeds < len(group.replicates()):
             marks.append(SEEDS)
@@ -176,10 +178,22 @@ class Measures:
         estimates = [self.estimate(g, metric) for g in (first, second)]
         if any(e is None or e.value is None or NOT_RANKED & set(e.marks) for e in estimates):
             return None
+        if metric.audits:
+            return self._audited_difference(first, second, metric)
         one, other = ([r for c in g.replicates() if len((r := self.rows(c, metric)).values)] for g in (first, second))
         if one and other:
             return paired_difference(one, other)
         return self._from_scores(first, second, metric)
+
+    def _audited_difference(self, first: Group, second: Group, metric: MetricRecord) -> Difference | None:
+        """The audit of the difference, from both judges' samples."""
+        live = metric.live
+        reference = replace(live, metric=live.metric + REFERENCE)
+        one, other = (
+            [Judged(self.rows(cell, live), self.rows(cell, reference)) for cell in group.replicates()]
+            for group in (first, second)
+        )
+        return audited_difference(one, other)
 
     def _from_scores(self, first: Group, second: Group, metric: MetricRecord) -> Difference:
         key = (metric.benchmark, metric.metric, OVERALL)
@@ -197,7 +211,11 @@ class Measures:
         return Difference(value, low, high, stderr, term.df if term else None, p, seeds, 0, spread)
 
     def item_sd(self, metric: MetricRecord, groups: Sequence[Group]) -> float | None:
-        """The standard deviation between questions, averaged over rows: the yardstick of a small effect."""
+        """The standard deviation between questions, averaged over rows: the yardstick of a small effect.
+
+        Of an audited metric it is the live judge's: its own samples vary with the share that is audited.
+        """
+        metric = metric.live
         found = []
         for group in groups:
             rows = self.rows(group.cells[0].cell, metric)
@@ -211,10 +229,7 @@ class Measures:
 def _scored(frame: pd.DataFrame) -> tuple[Rows, NDArray[Any], NDArray[Any]]:
     """The rows of a cell's samples that have a value, and the turn and category of each."""
     frame = frame[frame["value"].notna()]
-    units = np.empty(len(frame), dtype=object)
-    units[:] = list(zip(frame["item"], frame["turn"], strict=True))
-    rows = Rows(frame["value"].to_numpy(dtype=float), frame["cluster"].to_numpy(), units)
-    return rows, frame["turn"].to_numpy(), frame["category"].to_numpy(dtype=object)
+    return scored_rows(frame), frame["turn"].to_numpy(), frame["category"].to_numpy(dtype=object)
 
 
 def _score_spread(scores: Sequence["pd.Series[float]"]) -> Spread:

@@ -6,6 +6,7 @@ from typing import Any
 from markupsafe import Markup
 
 from harness.report import facts
+from harness.report.audits import audit_table
 from harness.report.browser import browser_data, safe_json
 from harness.report.comparisons import Comparison, comparison_table, comparisons, unlike
 from harness.report.costs import cost_table
@@ -29,11 +30,12 @@ def render(run_folder: Path, out_folder: Path) -> Path:
 
 def _page(run: RunData, measures: Measures) -> Page:
     compared = comparisons(run, measures)
-    by_category = [category_table(run, measures, m) for m in run.metrics if m.headline]
+    by_category = [category_table(run, measures, m.live) for m in run.metrics if m.headline]
     categories = [table for table in by_category if table is not None]
     comparison = comparison_table(run, compared, title=_against_title(compared)) if compared else None
     findings, ablations = facts.findings(run, compared), _ablations(run, measures)
     scores, judges = with_incomplete(headline_table(run, measures), measures), facts.judge_table(run)
+    audits = audit_table(run)
     said = tuple(f"**{verdict}**: {sentence}" for verdict, sentence in findings)
     profiles = {"data": profile_table(run), "data_examples": example_table(run)}
     data = {"training": facts.training_table(run), "mixes": mix_table(run), "contamination": contamination_table(run)}
@@ -64,6 +66,7 @@ def _page(run: RunData, measures: Measures) -> Page:
             Section("Scores", scores),
             *([Section(endings.title, endings, level=3)] if endings else []),
             *([Section("Judges", judges, level=3)] if judges else []),
+            *([Section("Audits", audits, level=3)] if audits else []),
             *([Section(comparison.title, comparison, said)] if comparison else []),
             *(Section(table.title, table) for table in (*ablations, *categories)),
         ],
@@ -73,8 +76,9 @@ def _page(run: RunData, measures: Measures) -> Page:
         figures=figures,
         content=behind
         | _samples(run)
-        | {"scores": scores, "endings": endings, "judges": judges, "compared": comparison, "findings": findings}
-        | {"ablations": ablations, "categories": categories, "recipe": run.recipe, "datasets": datasets(run)},
+        | {"scores": scores, "endings": endings, "judges": judges, "audits": audits, "compared": comparison}
+        | {"findings": findings, "ablations": ablations, "categories": categories}
+        | {"recipe": run.recipe, "datasets": datasets(run)},
     )
 
 

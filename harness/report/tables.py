@@ -103,7 +103,9 @@ def metric_title(metric: MetricRecord, run: RunData) -> str:
     """`mt_bench`, or `pocket domain` where the benchmark has several headline metrics."""
     several = sum(m.benchmark == metric.benchmark and m.headline for m in run.metrics) > 1
     name = benchmark_title(metric.benchmark)
-    return f"{name} {metric.metric.replace('_', ' ')}" if several or not metric.headline else name
+    titled = (metric.audits or metric.metric).replace("_", " ")
+    title = f"{name} {titled}" if several or not metric.headline else name
+    return f"{title}, audited" if metric.audits else title
 
 
 def _metric_column(metric: MetricRecord, run: RunData) -> Column:

@@ -7,18 +7,20 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.bench.audit import drawn
 from harness.core.canonical import Json, digest
 from harness.core.discover import used
-from harness.core.lines import read_lines, write_lines
+from harness.core.lines import read_json, read_lines, write_json, write_lines
 from harness.core.plugins import Plugin
 from harness.core.settings import identity, restore
+from harness.generate.api import Answer
 from harness.judge.api import JudgeTask, Verdict
 from harness.judge.identity import judge_digest
 from harness.judge.profiles import check_profile, profile_of
 from harness.judge.program import run_program
 from harness.judge.protocol import Protocol, find_protocol
 from harness.judge.rereading import reread
-from harness.judge.settings import JudgeSettings, ServeSettings
+from harness.judge.settings import AuditSettings, DrawSettings, JudgeSettings, ServeSettings
 from harness.stages import answer, benchmarks
 from harness.stages.api import Context, Kind, Stage
 from harness.stages.model import PlannedModel
@@ -82,12 +84,20 @@ def _fields(
 
 
 def model_stage(
-    bench: benchmarks.PinnedBenchmark, answers: Stage, settings: JudgeSettings, served: PlannedModel | None, gpus: int
+    bench: benchmarks.PinnedBenchmark,
+    answers: Stage,
+    settings: JudgeSettings,
+    served: PlannedModel | None,
+    gpus: int,
+    audit: AuditSettings | None = None,
 ) -> Stage:
-    """The stage in which a model judges a benchmark's answers."""
+    """The stage in which a model judges a benchmark's answers: all, or those that an audit draws."""
     assert bench.form is not None, "a measured benchmark has no judge"
     judge = judge_fields(settings, bench.form, _prompt_set(bench), served)
-    return _stage(bench, answers, {**bench.params, "judge": judge.params}, judge, gpus if served else 0)
+    params = {**bench.params, "judge": judge.params}
+    if audit is not None:
+        params["audit"] = identity(audit.draw)
+    return _stage(bench, answers, params, judge, gpus if served else 0)
 
 
 def _prompt_set(bench: benchmarks.PinnedBenchmark) -> str:
@@ -110,19 +120,25 @@ def _stage(
         place="driver",
         light=judge is None or judge.light,
         plugins={**bench.plugins, **(judge.plugins if judge else {})},
-        title=answers.title.replace("answers", "verdicts", 1),
+        title=answers.title.replace("answers", "audit" if "audit" in params else "verdicts", 1),
     )
 
 
 _REPLY = ("status", "value", "text", "model", "prompt_tokens", "completion_tokens", "price_usd", "latency_s")
 _COLUMNS = ("item", "turn", "repeat", *_REPLY[:3], "prompt", *_REPLY[3:], "variant")
 """Of a row of verdicts.jsonl: the task's key and the reply, without the request."""
+_AUDITED = "audited.json"
 
 
 def read_verdicts(folder: Path) -> list[Verdict]:
     """The verdicts of a finished judge stage."""
     replies = ({name: row[name] for name in _REPLY} for row in read_lines(folder / "verdicts.jsonl"))
     return [Verdict(task, Reply(**reply)) for task, reply in zip(read_tasks(folder), replies, strict=True)]
+
+
+def read_audited(folder: Path) -> frozenset[str]:
+    """The ids of the questions that a finished judge stage audited."""
+    return frozenset(read_json(folder / _AUDITED))
 
 
 def _row(verdict: Verdict) -> dict[str, Json]:
@@ -136,8 +152,22 @@ def read_tasks(folder: Path) -> list[JudgeTask]:
     return [JudgeTask(**{**row, "messages": tuple(row["messages"])}) for row in rows]
 
 
+def tasks_of(about: Context | Stage, answers: Sequence[Answer]) -> list[JudgeTask]:
+    """The tasks of a judge stage, planned or running: on all answers, or on those to the questions that it audits."""
+    tasks = benchmarks.open_judged(about).tasks(answers)
+    questions = audited_questions(about)
+    return tasks if questions is None else [task for task in tasks if task.item in questions]
+
+
+def audited_questions(about: Context | Stage) -> frozenset[str] | None:
+    """The ids of the questions that a judge stage audits; None where it judges all."""
+    if "audit" not in about.params:
+        return None
+    return frozenset(drawn(benchmarks.open_judged(about).questions, restore(DrawSettings, about.params["audit"])))
+
+
 def _run(ctx: Context) -> None:
-    tasks = benchmarks.open_judged(ctx).tasks(answer.read(ctx.inputs["answers"]))
+    tasks = tasks_of(ctx, answer.read(ctx.inputs["answers"]))
     if "program" in ctx.params["judge"]:
         bench = benchmarks.judged(ctx.params["benchmark"])
         assert bench.program is not None, "planned as a program judge"
@@ -146,6 +176,8 @@ def _run(ctx: Context) -> None:
         asked = resolved(ctx.params, ctx.execution)
         tasks = repeated(tasks, asked.settings)
         verdicts = ask(ctx, tasks, asked)
+    if (questions := audited_questions(ctx)) is not None:
+        write_json(ctx.out / _AUDITED, sorted(questions))
     write_lines(ctx.out / "tasks.jsonl", (asdict(task) for task in tasks))
     write_lines(ctx.out / "verdicts.jsonl", map(_row, verdicts))
 

@@ -1,21 +1,35 @@
 """Verdicts to the samples table, and samples to scores."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from harness.bench.api import Metric, OpenJudged, samples_frame
+from harness.bench.api import APPROXIMATE, Metric, OpenJudged, samples_frame
+from harness.bench.audit import AUDITED, REFERENCE, AuditedScore, audit_metric, audited_metrics, labelled
+from harness.bench.labels import read_labels
 from harness.core.errors import HarnessError
+from harness.core.lines import read_json, write_json
 from harness.generate.api import UNFINISHED, Answer
 from harness.stages import answer, benchmarks, judge
 from harness.stages.api import Context, Kind, Stage
 
+_AUDIT, _LABELS = "audit", "labels"
+"""Inputs of an audit: a reference's verdict stage, or a file of verdicts."""
+_SCORES = "audit.json"
 
-def stage(bench: benchmarks.PinnedBenchmark, answers: Stage, verdicts: Stage) -> Stage:
-    """The stage that scores one model on one benchmark."""
+
+def stage(bench: benchmarks.PinnedBenchmark, answers: Stage, verdicts: Stage, audit: Stage | None = None) -> Stage:
+    """The stage that scores one model on one benchmark.
+
+    `audit` is a reference's verdict stage on some of the answers, or a pinned file of verdicts (`bench/labels.py`).
+    """
     inputs = {"answers": answers, "verdicts": verdicts, **bench.files}
+    if audit is not None:
+        inputs[_LABELS if audit.is_leaf else _AUDIT] = audit
     title = verdicts.title.replace("verdicts", "scores", 1)
     return _stage(bench, inputs, title)
 
@@ -46,6 +60,23 @@ def read(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     return pd.read_parquet(folder / "samples.parquet"), pd.read_parquet(folder / "scores.parquet")
 
 
+def read_audit(folder: Path) -> list[AuditedScore]:
+    """What the audited scores of a finished score stage are made of; empty without an audit."""
+    path = folder / _SCORES
+    return [AuditedScore(**row) for row in read_json(path)] if path.exists() else []
+
+
+def metrics(about: Context | Stage) -> tuple[Metric, ...]:
+    """The metrics of a score stage, planned or running: the benchmark's, and those of its audit."""
+    known = benchmarks.opened(about).metrics
+    return audited_metrics(known, _audits(about, known)) if {_AUDIT, _LABELS} & about.inputs.keys() else known
+
+
+def _audits(about: Context | Stage, known: Sequence[Metric]) -> Callable[[Metric], bool]:
+    """Which metrics are audited: a judge's verdicts make all that are means; a file has values of the first."""
+    return lambda metric: metric.mean if _AUDIT in about.inputs else metric.name == known[0].name
+
+
 def _run(ctx: Context) -> None:
     bench = benchmarks.opened(ctx)
     if isinstance(bench, OpenJudged):
@@ -54,7 +85,15 @@ def _run(ctx: Context) -> None:
     else:
         samples = pd.read_parquet(ctx.inputs["measured"] / "samples.parquet")
     scores = bench.aggregate(samples)
-    _check_means(bench.metrics, samples, scores)
+    if isinstance(bench, OpenJudged) and (reference := _reference(ctx, bench, answers, samples)) is not None:
+        wanted = _audits(ctx, bench.metrics)
+        audits = [audit_metric(m.name, samples, reference, m.fewest_audited) for m in bench.metrics if wanted(m)]
+        samples = pd.concat([samples, *(audit.samples for audit in audits)], ignore_index=True)
+        scores = pd.concat([scores, *(audit.scores for audit in audits)], ignore_index=True)
+        if APPROXIMATE in scores:
+            scores[APPROXIMATE] = _approximate(scores)
+        write_json(ctx.out / _SCORES, [asdict(audit.made) for audit in audits if audit.made])
+    _check_means(metrics(ctx), samples, scores)
     samples.to_parquet(ctx.out / "samples.parquet", index=False)
     scores.to_parquet(ctx.out / "scores.parquet", index=False)
 
@@ -65,6 +104,31 @@ def _unfinished(samples: pd.DataFrame, answers: Sequence[Answer]) -> pd.DataFram
     of_never = np.array([unit in never for unit in zip(samples["item"], samples["turn"], strict=True)], dtype=bool)
     status = samples["status"].mask((samples["status"] == "missing") & of_never, UNFINISHED)
     return samples.assign(status=status)
+
+
+def _reference(
+    ctx: Context, bench: OpenJudged[Any], answers: Sequence[Answer], samples: pd.DataFrame
+) -> pd.DataFrame | None:
+    """The samples of the reference that audits; None without an audit.
+
+    A question with a failed verdict of the reference is not audited: its other verdicts are no random share.
+    """
+    if _AUDIT in ctx.inputs:
+        folder = ctx.inputs[_AUDIT]
+        verdicts = judge.read_verdicts(folder)
+        asked = judge.read_audited(folder) - {v.task.item for v in verdicts if v.reply.value is None}
+        return samples_frame(bench.samples([a for a in answers if a.id in asked], verdicts))
+    if _LABELS in ctx.inputs:
+        labels = read_labels(ctx.inputs[_LABELS], ctx.params["benchmark"], answers)
+        return labelled(samples, bench.metrics[0].name, labels)
+    return None
+
+
+def _approximate(scores: pd.DataFrame) -> "pd.Series[bool]":
+    """An audited score is approximate where the live judge's is."""
+    live = scores["metric"].str.removesuffix(AUDITED).str.removesuffix(REFERENCE)
+    known = scores.dropna(subset=[APPROXIMATE]).groupby("metric")[APPROXIMATE].any()
+    return live.map(known).astype(bool)
 
 
 def _check_means(metrics: Sequence[Metric], samples: pd.DataFrame, scores: pd.DataFrame) -> None:

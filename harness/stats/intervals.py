@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from harness.stats.spread import Rows, Spread, Term, cluster_table, group_spread, totals
+from harness.stats.spread import Rows, Spread, Term, cluster_table, group_spread, per_unit
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def paired_difference(first: Sequence[Rows], second: Sequence[Rows], level: floa
     shared = set.intersection(*(set(r.units.tolist()) for r in (*first, *second)))
     if not shared:
         return None
-    tables = [cluster_table([_per_unit(r, shared) for r in group]) for group in (first, second)]
+    tables = [cluster_table([per_unit(r, shared) for r in group]) for group in (first, second)]
     value = float(tables[0].mean() - tables[1].mean())
     spread = group_spread(tables)
     term = spread.widest(level)
@@ -132,11 +132,3 @@ def p_value(value: float, spread: Spread) -> float | None:
     if not terms:
         return 1.0 if abs(value) < 1e-12 and spread.items is not None else None
     return max(float(2 * stdtr(t.df, -abs(value) / np.sqrt(t.variance))) for t in terms)
-
-
-def _per_unit(rows: Rows, shared: set[object]) -> Rows:
-    """A row per shared unit: the mean over its repeats."""
-    order = sorted(shared, key=str)
-    sums, sizes = totals(rows.units, rows.values, order)
-    cluster_of = dict(zip(rows.units.tolist(), rows.clusters.tolist(), strict=True))
-    return Rows(sums / sizes, np.array([cluster_of[u] for u in order]), np.array(order, dtype=object))

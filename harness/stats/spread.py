@@ -20,7 +20,7 @@ are not paired (seed 0 of a method has nothing to do with seed 0 of another), so
 degrees of freedom are Welch's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +40,10 @@ class Rows:
     """Labels of the rows that are resampled together, e.g. both turns' question."""
     units: NDArray[Any]
     """Labels by which rows are paired across cells, e.g. (question, turn); repeats share a unit."""
+
+    def where(self, kept: NDArray[np.bool_]) -> "Rows":
+        """Some of the rows."""
+        return Rows(self.values[kept], self.clusters[kept], self.units[kept])
 
 
 @dataclass(frozen=True)
@@ -107,14 +111,27 @@ def cluster_table(replicates: Sequence[Rows]) -> Floats:
     Each row averages to the replicate's mean over rows, and its variance over clusters is the cluster-robust
     (sandwich) variance of that mean, also when clusters have unequal numbers of rows.
     """
-    shared = sorted(set.intersection(*(set(r.clusters.tolist()) for r in replicates)), key=str)
+    shared = shared_clusters(replicates)
     return np.array([_influence(r, shared) for r in replicates], dtype=np.float64).reshape(len(replicates), len(shared))
+
+
+def shared_clusters(replicates: Sequence[Rows]) -> list[Any]:
+    """The clusters that all replicates have, in the order of `cluster_table`."""
+    return sorted(set.intersection(*(set(r.clusters.tolist()) for r in replicates)), key=str)
+
+
+def per_unit(rows: Rows, units: Set[Any]) -> Rows:
+    """A row for each of `units`, all of which `rows` have: the mean over its repeats."""
+    order = sorted(units, key=str)
+    sums, sizes = totals(rows.units, rows.values, order)
+    cluster_of = dict(zip(rows.units.tolist(), rows.clusters.tolist(), strict=True))
+    return Rows(sums / sizes, np.array([cluster_of[u] for u in order]), np.array(order, dtype=object))
 
 
 def totals(labels: NDArray[Any], values: Floats, order: Sequence[Any]) -> tuple[Floats, Floats]:
     """Sums of `values` and numbers of rows by label, for the labels in `order`; rows with other labels are left out."""
     position = {label: k for k, label in enumerate(order)}
-    index = np.array([position.get(label, -1) for label in labels.tolist()])
+    index = np.array([position.get(label, -1) for label in labels.tolist()], dtype=np.intp)
     inside = index >= 0
     sums, sizes = (np.bincount(index[inside], weights=w, minlength=len(order)) for w in (values[inside], None))
     return sums.astype(np.float64), sizes.astype(np.float64)

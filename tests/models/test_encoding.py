@@ -151,16 +151,27 @@ def test_a_difference_is_found(monkeypatch: pytest.MonkeyPatch, wrong: Callable[
     made = templated("bytes", CHATML)
     encoder, chats = Encoder(made, 99), [[{"role": r, "content": "It is 4."} for r in ("user", "assistant")]]
     right = encoding.ByteTokens._placed
-    monkeypatch.setattr(encoding.ByteTokens, "_placed", lambda *given: wrong(*right(*given)))
+
+    def changed(*given: Any) -> Any:
+        placed = right(*given)
+        assert placed is not None
+        return wrong(*placed)
+
+    monkeypatch.setattr(encoding.ByteTokens, "_placed", changed)
     with pytest.raises(Differs):
         encoder(chats)
 
 
 def test_one_in_so_many_is_encoded_by_the_tokenizer_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     made = templated("bytes", CHATML)
-    encoder, seen = Encoder(made, 99), []
+    encoder, seen = Encoder(made, 99), list[Any]()
     slow = Encoder._slow
-    monkeypatch.setattr(Encoder, "_slow", lambda self, texts: (seen.extend(texts), slow(self, texts))[1])
+
+    def counted(self: Encoder, given: Any) -> Any:
+        seen.extend(given)
+        return slow(self, given)
+
+    monkeypatch.setattr(Encoder, "_slow", counted)
     chats = [[{"role": r, "content": f"It is {n}."} for r in ("user", "assistant")] for n in range(130)]
     assert len(encoder(chats)) == 130
     assert len(seen) == 3

@@ -17,7 +17,14 @@ from pydantic import Field
 from harness.bench.alpaca_eval.files import read_instructions, read_outputs, write_records
 from harness.bench.alpaca_eval.length_control import STAND_IN, is_stand_in
 from harness.bench.alpaca_eval.package import package_file, prepare
-from harness.bench.alpaca_eval.scores import LENGTH_CONTROLLED, WIN_RATE, controlled_samples, pair_samples, scores
+from harness.bench.alpaca_eval.scores import (
+    CONTROLLED_FEWEST,
+    LENGTH_CONTROLLED,
+    WIN_RATE,
+    controlled_samples,
+    pair_samples,
+    scores,
+)
 from harness.bench.api import JudgedBenchmark, Metric, OpenJudged, Question, Sample
 from harness.core.errors import HarnessError
 from harness.core.settings import Settings, execution
@@ -83,7 +90,7 @@ class AlpacaEval(OpenJudged[AlpacaEvalSettings]):
 
     metrics = (
         Metric(WIN_RATE, "%", "higher", "general"),
-        Metric(LENGTH_CONTROLLED, "%", "higher", "general"),
+        Metric(LENGTH_CONTROLLED, "%", "higher", "general", fewest_audited=CONTROLLED_FEWEST),
     )
 
     @cached_property

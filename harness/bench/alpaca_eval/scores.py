@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +12,16 @@ import pandas as pd
 from harness.bench.alpaca_eval.files import Annotation, read_annotations
 from harness.bench.alpaca_eval.length_control import STAND_IN, contributions, is_stand_in, read_reference
 from harness.bench.api import APPROXIMATE, SCORE_COLUMNS, Sample, samples_frame
+from harness.bench.audit import audit_metric
 from harness.core.errors import HarnessError
+from harness.stats.audit import FEWEST
 from harness.stats.clustered import clustered_mean
 from harness.store.ledger import Status
 
 BENCHMARK = "alpaca_eval"
+CONTROLLED_FEWEST = 200
+"""Audited instructions below which a length-controlled rate is not audited: its model, fitted to a hundred of the
+reference's verdicts, is off, and intervals hold too seldom (`results/reference/audit/README.md`)."""
 _NAMED = 5
 """Instructions that a note names."""
 WIN_RATE, LENGTH_CONTROLLED, LENGTH_DIFFERENCE = "win_rate", "length_controlled_win_rate", "length_difference"
@@ -114,6 +119,76 @@ def score_files(paths: Sequence[Path], lc_reference: Path | None = None) -> pd.D
         block.insert(2, "judge", judge)
         blocks.append(block)
     return pd.concat(blocks, ignore_index=True)
+
+
+def audit_files(paths: Sequence[Path], references: Sequence[Path], lc_reference: Path | None = None) -> pd.DataFrame:
+    """Rates audited by another judge's annotations of a random share of the same answers.
+
+    The columns of `score_files` and more, two rows a model and rate: the rate audited (`audited` true, `judge` the live
+    one), and by the reference's verdicts alone. `low` and `high` are 95 % bounds, `n_audited` the instructions on which
+    both judges have a verdict, and `n_effective` the number that would tell as much without the live judge. A
+    length-controlled rate has rows where it has a meaning, and CONTROLLED_FEWEST audited instructions.
+
+    Raises:
+        HarnessError: a file is broken or empty; a model has no verdicts of a reference, or of several, or on other
+            answers, or on fewer than FEWEST instructions that both have judged.
+    """
+    where, lc_reference = ", ".join(map(str, references)), lc_reference or STAND_IN
+    by_reference, blocks = _groups(references), []
+    for (model, baseline, judge), annotations in _groups(paths).items():
+        reference, labels = _reference(by_reference, model, baseline, where)
+        _check_same_answers(annotations, labels, model)
+        scored = [row for row in labels if row.preference is not None]
+        live, theirs = (_judged_frame(rows, lc_reference) for rows in (annotations, scored))
+        fewest = {WIN_RATE: FEWEST, LENGTH_CONTROLLED: CONTROLLED_FEWEST}
+        audits = {metric: audit_metric(metric, live, theirs, least) for metric, least in fewest.items()}
+        if audits[WIN_RATE].made is None:
+            what = f"fewer than {FEWEST} instructions have a verdict of both judges on {model}"
+            raise HarnessError(what, where=where, fix="An audit needs a random share of a hundred or so.")
+        for metric, audit in audits.items():
+            if (made := audit.made) is None:
+                continue
+            rows = audit.scores.assign(model=model, baseline=baseline, judge=[judge, reference], metric=metric)
+            rows = rows.assign(audited=[True, False], n_audited=made.audited)
+            rows["low"], rows["high"] = [made.low, made.reference_low], [made.high, made.reference_high]
+            rows["n_effective"] = [made.effective, made.audited]
+            rows[APPROXIMATE] = metric == LENGTH_CONTROLLED and is_stand_in(lc_reference)
+            blocks.append(rows)
+    numbers = dict.fromkeys(("low", "high", "n_effective"), "Float64")
+    return pd.concat(blocks, ignore_index=True).astype({**numbers, "n_audited": "Int64"})
+
+
+def _judged_frame(annotations: Sequence[Annotation], lc_reference: Path) -> pd.DataFrame:
+    """The samples of one judge's annotations, and of no other instruction."""
+    pairs = _samples(annotations, set())
+    return samples_frame([*pairs, *controlled_samples(pairs, lc_reference)])
+
+
+def _reference(
+    groups: Mapping[tuple[str, str, str], list[Annotation]], model: str, baseline: str, where: str
+) -> tuple[str, list[Annotation]]:
+    """The judge that audits a model's win rate, and its annotations."""
+    known = {j: rows for (m, b, j), rows in groups.items() if m == model and (b == baseline or not (b and baseline))}
+    if len(known) != 1:
+        judges = ", ".join(sorted(known)) or "no judge"
+        raise HarnessError(
+            f"holds verdicts of {judges} on {model} against {baseline or 'its baseline'}",
+            where=where,
+            fix="Give one reference judge's annotations of the same answers.",
+        )
+    return next(iter(known.items()))
+
+
+def _check_same_answers(rows: Sequence[Annotation], labels: Sequence[Annotation], model: str) -> None:
+    lengths = {row.index: row.length for row in rows}
+    others = [row.index for row in labels if {None, row.length, lengths.get(row.index)} - {None, row.length}]
+    if others:
+        some = ", ".join(map(str, others[:_NAMED])) + (" ..." if len(others) > _NAMED else "")
+        raise HarnessError(
+            f"{len(others)} of the reference's verdicts on {model} are on answers of another length (index {some})",
+            where="alpaca-eval",
+            fix="An audit needs verdicts of both judges on the same answers.",
+        )
 
 
 def second_annotations(paths: Sequence[Path]) -> list[str]:
