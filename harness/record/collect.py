@@ -198,10 +198,10 @@ def expert_loads(plan: Plan, store: Store) -> list[pd.DataFrame]:
 def _metrics(plan: Plan) -> tuple[MetricRecord, ...]:
     """Those of every benchmark, under each of the settings that cells give it, and with each audit or none."""
     every = (evaluated for cell in plan.cells for evaluated in cell.evaluated)
-    scored = {(e.benchmark, canonical(e.score.execution), *e.score.inputs): e.score for e in every}
+    scored = {(e.benchmark, canonical(e.score.execution), tuple(e.score.inputs)): e.score for e in every}
     records = (
         MetricRecord(name, m.name, m.unit, m.direction, m.role, m.headline, m.binary, m.mean, m.audits)
-        for (name, *_), stage in scored.items()
+        for (name, _, _), stage in scored.items()
         for m in score.metrics(stage)
     )
     return tuple(dict.fromkeys(records))
