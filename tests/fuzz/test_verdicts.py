@@ -24,7 +24,14 @@ from harness.judge.thoughts import said
 from tests.fuzz.mutations import changed, values
 from tests.fuzz.profiles import fuzz
 
-RANGES = {"rating": (0, 10), "pair": (0, 1), "arena": (-1, 2), "alpaca-weighted": (1, 2), "alpaca-ranking": (1, 2)}
+RANGES = {
+    "rating": (0, 10),
+    "pair": (0, 1),
+    "arena": (-1, 2),
+    "arena-v2": (-1, 2),
+    "alpaca-weighted": (1, 2),
+    "alpaca-ranking": (1, 2),
+}
 """VerdictForm -> lowest and highest value."""
 PROTOCOLS = [(form, way) for form in forms().values() for way in form.modes.values()]
 READ = [(form, way) for form, way in PROTOCOLS if way.scored is None]
@@ -152,7 +159,7 @@ def test_any_reply(text: str) -> None:
     for form, way in READ:
         for whole in (text, way.prefix + text):
             value = value_in_range(form, way, whole)
-            if form.name == "arena" and value is not None:
+            if form.name in ("arena", "arena-v2") and value is not None:
                 share, count = battles(value)
                 assert 0 <= share <= 1
                 assert count in (1, 3)

@@ -111,7 +111,7 @@ def test_a_sweep_holds_one_student_at_a_time(house: House) -> None:
     assert "base/model" in house.at["student4"]
     assert "base/model" not in house.at["s4"], "the last student was its last use"
     assert house.models() == set()
-    assert house.said[0].startswith("keep: scores: removed the weights of 6 stages, ")
+    assert house.said[0].startswith("keep: scores: removed the weights and tokens of 6 stages, ")
 
 
 def test_scores_stay_and_a_second_run_does_nothing(house: House) -> None:
