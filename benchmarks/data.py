@@ -5,8 +5,8 @@
 DIR holds alpaca_eval/ (instructions.parquet, zoo/outputs.parquet): the answers of all teachers there to 805 questions,
 repeated with other ids until there are enough rows, as a JSON-lines file. SmolLM2's tokenizer and template, at most
 2,048 tokens a conversation. `read` is the dataset stage's work (rows to conversations), `encode` the encode stage's,
-`profile` what that stage says of the dataset (lengths, near-duplicates); `step` opens the tokens and makes one optimiser
-step of 8 conversations with a student of one layer.
+`profile` what that stage says of the dataset (lengths, near-duplicates); `step` opens the tokens and makes one
+optimiser step of 8 conversations with a student of one layer.
 
 CHECKOUT is a folder with the harness as it was before tokens were stored: there `read` holds all rows, and `step`
 encodes them all before its first step. Each piece of work has a process of its own. Memory is the most anonymous memory
