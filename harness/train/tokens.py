@@ -98,7 +98,7 @@ def write_tokens(
     tokenizer = load_tokenizer(tokenizer_folder)
     facts = {"max_length": max_length, **conventions(tokenizer)}
     dtype = "<u2" if len(tokenizer) <= 1 << 16 else "<u4"
-    write = partial(_write, conversations, tokenizer_folder, max_length, dtype, out, progress)
+    write = partial(_write, conversations, tokenizer, max_length, dtype, out, progress)
     fast = Encoder(tokenizer, max_length).fast
     try:
         record = write(fast)
@@ -110,7 +110,13 @@ def write_tokens(
 
 
 def _write(
-    conversations: Path, tokenizer: Path, max_length: int, dtype: str, out: Path, progress: Any, fast: bool
+    conversations: Path,
+    tokenizer: "PreTrainedTokenizerFast",
+    max_length: int,
+    dtype: str,
+    out: Path,
+    progress: Any,
+    fast: bool,
 ) -> dict[str, Json]:
     size = conversations.stat().st_size
     batches = mapped(
@@ -195,9 +201,9 @@ _process: dict[str, Any] = {}
 """What a process that encodes has loaded."""
 
 
-def start_process(tokenizer: Path, max_length: int, dtype: str, fast: bool) -> None:
-    """Load what `encode_batch` needs."""
-    _process.update(encoder=Encoder(load_tokenizer(tokenizer), max_length, fast=fast), dtype=dtype)
+def start_process(tokenizer: "PreTrainedTokenizerFast", max_length: int, dtype: str, fast: bool) -> None:
+    """Make what `encode_batch` needs. It gets the tokenizer itself, because loading one imports every model's code."""
+    _process.update(encoder=Encoder(tokenizer, max_length, fast=fast), dtype=dtype)
 
 
 def encode_batch(batch: _Lines) -> _Encoded:
