@@ -38,9 +38,10 @@ from harness.data.readers import write_dataset
 work = lambda: write_dataset(DatasetSettings.model_validate_json(json.dumps({"path": str(rows)})), 0, out / "c.jsonl")
 """,
     "encode": """
+from harness.models.load import load_tokenizer
 from harness.train.tokens import write_tokens
 (out / "tokens").mkdir()
-work = lambda: write_tokens(out / "c.jsonl", model, LENGTH, out / "tokens")
+work = lambda: write_tokens(out / "c.jsonl", load_tokenizer(model), LENGTH, out / "tokens")
 """,
     "profile": """
 from harness.models.load import load_tokenizer

@@ -95,7 +95,7 @@ def small(folder: Path, tokenizer: Any, texts: Iterator[str]) -> None:
 def encoded(file: Path, tokenizer: Path, out: Path) -> Examples:
     """The conversations of a file as a training reads them."""
     out.mkdir()
-    write_tokens(file, tokenizer, LENGTH, out)
+    write_tokens(file, load_tokenizer(tokenizer), LENGTH, out)
     return read_examples([out])
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.core.errors import printable
+from harness.core.errors import HarnessError, printable
 from harness.data.schemas import COLUMNS
 
 _CHANGING = COLUMNS | {
@@ -30,6 +30,14 @@ class ColumnUse:
     used: Mapping[str, int] = field(default_factory=dict)
     unused: Mapping[str, int] = field(default_factory=dict)
     """Without columns that only repeat the conversation."""
+
+
+def demand(names: Iterable[str], columns: Iterable[str], where: str, what: str) -> None:
+    """HarnessError unless all `names` are among a file's `columns`."""
+    there = list(columns)
+    if absent := [name for name in names if name not in there]:
+        fix = f"Columns: {printable(', '.join(there))}."
+        raise HarnessError(f"{what}: no column {', '.join(absent)}", where=where, fix=fix)
 
 
 def changing(unused: Iterable[str]) -> list[str]:

@@ -5,7 +5,6 @@ Texts are never held: a dataset of a million conversations takes the memory of t
 
 import itertools
 import json
-import sqlite3
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,10 +15,11 @@ from typing import IO, Any
 
 from harness.core.errors import HarnessError, printable
 from harness.core.seeds import derive_seed
-from harness.data.columns import ColumnUse, in_words, response_like
+from harness.data.columns import ColumnUse, demand, in_words, response_like
 from harness.data.conversations import Conversation, line_of, read_conversations
 from harness.data.files import records
 from harness.data.hub import Files, source_files
+from harness.data.joining import Prompts
 from harness.data.labels import Labels
 from harness.data.schemas import ANSWERS, COLUMNS, SCHEMAS, Unusable, read_row, unread
 from harness.data.settings import DatasetSettings, JoinedPrompts
@@ -152,8 +152,7 @@ class _Reader:
         settings, where = self._settings, self._where
         rows = self._rows()
         if settings.prompts is not None:
-            prompts = _Prompts(settings.prompts, self._files["prompts"])
-            rows = prompts.joined(rows, where, self._counts)
+            rows = self._joined(rows, Prompts(settings.prompts, self._files["prompts"]), settings.prompts)
         rows = self._usual(self._matching(rows))
         first = list(itertools.islice(rows, _SEEN))
         names = list(dict.fromkeys(name for r in first if isinstance(r.row, dict) for name in r.row))
@@ -198,6 +197,22 @@ class _Reader:
             self._counts["rows"] = number
             yield _Record(number, self._naming.key(row, number), row)
 
+    def _joined(self, rows: Iterable[_Record], prompts: Prompts, joined: JoinedPrompts) -> Iterator[_Record]:
+        """Each row with the columns of its prompt; a row without a prompt of its key is skipped and counted."""
+        columns, is_any = dict[str, None](), False
+        for record in rows:
+            if isinstance(record.row, dict):
+                columns |= dict.fromkeys(record.row)
+            if (row := prompts.with_prompt(record.row)) is None:
+                self._counts["skipped: no prompt to join"] += 1
+            else:
+                is_any = True
+                yield replace(record, row=row)
+        demand([joined.on], columns, self._where, "cannot join prompts")
+        if not is_any:
+            what = f"no row has a prompt of the same {joined.on!r} in {joined.name}"
+            raise HarnessError(what, where=self._where)
+
     def _matching(self, rows: Iterable[_Record]) -> Iterator[_Record]:
         """The rows with the values of `where`."""
         wanted, columns = self._settings.where, dict[str, None]()
@@ -211,7 +226,7 @@ class _Reader:
             if _matches(record.row, wanted):
                 self._counts["matched"] += 1
                 yield record
-        _demand(wanted, columns, self._where, "cannot filter by `where`")
+        demand(wanted, columns, self._where, "cannot filter by `where`")
         if not self._counts["matched"]:
             shown = "; ".join(f"{column}: {', '.join(sorted(seen)[:10])}" for column, seen in values.items())
             fix = f"Values there (the first ten): {printable(shown)}."
@@ -228,7 +243,7 @@ class _Reader:
                 there |= dict.fromkeys(record.row)
                 record = replace(record, row=_with_usual_names(record.row, renamed))
             yield record
-        _demand(renamed.values(), there, self._where, "`columns`")
+        demand(renamed.values(), there, self._where, "`columns`")
 
 
 def _with_usual_names(row: dict[str, Any], columns: dict[str, str]) -> dict[str, Any]:
@@ -261,52 +276,6 @@ class _Naming:
     def by_key(self) -> bool:
         """Whether every row has a key, and no two matching rows share theirs."""
         return self._complete and len(set(self._matching)) == len(self._matching)
-
-
-class _Prompts:
-    """The rows to join, by their keys, in a database of SQLite's that holds on disk what memory has no room for."""
-
-    def __init__(self, joined: JoinedPrompts, files: Sequence[Path]) -> None:
-        self._joined, columns = joined, dict[str, None]()
-        self._rows = sqlite3.connect("")
-        self._rows.execute("CREATE TABLE prompts (key TEXT PRIMARY KEY, row TEXT) WITHOUT ROWID")
-        for row in (row for file in files for row in records(file) if isinstance(row, dict)):
-            columns |= dict.fromkeys(row)
-            key = _comparable(row.get(joined.on))
-            if key is not None:
-                try:
-                    self._rows.execute("INSERT INTO prompts VALUES (?, ?)", (key, json.dumps(row, default=str)))
-                except sqlite3.IntegrityError:
-                    what = f"values of {joined.on!r} occur more than once"
-                    raise HarnessError(what, where=joined.name) from None
-        _demand([joined.on], columns, joined.name, "cannot join prompts")
-
-    def joined(self, rows: Iterable[_Record], where: str, counts: Counter[str]) -> Iterator[_Record]:
-        """Each row with the columns of its prompt; a row without a prompt of its key is skipped and counted."""
-        there, number = dict[str, None](), 0
-        for record in rows:
-            found = None
-            if isinstance(record.row, dict):
-                there |= dict.fromkeys(record.row)
-                key = _comparable(record.row.get(self._joined.on))
-                found = self._rows.execute("SELECT row FROM prompts WHERE key = ?", (key,)).fetchone()
-            if found is None:
-                counts["skipped: no prompt to join"] += 1
-            else:
-                number += 1
-                yield replace(record, row=json.loads(found[0]) | record.row)
-        _demand([self._joined.on], there, where, "cannot join prompts")
-        if not number:
-            raise HarnessError(
-                f"no row has a prompt of the same {self._joined.on!r} in {self._joined.name}", where=where
-            )
-
-
-def _comparable(key: Any) -> str | None:
-    """A text that is equal for equal keys (1 and 1.0 are equal, 1 and "1" are not); None for what is no key."""
-    if isinstance(key, float) and key.is_integer():
-        key = int(key)
-    return repr(key if isinstance(key, str) else key + 0) if isinstance(key, str | int | float) else None
 
 
 @dataclass(frozen=True)
@@ -343,14 +312,6 @@ def read_texts(settings: DatasetSettings, column: str, files: Files | None = Non
 def _matches(row: Any, where: dict[str, Any]) -> bool:
     """Whether a row has the values of `where`; every row matches an empty `where`, even a row that is no object."""
     return not where or (isinstance(row, dict) and all(row.get(column) == value for column, value in where.items()))
-
-
-def _demand(names: Iterable[str], columns: Iterable[str], where: str, what: str) -> None:
-    """HarnessError unless all `names` are among a file's `columns`."""
-    there = list(columns)
-    if absent := [name for name in names if name not in there]:
-        fix = f"Columns: {printable(', '.join(there))}."
-        raise HarnessError(f"{what}: no column {', '.join(absent)}", where=where, fix=fix)
 
 
 def _check_schema(names: Sequence[str], where: str) -> None:

@@ -6,14 +6,12 @@ submitted twice, whenever a process ends: `store/batches.py` says how.
 """
 
 import asyncio
-import json
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import openai
 from openai.types import Batch
@@ -21,7 +19,8 @@ from openai.types.chat import ChatCompletion
 
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError, Incomplete
-from harness.judge.complaint import Complaint, complaint
+from harness.judge.batch_lines import ENDPOINT, Call, UnansweredError, named_lines, parts, reply_in
+from harness.judge.complaint import complaint
 from harness.store.batches import Batches
 from harness.store.ledger import CallKey, Ledger
 
@@ -33,8 +32,6 @@ SETTLE_S = 10.0
 """A request to make a batch whose sender is gone, or has heard nothing, has come to the endpoint by then or never."""
 _TRIES = 9
 """Of a request, with pauses that double up to the longest: some minutes."""
-_MOST_CALLS, _MOST_BYTES = 50_000, 190_000_000
-"""Of one file; the Batch API takes 200 MB."""
 _SKEW_S = 86_400
 """An endpoint's clock may differ from ours by less."""
 _NAME = "harness"
@@ -43,51 +40,11 @@ _OVER = ("completed", "failed", "expired", "cancelled")
 _FULL = "token_limit_exceeded"
 _MOST_FULL = 1440
 """A single call waits so often, by the longest pause, for a place in the endpoint's queue: a day."""
-_ENDPOINT: Literal["/v1/chat/completions"] = "/v1/chat/completions"
 T = TypeVar("T")
-
-
-class LineError(Exception):
-    """The endpoint's complaint about one call of a batch."""
-
-    def __init__(self, said: Complaint) -> None:
-        super().__init__(said.words)
-        self.said = said
-
-
-class UnansweredError(Exception):
-    """The batch ended before this call was answered."""
 
 
 class RecordedError(Exception):
     """The call's reply has been recorded meanwhile."""
-
-
-@dataclass(eq=False)
-class _Call:
-    key: CallKey
-    body: Mapping[str, Json]
-    waits: int = 0
-    """How often it found the endpoint's queue full."""
-    reply: "asyncio.Future[ChatCompletion]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-
-    @property
-    def id(self) -> str:
-        """The call's name within its batch; the same after a restart."""
-        _, request, repeat = self.key
-        return f"{request[:48]}-{repeat}"
-
-    def line(self) -> bytes:
-        request = {"custom_id": self.id, "method": "POST", "url": _ENDPOINT, "body": self.body}
-        return json.dumps(request, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
-
-    def end(self, reply: ChatCompletion) -> None:
-        if not self.reply.done():
-            self.reply.set_result(reply)
-
-    def fail(self, error: Exception) -> None:
-        if not self.reply.done():
-            self.reply.set_exception(error)
 
 
 class BatchApi:
@@ -101,8 +58,8 @@ class BatchApi:
     ) -> None:
         self._client, self._where, self._halted, self._tell = client, where, halted, tell
         self._batches = Batches(ledger)
-        self._arrived: list[_Call] = []
-        self._waiting: set[_Call] = set()
+        self._arrived: list[Call] = []
+        self._waiting: set[Call] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -126,7 +83,7 @@ class BatchApi:
             Incomplete: the endpoint is gone, or its queue is full.
             HarnessError: the endpoint refuses the key, or takes no batches of this kind.
         """
-        call = _Call(key, body)
+        call = Call(key, body)
         if not self._arrived:
             self._spawn(self._gather())
         self._arrived.append(call)
@@ -152,15 +109,15 @@ class BatchApi:
             count = len(self._arrived)
             await asyncio.sleep(GATHER_S)
         calls, self._arrived = self._arrived, []
-        for part in _parts(calls):
+        for part in parts(calls):
             self._spawn(self._ask(part))
 
-    async def _ask(self, calls: Sequence[_Call]) -> None:
+    async def _ask(self, calls: Sequence[Call]) -> None:
         """Submit the calls that are in no batch, and see to it that each call has its reply or its error."""
         new = secrets.token_hex(16)
         with _failing(calls):
             names = self._batches.claim(new, [call.key for call in calls])
-            batches: dict[str, list[_Call]] = {}
+            batches: dict[str, list[Call]] = {}
             for call, name in zip(calls, names, strict=True):
                 if name is None:
                     call.fail(RecordedError())
@@ -172,7 +129,7 @@ class BatchApi:
                 self._batches.doubt(new)
                 raise
 
-    async def _follow(self, name: str, calls: Sequence[_Call], *, new: bool) -> None:
+    async def _follow(self, name: str, calls: Sequence[Call], *, new: bool) -> None:
         with _failing(calls):
             batch = await self._submit(name, calls) if new else await self._taken_up(name)
             if batch is None:
@@ -184,7 +141,7 @@ class BatchApi:
             else:
                 await self._hand_out(name, calls, over)
 
-    async def _submit(self, name: str, calls: Sequence[_Call]) -> str:
+    async def _submit(self, name: str, calls: Sequence[Call]) -> str:
         """Have the endpoint make a batch; its id there."""
         try:
             content = b"".join(call.line() for call in calls)
@@ -204,7 +161,7 @@ class BatchApi:
             try:
                 made = await self._client.batches.create(
                     input_file_id=file,
-                    endpoint=_ENDPOINT,
+                    endpoint=ENDPOINT,
                     completion_window="24h",
                     metadata={_NAME: name},
                     extra_headers={"Idempotency-Key": name},
@@ -261,7 +218,7 @@ class BatchApi:
             await asyncio.sleep(pause)
             pause = min(LONGEST_POLL_S, 1.5 * pause)
 
-    async def _hand_out(self, name: str, calls: Sequence[_Call], batch: Batch) -> None:
+    async def _hand_out(self, name: str, calls: Sequence[Call], batch: Batch) -> None:
         """Give each call its line of the batch's files.
 
         The errors come between two replies: the client then knows that neither the judge nor the settings are to blame.
@@ -270,7 +227,7 @@ class BatchApi:
         for file in (batch.output_file_id, batch.error_file_id):
             if file:
                 lines |= await self._content(file)
-        read = [(call, _read(lines.get(call.id), batch.status)) for call in calls]
+        read = [(call, reply_in(lines.get(call.id), batch.status)) for call in calls]
         replies = [(call, said) for call, said in read if isinstance(said, ChatCompletion)]
         errors = [(call, said) for call, said in read if isinstance(said, Exception)]
         self._batches.free(name, [call.key for call, _ in errors])
@@ -284,9 +241,9 @@ class BatchApi:
     async def _content(self, file: str) -> dict[str, Json]:
         """The lines of an output or error file, by the call's name; what is no such line is left out."""
         content = await self._steady(lambda: self._client.files.content(file))
-        return dict(_lines(content.text))
+        return dict(named_lines(content.text))
 
-    async def _again(self, name: str, calls: Sequence[_Call], batch: Batch) -> None:
+    async def _again(self, name: str, calls: Sequence[Call], batch: Batch) -> None:
         """Ask the calls of a batch that the endpoint's queue had no room for in halves, one after the other."""
         self._batches.free(name, [call.key for call in calls])
         faults = (batch.errors and batch.errors.data) or []
@@ -301,7 +258,7 @@ class BatchApi:
             await self._ask(calls[:half])
         await self._ask(calls[half:])
 
-    async def _room(self, call: _Call, words: str) -> None:
+    async def _room(self, call: Call, words: str) -> None:
         """Wait for a place in the endpoint's queue, which empties as its batches end."""
         call.waits += 1
         if call.waits > _MOST_FULL:
@@ -340,49 +297,10 @@ class BatchApi:
 
 
 @contextmanager
-def _failing(calls: Sequence[_Call]) -> Iterator[None]:
+def _failing(calls: Sequence[Call]) -> Iterator[None]:
     """Work for some calls: each of their callers raises its error."""
     try:
         yield
     except Exception as error:
         for call in calls:
             call.fail(error)
-
-
-def _parts(calls: Sequence[_Call]) -> Iterator[list[_Call]]:
-    """The calls in files that the endpoint takes."""
-    part: list[_Call] = []
-    size = 0
-    for call in calls:
-        length = len(call.line())
-        if part and (len(part) == _MOST_CALLS or size + length > _MOST_BYTES):
-            yield part
-            part, size = [], 0
-        part.append(call)
-        size += length
-    if part:
-        yield part
-
-
-def _lines(text: str) -> Iterator[tuple[str, Json]]:
-    for line in text.split("\n"):
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict) and "custom_id" in row:
-            yield str(row["custom_id"]), row
-
-
-def _read(row: Json, status: str) -> ChatCompletion | Exception:
-    """A call's completion, or the error that stands in its place."""
-    row = row or {}
-    response, error = row.get("response") or {}, row.get("error") or {}
-    code = response.get("status_code")
-    if code == 200 and isinstance(response.get("body"), dict):
-        return ChatCompletion.construct(**response["body"])
-    if isinstance(code, int) and code >= 400:
-        return LineError(complaint(code, response.get("body")))
-    if not error or str(error.get("code", "")).startswith("batch_"):
-        return UnansweredError(f"the batch ended ({status}) without a reply to it")
-    return LineError(complaint(500, {"error": error}))

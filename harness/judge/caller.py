@@ -15,7 +15,7 @@ from openai.types.chat import ChatCompletion
 
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError, Incomplete
-from harness.judge.batch_api import LineError, UnansweredError
+from harness.judge.batch_lines import LineError, UnansweredError
 from harness.judge.complaint import Complaint, Subject, complaint, complaint_under_200
 from harness.judge.completion import BrokenReplyError, error_body, read_completion
 from harness.judge.identity import endpoint

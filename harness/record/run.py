@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from harness.bench.audit import AuditedScore
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
 from harness.core.lines import read_json, write_atomically
@@ -110,31 +111,14 @@ class JudgingRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AuditRecord:
-    """A cell's score by the live judge, audited, and by the reference alone, in the unit of its metric."""
+class AuditRecord(AuditedScore):
+    """A cell's score by the live judge, audited, and by the reference alone."""
 
     cell: str
-    benchmark: str
-    metric: str
-    """The live judge's."""
     judge: str
+    """The live judge."""
     reference: str
     """The judge, or the file of verdicts, that audits."""
-    live: float
-    value: float
-    """Audited; so are `low` and `high`, 95 % bounds."""
-    low: float | None
-    high: float | None
-    reference_value: float
-    """By the reference's verdicts alone."""
-    reference_low: float | None
-    reference_high: float | None
-    weight: float
-    """Of the live judge, 0 to 1."""
-    questions: int
-    audited: int
-    effective: float | None
-    """How many audited questions would tell as much without the live judge."""
     price_usd: float | None
     """Of the reference's verdicts on this cell; None where no price is known."""
 

@@ -34,7 +34,7 @@ def tokenizer_of(model: PlannedModel) -> PlannedModel:
 
 
 PROFILE = "profile.json"
-"""The file of an artifact that says what the dataset holds (`train.profile.Profile`)."""
+"""The file of an artifact that says what the dataset holds (`data.profile.Profile`)."""
 
 
 def _run(ctx: Context) -> None:
@@ -42,10 +42,10 @@ def _run(ctx: Context) -> None:
     from harness.train.profile import profile
     from harness.train.tokens import write_tokens
 
-    tokenizer = ctx.inputs["tokenizer"] / ctx.params["part"]
+    tokenizer = load_tokenizer(ctx.inputs["tokenizer"] / ctx.params["part"])
     conversations = ctx.inputs["data"] / "conversations.jsonl"
     write_tokens(conversations, tokenizer, ctx.params["max_length"], ctx.out, ctx.progress)
-    made = profile(conversations, ctx.out, load_tokenizer(tokenizer), ctx.work)
+    made = profile(conversations, ctx.out, tokenizer, ctx.work)
     write_json(ctx.out / PROFILE, asdict(made), ensure_ascii=False)
 
 

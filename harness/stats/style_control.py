@@ -6,10 +6,11 @@ battles: a strength is one at the battles' average differences, so that it depen
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import optimize
+from scipy.special import expit
 
 Floats = NDArray[np.float64]
 
-_STEPS = 100
 _FLAT = 1e-9
 """The largest gradient entry, per battle, of a fit that is done."""
 _ENDLESS = 15.0
@@ -45,25 +46,22 @@ def controlled_win_rates(player: NDArray[np.intp], style: Floats, outcome: Float
     players = int(player.max()) + 1
     x = np.hstack([np.eye(players)[player], style])
     x = x[:, np.append(np.ones(players, bool), style.any(axis=0))]
-    b = np.zeros(x.shape[1])
 
-    def loss(at: Floats) -> float:
-        logits = x @ at
+    def loss(b: Floats) -> float:
+        logits = x @ b
         return float(weight @ (np.logaddexp(0, logits) - outcome * logits))
 
-    for _ in range(_STEPS):
-        share = 1 / (1 + np.exp(-(x @ b)))
-        gradient = x.T @ (weight * (share - outcome))
-        if np.abs(gradient).max() < _FLAT * weight.sum():
-            break
-        curvature = (x * (weight * share * (1 - share))[:, None]).T @ x
-        step = np.linalg.lstsq(curvature, gradient, rcond=None)[0]
-        scale, here = 1.0, loss(b)
-        while loss(b - scale * step) > here and scale > 1e-6:
-            scale /= 2
-        b = b - scale * step
-        if np.abs(b[:players]).max() > _ENDLESS:
-            break
+    def gradient(b: Floats) -> Floats:
+        out: Floats = x.T @ (weight * (expit(x @ b) - outcome))
+        return out
+
+    def hessian(b: Floats) -> Floats:
+        chance = expit(x @ b)
+        out: Floats = (x * (weight * chance * (1 - chance))[:, None]).T @ x
+        return out
+
+    start, enough = np.zeros(x.shape[1]), _FLAT * float(weight.sum())
+    b = optimize.minimize(loss, start, jac=gradient, hess=hessian, method="trust-exact", options={"gtol": enough}).x
     met = np.bincount(player, weight, players) > 0
     finite = met & (np.abs(b[:players]) < _ENDLESS)
-    return np.where(finite, 1 / (1 + np.exp(-b[:players].clip(-_ENDLESS, _ENDLESS))), np.nan)
+    return np.where(finite, expit(b[:players]), np.nan)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -46,8 +46,6 @@ class Examples(Sequence[Example]):
     """(examples,) the rows that are examples."""
     domains: tuple[str, ...] = ()
     """The domains that examples may be of, in the order that their numbers count."""
-    _learned: NDArray[Any] = field(default_factory=lambda: np.empty(0, np.int64))
-    """(rows,) response tokens."""
 
     def __len__(self) -> int:
         return len(self.chosen)
@@ -72,15 +70,16 @@ class Examples(Sequence[Example]):
     @property
     def response_tokens(self) -> int:
         """The tokens that an epoch learns from."""
-        return int(self._learned[self.chosen].sum())
+        return int(self._column("learned")[self.chosen].sum())
 
     @property
     def by_domain(self) -> dict[str, dict[str, int]]:
         """`rows` and `response_tokens` of `general` conversations and of each domain; empty without domains."""
         counts: dict[str, dict[str, int]] = {}
+        learned = self._column("learned")
         for number, name in enumerate(("general", *self.domains) if self.domains else ()):
             rows = self.chosen[self.part[self.chosen] == number]
-            counts[name] = {"rows": len(rows), "response_tokens": int(self._learned[rows].sum())}
+            counts[name] = {"rows": len(rows), "response_tokens": int(learned[rows].sum())}
         return counts
 
     @property
@@ -146,7 +145,7 @@ def read_examples(folders: Sequence[Path], order: Path | None = None, domains: S
     chosen = np.flatnonzero(every._column("reason") == 0)
     if not len(chosen):
         raise _nothing(every)
-    return replace(every, chosen=chosen, _learned=every._column("learned").astype(np.int64))
+    return replace(every, chosen=chosen)
 
 
 def _nothing(examples: Examples) -> HarnessError:

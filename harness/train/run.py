@@ -29,6 +29,7 @@ from harness.train.reporters import reporters
 from harness.train.router import balanced
 from harness.train.saving import KeepCheckpoints, full_state, write_model
 from harness.train.settings import Sharding, StepSettings
+from harness.train.tokens import check_tokens
 from harness.train.trainer import (
     FLOPS,
     SECONDS,
@@ -66,6 +67,8 @@ def train(job: TrainJob, place: TrainPlace, progress: Progress) -> dict[str, Jso
     for folder in place.teachers.values():
         _check_vocabulary(place.student, folder)
     examples, held = read_examples(place.tokens, place.mix, job.domains), None
+    for part in examples.parts:
+        check_tokens(part, tokenizer)
     if job.held_out is not None:
         examples, held = hold_out(examples, job.held_out.share, job.held_out.seed)
     with random_state_kept():

@@ -36,7 +36,7 @@ from harness.models.logprobs import TopTarget, top_logprobs
 from harness.train.api import Batch, Teacher
 from harness.train.examples import Examples
 from harness.train.losses import IGNORED, response_states
-from harness.train.tokens import CONVENTIONS, TokenFile
+from harness.train.tokens import CONVENTIONS, TokenFile, check_tokens
 
 BATCH_TOKENS = 2048
 """Tokens per forward pass, padding included."""
@@ -63,9 +63,11 @@ def write_targets(
         The content of `targets.json`.
 
     Raises:
-        HarnessError: a broken model, a chat template that cannot mark responses, predictions that are not finite.
+        HarnessError: a broken model, tokens of another tokenizer or chat template, predictions that are not finite.
     """
-    tokens, vocabulary = TokenFile.open(tokens_folder), len(load_tokenizer(model_folder))
+    tokens, tokenizer = TokenFile.open(tokens_folder), load_tokenizer(model_folder)
+    check_tokens(tokens, tokenizer)
+    vocabulary = len(tokenizer)
     model = load_model(model_folder, settings.dtype, "cuda" if torch.cuda.is_available() else "cpu")
     check_finite(model, str(model_folder))
     counts = tokens.rows["learned"].astype(np.int64)

@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.canonical import Json, digest
+from harness.core.errors import HarnessError
 from harness.core.lines import parsed_line, write_json
 from harness.core.pool import cores, mapped
 from harness.data.conversations import Conversation, conversation
 from harness.models.chat import template_digest
 from harness.models.encoding import Differs, Encoder, Tokens
-from harness.models.load import load_tokenizer
 from harness.models.rendering import Refused
 
 if TYPE_CHECKING:
@@ -84,27 +84,37 @@ def conventions(tokenizer: "PreTrainedTokenizerFast") -> dict[str, str]:
     return {"tokenizer": digest(sorted(tokenizer.get_vocab().items())), "chat_template": template_digest(tokenizer)}
 
 
+def check_tokens(tokens: TokenFile, tokenizer: "PreTrainedTokenizerFast") -> None:
+    """HarnessError unless stored tokens are those of a tokenizer and its chat template."""
+    for name, value in conventions(tokenizer).items():
+        if tokens.record[name] != value:
+            what = f"the tokens were made with another {name.replace('_', ' ')} than the model's"
+            raise HarnessError(what, where=str(tokenizer.name_or_path))
+
+
 def write_tokens(
-    conversations: Path, tokenizer_folder: Path, max_length: int, out: Path, progress: Any = lambda *_: None
+    conversations: Path,
+    tokenizer: "PreTrainedTokenizerFast",
+    max_length: int,
+    out: Path,
+    progress: Any = lambda *_: None,
 ) -> dict[str, Json]:
-    """Encode a conversations file by a folder's tokenizer and chat template into `out`; returns `tokens.json`.
+    """Encode a conversations file by a tokenizer and its chat template into `out`; returns `tokens.json`.
 
     A conversation is left out, with its reason, that has an empty answer (which would teach to end at once) or none,
     that has no answer within `max_length` tokens, or that the template refuses.
 
     Raises:
-        HarnessError: a line that is no conversation; the folder has no tokenizer or chat template.
+        HarnessError: a line that is no conversation; the tokenizer has no chat template.
     """
-    tokenizer = load_tokenizer(tokenizer_folder)
     facts = {"max_length": max_length, **conventions(tokenizer)}
     dtype = "<u2" if len(tokenizer) <= 1 << 16 else "<u4"
     write = partial(_write, conversations, tokenizer, max_length, dtype, out, progress)
-    fast = Encoder(tokenizer, max_length).fast
     try:
-        record = write(fast)
+        record = write(True)
     except Differs:
-        fast, record = False, write(False)
-    record |= {**facts, "dtype": dtype, "fast": fast}
+        record = write(False)
+    record |= {**facts, "dtype": dtype}
     write_json(out / "tokens.json", record)
     return record
 
@@ -129,7 +139,7 @@ def _write(
     reasons: dict[str, int] = {}
     names: list[str] = []
     rows: list[NDArray[Any]] = []
-    offset = done = 0
+    done, is_fast = 0, False
     with (out / "ids.bin").open("wb") as ids, (out / "taught.bin").open("wb") as taught:
         for batch in batches:
             ids.write(batch.ids)
@@ -137,22 +147,23 @@ def _write(
             names += batch.names
             codes = [reasons.setdefault(reason, len(reasons) + 1) if reason else 0 for reason in batch.reasons]
             batch.rows["reason"] = codes
-            batch.rows["offset"] += offset
-            offset += int(batch.rows["length"].sum())
             rows.append(batch.rows)
             done += batch.bytes
+            is_fast = batch.is_fast
             progress(done // 1000, size // 1000, "kB")
     table = np.concatenate([np.empty(0, ROW), *rows])
+    table["offset"] = np.cumsum(table["length"], dtype=np.int64) - table["length"]
     np.save(out / "rows.npy", table)
     write_json(out / "names.json", names, indent=0)
     used = table["reason"] == 0
     return {
         "rows": len(table),
-        "tokens": offset,
+        "tokens": int(table["length"].sum()),
         "learned": int(table["learned"].sum()),
         "used": int(used.sum()),
         "truncated": int(table["truncated"].sum()),
         "reasons": list(reasons),
+        "fast": is_fast,
     }
 
 
@@ -173,10 +184,12 @@ class _Encoded:
     ids: bytes
     taught: bytes
     rows: NDArray[Any]
-    """Offsets count from the batch's first token."""
+    """Without offsets."""
     reasons: list[str]
     names: list[str]
     bytes: int
+    is_fast: bool
+    """Whether `fastokens` made the tokens."""
 
 
 def _batches(path: Path) -> Iterator[_Lines]:
@@ -216,7 +229,7 @@ def encode_batch(batch: _Lines) -> _Encoded:
     ]
     reasons = [_unanswered(chat) for chat in chats]
     encoded = iter(_process["encoder"]([c.messages for c, reason in zip(chats, reasons, strict=True) if not reason]))
-    rows, parts, offset = np.zeros(len(chats), ROW), list[Tokens](), 0
+    rows, parts = np.zeros(len(chats), ROW), list[Tokens]()
     for number, reason in enumerate(reasons):
         made = None if reason else next(encoded)
         if isinstance(made, Refused):
@@ -226,9 +239,8 @@ def encode_batch(batch: _Lines) -> _Encoded:
             if not learned:
                 reasons[number] = BEYOND if made.truncated else NONE
                 continue
-            rows[number] = (offset, len(made.ids), learned, 0, made.truncated)
+            rows[number] = (0, len(made.ids), learned, 0, made.truncated)
             parts.append(made)
-            offset += len(made.ids)
     return _Encoded(
         b"".join(part.ids.astype(_process["dtype"]).tobytes() for part in parts),
         b"".join(part.taught.tobytes() for part in parts),
@@ -236,6 +248,7 @@ def encode_batch(batch: _Lines) -> _Encoded:
         reasons,
         [chat.id for chat in chats],
         sum(map(len, batch.lines)),
+        _process["encoder"].fast,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.core.errors import HarnessError, Incomplete
-from harness.judge import batch_api, client
+from harness.judge import batch_api, batch_lines, client
 from harness.judge.api import Verdict
 from harness.judge.client import ask
 from harness.judge.identity import request_digest
@@ -155,10 +155,10 @@ async def test_a_queue_without_room_is_waited_for(asker: Asker) -> None:
 
 
 async def test_files_are_as_long_as_the_endpoint_takes(asker: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_api, "_MOST_CALLS", 4)
+    monkeypatch.setattr(batch_lines, "_MOST_CALLS", 4)
     assert len(await asker.ask(10)) == 10
     assert [len(asker.judge.lines(batch)) for batch in asker.judge.batches.values()] == [4, 4, 2]
-    monkeypatch.setattr(batch_api, "_MOST_BYTES", 500)
+    monkeypatch.setattr(batch_lines, "_MOST_BYTES", 500)
     await asker.ask(14)
     assert all(len(asker.judge.lines(batch)) <= 2 for batch in list(asker.judge.batches.values())[3:])
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.core.lines import read_lines, write_lines
+from harness.models.load import load_tokenizer
 from harness.train.examples import Examples, read_examples
 from harness.train.tokens import write_tokens
 
@@ -49,5 +50,5 @@ def stored(data: Path, tokenizer: Path, folder: Path, max_length: int = 512, dom
 
 def _encoded(data: Path, tokenizer: Path, folder: Path, max_length: int) -> Path:
     folder.mkdir(parents=True)
-    write_tokens(data, tokenizer, max_length, folder)
+    write_tokens(data, load_tokenizer(tokenizer), max_length, folder)
     return folder

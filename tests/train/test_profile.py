@@ -81,7 +81,7 @@ def made(pocket_folder: Path, tmp_path: Path) -> Profile:
     write_lines(tmp_path / "c.jsonl", (vars(row) for row in rows))
     out = tmp_path / "tokens"
     out.mkdir()
-    write_tokens(tmp_path / "c.jsonl", pocket_folder, 32, out)
+    write_tokens(tmp_path / "c.jsonl", load_tokenizer(pocket_folder), 32, out)
     return profile(tmp_path / "c.jsonl", out, load_tokenizer(pocket_folder), tmp_path)
 
 
