@@ -153,7 +153,8 @@ def _planned(cell: Cell, graph: Graph, judge_epoch: int) -> PlannedCell:
     for name, recipe in settings.models.items():
         base = sources.model(ctx, ModelSettings(model=recipe.base))
         experts.check_router_loss(name, recipe.train, base)
-        ctx.trained[name] = training.trained(ctx, Pipeline(name, recipe.train, recipe.data, recipe.seed), base)[-1]
+        here = ctx if recipe.data_seed is None else ctx.with_data_seed(recipe.data_seed)
+        ctx.trained[name] = training.trained(here, Pipeline(name, recipe.train, recipe.data, recipe.seed), base)[-1]
     trained: list[PlannedModel] = []
     teacher = sources.teacher_model(ctx) if cell.baseline == "teacher" else None
     model = teacher or sources.model(ctx, settings.student)

@@ -1,7 +1,7 @@
 """The context in which a cell's stages are planned: its settings, and the graph that all cells of the plan share."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ParamSpec, TypeVar
 
 from pydantic import BaseModel
@@ -55,3 +55,7 @@ class CellContext:
     graph: Graph
     trained: dict[str, PlannedModel] = field(default_factory=dict)
     """The models that the recipe trains for the cell (`models:`), by name; each may depend on those before it."""
+
+    def with_data_seed(self, data_seed: int) -> "CellContext":
+        """The same cell for a model that draws its rows with another seed."""
+        return replace(self, settings=self.settings.model_copy(update={"data_seed": data_seed}))

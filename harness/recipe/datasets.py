@@ -37,7 +37,8 @@ def _of_cell(cell: CellRecipe) -> Iterator[NamedData]:
     seed = cell.data_seed
     yield from _of_data("data", cell.data, cell.train, seed)
     for name, made in cell.models.items():
-        yield from _of_data(f"models.{name}.data", made.data, made.train, seed)
+        of_made = seed if made.data_seed is None else made.data_seed
+        yield from _of_data(f"models.{name}.data", made.data, made.train, of_made)
     if cell.teacher is not None and cell.teacher.recorded is not None:
         yield NamedData("teacher.recorded", cell.teacher.recorded, True, seed)
     for benchmark in cell.evaluate:

@@ -14,6 +14,7 @@ from harness.core.canonical import Json
 from harness.models.settings import ModelSettings
 from harness.recipe.axes import SAFE, Axis, Section, bind, bindings, has_binding, interpolate, read_axes, read_exclude
 from harness.recipe.checks import CHECKED, check
+from harness.recipe.draws import DRAW, Redraw, made_from
 from harness.recipe.faults import Fault, Key, RecipeError, nearest
 from harness.recipe.schema import CellRecipe
 from harness.recipe.sections import Registry, Validator
@@ -105,6 +106,8 @@ def load(given: Path | Mapping[str, Json], sets: Sequence[str] = (), benchmarks:
     for kind in kinds:
         cells += sweep.baselines(kind, {cell.name for cell in cells})
     axes = {axis.name: list(axis.labels) for axis in sweep.axes}
+    if sweep.draws > 1:
+        axes[DRAW] = [str(draw) for draw in range(sweep.draws)]
     if kept := list(dict.fromkeys(cell.labels[CHECKPOINT] for cell in cells if CHECKPOINT in cell.labels)):
         axes[CHECKPOINT] = kept
     return Recipe(name, description, path, text, axes, cells)
@@ -157,19 +160,25 @@ class _Sweep:
         names = [axis.name for axis in self.axes]
         bound = bindings(self.source, self.axes, declared, self.faults)
         self.bound = {s: [names.index(n) for n in bound.get(s, [])] for s in self.source.data}
-        for outside in ("name", "description", "baselines", "checkpoints", "keep"):
+        for outside in ("name", "description", "baselines", "checkpoints", "draws", "keep"):
             if self.bound.get(outside):
                 self.faults.append(self.source.fault((outside,), "an axis binds inside cells only, not here"))
         if CHECKPOINT in declared and "checkpoints" in self.source.data:
             self.faults.append(self.source.fault(("axes", CHECKPOINT), "this axis comes from `checkpoints`"))
+        if DRAW in declared and "draws" in self.source.data:
+            self.faults.append(self.source.fault(("axes", DRAW), "this axis comes from `draws`"))
         self._validate = Validator(self.benchmarks)
         self._sections: dict[tuple[str, Point], tuple[Section, Any, bool]] = {}
         self._checked: set[tuple[Point, ...]] = set()
+        asked = "draws" in self.source.data and not self.bound["draws"]
+        drawn = self._section("draws", ())[1] if asked else None
+        self.draws: int = drawn.n if drawn else 1
+        self._redraw = Redraw(drawn.of if drawn else ())
         self.points: list[Point] = []
 
     def cells(self) -> Iterator[Cell]:
         """Every cell of the sweep; faults go to `faults`."""
-        count = math.prod(len(axis.labels) for axis in self.axes)
+        count = math.prod(len(axis.labels) for axis in self.axes) * self.draws
         if count > MAX_CELLS:
             self.faults.append(self.source.fault(("axes",), f"these axes make {count} cells; {MAX_CELLS} is the most"))
             return
@@ -184,12 +193,14 @@ class _Sweep:
                 continue
             self.points.append(point)
             if (settings := self._settings(point)) is not None:
-                yield from _at_checkpoints(labels, settings)
+                for draw in range(self.draws):
+                    drawn = {DRAW: str(draw)} if self.draws > 1 else {}
+                    yield from _at_checkpoints(labels | drawn, self._redraw(settings, draw))
         if not self.points:
             self.faults.append(self.source.fault(("exclude",), "nothing is left of the sweep"))
 
     def baselines(self, kind: Baseline, taken: set[str]) -> Iterator[Cell]:
-        """One untrained row per distinct model of this kind."""
+        """One untrained row per distinct model of this kind, in each draw that makes another model of it."""
         seen: set[str] = set()
         for point in self.points:
             cell = self._settings(point)
@@ -204,7 +215,13 @@ class _Sweep:
             while name in taken:
                 name += ",untrained"
             taken.add(name)
-            yield Cell(name, labels, settings, kind)
+            # The trained cell is drawn anew, since its training says which models teach.
+            drawn = [_untrained(self._redraw(cell, draw), kind) or settings for draw in range(self.draws)]
+            if all(made_from(one) == made_from(settings) for one in drawn):
+                yield Cell(name, labels, settings, kind)
+                continue
+            for draw, one in enumerate(drawn):
+                yield Cell(f"{name},{DRAW}={draw}", {**labels, DRAW: str(draw)}, one, kind)
 
     def _determining(self, cell: CellRecipe, kind: Baseline) -> list[int]:
         sections = {kind, "evaluate", "generate", "judge", "sample_seed", "eval_seed", *_made_from(cell, kind)}

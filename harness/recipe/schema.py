@@ -1,6 +1,6 @@
 """What one cell of a recipe is, assembled from the rooms' own settings."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -15,6 +15,10 @@ from harness.train.settings import Processes, StepData
 
 TrainStep = Named[StepData]
 """One step of a training pipeline."""
+
+DrawnSource = Literal["training", "data", "teacher", "responses"]
+"""What a draw can make anew: the student's initialisation and the order of its training; the rows that it is trained
+on; the training of its teacher; what that samples."""
 
 Keep = Literal["all", "last", "scores"]
 """`last`: of what trainings made, the model each cell ends in; base models that are imported or built stay too.
@@ -47,6 +51,17 @@ class MadeModel(Settings):
     train: list[TrainStep]
     seed: int = 0
     """Its own, so that students of several seeds share one teacher."""
+    data_seed: int | None = None
+    """Which rows `limit` and mixes of its data draw; by default the recipe's `data_seed`."""
+
+
+class DrawSettings(Settings):
+    """Every cell several times, each time with other seeds: what a conclusion then holds for."""
+
+    n: int = Field(ge=1, le=100)
+    """How many draws. The first is the recipe as written."""
+    of: list[DrawnSource] = Field(default_factory=lambda: list(get_args(DrawnSource)), min_length=1)
+    """What each draw makes anew; by default everything."""
 
 
 class ResourceSettings(Processes):
@@ -90,6 +105,8 @@ class CellRecipe(Settings):
     """A teacher's sampled responses."""
     eval_seed: int = 0
     """Sampled answers to benchmarks, and draws of few-shot examples."""
+    draws: DrawSettings | None = execution(None)
+    """`draws: 5`, or which sources of chance each draw makes anew: an axis `draw`, whose cells are replicates."""
     report: ReportSettings = execution(ReportSettings())
     keep: Keep = execution("all")
     """Which weights stay on disk once nothing that is to be done stands on them."""

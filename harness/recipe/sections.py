@@ -85,6 +85,10 @@ class Validator:
         """Short forms spelt out, and steps with exactly one key."""
         if section.name in ("student", "teacher") and isinstance(data, str):
             return {"model": data}
+        if section.name == "draws" and not isinstance(data, dict):
+            if type(data) is not int:
+                faults.append(section.fault(("draws",), f"expected how many, or a mapping with 'n', not {show(data)}"))
+            return {"n": data}
         if section.name in self._steps and isinstance(data, list):
             return _steps(section, data, (section.name,), self._steps[section.name], faults)
         if section.name == "models" and isinstance(data, dict):
