@@ -13,7 +13,7 @@ from harness.bench.api import benchmarks
 from harness.core.errors import HarnessError
 from harness.record.run import MetricRecord
 from harness.report.groups import Group, group_cells
-from harness.report.load import SEED_AXIS, RunData, load_run
+from harness.report.load import DRAW_AXIS, SEED_AXIS, RunData, load_run
 from harness.report.measure import Estimate, Measures
 from harness.report.tables import Entry, benchmark_title
 
@@ -115,6 +115,8 @@ def protocol(run: OwnRun, paper: str, metrics: Sequence[MetricRecord], shown: Se
     ]
     seeds = len(run.data.axes.get(SEED_AXIS, ()))
     facts += [f"{seeds} seeds" if seeds > 1 else "one seed"]
+    if DRAW_AXIS in run.data.axes:
+        facts.append(f"{len(run.data.axes[DRAW_AXIS])} draws")
     if "pocket" in names:
         facts.append(
             "benchmark `pocket`: small made-up tasks that a program checks, so only orders and patterns can be compared"

@@ -14,9 +14,9 @@ from harness.core.canonical import Json
 from harness.models.settings import ModelSettings
 from harness.recipe.axes import SAFE, Axis, Section, bind, bindings, has_binding, interpolate, read_axes, read_exclude
 from harness.recipe.checks import CHECKED, check
-from harness.recipe.draws import DRAW, Redraw, made_from
+from harness.recipe.draws import DRAW, Redraw, made_from, undrawn
 from harness.recipe.faults import Fault, Key, RecipeError, nearest
-from harness.recipe.schema import CellRecipe
+from harness.recipe.schema import CellRecipe, DrawnSource
 from harness.recipe.sections import Registry, Validator
 from harness.recipe.source import Source, read
 
@@ -77,6 +77,18 @@ class Recipe:
     def baselines(self) -> list[Cell]:
         """The untrained rows."""
         return [cell for cell in self.cells if cell.baseline is not None]
+
+    @property
+    def drawn(self) -> tuple[DrawnSource, ...]:
+        """What its draws make anew; nothing where it has a single draw."""
+        draws = self.cells[0].settings.draws
+        return tuple(draws.of) if draws is not None and draws.n > 1 else ()
+
+    @property
+    def undrawn(self) -> tuple[str, ...]:
+        """What its draws are to make anew and cannot, a sentence each."""
+        swept = {id(cell.settings): cell.settings for cell in self.swept}
+        return tuple(dict.fromkeys(s for settings in swept.values() for s in undrawn(settings, self.drawn)))
 
     @property
     def summary(self) -> str:

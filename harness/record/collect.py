@@ -18,6 +18,7 @@ from harness.record import contamination, determinism, endings, judges, unread
 from harness.record.audits import audits, shortfalls
 from harness.record.costs import costs
 from harness.record.data_notes import data_notes
+from harness.record.drawn import sources
 from harness.record.folder import RunFolder
 from harness.record.judged import Call, Judged, read_judged
 from harness.record.judging import judging, warnings
@@ -57,9 +58,13 @@ def collect(
         **provenance(),
         axes={axis: tuple(labels) for axis, labels in plan.recipe.axes.items()},
         cells=tuple(
-            CellRecord(c.name, c.cell.labels, c.cell.baseline is not None, _failure(c, failed or {}))
+            CellRecord(
+                c.name, c.cell.labels, c.cell.baseline is not None, _failure(c, failed or {}), sources=sources(c)
+            )
             for c in plan.cells
         ),
+        drawn=plan.recipe.drawn,
+        undrawn=plan.recipe.undrawn,
         stages=StageCounts(plan.asked.total(), len(plan.stages), executed, seconds),
         generation=tuple(engines(plan)),
         judges=judges.judges(plan, store),

@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -32,6 +32,8 @@ class CellRecord:
     """Why it has no scores, or fewer than it should."""
     stages: tuple[str, ...] = ()
     """Ids of its score stages, which the plan knows: cells that share them are one replicate."""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """Source of chance (`training`, `teacher`, `data`, `responses`) -> label; cells with a label share the source."""
 
 
 @dataclass(frozen=True)
@@ -259,6 +261,10 @@ class RunRecord:
     """What another run of the recipe may not give again."""
     warnings: tuple[str, ...]
     audits: tuple[AuditRecord, ...] = ()
+    drawn: tuple[str, ...] = ()
+    """The sources that the recipe's draws were to make anew; empty without draws."""
+    undrawn: tuple[str, ...] = ()
+    """What they could not, a sentence each."""
 
 
 def write_run(path: Path, record: RunRecord) -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from harness.core.errors import HarnessError
 from harness.record.run import MetricRecord
 from harness.report.groups import Group, against, group_cells
-from harness.report.load import SEED_AXIS, RunData
-from harness.report.measure import ONE_SEED, Estimate, Measures
+from harness.report.load import RunData
+from harness.report.measure import ONE_DRAW, ONE_SEED, Estimate, Measures
+from harness.report.reach import Reach, reach
 from harness.report.tables import Column, Table, benchmark_title, metric_title
 from harness.stats.intervals import Difference
 from harness.stats.multiplicity import holm, holm_level
@@ -33,6 +34,8 @@ class Comparison:
     one_seed: bool
     incomplete: tuple[float | None, float | None]
     """The shares of the row's and of its baseline's answers that are incomplete, in %; see `Measures.incomplete`."""
+    reach: Reach
+    """How often each source of chance was drawn for it."""
 
     @property
     def unlike(self) -> float | None:
@@ -100,20 +103,20 @@ def _comparison(
     word: Verdict = "not tested"
     if difference:
         word = verdict(difference.value, p, mde, matters, metric.direction)
-    replicated = len(measures.run.axes.get(SEED_AXIS, ())) > 1
-    one_seed = replicated and any(len(g.replicates()) == 1 and not g.baseline for g in (group, base))
+    one_seed = measures.replicated and any(len(g.replicates()) == 1 and not g.baseline for g in (group, base))
     more = _more(difference, level) if difference and word == "underpowered" else ""
     first, second = (measures.incomplete(g, metric.benchmark) for g in (group, base))
-    return Comparison(group, base, metric, difference, p, mde, word, more, one_seed, (first, second))
+    drawn = reach([measures.scored(g, metric) for g in (group, base)])
+    return Comparison(group, base, metric, difference, p, mde, word, more, one_seed, (first, second), drawn)
 
 
 def _more(difference: Difference, level: float) -> str:
-    """How many seeds or questions would make the observed difference the detectable one."""
+    """How many seeds (or draws) or questions would make the observed difference the detectable one."""
     if abs(difference.value) < 1e-12:
         return ""
     seeds = seeds_needed(difference.value, difference.spread, level)
     items = items_needed(difference.value, difference.spread, level)
-    ways = [f"{seeds} seeds"] if seeds else []
+    ways = [f"{seeds} {'draws' if difference.draws else 'seeds'}"] if seeds else []
     ways += [f"{items:,} questions"] if items and items > difference.clusters else []
     return " or ".join(ways)
 
@@ -129,7 +132,14 @@ def comparison_table(run: RunData, found: list[Comparison], name: str = "compari
         Column("mde", "could have seen", "80 % power", "number"),
         Column("verdict", "verdict", "", "words"),
         Column("would_show_it", "would show it"),
+        Column("drawn", "over", "", "words"),
     )
+    drawn = any(c.difference is not None and c.difference.draws for c in found)
+    if drawn:
+        columns += (
+            Column("new_draw_low", "a new draw: from", "95 %", "number"),
+            Column("new_draw_high", "to", "", "number"),
+        )
     rows = tuple(
         (
             c.group.title,
@@ -140,6 +150,8 @@ def comparison_table(run: RunData, found: list[Comparison], name: str = "compari
             c.mde,
             c.verdict,
             c.more,
+            c.reach.words,
+            *(_new_draw(c) if drawn else ()),
         )
         for c in found
     )
@@ -153,6 +165,16 @@ def comparison_table(run: RunData, found: list[Comparison], name: str = "compari
         notes.append(f"Not tested: {why}.")
     if any(c.one_seed for c in found):
         notes.append("¶ one seed: a difference between these checkpoints, not between the ways they were trained.")
+    if any(c.reach.one_draw for c in found):
+        notes.append(
+            "◊ one teacher or one sample of data: the interval and the verdict are about these, and others may give "
+            "another verdict. `draws` in the recipe makes them anew."
+        )
+    if drawn:
+        notes.append(
+            "'A new draw': where the difference of a single further draw is expected, on these questions. It is wider "
+            "than the interval, which is about the mean over draws."
+        )
     return Table(name, title or "Comparisons", columns, rows, tuple(notes), _blocks(found))
 
 
@@ -164,8 +186,13 @@ def _shown(c: Comparison) -> Estimate | None:
     if c.difference is None:
         return None
     d = c.difference
-    marks = (ONE_SEED,) if c.one_seed else ()
+    marks = (*([ONE_SEED] if c.one_seed else []), *([ONE_DRAW] if c.reach.one_draw else []))
     return Estimate(d.value, d.low, d.high, d.stderr, d.clusters, d.clusters, min(d.seeds), marks)
+
+
+def _new_draw(c: Comparison) -> tuple[float | None, float | None]:
+    found = c.difference.new_draw if c.difference is not None else None
+    return found or (None, None)
 
 
 def compare(run: RunData, baseline: str | None = None) -> Table:

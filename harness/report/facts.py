@@ -7,7 +7,7 @@ from harness.record.run import TrainingRecord
 from harness.report.comparisons import Comparison
 from harness.report.data_facts import contamination_warnings
 from harness.report.groups import group_cells
-from harness.report.load import SEED_AXIS, RunData
+from harness.report.load import RunData
 from harness.report.measure import COVERAGE, Estimate, Measures
 from harness.report.numbers import digits, duration, interval, number
 from harness.report.tables import Column, Table, benchmark_title, metric_title
@@ -47,11 +47,23 @@ def warnings(run: RunData, measures: Measures) -> list[str]:
         if len(asked) > 1:
             names = "; ".join(sorted(f"{judge}, {protocol}" for judge, protocol in asked))
             found.append(f"{benchmark_title(benchmark)}: several judges ({names}). Their scores must not be compared.")
-    if run.training and len(run.axes.get(SEED_AXIS, ())) < 2:
+    if run.training and not measures.replicated:
         found.append("One seed: every interval is over questions only. Training again may move any score further.")
     if run.git.get("dirty"):
         found.append("The code had uncommitted changes when this ran.")
     return found
+
+
+def reach_in_words(run: RunData, compared: Sequence[Comparison]) -> str:
+    """How far the verdicts reach: what was drawn anew for them and what was not; empty where nothing was trained."""
+    words = list(dict.fromkeys(c.reach.words for c in compared if c.reach.words))
+    if not words:
+        return ""
+    over = words[0] if len(words) == 1 else f"{words[0]} (each comparison says its own)"
+    drawn = f" Draws make anew: {', '.join(run.drawn)}." if run.drawn else ""
+    single = any(c.reach.one_draw for c in compared)
+    beyond = " Marked ◊: with another teacher or other data the verdict may be another." if single else ""
+    return " ".join([f"Verdicts reach over questions and {over}.{drawn}{beyond}", *run.undrawn])
 
 
 def findings(run: RunData, compared: Sequence[Comparison]) -> list[tuple[str, str]]:
@@ -68,7 +80,8 @@ def _sentence(run: RunData, c: Comparison) -> str:
     d = c.difference
     unit = "percentage points" if c.metric.unit == "%" else c.metric.unit
     shown = Estimate(d.value, d.low, d.high, d.stderr, 0, 0, 0)
-    size = f"{number(d.value, digits(d.stderr, d.value), sign=True)} {interval(shown, sign=True)} {unit}"
+    over = f" over {c.reach.words}" if c.reach.words else ""
+    size = f"{number(d.value, digits(d.stderr, d.value), sign=True)} {interval(shown, sign=True)} {unit}{over}"
     if c.verdict in ("better", "worse"):
         return f"{who}: {size}."
     if c.verdict == "no difference shown":
@@ -174,7 +187,7 @@ def sweep_in_words(run: RunData) -> str:
     """One sentence: what was varied and what was held beside it."""
     axes = [f"{axis.replace('_', ' ')} ({', '.join(labels)})" for axis, labels in run.axes.items()]
     swept = sum(not c.baseline for c in run.cells)
-    baselines = [c.cell for c in run.cells if c.baseline]
+    baselines = [g.name for g in group_cells(run) if g.baseline]
     if not swept:
         return f"No sweep: {', '.join(baselines)}."
     beside = f"; beside them {', '.join(baselines)}" if baselines else ""

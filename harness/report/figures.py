@@ -11,7 +11,7 @@ from harness.report.axis_figures import along_axis, crowded, tradeoff
 from harness.report.drawing import WIDTH, Drawing, mark, unit_label
 from harness.report.expert_figures import expert_drawings
 from harness.report.groups import Group, group_cells, single
-from harness.report.load import SEED_AXIS, RunData
+from harness.report.load import REPLICATES, RunData
 from harness.report.measure import OVERALL, Measures
 from harness.report.palette import Palette, numbers, palette
 from harness.report.profiles import profile_drawings
@@ -62,7 +62,7 @@ def _best(measures: Measures, metric: MetricRecord, groups: Sequence[Group]) -> 
 
 
 def _swept(run: RunData) -> list[str]:
-    return [axis for axis, labels in run.axes.items() if axis != SEED_AXIS and len(labels) > 1]
+    return [axis for axis, labels in run.axes.items() if axis not in REPLICATES and len(labels) > 1]
 
 
 def _lines(groups: Sequence[Group], axis: str) -> str:

@@ -1,11 +1,12 @@
-"""Rows of a report: cells that differ only in their seed are one row."""
+"""Rows of a report: cells that differ only in their seed or draw are one row."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.core.errors import HarnessError
 from harness.record.run import CellRecord
-from harness.report.load import SEED_AXIS, RunData
+from harness.report.load import DRAW_AXIS, REPLICATES, RunData
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class Group:
 
     name: str
     labels: tuple[tuple[str, str], ...]
-    """(axis, label), the seed axis left out."""
+    """(axis, label), seed and draw left out."""
     cells: tuple[CellRecord, ...]
     baseline: bool = False
 
@@ -40,10 +41,10 @@ def group_cells(run: RunData) -> list[Group]:
     """The run's rows, baselines first, in the recipe's order."""
     rows: dict[tuple[object, ...], list[CellRecord]] = {}
     for cell in run.cells:
-        labels = _without_seed(cell)
-        rows.setdefault(
-            (cell.baseline, labels, cell.cell if not labels and SEED_AXIS not in cell.labels else ""), []
-        ).append(cell)
+        labels = _of_row(cell)
+        alone = not labels and not REPLICATES & set(cell.labels)
+        kind = re.split("[=,]", cell.cell)[0] if cell.baseline else ""
+        rows.setdefault((cell.baseline, labels, cell.cell if alone else kind), []).append(cell)
     groups = [_group(cells) for cells in rows.values()]
     return sorted(groups, key=lambda g: not g.baseline)
 
@@ -54,15 +55,20 @@ def single(cell: CellRecord) -> Group:
 
 
 def _group(cells: Sequence[CellRecord]) -> Group:
-    labels = _without_seed(cells[0])
+    labels = _of_row(cells[0])
     if cells[0].baseline:
-        return Group(cells[0].cell, labels, tuple(cells), True)
+        return Group(_baseline_name(cells[0]), labels, tuple(cells), True)
     name = ",".join(f"{axis}={label}" for axis, label in labels)
     return Group(name or (cells[0].cell if len(cells) == 1 else "all seeds"), labels, tuple(cells))
 
 
-def _without_seed(cell: CellRecord) -> tuple[tuple[str, str], ...]:
-    return tuple((axis, label) for axis, label in cell.labels.items() if axis != SEED_AXIS)
+def _baseline_name(cell: CellRecord) -> str:
+    """A baseline's name without its draw."""
+    return cell.cell.removesuffix(f",{DRAW_AXIS}={cell.labels.get(DRAW_AXIS)}")
+
+
+def _of_row(cell: CellRecord) -> tuple[tuple[str, str], ...]:
+    return tuple((axis, label) for axis, label in cell.labels.items() if axis not in REPLICATES)
 
 
 Pairs = list[tuple[Group, Group]]
@@ -101,9 +107,11 @@ def _all_against(groups: Sequence[Group], base: Group) -> Pairs:
 
 def _matched(groups: Sequence[Group], labels: str, run: RunData) -> Pairs:
     wanted = dict(part.split("=", 1) for part in labels.split(",") if "=" in part)
-    known = all(label in run.axes.get(axis, ()) for axis, label in wanted.items()) and SEED_AXIS not in wanted
+    known = all(label in run.axes.get(axis, ()) for axis, label in wanted.items()) and not REPLICATES & set(wanted)
     if not wanted or not known:
-        names = ", ".join([g.name for g in groups] + [f"{a}={v[0]}" for a, v in run.axes.items() if a != SEED_AXIS])
+        names = ", ".join(
+            [g.name for g in groups] + [f"{a}={v[0]}" for a, v in run.axes.items() if a not in REPLICATES]
+        )
         raise HarnessError(f"no cell or label '{labels}' in run {run.name}", fix=f"For example: {names}.")
     by_labels = {frozenset(g.labels): g for g in groups if not g.baseline}
     pairs = []

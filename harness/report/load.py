@@ -14,7 +14,9 @@ from harness.record.tables import CURVES, EXPERTS, SAMPLES, SCORES, TRANSCRIPTS,
 from harness.report.settings import ReportSettings
 
 SEED_AXIS = "seed"
-"""The axis whose cells are replicates of each other."""
+DRAW_AXIS = "draw"
+REPLICATES = frozenset({SEED_AXIS, DRAW_AXIS})
+"""The axes whose cells are replicates of each other."""
 
 
 @dataclass(frozen=True, kw_only=True)

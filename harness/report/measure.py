@@ -13,11 +13,19 @@ from numpy.typing import NDArray
 from harness.bench.audit import REFERENCE, scored_rows
 from harness.core.errors import HarnessError
 from harness.generate.api import Ending
-from harness.record.run import MetricRecord
+from harness.record.run import CellRecord, MetricRecord
 from harness.report.groups import Group
-from harness.report.load import SEED_AXIS, RunData
+from harness.report.load import DRAW_AXIS, REPLICATES, RunData
 from harness.stats.audit import Judged, audited_difference
-from harness.stats.intervals import Difference, mean_interval, p_value, paired_difference
+from harness.stats.intervals import (
+    Difference,
+    draw_means,
+    mean_interval,
+    p_value,
+    paired_difference,
+    prediction,
+    shared_draws,
+)
 from harness.stats.spread import Rows, SeedTerm, Spread, Term
 
 OVERALL = "overall"
@@ -27,6 +35,7 @@ UNCALIBRATED = "uncalibrated"
 UNINFORMATIVE = "uninformative"
 SEEDS = "seeds"
 ONE_SEED = "one seed"
+ONE_DRAW = "one draw"
 
 MARKS = {
     COVERAGE: ("†", "fewer samples were scored than the coverage floor asks: not ranked, not tested"),
@@ -40,6 +49,7 @@ MARKS = {
     ),
     SEEDS: ("§", "some seeds failed: the mean is over the others"),
     ONE_SEED: ("¶", "one seed: the interval is over questions only and says nothing about training again"),
+    ONE_DRAW: ("◊", "one teacher or one sample of data: the interval says nothing about others"),
 }
 """Mark -> (symbol, what it means)."""
 NOT_RANKED = frozenset({COVERAGE, UNINFORMATIVE})
@@ -70,6 +80,11 @@ class Measures:
         self.run = run
         self._estimates: dict[tuple[tuple[str, ...], MetricRecord, str], Estimate | None] = {}
         self._scored: dict[tuple[str, str, str], tuple[Rows, NDArray[Any], NDArray[Any]]] = {}
+
+    @cached_property
+    def _draws(self) -> Mapping[str, str]:
+        """The draw of each cell; the same where there are no draws."""
+        return {cell.cell: cell.labels.get(DRAW_AXIS, "") for cell in self.run.cells}
 
     @cached_property
     def _samples(self) -> dict[tuple[str, str, str], pd.DataFrame]:
@@ -106,7 +121,7 @@ class Measures:
         if key not in self._samples or not metric.mean:
             return Rows(np.array([]), np.array([]), np.array([]))
         if key not in self._scored:
-            self._scored[key] = _scored(self._samples[key])
+            self._scored[key] = _scored(self._samples[key], self._draws[cell])
         rows, turns, categories = self._scored[key]
         if category == OVERALL:
             return rows
@@ -132,10 +147,11 @@ class Measures:
         scored = [(cell, score) for cell, score in scores if pd.notna(score["value"])]
         if not scored:
             return Estimate(None, None, None, None, n, total, len(scores), marks)
-        value = float(np.mean([score["value"] for _, score in scored]))
+        of_draws = self._draw_means([cell for cell, _ in scored], metric, category)
+        value = float(np.mean(list(of_draws.values())))
         whole = metric.hit if metric.binary else 1.0
         replicates = [self.rows(cell, metric, category) for cell, _ in scored]
-        shares = [Rows(r.values / whole, r.clusters, r.units) for r in replicates]
+        shares = [replace(r, values=r.values / whole) for r in replicates]
         interval = mean_interval(shares, proportion=metric.binary)
         if interval is not None:
             if not np.isclose(interval.value * whole, value, rtol=1e-6, atol=1e-9):
@@ -149,7 +165,7 @@ class Measures:
                 None if bound is None else bound * whole for bound in (interval.low, interval.high, interval.stderr)
             )
             return Estimate(value, low, high, stderr, n, total, len(scored), marks)
-        term = _score_spread([score for _, score in scored]).widest()
+        term = _score_spread([score for _, score in scored], of_draws).widest()
         half = term.half_width() if term and term.variance > 0 else None
         low, high = (None, None) if half is None else (value - half, value + half)
         stderr = float(np.sqrt(term.variance)) if term else None
@@ -166,12 +182,27 @@ class Measures:
             marks.append(UNINFORMATIVE)
         if seeds < len(group.replicates()):
             marks.append(SEEDS)
-        if seeds == 1 and not group.baseline and len(self.run.axes.get(SEED_AXIS, ())) > 1:
+        if seeds == 1 and not group.baseline and self.replicated:
             marks.append(ONE_SEED)
         return tuple(marks)
 
+    def scored(self, group: Group, metric: MetricRecord) -> list[CellRecord]:
+        """The replicates of a row that have a score."""
+        names = {cell for cell in group.replicates() if self._has_score(cell, metric)}
+        return [cell for cell in group.cells if cell.cell in names]
+
+    def _has_score(self, cell: str, metric: MetricRecord) -> bool:
+        score = self._scores.get((cell, metric.benchmark, metric.metric, OVERALL))
+        return score is not None and bool(pd.notna(score["value"]))
+
+    @property
+    def replicated(self) -> bool:
+        """Whether the run has several seeds or draws."""
+        return any(len(self.run.axes.get(axis, ())) > 1 for axis in REPLICATES)
+
     def difference(self, first: Group, second: Group, metric: MetricRecord) -> Difference | None:
-        """Paired over questions where the score is the mean of its samples, else from the scores' own standard errors.
+        """Paired over questions where the score is the mean of its samples, else from the scores' own standard errors;
+        paired over draws where both rows have several.
 
         None where either row has no score, is below the coverage floor or was judged by an uninformative judge.
         """
@@ -197,18 +228,31 @@ class Measures:
 
     def _from_scores(self, first: Group, second: Group, metric: MetricRecord) -> Difference:
         key = (metric.benchmark, metric.metric, OVERALL)
-        scores = [[self._scores[c, *key] for c in g.replicates() if (c, *key) in self._scores] for g in (first, second)]
-        value = float(np.mean([s["value"] for s in scores[0]]) - np.mean([s["value"] for s in scores[1]]))
-        parts = [_score_spread(s) for s in scores]
+        cells = [[c for c in g.replicates() if (c, *key) in self._scores] for g in (first, second)]
+        scores = [[self._scores[c, *key] for c in group] for group in cells]
+        means = [self._draw_means(group, metric, OVERALL) for group in cells]
+        parts = [_score_spread(s, of_draws) for s, of_draws in zip(scores, means, strict=True)]
         items = [p.items for p in parts if p.items]
         both = Term(sum(t.variance for t in items), min(t.df for t in items)) if len(items) == 2 else None
-        spread = Spread(both, tuple(s for p in parts for s in p.seeds))
+        if paired := shared_draws(*map(list, means)):
+            by_draw = np.array([means[0][draw] - means[1][draw] for draw in paired])
+            value, spread = float(by_draw.mean()), Spread(both, (_replicate_term(by_draw),))
+        else:
+            value = float(np.mean(list(means[0].values())) - np.mean(list(means[1].values())))
+            spread = Spread(both, tuple(s for p in parts for s in p.seeds))
         term, p = spread.widest(), p_value(value, spread)
         half = term.half_width() if term and p is not None else None
         low, high = (None, None) if half is None else (value - half, value + half)
         stderr = float(np.sqrt(term.variance)) if term and p is not None else None
         seeds = (len(scores[0]), len(scores[1]))
-        return Difference(value, low, high, stderr, term.df if term else None, p, seeds, 0, spread)
+        new_draw = prediction(by_draw) if paired else None
+        df = term.df if term else None
+        return Difference(value, low, high, stderr, df, p, seeds, 0, spread, len(paired), new_draw)
+
+    def _draw_means(self, cells: Sequence[str], metric: MetricRecord, category: str) -> dict[str, float]:
+        """Draw -> the mean score of the cells that belong to it."""
+        scores = [self._scores[cell, metric.benchmark, metric.metric, category] for cell in cells]
+        return draw_means([float(score["value"]) for score in scores], [self._draws[cell] for cell in cells])
 
     def item_sd(self, metric: MetricRecord, groups: Sequence[Group]) -> float | None:
         """The standard deviation between questions, averaged over rows: the yardstick of a small effect.
@@ -226,20 +270,25 @@ class Measures:
         return float(np.nanmean(found)) if np.isfinite(found).any() else None
 
 
-def _scored(frame: pd.DataFrame) -> tuple[Rows, NDArray[Any], NDArray[Any]]:
+def _scored(frame: pd.DataFrame, draw: str) -> tuple[Rows, NDArray[Any], NDArray[Any]]:
     """The rows of a cell's samples that have a value, and the turn and category of each."""
     frame = frame[frame["value"].notna()]
-    return scored_rows(frame), frame["turn"].to_numpy(), frame["category"].to_numpy(dtype=object)
+    return replace(scored_rows(frame), draw=draw), frame["turn"].to_numpy(), frame["category"].to_numpy(dtype=object)
 
 
-def _score_spread(scores: Sequence["pd.Series[float]"]) -> Spread:
-    """The spread of a mean of scores that are no means of samples; seeds share questions: that part does not shrink."""
+def _score_spread(scores: Sequence["pd.Series[float]"], of_draws: Mapping[str, float]) -> Spread:
+    """The spread of a mean of scores that are no means of samples; replicates share questions: that part does not
+    shrink. `of_draws` are the scores' means by draw."""
     errors = [float(s["stderr"]) for s in scores if pd.notna(s["stderr"])]
     items = None
     if len(errors) == len(scores):
         items = Term(float(np.mean(np.square(errors))), max(1.0, float(min(s["n"] for s in scores)) - 1))
     if len(scores) < 2:
         return Spread(items)
-    values = np.array([float(s["value"]) for s in scores])
-    raw = Term(float(values.var(ddof=1)) / len(values), len(values) - 1)
-    return Spread(items, (SeedTerm(raw, Term(0.0, 1.0)),))
+    values = list(of_draws.values()) if len(of_draws) > 1 else [float(s["value"]) for s in scores]
+    return Spread(items, (_replicate_term(np.array(values)),))
+
+
+def _replicate_term(values: NDArray[np.float64]) -> SeedTerm:
+    """The part of replicates whose scores are no means of samples, so that nothing is known of the noise in them."""
+    return SeedTerm(Term(float(values.var(ddof=1)) / len(values), len(values) - 1), Term(0.0, 1.0))

@@ -39,7 +39,7 @@ class Page:
     heading: str
     description: str
     summary: str
-    """One sentence: what was varied or asked."""
+    """What was varied or asked, and how far the verdicts reach."""
     warnings: Sequence[str]
     parts: Mapping[str, str]
     """Those of the HTML: id -> title in the navigation (see `parts`)."""

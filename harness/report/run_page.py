@@ -15,7 +15,7 @@ from harness.report.endings import ending_table, with_incomplete
 from harness.report.experts import router_table
 from harness.report.figures import drawings
 from harness.report.groups import group_cells
-from harness.report.load import SEED_AXIS, RunData, load_run
+from harness.report.load import REPLICATES, RunData, load_run
 from harness.report.measure import Measures
 from harness.report.page import Page, Section, parts, write
 from harness.report.profiles import datasets, example_table, profile_table
@@ -48,7 +48,7 @@ def _page(run: RunData, measures: Measures) -> Page:
         title=run.name,
         heading=run.name,
         description=run.description,
-        summary=facts.sweep_in_words(run),
+        summary=" ".join(filter(None, [facts.sweep_in_words(run), facts.reach_in_words(run, compared)])),
         warnings=[*facts.warnings(run, measures), *unlike(compared)],
         parts=parts(
             ("scores", "Scores", True),
@@ -91,7 +91,7 @@ def _ablations(run: RunData, measures: Measures) -> list[Table]:
     """Per axis: each cell against the cell that differs from it only there, by the axis's first label."""
     tables = []
     for axis, labels in run.axes.items():
-        if axis == SEED_AXIS or len(labels) < 2:
+        if axis in REPLICATES or len(labels) < 2:
             continue
         found = comparisons(run, measures, f"{axis}={labels[0]}")
         if found:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from harness.record.run import MetricRecord
 from harness.report.groups import Group, group_cells
-from harness.report.load import RunData
+from harness.report.load import REPLICATES, RunData
 from harness.report.measure import MARKS, NOT_RANKED, OVERALL, Estimate, Measures
 from harness.report.numbers import digits
 
@@ -125,11 +125,12 @@ def _rows_of_groups(
     lead = [Column(a, a.replace("_", " ")) for a in axes] or [Column("cell", "cell")]
     rows = [(*_labels(g, axes), *estimates) for g, estimates in zip(groups, grid, strict=True)]
     baselines = sum(g.baseline for g in groups)
-    seeds = max((len(g.replicates()) for g in groups), default=1)
+    several = any(len(g.replicates()) > 1 for g in groups)
+    replicated = [axis for axis in run.axes if axis in REPLICATES and several]
     bold = any(e is not None and e.best for row in grid for e in row)
     notes = [
         "Brackets: 95 % intervals"
-        + (" over questions and seeds." if seeds > 1 else " over questions.")
+        + f" over {' and '.join(['questions', *(f'{axis}s' for axis in replicated)])}."
         + (" Bold: the best of the sweep by its mean, which does not mean it differs from the next." if bold else "")
     ]
     rules = (baselines,) if 0 < baselines < len(groups) else ()

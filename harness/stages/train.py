@@ -61,6 +61,12 @@ def student_of(made: Stage) -> PlannedModel:
     return PlannedModel(made.inputs[_STUDENT], made.title, made.params["parts"][_STUDENT])
 
 
+def teachers_of(made: Stage) -> list[Stage]:
+    """The models whose predictions a training learns from, beside it or stored; none where a stage is no training."""
+    stored = [targets.inputs["teacher"] for name, targets in made.inputs.items() if name.startswith(_TARGETS)]
+    return [model for name, model in made.inputs.items() if name.startswith(_TEACHER)] + stored
+
+
 def data_of(made: Stage) -> Stage:
     """The dataset, or the mix, that a training learns from."""
     return made.inputs[_DATA]

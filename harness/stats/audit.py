@@ -24,7 +24,7 @@ not. Coverage on pairs of real judges: `results/reference/audit/README.md`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -102,9 +102,12 @@ def audited_difference(first: Sequence[Judged], second: Sequence[Judged]) -> Dif
     table = _table(live, reference)
     if table is None:
         return None
-    signs = [1 / len(first)] * len(first) + [-1 / len(second)] * len(second)
+    signs = [1 / len(first)] * len(first) + [-1 / len(second)] * len(second)  # of draws, equally many seeds in each
     weights = _weights(table.sums(signs))
-    each = [table.contributions(table.sums(alone), *weights) for alone in np.eye(len(replicates))]
+    each = [
+        replace(table.contributions(table.sums(alone), *weights), draw=judged.live.draw)
+        for alone, judged in zip(np.eye(len(replicates)), replicates, strict=True)
+    ]
     return paired_difference(each[: len(first)], each[len(first) :])
 
 

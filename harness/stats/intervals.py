@@ -2,20 +2,31 @@
 
 With a single replicate this is the clustered t interval: the cluster-robust standard error of Miller, *Adding Error
 Bars to Evals* (arXiv 2411.00640), but with the t quantile at clusters - 1 degrees of freedom, because Miller's 1.96 is
-too narrow for a category of 10 questions. With several seeds the seed part is added: see `spread`. Repeats and turns
-are rows of their question's cluster, so a mean is the mean over rows, as in FastChat.
+too narrow for a category of 10 questions. With several seeds, or draws, their part is added: see `spread`. Repeats and
+turns are rows of their question's cluster, so a mean is the mean over rows, as in FastChat.
 
 Why t and not a bootstrap: at 10 clusters the percentile and BCa bootstraps cover 91 %, t 96 %; at 80 they are close
 (measured in `results/reference/statistics/coverage.md`). `bootstrap` is for statistics that are no means.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from harness.stats.spread import Rows, Spread, Term, cluster_table, group_spread, per_unit
+from harness.stats.spread import (
+    Floats,
+    Rows,
+    Spread,
+    Term,
+    by_draw,
+    cluster_table,
+    draws_of,
+    group_spread,
+    per_unit,
+    within_draws,
+)
 
 
 @dataclass(frozen=True)
@@ -46,23 +57,44 @@ class Difference:
     clusters: int
     """Clusters that both groups share."""
     spread: Spread
+    draws: int = 0
+    """Draws by which the groups are paired; 0 where they are not."""
+    new_draw: tuple[float, float] | None = None
+    """The 95 % prediction interval: where the difference of one more draw, on these questions, is expected."""
 
 
 def mean_interval(replicates: Sequence[Rows], level: float = 0.95, proportion: bool = False) -> Interval | None:
-    """The mean over replicates (seeds) of the mean over rows; None when a replicate has no rows.
+    """The mean over replicates of the mean over rows; None when a replicate has no rows. Seeds of a draw are averaged
+    first.
 
     `proportion` says that every value is 0 or 1: the interval is then Wilson's, which stays inside [0, 1] and is
     honest near its ends, where a t interval is far too narrow (at 0 of 80 it has no width at all).
     """
     if not replicates or any(len(r.values) == 0 for r in replicates):
         return None
-    value = float(np.mean([r.values.mean() for r in replicates]))
-    table = cluster_table(replicates)
+    draws = draws_of(replicates)
+    means = draw_means([float(r.values.mean()) for r in replicates], [r.draw for r in replicates])
+    value = float(np.mean(list(means.values())))
+    table = by_draw(cluster_table(replicates), replicates, draws)
     clusters = table.shape[1]
     term = group_spread([table]).widest(level) if clusters else None
     stderr = float(np.sqrt(term.variance)) if term else None
     low, high = _bounds(value, term, clusters, level, proportion)
     return Interval(value, low, high, stderr, term.df if term else None, len(replicates), clusters)
+
+
+def draw_means(values: Sequence[float], draws: Sequence[str]) -> dict[str, float]:
+    """Draw -> the mean of its replicates, from a value and a draw for each replicate."""
+    of_draw: dict[str, list[float]] = {}
+    for value, draw in zip(values, draws, strict=True):
+        of_draw.setdefault(draw, []).append(value)
+    return {draw: float(np.mean(seeds)) for draw, seeds in of_draw.items()}
+
+
+def shared_draws(first: Sequence[str], second: Sequence[str]) -> list[str]:
+    """The draws by which two groups are paired; none unless both were drawn several times and share two draws."""
+    shared = [draw for draw in first if draw in second]
+    return shared if len(shared) > 1 else []
 
 
 def _bounds(
@@ -95,16 +127,21 @@ def paired_difference(first: Sequence[Rows], second: Sequence[Rows], level: floa
     """Mean of `first` minus mean of `second` over the units of every replicate of both; None without such units.
 
     Pairing removes the questions' difficulty, which is most of the variance between two models. Repeats of a unit are
-    averaged first. Seeds are independent between the groups.
+    averaged first. Groups that share several draws are paired by draw, too, and draws that only a single group has are
+    left out. Seeds are independent between the groups.
     """
-    if not first or not second:
-        return None
-    shared = set.intersection(*(set(r.units.tolist()) for r in (*first, *second)))
+    paired = shared_draws(draws_of(first), draws_of(second))
+    groups = [[r for r in group if not paired or r.draw in paired] for group in (first, second)]
+    shared = set.intersection(*(set(r.units.tolist()) for group in groups for r in group)) if all(groups) else set()
     if not shared:
         return None
-    tables = [cluster_table([per_unit(r, shared) for r in group]) for group in (first, second)]
+    tables, within = [], 0.0
+    for group in groups:
+        draws, table = paired or draws_of(group), cluster_table([per_unit(r, shared) for r in group])
+        tables.append(by_draw(table, group, draws))
+        within += within_draws(table, group, draws)
     value = float(tables[0].mean() - tables[1].mean())
-    spread = group_spread(tables)
+    spread = replace(group_spread([tables[0] - tables[1]] if paired else tables), within=within)
     term = spread.widest(level)
     p = p_value(value, spread)
     known = term is not None and p is not None
@@ -116,10 +153,19 @@ def paired_difference(first: Sequence[Rows], second: Sequence[Rows], level: floa
         stderr=float(np.sqrt(term.variance)) if term and known else None,
         df=term.df if term and known else None,
         p=p,
-        seeds=(len(first), len(second)),
+        seeds=(len(groups[0]), len(groups[1])),
         clusters=tables[0].shape[1],
         spread=spread,
+        draws=len(paired),
+        new_draw=prediction(tables[0].mean(axis=1) - tables[1].mean(axis=1)) if paired else None,
     )
+
+
+def prediction(values: Floats, level: float = 0.95) -> tuple[float, float]:
+    """Where one more value of a normal sample of at least two is expected: mean +- t s sqrt(1 + 1/n)."""
+    n = len(values)
+    half = float(stdtrit(n - 1, (1 + level) / 2) * values.std(ddof=1) * np.sqrt(1 + 1 / n))
+    return float(values.mean()) - half, float(values.mean()) + half
 
 
 def p_value(value: float, spread: Spread) -> float | None:

@@ -18,6 +18,14 @@ is used. Measured coverage, `results/reference/statistics/coverage.md`: 95 to 96
 A difference of two groups has the same form. Items are paired: the item part is the variance of the differences. Seeds
 are not paired (seed 0 of a method has nothing to do with seed 0 of another), so each group adds its seed part and the
 degrees of freedom are Welch's.
+
+With draws (a recipe's `draws`) the level above the questions is the draw, in which data, teacher and training are made
+anew together:  y[d, s, i] = mu + draw[d] + seed[d, s] + item[i] + noise[d, s, i].  The seeds within a draw are averaged
+first, and draws take the place of seeds in all of the above: they are the sample, of D values, not of D S. Two groups
+that share draws are paired by draw too, since in a draw both learn from the same teacher and data: the table is that of
+the differences, draws x items, and one draw part with D - 1 degrees of freedom takes the place of two. What the seeds
+within draws contribute can be told from the rest (`within`). Teacher, data and training of a draw cannot be told from
+each other: that takes draws `of` one of them, the others held.
 """
 
 from collections.abc import Sequence, Set
@@ -40,10 +48,12 @@ class Rows:
     """Labels of the rows that are resampled together, e.g. both turns' question."""
     units: NDArray[Any]
     """Labels by which rows are paired across cells, e.g. (question, turn); repeats share a unit."""
+    draw: str = ""
+    """The draw that the replicate belongs to; the same for all replicates where nothing but their seeds differs."""
 
     def where(self, kept: NDArray[np.bool_]) -> "Rows":
         """Some of the rows."""
-        return Rows(self.values[kept], self.clusters[kept], self.units[kept])
+        return Rows(self.values[kept], self.clusters[kept], self.units[kept], self.draw)
 
 
 @dataclass(frozen=True)
@@ -73,7 +83,22 @@ class Spread:
     items: Term | None
     """None with a single cluster, which tells nothing about other questions."""
     seeds: tuple[SeedTerm, ...] = field(default=())
-    """A term per group with at least two seeds; a single seed tells nothing about other seeds."""
+    """A term per group with at least two seeds, or draws; a single seed tells nothing about other seeds. A single term
+    for two groups that are paired by draw."""
+    within: float = 0.0
+    """Of the terms' variance, what comes from seeds within draws."""
+
+    def shares(self) -> dict[str, float]:
+        """The variance of the mean by where it comes from: `questions` and `replicates` (seeds, or draws); of draws
+        that hold several seeds, `seeds` too, which is then no part of `replicates`."""
+        noise = sum(s.noise.variance for s in self.seeds)
+        parts = {"questions": max(0.0, self.items.variance - noise)} if self.items else {}
+        if not self.seeds:
+            return parts
+        replicates = sum(s.raw.variance for s in self.seeds)
+        if not self.within:
+            return parts | {"replicates": replicates}
+        return parts | {"seeds": min(self.within, replicates), "replicates": max(0.0, replicates - self.within)}
 
     def candidates(self) -> list[Term]:
         """The terms whose intervals are compared; the widest is used."""
@@ -115,6 +140,27 @@ def cluster_table(replicates: Sequence[Rows]) -> Floats:
     return np.array([_influence(r, shared) for r in replicates], dtype=np.float64).reshape(len(replicates), len(shared))
 
 
+def draws_of(replicates: Sequence[Rows]) -> list[str]:
+    """The draws that these replicates belong to, in the order in which they come."""
+    return list(dict.fromkeys(r.draw for r in replicates))
+
+
+def by_draw(table: Floats, replicates: Sequence[Rows], draws: Sequence[str]) -> Floats:
+    """Draws x clusters: the mean over each draw's replicates. With a single draw its replicates as they are."""
+    if len(draws) < 2:
+        return table
+    mine = np.array([r.draw for r in replicates])
+    return np.array([table[mine == draw].mean(axis=0) for draw in draws])
+
+
+def within_draws(table: Floats, replicates: Sequence[Rows], draws: Sequence[str]) -> float:
+    """What the seeds within draws add to the variance of the mean over draws; 0 without several draws and seeds."""
+    mine, means = np.array([r.draw for r in replicates]), table.mean(axis=1)
+    seeds = [means[mine == draw] for draw in draws]
+    parts = [float(s.var(ddof=1)) / len(s) for s in seeds if len(s) > 1]
+    return float(np.mean(parts)) / len(draws) if parts and len(draws) > 1 else 0.0
+
+
 def shared_clusters(replicates: Sequence[Rows]) -> list[Any]:
     """The clusters that all replicates have, in the order of `cluster_table`."""
     return sorted(set.intersection(*(set(r.clusters.tolist()) for r in replicates)), key=str)
@@ -125,7 +171,7 @@ def per_unit(rows: Rows, units: Set[Any]) -> Rows:
     order = sorted(units, key=str)
     sums, sizes = totals(rows.units, rows.values, order)
     cluster_of = dict(zip(rows.units.tolist(), rows.clusters.tolist(), strict=True))
-    return Rows(sums / sizes, np.array([cluster_of[u] for u in order]), np.array(order, dtype=object))
+    return Rows(sums / sizes, np.array([cluster_of[u] for u in order]), np.array(order, dtype=object), rows.draw)
 
 
 def totals(labels: NDArray[Any], values: Floats, order: Sequence[Any]) -> tuple[Floats, Floats]:
@@ -145,7 +191,10 @@ def _influence(rows: Rows, shared: Sequence[Any]) -> Floats:
 
 
 def group_spread(tables: Sequence[Floats]) -> Spread:
-    """The spread of the mean of a seeds x clusters table, or of the difference of two tables with the same clusters."""
+    """The spread of the mean of a seeds x clusters table, or of the difference of two tables with the same clusters.
+
+    Draws may stand in the place of seeds.
+    """
     clusters = tables[0].shape[1]
     averaged = tables[0].mean(axis=0) - (tables[1].mean(axis=0) if len(tables) == 2 else 0.0)
     items = Term(_variance(averaged) / clusters, clusters - 1) if clusters > 1 else None

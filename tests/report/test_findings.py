@@ -6,6 +6,7 @@ from harness.report.comparisons import Comparison
 from harness.report.facts import findings
 from harness.report.groups import Group, group_cells
 from harness.report.load import RunData, load_run
+from harness.report.reach import Reach
 from harness.stats.intervals import Difference
 from harness.stats.spread import Spread
 from tests.report.fake_run import PROGRAM_METRIC
@@ -20,7 +21,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunData:
 def comparison(one: Group, other: Group) -> Comparison:
     difference = Difference(1.2, -3.0, 5.4, 2.0, 2.0, 0.5, (3, 3), 60, Spread(None))
     metric = replace(PROGRAM_METRIC, metric="general_score", unit="% correct")
-    return Comparison(one, other, metric, difference, 1.0, 12.0, "underpowered", "6 seeds", False, (None, None))
+    return Comparison(
+        one, other, metric, difference, 1.0, 12.0, "underpowered", "6 seeds", False, (None, None), Reach({})
+    )
 
 
 @pytest.mark.parametrize(
