@@ -146,8 +146,8 @@ SHARES = {
 """What differs between draws -> standard deviations in % correct: of a method's advantage between draws, of a
 training."""
 COMMON, ITEM, HARD, FLIP = 4.0, 12.0, 1.0, 30.0
-"""Further standard deviations in % correct: of a draw on both methods alike (a better teacher helps both); of a question
-on the difference; of a training on a question; of an answer."""
+"""Further standard deviations in % correct: of a draw on both methods alike (a better teacher helps both); of a
+question on the difference; of a training on a question; of an answer."""
 
 
 def drawn(rng: np.random.Generator, draws: int, seeds: int, sd: tuple[float, float]) -> tuple[list[Rows], list[Rows]]:

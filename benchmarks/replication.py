@@ -291,13 +291,16 @@ def whole(study: Study) -> str:
         shares = found.spread.shares()
         total = sum(shares.values())
         low, high = found.new_draw or (np.nan, np.nan)
-        lines.append(
-            f"| {question} | {metric.replace('_', ' ')} "
-            f"| {found.value:+.1f} [{found.low:+.1f}, {found.high:+.1f}] "
-            f"| {of_draws.min():+.1f} to {of_draws.max():+.1f} | {of_draws.std(ddof=1):.1f} | {low:+.1f} to {high:+.1f} | "
-            + " | ".join(_percent(shares.get(part, 0.0), total) for part in ("questions", "seeds", "replicates"))
-            + " |"
-        )
+        parts = [
+            question,
+            metric.replace("_", " "),
+            f"{found.value:+.1f} [{found.low:+.1f}, {found.high:+.1f}]",
+            f"{of_draws.min():+.1f} to {of_draws.max():+.1f}",
+            f"{of_draws.std(ddof=1):.1f}",
+            f"{low:+.1f} to {high:+.1f}",
+            *(_percent(shares.get(part, 0.0), total) for part in ("questions", "seeds", "replicates")),
+        ]
+        lines.append(f"| {' | '.join(parts)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -317,9 +320,9 @@ The last three columns: from where the variance of the mean comes.
 ## What a smaller study would have said
 
 Every set of that many draws (at most {most} a comparison), both metrics, all comparisons, is held against the draws
-that are not in it. Their mean has an error of its own, since there are few of them: a right interval of 95 % holds it less
-often than that, and the next column takes its error into account. "Hold in a new draw" is the share of other draws with
-the sign of a difference that was called, p below 0.05 uncorrected. Sets overlap, so that the percentages are less
+that are not in it. Their mean has an error of its own, since there are few of them: a right interval of 95 % holds it
+less often than that, and the next column takes its error into account. "Hold in a new draw" is the share of other draws
+with the sign of a difference that was called, p below 0.05 uncorrected. Sets overlap, so that the percentages are less
 certain than their number of intervals says: {draws} draws bound them. The null is SFT against SFT with other seeds.
 
 {tally}
