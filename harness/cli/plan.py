@@ -56,6 +56,7 @@ def plan(
         shared,
         *_time(forecast.timing, jobs),
         *forecast.notes,
+        *forecast.plan.recipe.undrawn,
         *_missing(forecast.plan, forecast.absent),
     ]:
         print(line, file=sys.stderr)

@@ -39,6 +39,8 @@ def validate(given: RecipeOptions) -> None:
         if data not in here:
             print(f"{data.name}: {data.settings.name} is not here, so it was not read", file=sys.stderr)
     _check(here)
+    for sentence in loaded.undrawn:
+        print(f"note: {sentence}", file=sys.stderr)
     print(f"{given.recipe}: {loaded.summary}")
 
 

@@ -11,6 +11,7 @@ from harness.core.errors import HarnessError
 from harness.core.lines import read_json, write_atomically
 from harness.models.inventory import parameters
 from harness.plan.build import Plan, PlannedCell
+from harness.recipe.draws import DRAW
 from harness.record.folder import RunFolder
 from harness.record.run import AGAIN, as_json, as_text, typed
 from harness.stages import score_teacher
@@ -66,7 +67,7 @@ def write_teachers(folder: RunFolder, plan: Plan, store: Store) -> None:
     """Write teacher_parts.parquet (finished stages only) and teachers.json, where the recipe has teacher scores."""
     pairs: Pairs = {}
     for cell in plan.cells:
-        if cell.teacher is not None:
+        if cell.teacher is not None and _in_first_draw(cell):
             pairs.setdefault((cell.teacher.student, cell.teacher.teacher), []).append(cell)
     settings = next((cell.cell.settings.teachers for cell in plan.cells if cell.teacher is not None), None)
     if settings is None:
@@ -94,6 +95,11 @@ def read_teachers(folder: Path) -> tuple[TeachersRecord, pd.DataFrame]:
     return typed(TeachersRecord, read_json(path, AGAIN), str(path)), pd.read_parquet(folder / PARTS)
 
 
+def _in_first_draw(cell: PlannedCell) -> bool:
+    """Whether the cell is of the recipe as written: a teacher's scores are of a single teacher and its own students."""
+    return cell.cell.labels.get(DRAW, "0") == "0"
+
+
 def _parts(pairs: Pairs, store: Store) -> pd.DataFrame:
     frames = []
     for (student, teacher), cells in pairs.items():
@@ -108,7 +114,8 @@ def _parts(pairs: Pairs, store: Store) -> pd.DataFrame:
 
 def _about(plan: Plan, pairs: Pairs, settings: TeachersSettings, store: Store) -> list[TeacherRecord]:
     """A row per teacher: what the recipe says of it, its size, and the baseline row that shows its own strength."""
-    baselines = {c.cell.labels.get("teacher"): c.name for c in plan.cells if c.cell.baseline == "teacher"}
+    first = [cell for cell in plan.cells if _in_first_draw(cell)]
+    baselines = {c.cell.labels.get("teacher"): c.name for c in first if c.cell.baseline == "teacher"}
     rows = []
     for teacher, cell in {teacher: cells[0] for (_, teacher), cells in pairs.items()}.items():
         known = settings.about.get(teacher, About())

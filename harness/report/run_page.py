@@ -20,6 +20,7 @@ from harness.report.measure import Measures
 from harness.report.page import Page, Section, parts, write
 from harness.report.profiles import datasets, example_table, profile_table
 from harness.report.tables import Table, category_table, headline_table
+from harness.report.variance import variance_table
 
 
 def render(run_folder: Path, out_folder: Path) -> Path:
@@ -33,6 +34,7 @@ def _page(run: RunData, measures: Measures) -> Page:
     by_category = [category_table(run, measures, m.live) for m in run.metrics if m.headline]
     categories = [table for table in by_category if table is not None]
     comparison = comparison_table(run, compared, title=_against_title(compared)) if compared else None
+    uncertainty = variance_table(run, compared)
     findings, ablations = facts.findings(run, compared), _ablations(run, measures)
     scores, judges = with_incomplete(headline_table(run, measures), measures), facts.judge_table(run)
     audits = audit_table(run)
@@ -68,6 +70,7 @@ def _page(run: RunData, measures: Measures) -> Page:
             *([Section("Judges", judges, level=3)] if judges else []),
             *([Section("Audits", audits, level=3)] if audits else []),
             *([Section(comparison.title, comparison, said)] if comparison else []),
+            *([Section(uncertainty.title, uncertainty, level=3)] if uncertainty else []),
             *(Section(table.title, table) for table in (*ablations, *categories)),
         ],
         behind=[Section(table.title, table) for table in behind.values() if table],
@@ -77,7 +80,7 @@ def _page(run: RunData, measures: Measures) -> Page:
         content=behind
         | _samples(run)
         | {"scores": scores, "endings": endings, "judges": judges, "audits": audits, "compared": comparison}
-        | {"findings": findings, "ablations": ablations, "categories": categories}
+        | {"uncertainty": uncertainty, "findings": findings, "ablations": ablations, "categories": categories}
         | {"recipe": run.recipe, "datasets": datasets(run)},
     )
 
