@@ -50,6 +50,7 @@ docs/data
 docs/benchmarks
 docs/judges
 docs/teachers
+docs/verdicts
 docs/papers
 docs/scale
 docs/python

