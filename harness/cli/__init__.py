@@ -16,6 +16,7 @@ from harness.cli import (
     judge,
     models,
     plan,
+    replicate,
     report,
     run,
     score,
@@ -78,6 +79,7 @@ app.command()(plan.plan)
 app.command()(status.status)
 app.command()(scores.scores)
 app.command()(compare.compare)
+app.command()(replicate.replicate)
 app.command()(report.report)
 app.command()(validate.validate)
 app.command()(doctor.doctor)

@@ -35,7 +35,8 @@ class Redraw:
         """The cell in this draw."""
         if draw == 0:
             return cell
-        of, new = self._of, {}
+        of = self._of
+        new: dict[str, object] = {}
         if "training" in of:
             new |= {"seed": redrawn(cell.seed, draw), "student": self._once(_student, cell.student, draw)}
         if "data" in of:
@@ -169,7 +170,7 @@ def undrawn(cell: CellRecipe, of: Sequence[DrawnSource]) -> Iterator[str]:
         for reference in filter(_is_given, given):
             yield f"The teacher {reference} is the same in every draw: its weights are given."
         if cell.teacher is not None and cell.teacher.recorded is not None:
-            yield "The teacher's responses are the same in every draw: they are recorded."
+            yield "The teacher's responses are recorded: no draw makes others."
     if "training" in of and cell.train and _is_given(cell.student.model):
         yield f"The student starts from {cell.student.model} in every draw: its weights are given."
     if "data" in of and cell.train:

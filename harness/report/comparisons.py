@@ -145,7 +145,7 @@ def comparison_table(run: RunData, found: list[Comparison], name: str = "compari
             c.group.title,
             c.base.title,
             metric_title(c.metric, run),
-            _shown(c),
+            shown(c),
             c.p,
             c.mde,
             c.verdict,
@@ -182,7 +182,8 @@ def _blocks(found: list[Comparison]) -> tuple[int, ...]:
     return tuple(k for k in range(1, len(found)) if found[k].metric != found[k - 1].metric)
 
 
-def _shown(c: Comparison) -> Estimate | None:
+def shown(c: Comparison) -> Estimate | None:
+    """The difference as a table shows it."""
     if c.difference is None:
         return None
     d = c.difference

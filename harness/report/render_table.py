@@ -23,7 +23,7 @@ def to_csv(table: Table) -> str:
 
 def is_signed(column: Column) -> bool:
     """Differences carry their sign."""
-    return column.key == "difference"
+    return column.key.endswith("difference")
 
 
 def entry_text(entry: Entry, column: Column) -> str:

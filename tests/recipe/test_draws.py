@@ -111,9 +111,7 @@ def test_what_cannot_be_drawn_is_said(load_text: Load) -> None:
         .cells[0]
         .settings
     )
-    assert list(undrawn(recorded, ["teacher"])) == [
-        "The teacher's responses are the same in every draw: they are recorded."
-    ]
+    assert list(undrawn(recorded, ["teacher"])) == ["The teacher's responses are recorded: no draw makes others."]
 
 
 def test_too_many_cells(load_text: Load) -> None:
