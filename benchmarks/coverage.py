@@ -3,14 +3,14 @@
     python benchmarks/coverage.py [--experiments 2000]
 
 Writes results/reference/statistics/coverage.{md,csv}. Scores are drawn as seeds x questions x turns with the given
-standard deviations (question 1, noise 0.7 per turn), rounded to whole points where it says so; with draws in % correct.
+standard deviations (question 1, noise 0.7 per turn), rounded to whole points where it says so.
 """
 
 import argparse
 import csv
 import datetime
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -137,68 +137,6 @@ def differences(experiments: int) -> Iterator[Finding]:
         yield Finding(structure, "paired, widest of three", "coverage", percent, experiments)
 
 
-SHARES = {
-    "teacher and data as large as training": (1.5, 1.5),
-    "teacher and data twice training": (2.4, 1.2),
-    "training alone": (0.0, 1.5),
-    "nothing but questions": (0.0, 0.0),
-}
-"""What differs between draws -> standard deviations in % correct: of a method's advantage between draws, of a
-training."""
-COMMON, ITEM, HARD, FLIP = 4.0, 12.0, 1.0, 30.0
-"""Further standard deviations in % correct: of a draw on both methods alike (a better teacher helps both); of a
-question on the difference; of a training on a question; of an answer."""
-
-
-def drawn(rng: np.random.Generator, draws: int, seeds: int, sd: tuple[float, float]) -> tuple[list[Rows], list[Rows]]:
-    """Two methods on the same questions in the same draws, without a true difference: 150 questions x 2 turns."""
-    of_draw, of_training = sd
-    items, clusters = rng.normal(size=150) * ITEM, np.repeat(np.arange(150), 2)
-    first: list[Rows] = []
-    second: list[Rows] = []
-    for draw in range(draws):
-        both, gain = rng.normal() * COMMON, rng.normal() * of_draw
-        for group, shift in ((first, both + gain + items / 2), (second, both - items / 2)):
-            for _ in range(seeds):
-                level = shift + rng.normal() * of_training + rng.normal(size=150) * HARD
-                values = np.repeat(level, 2) + rng.normal(size=300) * FLIP
-                group.append(Rows(values, clusters, np.arange(300), str(draw)))
-    return first, second
-
-
-def over_draws(experiments: int) -> Iterator[Finding]:
-    """Differences over draws: paired by draw, with the draws taken as unpaired, and three seeds on a single draw."""
-    for name, sd in SHARES.items():
-        for draws, seeds in ((1, 3), (2, 1), (3, 1), (3, 3), (5, 1), (5, 3), (10, 1)):
-            rng = np.random.default_rng(10 * draws + seeds)
-            hits: dict[str, list[bool]] = (
-                {"seeds of a single draw": []} if draws == 1 else {"paired by draw": [], "draws unpaired": []}
-            )
-            for _ in range(experiments):
-                first, second = drawn(rng, draws, seeds, sd)
-                for method, held in hits.items():
-                    other = [replace(r, draw=f"other {r.draw}") for r in second] if "unpaired" in method else second
-                    found = paired_difference(first, other)
-                    held.append(covered((found.low, found.high) if found else None, 0.0))
-            structure = f"difference, {name}, {draws} draw(s) x {seeds} seed(s) x 150 questions"
-            for method, held in hits.items():
-                yield Finding(structure, method, "coverage", 100 * float(np.mean(held)), experiments)
-
-
-def new_draws(experiments: int) -> Iterator[Finding]:
-    """Does the difference of a further draw lie where it is expected?"""
-    for draws in (3, 5, 10):
-
-        def one(rng: np.random.Generator, draws: int = draws) -> bool:
-            first, second = drawn(rng, draws + 1, 1, SHARES["teacher and data twice training"])
-            found = paired_difference(first[:-1], second[:-1])
-            last = float(first[-1].values.mean() - second[-1].values.mean())
-            return covered(found.new_draw if found else None, last)
-
-        percent = share_of(experiments, one, seed=draws)
-        yield Finding(f"a new draw after {draws}", "prediction", "coverage", percent, experiments)
-
-
 def family(experiments: int, cells: int = 8) -> Iterator[Finding]:
     """Eight cells equal to their baseline: how often is at least one called different?"""
     for seeds in (1, 3):
@@ -225,7 +163,7 @@ def family(experiments: int, cells: int = 8) -> Iterator[Finding]:
 
 def study(experiments: int) -> list[Finding]:
     """All of it."""
-    parts = (clustered_turns, proportions, seeds_by_items, differences, over_draws, new_draws, family)
+    parts = (clustered_turns, proportions, seeds_by_items, differences, family)
     return [finding for part in parts for finding in part(experiments)]
 
 

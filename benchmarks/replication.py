@@ -10,8 +10,7 @@ goes on when it is started again with the same DIR.
 import argparse
 import datetime
 import platform
-import subprocess
-import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations, product
@@ -21,14 +20,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from _process import HARNESS
 from scipy.special import stdtrit
 
 from harness.bench.audit import scored_rows
-from harness.plan.build import PlannedCell, build
+from harness.plan.build import Plan, PlannedCell, build
 from harness.recipe import load
-from harness.recipe.source import dump, read
+from harness.recipe.draws import DRAW
+from harness.recipe.source import read
+from harness.run.execute import execute
 from harness.stages import score, score_teacher
+from harness.stages.api import Stage
 from harness.stats.intervals import Difference, paired_difference
 from harness.stats.spread import Floats, Rows
 from harness.store.store import Store
@@ -52,8 +53,6 @@ CELLS = {
     ("strong", "dae10", "general"): [*SEEDS],
 }
 """(teacher, method, data) -> seeds: the sweep."""
-CHUNK = 4
-"""Draws that are finished before the next are begun, so that what is there after a stop has every cell."""
 
 
 def recipe(draws: int) -> dict[str, Any]:
@@ -89,13 +88,28 @@ def recipe(draws: int) -> dict[str, Any]:
 
 
 def run(results: Path, draws: int) -> None:
-    """Run the recipe as far as it is not done."""
-    results.mkdir(parents=True, exist_ok=True)
-    for upto in [*range(CHUNK, draws, CHUNK), draws]:
-        path = results / f"{NAME}.yaml"
-        path.write_text(dump(recipe(upto)))
-        words = ["run", str(path), "--jobs", "1", "--results", str(results)]
-        subprocess.run([sys.executable, "-c", HARNESS, *words], check=True, stderr=subprocess.DEVNULL)
+    """Build the stages that are not there, a draw after the other; no report is made of them."""
+    plan, store = build(load(recipe(draws))), Store(results / "store")
+    for draw, cells in by_draw(plan).items():
+        stages = {s.id: s for cell in cells for end in ends(cell) for s in end.walk() if not s.is_leaf}
+        began = time.perf_counter()
+        outcome = execute(stages, store, run=NAME, jobs=1, gpus=[], listen=lambda event: None)
+        if outcome.failed:
+            raise SystemExit(f"draw {draw}: {outcome.failed}")
+        print(f"draw {draw}: {len(outcome.built)} stages in {time.perf_counter() - began:.0f} s", flush=True)
+
+
+def ends(cell: PlannedCell) -> list[Stage]:
+    """What the study reads of a cell: its scores and its teacher's."""
+    return [*(e.score for e in cell.evaluated), *([cell.teacher.stage] if cell.teacher is not None else [])]
+
+
+def by_draw(plan: Plan) -> dict[int, list[PlannedCell]]:
+    """The cells of each draw."""
+    cells: dict[int, list[PlannedCell]] = {}
+    for planned in plan.cells:
+        cells.setdefault(int(planned.cell.labels.get(DRAW, 0)), []).append(planned)
+    return cells
 
 
 Scored = dict[tuple[int, str, str, str, int], dict[str, Rows]]
@@ -120,10 +134,8 @@ class Study:
 def read_study(results: Path, draws: int) -> Study:
     """The draws of the recipe whose cells are all scored in the store."""
     plan, store = build(load(recipe(draws))), Store(results / "store")
-    cells: dict[int, list[PlannedCell]] = {}
-    for planned in plan.cells:
-        cells.setdefault(int(planned.cell.labels.get("draw", 0)), []).append(planned)
-    done = [draw for draw, of in cells.items() if all(store.has(end.id) for cell in of for end in cell.ends)]
+    cells = by_draw(plan)
+    done = [draw for draw, of in cells.items() if all(store.has(end.id) for cell in of for end in ends(cell))]
     scored: Scored = {}
     car = {}
     for draw in done:
@@ -221,6 +233,8 @@ QUESTIONS = (
     "better teacher by CAR",
 )
 METRICS = ("general_score", "domain_score")
+LEFT = 3
+"""Draws that an interval is held against, at least."""
 MOST = 300
 """Subsets of the draws that are looked at, at random where there are more."""
 
@@ -239,6 +253,8 @@ def tallies(study: Study) -> pd.DataFrame:
         alone = {d: difference(study, question, [d], metric).value for d in study.draws}
         for design, (size, seeds) in DESIGNS.items():
             tally = Tally()
+            if len(study.draws) - size < LEFT:
+                continue
             for some in subsets(study.draws, size):
                 others = np.array([value for d, value in alone.items() if d not in some])
                 tally.add(difference(study, question, some, metric, seeds), others)
