@@ -158,8 +158,11 @@ def _reference(text: str, draw: int) -> str:
     if not text.startswith("pocket:"):
         return text
     head, _, query = text.partition("?")
-    settings = dict(parse_qsl(query))
-    return f"{head}?{urlencode(settings | {'seed': str(redrawn(int(settings.get('seed', 0)), draw))})}"
+    settings = dict(parse_qsl(query, keep_blank_values=True))
+    seed = settings.get("seed", "0")
+    if not seed.isdecimal():  # a fault that the plan tells, with the reference as it was written
+        return text
+    return f"{head}?{urlencode(settings | {'seed': str(redrawn(int(seed), draw))})}"
 
 
 def undrawn(cell: CellRecipe, of: Sequence[DrawnSource]) -> Iterator[str]:

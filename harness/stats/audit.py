@@ -102,7 +102,7 @@ def audited_difference(first: Sequence[Judged], second: Sequence[Judged]) -> Dif
     table = _table(live, reference)
     if table is None:
         return None
-    signs = [1 / len(first)] * len(first) + [-1 / len(second)] * len(second)  # of draws, equally many seeds in each
+    signs = [1 / len(first)] * len(first) + [-1 / len(second)] * len(second)
     weights = _weights(table.sums(signs))
     each = [
         replace(table.contributions(table.sums(alone), *weights), draw=judged.live.draw)

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from harness.core.errors import HarnessError
 from harness.plan.build import Plan, build
 from harness.recipe import Recipe, load
 from harness.recipe.draws import redrawn, undrawn
+from harness.recipe.faults import RecipeError
 
 Load = Callable[..., Recipe]
 QUICKSTART = Path(__file__).parents[2] / "recipes/quickstart.yaml"
@@ -114,8 +116,14 @@ def test_what_cannot_be_drawn_is_said(load_text: Load) -> None:
     assert list(undrawn(recorded, ["teacher"])) == ["The teacher's responses are recorded: no draw makes others."]
 
 
+def test_a_seed_that_is_no_number_is_left_for_the_plan_to_tell() -> None:
+    recipe = load({"student": "pocket:llama?seed=x", "evaluate": [{"pocket": {}}], "draws": 2})
+    with pytest.raises(HarnessError, match="`seed` must be a whole number, not 'x'"):
+        build(recipe)
+
+
 def test_too_many_cells(load_text: Load) -> None:
-    with pytest.raises(Exception, match="make 120000 cells"):
+    with pytest.raises(RecipeError, match="make 120000 cells"):
         load_text(
             "student: pocket:llama\nevaluate: [{quiz: {}}]\ndraws: 100\nseed: $seed\naxes: {seed: ["
             + ", ".join(map(str, range(1200)))
