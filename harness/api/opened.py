@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from harness.plan.build import Plan
     from harness.report.comparisons import Comparison
     from harness.report.load import RunData
+    from harness.report.summary import Summary
     from harness.report.tables import Table
     from harness.report.teachers import TeacherData
     from harness.run.execute import Outcome
@@ -103,6 +104,17 @@ class Run:
     def warnings(self) -> list[str]:
         """What a reader of the run must know."""
         return warnings(RunFolder(self.folder))
+
+    @property
+    def summary(self) -> "Summary":
+        """What a person wants to know first: scores, the differences that are shown, warnings, time and money.
+
+        Raises:
+            HarnessError: a file of the run is missing or does not fit.
+        """
+        from harness.report.summary import summary
+
+        return summary(self.data)
 
     @cached_property
     def teachers(self) -> "TeacherData":

@@ -20,6 +20,7 @@ from harness.cli import (
     run,
     score,
     scores,
+    show,
     status,
     store,
     teachers,
@@ -76,6 +77,7 @@ app = typer.Typer(
 app.command()(run.run)
 app.command()(plan.plan)
 app.command()(status.status)
+app.command()(show.show)
 app.command()(scores.scores)
 app.command()(compare.compare)
 app.command()(report.report)
