@@ -125,7 +125,7 @@ class Run:
         """
         from harness.report.teachers import load_teachers
 
-        with self._plugged():
+        with self.with_plugins():
             data = load_teachers(self.folder)
             _ = data.board, data.sweep  # while the plug-ins are there that a score may come from
         return data
@@ -156,24 +156,24 @@ class Run:
         """
         from harness.report.teachers import validation
 
-        with self._plugged():
+        with self.with_plugins():
             return validation(self.teachers)
 
     def write_report(self, out: Path | None = None) -> list[Path]:
         """Write the report's pages, tables and figures into `out`, by default the run's folder; returns the pages."""
         from harness.report.pages import render
 
-        with self._plugged():
+        with self.with_plugins():
             return render(self.folder, out or self.folder)
 
     def write_teachers_page(self, out: Path | None = None) -> Path:
         """Write the page and the tables of its teachers alone; returns the page."""
         from harness.report.teacher_page import render
 
-        with self._plugged():
+        with self.with_plugins():
             return render(self.teachers, out or self.folder)
 
-    def _plugged(self) -> AbstractContextManager[object]:
+    def with_plugins(self) -> AbstractContextManager[object]:
         """With the plug-ins of the call that ran it. A folder may be a stranger's: none is imported because it says so.
 
         Raises:

@@ -13,6 +13,7 @@ from harness.cli import (
     compare,
     data,
     doctor,
+    export,
     judge,
     models,
     plan,
@@ -81,6 +82,7 @@ app.command()(show.show)
 app.command()(scores.scores)
 app.command()(compare.compare)
 app.command()(report.report)
+app.command()(export.export)
 app.command()(validate.validate)
 app.command()(doctor.doctor)
 app.add_typer(score.app, name="score")

@@ -51,10 +51,11 @@ def _parts(summary: Summary, width: int) -> Iterator[RenderableType]:
 
 def _family(family: Verdicts) -> Iterator[RenderableType]:
     yield Text(f"\n{family.title}", style="bold")
-    lines = Drawn.grid(padding=(0, 2, 0, 0))
-    for verdict, *said in family.hold[:_MOST_LINES]:
-        lines.add_row("", Text(verdict, style=_COLOURS[verdict]), *map(Text, said))
-    yield lines
+    if family.hold:
+        lines = Drawn.grid(padding=(0, 2, 0, 0))
+        for verdict, *said in family.hold[:_MOST_LINES]:
+            lines.add_row("", Text(verdict, style=_COLOURS[verdict]), *map(Text, said))
+        yield lines
     if (more := len(family.hold) - _MOST_LINES) > 0:
         yield Text(f"  {more} more in the report", style="dim")
     if family.others:
@@ -63,8 +64,8 @@ def _family(family: Verdicts) -> Iterator[RenderableType]:
 
 def _blocks(table: Table, width: int) -> Iterator[Drawn]:
     """The table in as few pieces as the width allows: with intervals, without them, or some metrics a piece."""
-    lead = [k for k, column in enumerate(table.columns) if column.kind != "estimate"]
-    metrics = [k for k in range(len(table.columns)) if k not in lead]
+    labels = next((k for k, column in enumerate(table.columns) if column.kind == "estimate"), len(table.columns))
+    lead, metrics = list(range(labels)), list(range(labels, len(table.columns)))
     for text in (_with_interval, _value_alone):
         grid = [[text(e, c) for e, c in zip(row, table.columns, strict=True)] for row in table.rows[:_MOST_ROWS]]
         widths = [_width([*_head(c).splitlines(), *(row[k] for row in grid)]) for k, c in enumerate(table.columns)]

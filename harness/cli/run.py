@@ -55,7 +55,7 @@ def run(
 ) -> None:
     """Run a recipe: train, answer, judge, score, report. What is done already is not done again.
 
-    Where there is news, the run's summary (`harness show`) ends it, on stdout.
+    Where there is news, the run's summary ends it, on stdout (the command `show` prints it again).
 
     Examples:
 

@@ -13,6 +13,7 @@ from harness.report.comparisons import (
     comparisons,
     unlike,
 )
+from harness.report.endings import with_incomplete
 from harness.report.load import RunData
 from harness.report.measure import Measures
 from harness.report.numbers import duration
@@ -54,7 +55,7 @@ def summary(run: RunData) -> Summary:
     return Summary(
         title=run.name,
         swept=facts.sweep_in_words(run),
-        scores=headline_table(run, measures),
+        scores=with_incomplete(headline_table(run, measures), measures),
         verdicts=[_verdicts(run, title, tests) for title, tests in families.items()],
         warnings=[*facts.warnings(run, measures), *unlike(compared)],
         bill=_bill(run),
