@@ -163,8 +163,11 @@ class _Sweep:
     axes: list[Axis] = field(init=False)
     bound: dict[str, list[int]] = field(init=False)
     """Section -> indices of the axes that it binds."""
+    misread: bool = field(init=False)
+    """A fault of the axes, or a missing student, would bring others in every cell."""
 
     def __post_init__(self) -> None:
+        before = len(self.faults)
         self.axes = read_axes(self.source, self.faults)
         given = self.source.data.get("axes")
         declared = set(given) if isinstance(given, dict) else set()
@@ -179,6 +182,7 @@ class _Sweep:
             self.faults.append(self.source.fault(("axes", CHECKPOINT), "this axis comes from `checkpoints`"))
         if DRAW in declared and "draws" in self.source.data:
             self.faults.append(self.source.fault(("axes", DRAW), "this axis comes from `draws`"))
+        self.misread = len(self.faults) > before or "student" not in self.source.data
         self._validate = Validator(self.benchmarks)
         self._sections: dict[tuple[str, Point], tuple[Section, Any, bool]] = {}
         self._checked: set[tuple[Point, ...]] = set()
@@ -194,7 +198,7 @@ class _Sweep:
         if count > MAX_CELLS:
             self.faults.append(self.source.fault(("axes",), f"these axes make {count} cells; {MAX_CELLS} is the most"))
             return
-        if self.faults:  # an axis that was misread would bring faults of its own
+        if self.misread:
             for name in self._given():
                 if not has_binding(self.source.data[name]):
                     self._section(name, ())
@@ -205,7 +209,7 @@ class _Sweep:
                 continue
             self.points.append(point)
             if (settings := self._settings(point)) is not None:
-                for draw in range(self.draws):
+                for draw in range(self.draws if not self.faults else 1):  # models may be made of each other
                     drawn = {DRAW: str(draw)} if self.draws > 1 else {}
                     yield from _at_checkpoints(labels | drawn, self._redraw(settings, draw))
         if not self.points:

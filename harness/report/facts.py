@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from harness.core.canonical import Json
 from harness.record.run import TrainingRecord
-from harness.report.comparisons import Comparison
+from harness.report.comparisons import Comparison, shown
 from harness.report.data_facts import contamination_warnings
 from harness.report.groups import group_cells
 from harness.report.load import RunData
-from harness.report.measure import COVERAGE, Estimate, Measures
-from harness.report.numbers import digits, duration, interval, number
+from harness.report.measure import COVERAGE, Measures
+from harness.report.numbers import digits, duration, number, plain
 from harness.report.tables import Column, Table, benchmark_title, metric_title
 
 _REPEATABLE = "Nothing that is known: the same recipe on the same machine gives the same scores to the byte."
@@ -77,11 +77,9 @@ def _sentence(run: RunData, c: Comparison) -> str:
     who = f"{c.group.title} against {c.base.title} on {metric_title(c.metric, run)}"
     if c.difference is None:
         return f"{who}: a score is missing, below the coverage floor or from an uninformative judge."
-    d = c.difference
     unit = "percentage points" if c.metric.unit == "%" else c.metric.unit
-    shown = Estimate(d.value, d.low, d.high, d.stderr, 0, 0, 0)
     over = f" over {c.reach.words}" if c.reach.words else ""
-    size = f"{number(d.value, digits(d.stderr, d.value), sign=True)} {interval(shown, sign=True)} {unit}{over}"
+    size = f"{size_text(c)} {unit}{over}"
     if c.verdict in ("better", "worse"):
         return f"{who}: {size}."
     if c.verdict == "no difference shown":
@@ -93,6 +91,12 @@ def _sentence(run: RunData, c: Comparison) -> str:
         seen = "no difference of any size" if beyond else f"only ±{number(c.mde, digits(None, c.mde))} or more"
         return f"{who}: {size}; {seen} could have been seen{need}."
     return f"{who}: {size}, without any spread to test it by."
+
+
+def size_text(c: Comparison) -> str:
+    """`+6.6 [+1.8, +11.4]`, with its marks."""
+    size = shown(c)
+    return plain(size, sign=True) if size is not None else "–"
 
 
 def judge_table(run: RunData) -> Table | None:
