@@ -25,7 +25,8 @@ first, and draws take the place of seeds in all of the above: they are the sampl
 that share draws are paired by draw too, since in a draw both learn from the same teacher and data: the table is that of
 the differences, draws x items, and one draw part with D - 1 degrees of freedom takes the place of two. What the seeds
 within draws contribute can be told from the rest (`within`). Teacher, data and training of a draw cannot be told from
-each other: that takes draws `of` one of them, the others held.
+each other: that takes draws `of` one of them, the others held. Measured coverage of pairs by draw,
+`results/reference/statistics/draws.md`: 94 to 99 % with 2 to 10 draws, whatever share of the variance they have.
 """
 
 from collections.abc import Sequence, Set
