@@ -199,13 +199,14 @@ class Tally:
     predicted: list[float] = field(default_factory=list)
     """The share of other draws that lie in the interval for a new draw."""
 
-    def add(self, found: Difference, others: Floats) -> None:
-        """Hold an interval against the differences of the other draws."""
-        mean, error = float(others.mean()), float(others.std(ddof=1) / len(others) ** 0.5)
+    def add(self, found: Difference, others: Floats, every: Floats) -> None:
+        """Hold an interval against the differences of the other draws; `every` draw says how far draws lie apart."""
+        mean = float(others.mean())
+        error = float(stdtrit(len(every) - 1, 0.975) * every.std(ddof=1) / len(others) ** 0.5)
         self.intervals += 1
         if found.low is not None and found.high is not None:
             own = (found.high - found.low) / 2
-            wide = (own**2 + (stdtrit(len(others) - 1, 0.975) * error) ** 2) ** 0.5
+            wide = (own**2 + error**2) ** 0.5
             self.strict += abs(found.value - mean) <= own
             self.held += abs(found.value - mean) <= wide
         if found.p is not None and found.p < 0.05:
@@ -233,7 +234,7 @@ QUESTIONS = (
     "better teacher by CAR",
 )
 METRICS = ("general_score", "domain_score")
-LEFT = 3
+LEFT = 2
 """Draws that an interval is held against, at least."""
 MOST = 300
 """Subsets of the draws that are looked at, at random where there are more."""
@@ -257,7 +258,7 @@ def tallies(study: Study) -> pd.DataFrame:
                 continue
             for some in subsets(study.draws, size):
                 others = np.array([value for d, value in alone.items() if d not in some])
-                tally.add(difference(study, question, some, metric, seeds), others)
+                tally.add(difference(study, question, some, metric, seeds), others, np.array(list(alone.values())))
             rows.append({"design": design, "question": question, "metric": metric, **vars(tally)})
     return pd.DataFrame(rows)
 
@@ -337,9 +338,10 @@ The last three columns: from where the variance of the mean comes.
 
 Every set of that many draws (at most {most} a comparison), both metrics, all comparisons, is held against the draws
 that are not in it. Their mean has an error of its own, since there are few of them: a right interval of 95 % holds it
-less often than that, and the next column takes its error into account. "Hold in a new draw" is the share of other draws
-with the sign of a difference that was called, p below 0.05 uncorrected. Sets overlap, so that the percentages are less
-certain than their number of intervals says: {draws} draws bound them. The null is SFT against SFT with other seeds.
+less often than that, and the next column takes its error into account, from the spread of all draws. "Hold in a new
+draw" is the share of other draws with the sign of a difference that was called, p below 0.05 uncorrected. Sets overlap,
+so that the percentages are less certain than their number of intervals says: {draws} draws bound them. The null is SFT
+against SFT with other seeds.
 
 {tally}
 """
