@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 from harness.api.opened import Run, open_run
 from harness.api.recipes import load_recipe
-from harness.api.runs import run_recipe
+from harness.api.runs import Listener, run_recipe
 from harness.core.errors import HarnessError
 from harness.recipe.draws import DRAW
 from harness.recipe.load import Recipe
 
 if TYPE_CHECKING:
     from harness.report.tables import Table
-    from harness.run.events import Listener
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ def replicate(
     draw: int | None = None,
     jobs: int = 1,
     plugins: Sequence[str | Path] = (),
-    listen: "Listener | None" = None,
+    listen: Listener | None = None,
 ) -> Replication:
     """Run a finished run's recipe in a draw that it has not seen, by default the first such, as the run NAME-draw-D.
 

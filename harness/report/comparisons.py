@@ -143,8 +143,12 @@ def _more(difference: Difference, level: float) -> str:
     return " or ".join(ways)
 
 
+_NEW_DRAW = (Column("new_draw_low", "a new draw: from", "95 %", "number"), Column("new_draw_high", "to", "", "number"))
+
+
 def comparison_table(run: RunData, found: list[Comparison], name: str = "comparisons", title: str = "") -> Table:
     """The tests as a table, one row each."""
+    drawn = any(c.difference is not None and c.difference.draws for c in found)
     columns = (
         Column("cell", "cell"),
         Column("baseline", "against"),
@@ -155,13 +159,8 @@ def comparison_table(run: RunData, found: list[Comparison], name: str = "compari
         Column("verdict", "verdict", "", "words"),
         Column("would_show_it", "would show it"),
         Column("drawn", "over", "", "words"),
+        *(_NEW_DRAW if drawn else ()),
     )
-    drawn = any(c.difference is not None and c.difference.draws for c in found)
-    if drawn:
-        columns += (
-            Column("new_draw_low", "a new draw: from", "95 %", "number"),
-            Column("new_draw_high", "to", "", "number"),
-        )
     rows = tuple(
         (
             c.group.title,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from harness.report.comparisons import Comparison
 from harness.report.load import RunData
-from harness.report.tables import Column, Table, metric_title
+from harness.report.tables import Column, Entry, Table, metric_title
 
 
 def variance_table(run: RunData, compared: Sequence[Comparison]) -> Table | None:
@@ -29,11 +29,11 @@ def variance_table(run: RunData, compared: Sequence[Comparison]) -> Table | None
         *([Column("seeds", "seeds within a draw", "%", "number")] if seeds else []),
         Column("replicates", f"draws ({together})" if paired else "training", "%", "number"),
     )
-    rows = tuple(
+    rows: list[tuple[Entry, ...]] = [
         (metric, str(int(parts["comparisons"])), *(100 * parts[c.key] / _total(parts) for c in columns[2:]))
         for metric, parts in known.items()
-    )
-    return Table("variance", "Where the uncertainty comes from", columns, rows, _notes(run, paired, together))
+    ]
+    return Table("variance", "Where the uncertainty comes from", columns, tuple(rows), _notes(run, paired, together))
 
 
 def _total(parts: Counter[str]) -> float:
