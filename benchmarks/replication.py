@@ -275,6 +275,8 @@ def shown(frame: pd.DataFrame) -> str:
         null = mine[mine["question"] == "SFT against SFT"]
         real = mine[mine["question"] != "SFT against SFT"]
         all_n, said = mine["intervals"].sum(), real["said"].sum()
+        if not all_n:  # too few draws are finished
+            continue
         again = [share for shares in real["again"] for share in shares]
         predicted = [share for shares in mine["predicted"] for share in shares]
         parts = [
@@ -324,8 +326,8 @@ def whole(study: Study) -> str:
 HEAD = """\
 # Do verdicts hold when everything is drawn again?
 
-{date}, `python benchmarks/replication.py --results DIR --draws {asked}`: {draws} draws of {cells} cells, torch {torch},
-{processor}. Models and data of the quickstart, somewhat smaller; in each draw the training, the data and both teachers
+{date}, `python benchmarks/replication.py --results DIR --draws {asked}`, of which {draws} draws of {cells} cells
+are finished; torch {torch}, {processor}. Models and data of the quickstart, somewhat smaller; in each draw the training, the data and both teachers
 are made anew, and every training has three seeds. Differences in % correct, on 240 questions that all draws share.
 [draws.csv](draws.csv) has each cell's score.
 
@@ -341,7 +343,8 @@ that are not in it. Their mean has an error of its own, since there are few of t
 less often than that, and the next column takes its error into account, from the spread of all draws. "Hold in a new
 draw" is the share of other draws with the sign of a difference that was called, p below 0.05 uncorrected. Sets overlap,
 so that the percentages are less certain than their number of intervals says: {draws} draws bound them. The null is SFT
-against SFT with other seeds.
+against SFT with other seeds. All draws answer the same questions, while the intervals are about other questions, too:
+where questions have a large share of the variance, they hold more than they would with other questions.
 
 {tally}
 """
