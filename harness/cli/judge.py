@@ -85,6 +85,9 @@ def calibrate(
     for calibration in calibrations:
         state = "calibrated" if calibration.informative else "UNINFORMATIVE"
         print(f"{calibration.judge} on {calibration.benchmark}: {state}. {calibration.note}", file=sys.stderr)
+        if (basis := calibration.transferable) and basis.left_out:
+            held = ", ".join(f"{method} {basis.held(method)}" for method in basis.methods)
+            print(f"transferred scores held that of so many of {len(basis.left_out)}: {held}", file=sys.stderr)
         print(f"record: {records(store) / calibration.digest}.json", file=sys.stderr)
 
 

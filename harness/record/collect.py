@@ -22,10 +22,19 @@ from harness.record.folder import RunFolder
 from harness.record.judged import Call, Judged, read_judged
 from harness.record.judging import judging, warnings
 from harness.record.profiles import profiles, write_profiles
-from harness.record.run import AuditRecord, CellRecord, JudgingRecord, MetricRecord, RunRecord, StageCounts
+from harness.record.run import (
+    AuditRecord,
+    CellRecord,
+    JudgingRecord,
+    MetricRecord,
+    RunRecord,
+    StageCounts,
+    TransferRecord,
+)
 from harness.record.tables import CURVES, EXPERTS, SAMPLES, SCORES, TRANSCRIPTS, write_table
 from harness.record.training import curves, mixes, trainings
 from harness.record.transcripts import judged_texts, measured_texts, transcript
+from harness.record.transfers import transfers
 from harness.stages import benchmarks, measure, score, utilisation
 from harness.store.provenance import command, provenance
 from harness.store.store import Store
@@ -65,6 +74,7 @@ def collect(
         judges=judges.judges(plan, store),
         judging=tuple(gathered.judging),
         audits=tuple(gathered.audits),
+        transfers=tuple(gathered.transfers),
         metrics=_metrics(plan),
         training=tuple(t.record for t in trained),
         mixes=tuple(mixes(trained)),
@@ -94,6 +104,7 @@ class _Gathered:
     calls: defaultdict[str, list[Call]] = field(default_factory=lambda: defaultdict(list))
     """By cell."""
     audits: list[AuditRecord] = field(default_factory=list)
+    transfers: list[TransferRecord] = field(default_factory=list)
     shortfalls: list[str] = field(default_factory=list)
     """Warnings of audits."""
     cut: list[str] = field(default_factory=list)
@@ -117,6 +128,7 @@ def _evaluations(folder: RunFolder, plan: Plan, store: Store) -> _Gathered:
             labels = {"baseline": cell.cell.baseline is not None} | {a: cell.cell.labels.get(a) for a in axes}
             _tables(gathered, {"cell": cell.name} | labels, store, evaluated, judged)
             _export(folder, store, cell, evaluated, judged)
+            gathered.transfers += transfers(cell.name, evaluated, store)
     write_table(folder.path, SAMPLES, gathered.samples, ["baseline", *axes])
     write_table(folder.path, SCORES, gathered.scores, list(dict.fromkeys(["baseline", *axes, "judge"])))
     write_table(folder.path, TRANSCRIPTS, gathered.transcripts)

@@ -124,6 +124,35 @@ class AuditRecord(AuditedScore):
 
 
 @dataclass(frozen=True)
+class CorrectedScore:
+    """A transferred score by one method, in the metric's unit, with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+    held: int
+    """Recorded models left out whose own score the method's interval holds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferRecord:
+    """A cell's score corrected by a reference's verdicts on other models' answers (`harness.stats.transfer`)."""
+
+    cell: str
+    benchmark: str
+    metric: str
+    judge: str
+    reference: str
+    """Whose recorded verdicts they are."""
+    live: float
+    """The judge's own score."""
+    models: tuple[str, ...]
+    """The recorded models that were left out in turn; empty where only one is recorded."""
+    scores: Mapping[str, CorrectedScore]
+    """By method."""
+
+
+@dataclass(frozen=True)
 class RefusedRow:
     """The first row of the data that was left out of a training for its reason."""
 
@@ -259,6 +288,7 @@ class RunRecord:
     """What another run of the recipe may not give again."""
     warnings: tuple[str, ...]
     audits: tuple[AuditRecord, ...] = ()
+    transfers: tuple[TransferRecord, ...] = ()
 
 
 def write_run(path: Path, record: RunRecord) -> None:

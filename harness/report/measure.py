@@ -27,6 +27,8 @@ UNCALIBRATED = "uncalibrated"
 UNINFORMATIVE = "uninformative"
 SEEDS = "seeds"
 ONE_SEED = "one seed"
+TRANSFERRED = "transferred"
+UNPROVEN = "not proven"
 
 MARKS = {
     COVERAGE: ("†", "fewer samples were scored than the coverage floor asks: not ranked, not tested"),
@@ -40,6 +42,8 @@ MARKS = {
     ),
     SEEDS: ("§", "some seeds failed: the mean is over the others"),
     ONE_SEED: ("¶", "one seed: the interval is over questions only and says nothing about training again"),
+    TRANSFERRED: ("#", "transferred: right only if the judge errs here as on the recorded models' answers"),
+    UNPROVEN: ("◊", "the transfer held for too few recorded models, or few are recorded: not ranked"),
 }
 """Mark -> (symbol, what it means)."""
 NOT_RANKED = frozenset({COVERAGE, UNINFORMATIVE})

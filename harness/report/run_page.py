@@ -20,6 +20,7 @@ from harness.report.measure import Measures
 from harness.report.page import Page, Section, parts, write
 from harness.report.profiles import datasets, example_table, profile_table
 from harness.report.tables import Table, category_table, headline_table
+from harness.report.transfers import transfer_table
 
 
 def render(run_folder: Path, out_folder: Path) -> Path:
@@ -35,7 +36,7 @@ def _page(run: RunData, measures: Measures) -> Page:
     comparison = comparison_table(run, compared, title=_against_title(compared)) if compared else None
     findings, ablations = facts.findings(run, compared), _ablations(run, measures)
     scores, judges = with_incomplete(headline_table(run, measures), measures), facts.judge_table(run)
-    audits = audit_table(run)
+    audits, transfers = audit_table(run), transfer_table(run)
     said = tuple(f"**{verdict}**: {sentence}" for verdict, sentence in findings)
     profiles = {"data": profile_table(run), "data_examples": example_table(run)}
     data = {"training": facts.training_table(run), "mixes": mix_table(run), "contamination": contamination_table(run)}
@@ -67,6 +68,7 @@ def _page(run: RunData, measures: Measures) -> Page:
             *([Section(endings.title, endings, level=3)] if endings else []),
             *([Section("Judges", judges, level=3)] if judges else []),
             *([Section("Audits", audits, level=3)] if audits else []),
+            *([Section(transfers.title, transfers, level=3)] if transfers else []),
             *([Section(comparison.title, comparison, said)] if comparison else []),
             *(Section(table.title, table) for table in (*ablations, *categories)),
         ],
@@ -76,7 +78,8 @@ def _page(run: RunData, measures: Measures) -> Page:
         figures=figures,
         content=behind
         | _samples(run)
-        | {"scores": scores, "endings": endings, "judges": judges, "audits": audits, "compared": comparison}
+        | {"scores": scores, "endings": endings, "judges": judges, "audits": audits, "transfers": transfers}
+        | {"compared": comparison}
         | {"findings": findings, "ablations": ablations, "categories": categories}
         | {"recipe": run.recipe, "datasets": datasets(run)},
     )
