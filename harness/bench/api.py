@@ -44,6 +44,8 @@ class Metric:
     standard errors of its scores, without pairing."""
     audits: str = ""
     """The metric of the live judge whose audited score this is (`bench/audit.py`)."""
+    judge: str = ""
+    """The judge of a panel whose own score this is (`bench/panel.py`)."""
     fewest_audited: int = FEWEST
     """Audited questions below which an audit gives it no score, because its intervals would not hold."""
 

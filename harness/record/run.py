@@ -50,6 +50,8 @@ class MetricRecord:
     """A score is the mean of its samples."""
     audits: str = ""
     """The live judge's metric whose audited score this is."""
+    judge: str = ""
+    """The judge of a panel whose own score this is."""
 
     @property
     def live(self) -> "MetricRecord":
@@ -69,11 +71,25 @@ class JudgeRecord:
     benchmark: str
     judge: str
     protocol: str
+    panel: str = ""
+    """The names of the panel's judges, where it is one of a panel."""
     calibrated: bool | None
     """True of a program, which needs no calibration; None where the question does not arise."""
     uninformative: bool | None = None
     """Its calibration found that its verdicts say next to nothing; None where it has no calibration."""
     note: str
+
+
+@dataclass(frozen=True)
+class SameFamilyRecord:
+    """A judge of the family of a model that it ranks."""
+
+    cell: str
+    benchmark: str
+    judge: str
+    family: str
+    role: Literal["student", "teacher"]
+    """Which model of the cell is of that family."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +124,8 @@ class JudgingRecord:
     """Replies that the benchmark's own tool reads as another value; None where its reading is ours."""
     read_there_only: int | None = None
     """Of these, replies that have no value here."""
+    judge: str = ""
+    """The judge, where it is one of a panel."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,6 +307,7 @@ class RunRecord:
     warnings: tuple[str, ...]
     audits: tuple[AuditRecord, ...] = ()
     transfers: tuple[TransferRecord, ...] = ()
+    same_family: tuple[SameFamilyRecord, ...] = ()
 
 
 def write_run(path: Path, record: RunRecord) -> None:

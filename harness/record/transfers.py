@@ -15,12 +15,14 @@ from harness.store.store import Store
 
 
 def transfers(cell: str, evaluated: Evaluated, store: Store) -> Iterator[TransferRecord]:
-    """A row for the metric of a cell that the calibration of its judge can transfer; its scores are finished."""
-    judged = evaluated.judged
-    if judged is None or "program" in judged.verdicts.params["judge"]:
+    """A row for the metric of a cell that the calibration of its judge can transfer; its scores are finished.
+
+    A panel is not transferred: its judges are calibrated one by one.
+    """
+    if len(evaluated.judged) != 1 or "program" in evaluated.judged[0].verdicts.params["judge"]:
         return
-    digest = resolved(judged.verdicts.params, judged.verdicts.execution).digest
-    known = calibration.find(calibration.records(store), digest)
+    verdicts = evaluated.judged[0].verdicts
+    known = calibration.find(calibration.records(store), resolved(verdicts.params, verdicts.execution).digest)
     basis = known.transferable if known is not None else None
     metric = next((m for m in score.metrics(evaluated.score) if basis is not None and m.name == basis.metric), None)
     if known is None or basis is None or metric is None:
@@ -40,7 +42,7 @@ def transfers(cell: str, evaluated: Evaluated, store: Store) -> Iterator[Transfe
         cell=cell,
         benchmark=evaluated.benchmark,
         metric=metric.name,
-        judge=judges.name(judged.verdicts),
+        judge=judges.name(verdicts),
         reference=known.reference,
         live=float(live.values.mean()),
         models=tuple(basis.left_out),

@@ -18,6 +18,7 @@ from harness.report.groups import group_cells
 from harness.report.load import SEED_AXIS, RunData, load_run
 from harness.report.measure import Measures
 from harness.report.page import Page, Section, parts, write
+from harness.report.panels import panel_tables
 from harness.report.profiles import datasets, example_table, profile_table
 from harness.report.tables import Table, category_table, headline_table
 from harness.report.transfers import transfer_table
@@ -36,7 +37,7 @@ def _page(run: RunData, measures: Measures) -> Page:
     comparison = comparison_table(run, compared, title=_against_title(compared)) if compared else None
     findings, ablations = facts.findings(run, compared), _ablations(run, measures)
     scores, judges = with_incomplete(headline_table(run, measures), measures), facts.judge_table(run)
-    audits, transfers = audit_table(run), transfer_table(run)
+    audits, transfers, panels = audit_table(run), transfer_table(run), panel_tables(run, measures)
     said = tuple(f"**{verdict}**: {sentence}" for verdict, sentence in findings)
     profiles = {"data": profile_table(run), "data_examples": example_table(run)}
     data = {"training": facts.training_table(run), "mixes": mix_table(run), "contamination": contamination_table(run)}
@@ -67,6 +68,7 @@ def _page(run: RunData, measures: Measures) -> Page:
             Section("Scores", scores),
             *([Section(endings.title, endings, level=3)] if endings else []),
             *([Section("Judges", judges, level=3)] if judges else []),
+            *(Section(panel.title, panel, level=3) for panel in panels),
             *([Section("Audits", audits, level=3)] if audits else []),
             *([Section(transfers.title, transfers, level=3)] if transfers else []),
             *([Section(comparison.title, comparison, said)] if comparison else []),
@@ -79,7 +81,7 @@ def _page(run: RunData, measures: Measures) -> Page:
         content=behind
         | _samples(run)
         | {"scores": scores, "endings": endings, "judges": judges, "audits": audits, "transfers": transfers}
-        | {"compared": comparison}
+        | {"compared": comparison, "panels": panels}
         | {"findings": findings, "ablations": ablations, "categories": categories}
         | {"recipe": run.recipe, "datasets": datasets(run)},
     )

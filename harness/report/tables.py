@@ -105,7 +105,7 @@ def metric_title(metric: MetricRecord, run: RunData) -> str:
     name = benchmark_title(metric.benchmark)
     titled = (metric.audits or metric.metric).replace("_", " ")
     title = f"{name} {titled}" if several or not metric.headline else name
-    return f"{title}, audited" if metric.audits else title
+    return f"{title}{', audited' * bool(metric.audits)}{f', by {metric.judge}' if metric.judge else ''}"
 
 
 def _metric_column(metric: MetricRecord, run: RunData) -> Column:
