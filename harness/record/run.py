@@ -59,6 +59,11 @@ class MetricRecord:
         return replace(self, metric=self.audits, audits="", headline=False) if self.audits else self
 
     @property
+    def shared(self) -> str:
+        """Of a panel's judge the name of the panel's metric; else its own."""
+        return self.metric.removesuffix(f"_by_{self.judge}") if self.judge else self.metric
+
+    @property
     def hit(self) -> float:
         """What a hit of a binary metric is in its unit."""
         return 100.0 if "%" in self.unit else 1.0

@@ -19,7 +19,7 @@ def panel_tables(run: RunData, measures: Measures) -> list[Table]:
     metrics = {(m.benchmark, m.metric): m for m in run.metrics if not m.judge}
     judged: dict[tuple[str, str], list[MetricRecord]] = {}
     for metric in (m for m in run.metrics if m.judge):
-        judged.setdefault((metric.benchmark, metric.metric.removesuffix(f"_by_{metric.judge}")), []).append(metric)
+        judged.setdefault((metric.benchmark, metric.shared), []).append(metric)
     return [_table(run, measures, metrics[key], own) for key, own in judged.items()]
 
 
