@@ -67,8 +67,8 @@ def study(verdicts: Verdicts) -> Iterator[Tried]:
 def _both(live: Mapping[object, float], reference: Mapping[object, float]) -> Labelled:
     """The verdicts on the questions that both judges have answered."""
     shared = sorted(live.keys() & reference.keys(), key=str)
-    values = (np.array([judge[question] for question in shared]) for judge in (live, reference))
-    return Labelled(*values, np.array(shared, dtype=object))
+    first, second = (np.array([judge[question] for question in shared]) for judge in (live, reference))
+    return Labelled(first, second, np.array(shared, dtype=object))
 
 
 def _same(both: Labelled) -> bool:

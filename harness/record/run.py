@@ -93,8 +93,8 @@ class SameFamilyRecord:
     benchmark: str
     judge: str
     family: str
-    role: Literal["student", "teacher"]
-    """Which model of the cell is of that family."""
+    role: str
+    """`student` or `teacher`: which model of the cell is of that family."""
 
 
 @dataclass(frozen=True)

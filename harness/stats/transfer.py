@@ -33,7 +33,7 @@ from harness.stats.spread import Floats, Rows, totals
 
 METHODS = PPI, TUNED, ROGAN_GLADEN = "ppi", "ppi_plus_plus", "rogan_gladen"
 """The last is for wins alone."""
-Sums = tuple[float, float, float, float, float]
+Sums = tuple[float, ...]
 """Of one question's labels: their number, and the sums of y, f, y f and f f."""
 
 
@@ -160,8 +160,8 @@ def _rogan_gladen_of(sums: Floats) -> Transferred | None:
     n, f, m, y, g, yg, _ = sums
     if not 0 < y.sum() < m.sum():
         return None
-    shares, sizes = zip(*(_share(*of) for of in ((f, n), (m - y - g + yg, m - y), (yg, y))), strict=True)
-    return rogan_gladen(*shares, sizes)
+    (p, of_p), (q0, of_q0), (q1, of_q1) = _share(f, n), _share(m - y - g + yg, m - y), _share(yg, y)
+    return rogan_gladen(p, q0, q1, (of_p, of_q0, of_q1))
 
 
 def _share(part: Floats, of: Floats) -> tuple[float, float]:

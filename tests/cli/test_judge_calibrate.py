@@ -217,7 +217,7 @@ def test_scores_of_a_run_are_transferred(folder: Path, judge: Judge) -> None:
     found = measures(result)
     assert [found["transfer_held_ppi", "all"][key] for key in ("n", "total")] == [2, 2]
     assert found["transferred_ppi", "weak"]["value"] == pytest.approx(found["reference_score", "weak"]["value"])
-    assert "transferred scores held that of so many of 2: ppi 2" in result.stderr
+    assert "transferred: of 2 models left out, intervals held ppi 2" in result.stderr
     run = judged.run(folder, judge.url)
     assert run.returncode == 0, run.stderr
     (made,) = read_run(folder / "results/runs/judged/run.json").transfers

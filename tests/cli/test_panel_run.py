@@ -85,7 +85,7 @@ def overall(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
     """The overall scores by cell and metric."""
     scores = pd.read_parquet(folder / "scores.parquet")
     rows = scores[scores["category"] == "overall"].to_dict("records")
-    return {(str(row["student"]), str(row["metric"])): row for row in rows}
+    return {(row["student"], row["metric"]): {str(key): value for key, value in row.items()} for row in rows}
 
 
 @pytest.fixture
