@@ -223,7 +223,7 @@ def _metrics(plan: Plan) -> tuple[MetricRecord, ...]:
     every = (evaluated for cell in plan.cells for evaluated in cell.evaluated)
     scored = {(e.benchmark, canonical(e.score.execution), tuple(e.score.inputs)): e.score for e in every}
     records = (
-        MetricRecord(name, m.name, m.unit, m.direction, m.role, m.headline, m.binary, m.mean, m.audits, m.judge)
+        MetricRecord(name, m.name, m.unit, m.direction, m.role, m.headline, m.binary, m.mean, m.audits, m.judge, m.rate)
         for (name, _, _), stage in scored.items()
         for m in score.metrics(stage)
     )

@@ -52,6 +52,8 @@ class MetricRecord:
     """The live judge's metric whose audited score this is."""
     judge: str = ""
     """The judge of a panel whose own score this is."""
+    rate: bool = False
+    """A share of hits, in %, though its samples are no hits and misses."""
 
     @property
     def live(self) -> "MetricRecord":
@@ -65,7 +67,7 @@ class MetricRecord:
 
     @property
     def hit(self) -> float:
-        """What a hit of a binary metric is in its unit."""
+        """What a hit of a binary metric, or of a rate, is in its unit."""
         return 100.0 if "%" in self.unit else 1.0
 
 

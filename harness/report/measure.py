@@ -142,10 +142,10 @@ class Measures:
         if not scored:
             return Estimate(None, None, None, None, n, total, len(scores), marks)
         value = float(np.mean([score["value"] for _, score in scored]))
-        whole = metric.hit if metric.binary else 1.0
+        whole = metric.hit if metric.binary or metric.rate else 1.0
         replicates = [self.rows(cell, metric, category) for cell, _ in scored]
         shares = [Rows(r.values / whole, r.clusters, r.units) for r in replicates]
-        interval = mean_interval(shares, proportion=metric.binary)
+        interval = mean_interval(shares, proportion=metric.binary, rate=metric.rate)
         if interval is not None:
             if not np.isclose(interval.value * whole, value, rtol=1e-6, atol=1e-9):
                 raise HarnessError(
