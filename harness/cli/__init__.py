@@ -16,6 +16,7 @@ from harness.cli import (
     judge,
     models,
     plan,
+    rehearse,
     report,
     run,
     score,
@@ -75,6 +76,7 @@ app = typer.Typer(
 )
 app.command()(run.run)
 app.command()(plan.plan)
+app.command()(rehearse.rehearse)
 app.command()(status.status)
 app.command()(scores.scores)
 app.command()(compare.compare)
