@@ -30,7 +30,7 @@ class Training:
 
 
 def trainings(cell: CellRecipe) -> Iterator[Training]:
-    """The trainings of a cell and of the models that it makes; such a model has the size of that which it starts from."""
+    """The trainings of a cell and of the models that it makes, which are as large as what they start from."""
 
     def base(reference: str) -> str:
         name = reference.removeprefix("artifact:")
