@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
 
-from harness.api.runs import Listener, Ray, StagesFailed, run_recipe
+from harness.api.runs import Listener, Ray, StagesFailed, Work, perform
 from harness.bench.api import OpenJudged
 from harness.core.errors import HarnessError
 from harness.core.machine import visible_gpus
@@ -27,6 +27,7 @@ from harness.plan import fits
 from harness.plan.build import Plan, build
 from harness.recipe.load import Cell, Recipe
 from harness.recipe.miniature import StandIns, miniature, one_seed, references, stand_in_benchmark
+from harness.record.folder import judge_epoch, run_folder, write_plan
 from harness.run.events import Advanced, Began, Ended, Event
 from harness.run.execute import Outcome
 from harness.stages import benchmarks, train
@@ -90,10 +91,10 @@ def rehearse_recipe(
 ) -> Rehearsal:
     """Run every stage of a recipe's plan in miniature, in a folder of its own that is removed at the end.
 
-    Models have random weights and two layers, but their own class, config, tokenizer and chat template (of the hub only
+    Models have two layers and random weights, but their own class, config, tokenizer and chat template (of the hub only
     these are fetched); datasets have 32 rows, benchmarks four questions, trainings three steps, of which the first of
-    each kind are stopped and taken up again. Each judge is asked one question, without `judges` none; a stand-in gives
-    all other verdicts.
+    each kind are stopped and taken up again. Benchmarks score the first cell of each student, and its base. Each judge
+    is asked one question, without `judges` none; a stand-in gives all other verdicts.
 
     Raises:
         HarnessError: no cell matches `only`, or a plug-in is gone.
@@ -209,15 +210,17 @@ class _Rehearsing:
 
     def run(self, judge_url: str, jobs: int, ray: Ray | None, listen: Listener) -> tuple[Rehearsed, ...]:
         """Run the miniature; returns how its stages ended."""
-        recipe, plan = self._planned(judge_url)
+        plan = self._planned(judge_url)
         if not plan.cells:
             return ()
-        store = Store(self.folder / "store")
-        stops = _Stops(plan, store, listen)
+        store, folder = Store(self.folder / "store"), run_folder(self.folder, plan.recipe.name)
+        work, stops = Work(plan, self.folder, {}, jobs, ray=ray), _Stops(plan, store, listen)
+        write_plan(folder, plan, judge_epoch(folder, again=False))
+        listen(Began(f"rehearsal of {plan.recipe.name}", len(plan.cells), len(plan.stages), len(plan.stages)))
         ended: dict[str, str | None] = {}
         while True:
             try:
-                run_recipe(recipe, results=self.folder, jobs=jobs, ray=ray, listen=stops)
+                perform(work, stops)
             except _StopError:
                 continue
             except StagesFailed as error:
@@ -229,26 +232,34 @@ class _Rehearsing:
         self.left += stops.says()
         return tuple(self._rows(plan, store, ended))
 
-    def _planned(self, judge_url: str) -> tuple[Recipe, Plan]:
-        """The miniature of what can be planned, and its plan."""
-        cells = [self._sound(cell) for cell in self.cells if references(cell.settings) <= self.small.keys()]
+    def _planned(self, judge_url: str) -> Plan:
+        """The plan of the miniature, without the cells that cannot be planned."""
+        cells = list(self._evaluated(cell for cell in self.cells if references(cell.settings) <= self.small.keys()))
         engines = dict.fromkeys(self._engines(), "transformers")
         stand_ins = StandIns(self.small, judge_url, len(visible_gpus()), engines, serves=_vllm())
-        recipe, planned = miniature(self.recipe, cells, stand_ins), []
+        recipe, cells = miniature(self.recipe, cells, stand_ins), []
         for cell in recipe.cells:
             with self._at_fault("plan", [cell.name]):
-                plan = build(replace(recipe, cells=[cell]))
-                self.left += plan.left_out
-                planned.append(cell)
-        recipe = replace(recipe, cells=planned)
-        return recipe, build(recipe) if planned else Plan(recipe, ())
+                self.left += build(replace(recipe, cells=[cell])).left_out
+                cells.append(cell)
+        recipe = replace(recipe, cells=cells)
+        return build(recipe) if cells else Plan(recipe, ())
 
-    def _sound(self, cell: Cell) -> Cell:
-        """The cell without benchmarks that are at fault."""
-        kept = [chosen for chosen in cell.settings.evaluate if id(chosen.settings) not in self.broken]
-        if len(kept) == len(cell.settings.evaluate):
-            return cell
-        return replace(cell, settings=cell.settings.model_copy(update={"evaluate": kept or [stand_in_benchmark()]}))
+    def _evaluated(self, cells: Iterable[Cell]) -> Iterator[Cell]:
+        """The cells with the benchmarks that are sound, which the first cell of each student is scored with.
+
+        Another cell of that student differs in what comes before: a small benchmark makes it be trained.
+        """
+        seen: set[tuple[object, ...]] = set()
+        for cell in cells:
+            settings = cell.settings
+            sound = [chosen for chosen in settings.evaluate if id(chosen.settings) not in self.broken]
+            how = settings.student, settings.generate, settings.judge, settings.resources
+            key = cell.baseline, *map(str, how), *(id(chosen.settings) for chosen in sound)
+            if key in seen or (settings.evaluate and not sound):
+                sound = [stand_in_benchmark()]
+            seen.add(key)
+            yield replace(cell, settings=settings.model_copy(update={"evaluate": sound}))
 
     def _engines(self) -> Iterator[str]:
         """The engines of the recipe that cannot run here."""

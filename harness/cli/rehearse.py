@@ -30,8 +30,9 @@ def rehearse(
 
     Models have two layers and random weights, but their own class, config, tokenizer and chat template; of the hub only
     these files are fetched, no weights. Datasets have 32 rows, benchmarks 4 questions, trainings 3 steps, the first of
-    each kind stopped and taken up again. Cells that differ in seeds alone are rehearsed once. Nothing stays: it all
-    happens in a temporary folder. What a miniature would hide (lengths, batches, shapes) is checked at real size.
+    each kind stopped and taken up again. Cells that differ in seeds alone are rehearsed once; benchmarks score the first
+    cell of each student. What a miniature would hide (lengths, batches, shapes) is checked at real size. Nothing stays:
+    it happens in a temporary folder.
 
     The exit code is 1 where there are faults.
 
