@@ -194,13 +194,12 @@ class _Rehearsing:
                     key = settings.model_dump_json(), form
                     asked.setdefault(key, (settings, chosen, []))[2].append(cell.name)
         for settings, chosen, names in asked.values():
-            if settings.serve is not None:
+            if settings.serve is not None or not ask:
                 continue
             with self._at_fault("judge", names):
                 if said := look(settings):
                     self.left.append(said)
-                if ask:
-                    _ask(settings, chosen, self.folder / "question.sqlite")
+                _ask(settings, chosen, self.folder / "question.sqlite")
         if asked and not ask:
             self.left.append("judges: none was asked (--no-judges)")
         if any(settings.batch for settings, _, _ in asked.values()):

@@ -30,9 +30,9 @@ def rehearse(
 
     Models have two layers and random weights, but their own class, config, tokenizer and chat template; of the hub only
     these files are fetched, no weights. Datasets have 32 rows, benchmarks 4 questions, trainings 3 steps, the first of
-    each kind stopped and taken up again. Cells that differ in seeds alone are rehearsed once; benchmarks score the first
-    cell of each student. What a miniature would hide (lengths, batches, shapes) is checked at real size. Nothing stays:
-    it happens in a temporary folder.
+    each kind stopped and taken up again. Cells that differ in seeds alone are rehearsed once; benchmarks score the
+    first cell of each student. What a miniature would hide (lengths, batches, shapes) is checked at real size. Nothing
+    stays: it happens in a temporary folder.
 
     The exit code is 1 where there are faults.
 
@@ -80,6 +80,8 @@ def group(done: "Rehearsal", names: Collection[str]) -> str:
     chosen = [cell for cell in done.cells if cell.name in names]
     if len(chosen) == len(done.cells):
         return "all"
+    if {cell.name for cell in chosen} == {cell.name for cell in done.cells if not cell.baseline}:
+        return f"the sweep ({len(chosen)} of {len(done.cells)})"
     if all(cell.baseline for cell in chosen):
         return f"baselines: {', '.join(cell.name for cell in chosen)}"
     parts = []
