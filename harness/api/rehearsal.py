@@ -233,16 +233,22 @@ class _Rehearsing:
 
     def _planned(self, judge_url: str) -> Plan:
         """The plan of the miniature, without the cells that cannot be planned."""
-        cells = list(self._evaluated(cell for cell in self.cells if references(cell.settings) <= self.small.keys()))
+        there = (cell for cell in self.cells if references(cell.settings) <= self.small.keys())
+        cells = list(self._evaluated(there))
         engines = dict.fromkeys(self._engines(), "transformers")
         stand_ins = StandIns(self.small, judge_url, len(visible_gpus()), engines, serves=_vllm())
-        recipe, cells = miniature(self.recipe, cells, stand_ins), []
-        for cell in recipe.cells:
+        recipe = miniature(self.recipe, cells, stand_ins)
+        with contextlib.suppress(HarnessError):
+            plan = build(recipe)
+            self.left += plan.left_out
+            return plan
+        sound = []
+        for cell in recipe.cells:  # each alone, so that every cell's fault is told
             with self._at_fault("plan", [cell.name]):
                 self.left += build(replace(recipe, cells=[cell])).left_out
-                cells.append(cell)
-        recipe = replace(recipe, cells=cells)
-        return build(recipe) if cells else Plan(recipe, ())
+                sound.append(cell)
+        recipe = replace(recipe, cells=sound)
+        return build(recipe) if sound else Plan(recipe, ())
 
     def _evaluated(self, cells: Iterable[Cell]) -> Iterator[Cell]:
         """The cells with the benchmarks that are sound, which the first cell of each student is scored with.
