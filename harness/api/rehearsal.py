@@ -14,9 +14,12 @@ from pathlib import Path
 from harness.api.runs import Listener, Ray, StagesFailed, Work, perform
 from harness.bench.api import OpenJudged
 from harness.core.errors import HarnessError
+from harness.core.lines import read_json
 from harness.core.machine import visible_gpus
 from harness.core.plugins import plugged
-from harness.core.settings import Named, Settings
+from harness.core.settings import Named, Settings, restore
+from harness.data.columns import check_answered
+from harness.data.settings import DatasetSettings
 from harness.generate.api import Answer
 from harness.generate.engines import engine_types
 from harness.judge.settings import JudgeSettings
@@ -30,7 +33,7 @@ from harness.recipe.miniature import StandIns, miniature, one_seed, references, 
 from harness.record.folder import judge_epoch, run_folder, write_plan
 from harness.run.events import Advanced, Began, Ended, Event
 from harness.run.execute import Outcome
-from harness.stages import benchmarks, train
+from harness.stages import benchmarks, dataset, encode, train
 from harness.stages.api import Stage
 from harness.store.ledger import Ledger
 from harness.store.store import Store
@@ -287,8 +290,10 @@ class _Rehearsing:
             if text := ended.get(stage.id):
                 fault = self._note(stage.kind, cells_of[stage.id], self._told(text, plan, store))
             groups[stage.kind, fault, reached].append(stage.id)
-        unreached = {name for s in plan.stages.values() if s.kind == train.KIND.name and ended.get(s.id, "") is None
-                     for name in cells_of[s.id]}  # fmt: skip
+        self._look_at_data(plan, store, cells_of)
+        ends = [(ended.get(stage.id, ""), cells_of[stage.id]) for stage in plan.stages.values() if _trains(stage)]
+        failed = {name for end, names in ends if end for name in names}
+        unreached = {name for end, names in ends if end is None for name in names} - failed
         for cell in self.cells:
             for kind, error in fits.vocabularies(cell.settings, self.described) if cell.name in unreached else ():
                 self._note(kind, [cell.name], str(error))
@@ -297,6 +302,15 @@ class _Rehearsing:
                 if of == kind:
                     names = frozenset(name for stage in stages for name in cells_of[stage])
                     yield Rehearsed(kind, len(stages), names, fault, reached)
+
+    def _look_at_data(self, plan: Plan, store: Store, cells_of: Mapping[str, set[str]]) -> None:
+        """Datasets that are trained on and have no response: a training on a mix would go on without them."""
+        for stage in plan.stages.values():
+            data = stage.inputs.get("data")
+            if stage.kind == encode.KIND.name and data and data.kind == dataset.KIND.name and store.has(data.id):
+                name = restore(DatasetSettings, data.execution["settings"]).name
+                with self._at_fault(data.kind, cells_of[data.id]):
+                    check_answered(read_json(store.path(data.id) / dataset.RECORD), f"{data.title}: {name}")
 
     def _told(self, text: str, plan: Plan, store: Store) -> str:
         """A stage's error with the names of the recipe's models in place of the rehearsal's folders."""
@@ -381,6 +395,10 @@ def _ask(settings: JudgeSettings, chosen: Named[Settings], ledger: Path) -> None
         raise HarnessError(what, where="judge", fix="Choose another judge or another judge.protocol.")
 
 
+def _trains(stage: Stage) -> bool:
+    return stage.kind == train.KIND.name
+
+
 def _vllm() -> bool:
     return importlib.util.find_spec("vllm") is not None
 
@@ -394,7 +412,7 @@ class _Stops:
 
     def __init__(self, plan: Plan, store: Store, listen: Listener) -> None:
         self._store, self._listen = store, listen
-        stages = [stage for stage in plan.stages.values() if stage.kind == train.KIND.name]
+        stages = list(filter(_trains, plan.stages.values()))
         self._step = {s.id: f"{s.params['step']} in {s.execution['processes']} process(es)" for s in stages}
         self._stopped: dict[str, str] = {}
         """Step -> the training that was stopped."""

@@ -60,7 +60,7 @@ evaluate:
 judge: {{model: gpt-4, base_url: "{url}", retries: 0}}
 """
 FOUND = {
-    "a chat template that cannot mark responses": ("encode", "student=silent", "leaves out"),
+    "a chat template that cannot mark responses": ("train", "student=silent", "cannot be told apart"),
     "a vocabulary mismatch in the third teacher": ("train", "teacher=third", "vocabular"),
     "a judge that refuses logprobs": ("judge", "", "logprobs"),
     "a column missing in the fourth domain": ("dataset", "", "fourth.jsonl"),
