@@ -90,7 +90,7 @@ def _plain(name: str) -> str:
     return name.rpartition("[].")[2].strip().lower()
 
 
-def check_answered(record: Mapping[str, Json], where: str) -> None:
+def check_answered(record: Mapping[str, Any], where: str) -> None:
     """Check a dataset that is trained on or scored, by the record of its reading.
 
     Raises:
