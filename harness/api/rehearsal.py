@@ -12,7 +12,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from harness.api.runs import Listener, Ray, StagesFailed, Work, perform
-from harness.bench.api import OpenJudged
+from harness.bench.api import JudgedBenchmark, OpenJudged
+from harness.core.absent import absent_allowed
 from harness.core.errors import HarnessError
 from harness.core.lines import read_json
 from harness.core.machine import visible_gpus
@@ -191,9 +192,9 @@ class _Rehearsing:
         for used in self._benchmarks().values():
             for cell, chosen in used:
                 judge, form = cell.settings.judge, _form(chosen)
-                for settings in (
-                    judge.asked.values() if judge and form and id(chosen.settings) not in self.broken else ()
-                ):
+                if judge is None or form is None or id(chosen.settings) in self.broken:
+                    continue
+                for settings in judge.asked.values():
                     key = settings.model_dump_json(), form
                     asked.setdefault(key, (settings, chosen, []))[2].append(cell.name)
         for settings, chosen, names in asked.values():
@@ -247,9 +248,16 @@ class _Rehearsing:
             return plan
         sound = []
         for cell in recipe.cells:  # each alone, so that every cell's fault is told
+            alone = replace(recipe, cells=[cell])
             with self._at_fault("plan", [cell.name]):
-                self.left += build(replace(recipe, cells=[cell])).left_out
-                sound.append(cell)
+                with absent_allowed() as absent:
+                    build(alone)
+                missing = [name for name in absent if not name.startswith("hf:")]  # those of the hub are fetched
+                for name in missing:
+                    self._note("plan", [cell.name], f"{name}: is not here\n  Check the path in the recipe.")
+                if not missing:
+                    self.left += build(alone).left_out
+                    sound.append(cell)
         recipe = replace(recipe, cells=sound)
         return build(recipe) if sound else Plan(recipe, ())
 
@@ -294,9 +302,9 @@ class _Rehearsing:
         ends = [(ended.get(stage.id, ""), cells_of[stage.id]) for stage in plan.stages.values() if _trains(stage)]
         failed = {name for end, names in ends if end for name in names}
         unreached = {name for end, names in ends if end is None for name in names} - failed
-        for cell in self.cells:
-            for kind, error in fits.vocabularies(cell.settings, self.described) if cell.name in unreached else ():
-                self._note(kind, [cell.name], str(error))
+        for blocked in (cell for cell in self.cells if cell.name in unreached):
+            for kind, error in fits.vocabularies(blocked.settings, self.described):
+                self._note(kind, [blocked.name], str(error))
         for kind in dict.fromkeys(stage.kind for stage in plan.stages.values()):
             for (of, fault, reached), stages in groups.items():
                 if of == kind:
@@ -364,7 +372,7 @@ def _opened(chosen: Named[Settings]) -> object:
 def _form(chosen: Named[Settings]) -> str | None:
     """What a model judge is asked for; None where the benchmark's program judges, or nobody."""
     bench = benchmarks.by_name(chosen.name)
-    return bench.form(chosen.settings) if hasattr(bench, "form") and bench.program is None else None
+    return bench.form(chosen.settings) if isinstance(bench, JudgedBenchmark) and bench.program is None else None
 
 
 def _ask(settings: JudgeSettings, chosen: Named[Settings], ledger: Path) -> None:

@@ -168,7 +168,8 @@ def few_questions(benchmark: Settings) -> Settings:
             changes[name] = _least(getattr(benchmark, name), max(fewest, QUESTIONS))
     if "max_new_tokens" in type(benchmark).model_fields:
         changes["max_new_tokens"] = min(benchmark.max_new_tokens, TOKENS)  # type: ignore[attr-defined]
-    return _with(benchmark, **changes)
+    small: Settings = _with(benchmark, **changes)
+    return small
 
 
 def stand_in_benchmark() -> Named[Settings]:

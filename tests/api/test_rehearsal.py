@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -117,6 +118,17 @@ def test_nothing_else_is_found_and_the_table_fits(planted: Rehearsal) -> None:
     assert all(len(line) <= 80 for line in told)
     assert any(line.startswith("train") and line.endswith("ok") for line in told)
     assert any(line.startswith("train") and line.endswith("not reached") for line in told)
+
+
+def test_every_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    pocket = "pocket:llama?layers=1&width=16&heads=2"
+    recipe: dict[str, Any] = {"name": "gone", "student": pocket, "data": {"train": {"path": f"{tmp_path}/train.jsonl"}}}
+    held = {"held": {"path": f"{tmp_path}/held.jsonl"}}
+    recipe |= {"train": [{"sft": {}}], "evaluate": [{"nll": {"sets": held}}]}
+    done = rehearse_recipe(load_recipe(recipe))
+    assert [fault.kind for fault in done.faults] == ["plan", "plan"]
+    assert {Path(fault.text.partition(":")[0]).name for fault in done.faults} == {"train.jsonl", "held.jsonl"}
+    assert not done.rows
 
 
 def test_the_quickstart_passes_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
