@@ -103,6 +103,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
         yield rehearse_recipe(load_recipe(folder / "planted.yaml"), jobs=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FOUND)
 def test_a_planted_fault_is_found(planted: Rehearsal, name: str) -> None:
     kind, cells, words = FOUND[name]
@@ -112,6 +113,7 @@ def test_a_planted_fault_is_found(planted: Rehearsal, name: str) -> None:
     assert "\n" in met[0].text, "a fault has a remedy"
 
 
+@pytest.mark.slow
 def test_nothing_else_is_found_and_the_table_fits(planted: Rehearsal) -> None:
     told = lines(planted)
     assert len(planted.faults) == len(FOUND), "\n".join(told)
