@@ -326,10 +326,10 @@ def whole(study: Study) -> str:
 HEAD = """\
 # Do verdicts hold when everything is drawn again?
 
-{date}, `python benchmarks/replication.py --results DIR --draws {asked}`, of which {draws} draws of {cells} cells
-are finished; torch {torch}, {processor}. Models and data of the quickstart, somewhat smaller; in each draw the training,
-the data and both teachers are made anew, and every training has three seeds. Differences in % correct, on 240 questions
-that all draws share. [draws.csv](draws.csv) has each cell's score.
+{date}, `python benchmarks/replication.py --results DIR --draws {asked}`, of which {draws} draws of {cells}
+cells are finished; torch {torch}, {processor}. Models and data of the quickstart, somewhat smaller; in each draw the
+training, the data and both teachers are made anew, and every training has three seeds. Differences in % correct, on 240
+questions that all draws share. [draws.csv](draws.csv) has each cell's score.
 
 ## Each comparison over all draws
 

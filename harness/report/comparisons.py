@@ -188,7 +188,7 @@ def comparison_table(run: RunData, found: list[Comparison], name: str = "compari
         notes.append("¶ one seed: a difference between these checkpoints, not between the ways they were trained.")
     if any(c.reach.one_draw for c in found):
         notes.append(
-            "◊ one teacher or one sample of data: the interval and the verdict are about these, and others may give "
+            "△ one teacher or one sample of data: the interval and the verdict are about these, and others may give "
             "another verdict. `draws` in the recipe makes them anew."
         )
     if drawn:

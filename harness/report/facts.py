@@ -43,9 +43,9 @@ def warnings(run: RunData, measures: Measures) -> list[str]:
             "Its scores are not ranked and not tested."
         )
     for benchmark in dict.fromkeys(j.benchmark for j in run.judges):
-        asked = {(j.judge, j.protocol) for j in run.judges if j.benchmark == benchmark}
+        asked = {j.panel or f"{j.judge}, {j.protocol}" for j in run.judges if j.benchmark == benchmark}
         if len(asked) > 1:
-            names = "; ".join(sorted(f"{judge}, {protocol}" for judge, protocol in asked))
+            names = "; ".join(sorted(asked))
             found.append(f"{benchmark_title(benchmark)}: several judges ({names}). Their scores must not be compared.")
     if run.training and not measures.replicated:
         found.append("One seed: every interval is over questions only. Training again may move any score further.")
@@ -62,7 +62,7 @@ def reach_in_words(run: RunData, compared: Sequence[Comparison]) -> str:
     over = words[0] if len(words) == 1 else f"{words[0]} (each comparison says its own)"
     drawn = f" Draws make anew: {', '.join(run.drawn)}." if run.drawn else ""
     single = any(c.reach.one_draw for c in compared)
-    beyond = " Marked ◊: with another teacher or other data the verdict may be another." if single else ""
+    beyond = " Marked △: with another teacher or other data the verdict may be another." if single else ""
     return " ".join([f"Verdicts reach over questions and {over}.{drawn}{beyond}", *run.undrawn])
 
 

@@ -76,11 +76,11 @@ def test_a_verdict_over_one_teacher_is_marked(drawn: RunData) -> None:
     run = replace(drawn, cells=same)
     table = compare(run, "method=sft")
     assert table.frame()["difference_marks"].eq(ONE_DRAW).all()
-    assert any(note.startswith("◊") for note in table.notes)
+    assert any(note.startswith("△") for note in table.notes)
     compared = comparisons(run, Measures(run), "method=sft")
     words = reach_in_words(run, compared)
     assert "3 trainings, 3 samples of data; one teacher" in words
-    assert "Marked ◊" in words
+    assert "Marked △" in words
     assert words.endswith("The judge is the same.")
     assert all(
         "over 3 trainings, 3 samples of data; one teacher" in sentence for _, sentence in findings(run, compared)
