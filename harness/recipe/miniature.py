@@ -21,7 +21,7 @@ from harness.judge.settings import JudgeSettings
 from harness.models.refs import SCHEMES
 from harness.recipe.load import Cell, Recipe
 from harness.recipe.schema import CellRecipe, ResourceSettings
-from harness.teachers.settings import TeachersSettings
+from harness.teachers.settings import CARSettings, TeachersSettings
 from harness.train.settings import OptimSettings, StepData
 from harness.train.steps.kd import KDSettings
 
@@ -136,6 +136,8 @@ class _Small:
             changes |= {"max_new_tokens": min(value.max_new_tokens, TOKENS)}
         if isinstance(value, TeachersSettings):
             changes |= {"prompts": _least(value.prompts, ROWS)}
+        if isinstance(value, CARSettings):  # random rewards may be negative on the mean, which CAR refuses
+            changes |= {"shift": 100.0 if value.shift is None else value.shift}
         if isinstance(value, GenerateSettings):
             changes |= {"engine": self._stand_ins.engines.get(value.engine, value.engine)}
             changes |= {"tensor_parallel": min(value.tensor_parallel, max(1, self._stand_ins.gpus))}
