@@ -13,6 +13,9 @@ Sharding = Literal["none", "fsdp"]
 Reporter = Literal["tensorboard", "wandb", "trackio", "mlflow"]
 """Reporters of transformers.Trainer, by its names."""
 
+QUERIES = 128
+"""Rows of an attention map (of all heads) that `train.attention` computes at once."""
+
 
 def checkpoint_part(fraction: float) -> str:
     """The folder of a training's output that holds the model at that fraction of its steps."""
