@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from harness.core.errors import HarnessError
 from harness.core.lines import read_json
 from harness.models.inventory import weights
+from harness.models.shares import is_shared, local
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,7 +46,34 @@ def load_model(folder: Path, dtype: Dtype, device: str = "cpu") -> "PreTrainedMo
     """The causal language model of a folder, in evaluation mode; HarnessError when weights are missing or broken."""
     from transformers import AutoModelForCausalLM
 
-    return _load(AutoModelForCausalLM, folder, dtype).to(device).eval()
+    return read_model(AutoModelForCausalLM, folder, dtype).to(device).eval()
+
+
+def load_share(folder: Path, dtype: Dtype, processes: int, *, frozen: bool = False, offload: bool = False) -> Any:
+    """This process's share of the causal language model of a folder, in evaluation mode, on the process's device.
+
+    transformers makes the model empty and shares out its parameters by rows; each process reads its rows of each stored
+    weight. torch (FSDP2) gathers a layer's weights around its passes. All `processes` call this together. A `frozen`
+    model takes no gradients and holds no gathered weights between its passes; with `offload` its share waits in the
+    CPU's memory.
+
+    Raises:
+        HarnessError: weights that are missing or broken, or a model that cannot be shared out.
+    """
+    from torch.distributed.fsdp import FSDPModule
+    from transformers import AutoModelForCausalLM
+    from transformers.distributed import DistributedConfig
+
+    shared = DistributedConfig(fsdp_size=processes, fsdp_cpu_offload=offload)
+    model: Any = read_model(AutoModelForCausalLM, folder, dtype, distributed_config=shared).eval()
+    model.config.distributed_config = None  # Whoever makes a model of this config makes a whole one.
+    _check_shared(model, processes, folder)
+    if frozen:
+        model.requires_grad_(False)
+        for module in model.modules():
+            if isinstance(module, FSDPModule):
+                module.set_reshard_after_forward(True)
+    return model
 
 
 def load_reward_model(folder: Path, dtype: Dtype, device: str = "cpu", *, new_head: bool = False) -> "PreTrainedModel":
@@ -64,7 +92,7 @@ def load_reward_model(folder: Path, dtype: Dtype, device: str = "cpu", *, new_he
             fix="Name a model of a class that transformers has, or give recorded rewards.",
         )
     head: dict[str, Any] = {"new": ("score.weight",), "num_labels": 1} if new_head else {}
-    model = _load(AutoModelForSequenceClassification, folder, dtype, **head)
+    model = read_model(AutoModelForSequenceClassification, folder, dtype, **head)
     if model.config.num_labels != 1:
         raise HarnessError(
             f"a reward model has one label, this one has {model.config.num_labels}",
@@ -74,8 +102,12 @@ def load_reward_model(folder: Path, dtype: Dtype, device: str = "cpu", *, new_he
     return model.to(device).eval()
 
 
-def _load(auto: Any, folder: Path, dtype: Dtype, new: tuple[str, ...] = (), **options: Any) -> Any:
-    """`auto`'s model of a folder; of its weights only those in `new` may be missing."""
+def read_model(auto: Any, folder: Path, dtype: Dtype, new: tuple[str, ...] = (), **options: Any) -> Any:
+    """`auto`'s model of a folder, where `options` place it; of its weights only those in `new` may be missing.
+
+    Raises:
+        HarnessError: weights are missing or broken.
+    """
     import torch
 
     _check_folder(folder, "config.json")
@@ -104,6 +136,24 @@ def _load(auto: Any, folder: Path, dtype: Dtype, new: tuple[str, ...] = (), **op
         shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise HarnessError(f"{len(missing)} weights are missing or of the wrong shape: {shown}", where=str(folder))
     return model
+
+
+def _check_shared(model: Any, processes: int, folder: Path) -> None:
+    """HarnessError for a model whose layers are not shared one by one, or with fewer rows than processes."""
+    layers = getattr(model.base_model, "layers", ())
+    if not layers or not all(map(is_shared, layers)):
+        raise HarnessError(
+            f"a {type(model).__name__} cannot be shared out among processes: its layers are not known",
+            where=str(folder),
+            fix="Set resources.sharding to none, or use a model of the Llama, Mistral, Mixtral, Qwen, Gemma 3 family.",
+        )
+    for name, weight in model.named_parameters():
+        if weight.shape[0] < processes:
+            raise HarnessError(
+                f"{name} has {weight.shape[0]} rows for {processes} processes, and each holds at least a row",
+                where=str(folder),
+                fix="Use fewer processes: a mixture of experts is shared out expert by expert.",
+            )
 
 
 def _check_folder(folder: Path, *files: str) -> None:
@@ -158,11 +208,11 @@ def quiet() -> Iterator[None]:
 
 
 def check_finite(model: "PreTrainedModel", where: str) -> None:
-    """HarnessError naming the first weight that holds a NaN or an infinity."""
+    """HarnessError naming the first weight (of a shared model: in this process) that holds a NaN or an infinity."""
     import torch
 
     for name, weight in model.named_parameters():
-        if not bool(torch.isfinite(weight).all()):
+        if not bool(torch.isfinite(local(weight)).all()):
             raise HarnessError(f"the weights hold NaN or infinite values, first in {name}", where=where)
 
 

@@ -60,6 +60,8 @@ class ResourceSettings(Processes):
             raise ValueError(f"each of {self.processes} processes has a GPU of its own, and 'gpus' is {self.gpus}")
         if self.sharding != "none" and self.processes == 1:
             raise ValueError("'sharding' needs several 'processes'")
+        if self.offload_teachers and self.sharding == "none":
+            raise ValueError("'offload_teachers' is of teachers in shares: it needs 'sharding: fsdp'")
         return self
 
 

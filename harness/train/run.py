@@ -16,7 +16,15 @@ from harness.core.files import link_tree
 from harness.core.lines import write_json, write_lines
 from harness.core.seeds import derive_seed
 from harness.models.batching import by_length
-from harness.models.load import check_finite, load_model, load_tokenizer, output_head, quiet, tokenizer_difference
+from harness.models.load import (
+    check_finite,
+    load_model,
+    load_share,
+    load_tokenizer,
+    output_head,
+    quiet,
+    tokenizer_difference,
+)
 from harness.models.turns import untaught_prompt
 from harness.train.api import Batch, Teacher
 from harness.train.batches import Cutting, EffectiveBatches
@@ -27,8 +35,8 @@ from harness.train.lora import add_adapters
 from harness.train.losses import live_teacher
 from harness.train.reporters import reporters
 from harness.train.router import balanced
-from harness.train.saving import KeepCheckpoints, full_state, write_model
-from harness.train.settings import Sharding, StepSettings
+from harness.train.saving import KeepCheckpoints, write_model
+from harness.train.settings import Processes, StepSettings
 from harness.train.tokens import check_tokens
 from harness.train.trainer import (
     FLOPS,
@@ -80,9 +88,9 @@ def train(job: TrainJob, place: TrainPlace, progress: Progress) -> dict[str, Jso
             summary["untaught_prompt"] = untaught
         if held is not None:
             summary |= {"held_out_rows": len(held), "held_out_loss": _mean_loss(trainer, held)}
-        state = full_state(trainer)
-    if trainer.is_world_process_zero():
-        write_model(trainer.model.config, state, settings.lora, place.student, place.out / "model")
+    first = trainer.is_world_process_zero()
+    write_model(trainer.model, settings.lora, place.student, place.out / "model", writes=first)
+    if first:
         for checkpoint in sorted((place.work / _CHECKPOINTS).glob("*")):
             link_tree(checkpoint, place.out / checkpoint.name)
         write_lines(place.out / "log.jsonl", map(_line, _steps(trainer)))
@@ -95,8 +103,8 @@ def _trainer(
 ) -> DistillTrainer:
     settings, seed = job.settings, derive_seed(job.seed, "train")
     # numpy seeds its generator with 32 bits.
-    args = arguments(settings, place.work, seed % 2**32, job.parallel.sharding, job.title)
-    student = load_model(place.student, "float32", str(args.device))
+    args = arguments(settings, place.work, seed % 2**32, job.title)
+    student = _student(place.student, job.parallel, str(args.device))
     if args.device.type == "cpu" and settings.dtype == "bfloat16":
         student.set_experts_implementation("eager")  # grouped products in bfloat16 are slow on a CPU
     check_finite(student, str(place.student))
@@ -131,9 +139,7 @@ def _trainer(
     )
 
     def keep(folder: Path) -> None:
-        state = full_state(trainer)
-        if trainer.is_world_process_zero():
-            write_model(trainer.model.config, state, settings.lora, place.student, folder)
+        write_model(trainer.model, settings.lora, place.student, folder, writes=trainer.is_world_process_zero())
 
     trainer.add_callback(KeepCheckpoints(job.checkpoints, place.work / _CHECKPOINTS, keep))
     return trainer
@@ -142,7 +148,7 @@ def _trainer(
 def _teachers(job: TrainJob, place: TrainPlace, examples: Examples, device: str, meter: Meter) -> dict[str, Teacher]:
     """The teachers by role, experts in the order of their domains."""
     teachers: dict[str, Teacher] = {
-        role: meter.teacher(live_teacher(_frozen(folder, job.settings, device, job.parallel.sharding)))
+        role: meter.teacher(live_teacher(_frozen(folder, job.settings, device, job.parallel)))
         for role, folder in place.teachers.items()
     }
     if place.targets:
@@ -156,15 +162,19 @@ def _teachers(job: TrainJob, place: TrainPlace, examples: Examples, device: str,
     return {role: teachers[role] for role in [*others, *job.domains] if role in teachers}
 
 
-def _frozen(folder: Path, settings: StepSettings, device: str, sharding: Sharding) -> Any:
-    model = load_model(folder, settings.dtype, device).requires_grad_(False)
-    check_finite(model, str(folder))
-    if sharding == "fsdp":
-        from torch.distributed.fsdp import fully_shard
+def _student(folder: Path, parallel: Processes, device: str) -> Any:
+    if parallel.sharding == "none":
+        return load_model(folder, "float32", device)
+    return load_share(folder, "float32", parallel.processes)
 
-        # Only layers are sharded: a forward pass gathers their weights, and embeddings are read without such a pass.
-        for layer in model.base_model.layers:
-            fully_shard(layer, reshard_after_forward=True)
+
+def _frozen(folder: Path, settings: StepSettings, device: str, parallel: Processes) -> Any:
+    if parallel.sharding == "none":
+        model: Any = load_model(folder, settings.dtype, device).requires_grad_(False)
+    else:
+        offload = parallel.offload_teachers and device != "cpu"
+        model = load_share(folder, settings.dtype, parallel.processes, frozen=True, offload=offload)
+    check_finite(model, str(folder))
     return model
 
 
