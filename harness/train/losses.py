@@ -53,7 +53,7 @@ def response_states(model: Any, batch: Batch) -> Tensor:
     outputs = model.base_model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False)
     hidden: Tensor = outputs.last_hidden_state
     rows, columns = response_positions(batch["labels"] != IGNORED)
-    return hidden[rows, columns]
+    return hidden[rows.to(hidden.device), columns.to(hidden.device)]
 
 
 def response_tokens(batch: Batch) -> Tensor:

@@ -13,9 +13,10 @@ from transformers import TrainerCallback
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
 from harness.core.files import link_tree
-from harness.core.lines import write_json, write_lines
+from harness.core.lines import read_json, write_json, write_lines
 from harness.core.seeds import derive_seed
 from harness.models.batching import by_length
+from harness.models.inventory import quantised
 from harness.models.load import (
     check_finite,
     load_model,
@@ -64,7 +65,8 @@ def train(job: TrainJob, place: TrainPlace, progress: Progress) -> dict[str, Jso
     Returns:
         The content of `training.json`: rows, skipped by reason, the rows the template `refused` (if any), truncated,
         response tokens, steps, per-domain rows and tokens, seconds in the loop, `train_flops` (`train.flops`),
-        `held_out_loss` (nats per response token), `untaught_prompt` where there is one (`models.turns`).
+        `held_out_loss` (nats per response token), `untaught_prompt` where there is one (`models.turns`), the method of
+        each teacher whose weights are quantised (`quantised_teachers`), by role.
 
     Raises:
         HarnessError: no examples, a teacher with another tokenizer, a loss that is not finite.
@@ -72,6 +74,12 @@ def train(job: TrainJob, place: TrainPlace, progress: Progress) -> dict[str, Jso
     settings, curve_reporters = job.settings, reporters(job.settings.report_to, place.events)
     tokenizer = load_tokenizer(place.student)
     check_end(tokenizer)
+    if method := quantised(place.student):
+        raise HarnessError(
+            f"the student's weights are quantised ({method}) and cannot be trained",
+            where=str(place.student),
+            fix="Name its unquantised checkpoint. Only teachers, which stay as they are, may be quantised.",
+        )
     for folder in place.teachers.values():
         _check_vocabulary(place.student, folder)
     examples, held = read_examples(place.tokens, place.mix, job.domains), None
@@ -84,6 +92,8 @@ def train(job: TrainJob, place: TrainPlace, progress: Progress) -> dict[str, Jso
         with quiet():
             trainer.train(resume_from_checkpoint=last_checkpoint(place.work))
         summary = _summary(examples, trainer)
+        if methods := _quantised_teachers(place):
+            summary["quantised_teachers"] = methods
         if untaught := untaught_prompt(tokenizer):
             summary["untaught_prompt"] = untaught
         if held is not None:
@@ -213,6 +223,14 @@ def _summary(examples: Examples, trainer: DistillTrainer) -> dict[str, Json]:
         "seconds": round(sum(entry[SECONDS] for entry in steps), 3),
         "train_flops": sum(entry[FLOPS] for entry in steps),
     }
+
+
+def _quantised_teachers(place: TrainPlace) -> dict[str, Json]:
+    """How the weights of each teacher that is quantised are quantised, by role."""
+    methods = {role: quantised(folder) for role, folder in place.teachers.items()}
+    for stored in place.targets:
+        methods[stored.role] = read_json(stored.folder / "targets.json").get("quantised", "")
+    return {role: method for role, method in methods.items() if method}
 
 
 def _check_vocabulary(student: Path, teacher: Path) -> None:
