@@ -14,7 +14,7 @@ from harness.train.job import TrainJob
 from harness.train.settings import QUERIES, OptimSettings, StepSettings
 from harness.train.steps.kd import KDSettings
 
-CPU_BASE, GPU_BASE = 0.35e9, 1.2e9
+CPU_BASE, GPU_BASE = 0.4e9, 1.2e9
 """Of a process with torch and transformers; on a GPU the context of CUDA, its libraries' workspaces, and NCCL's."""
 FRAGMENTS = 0.04
 """Share of a GPU's memory that its allocator cannot hand out, because free blocks are too small."""
@@ -63,6 +63,7 @@ def training(job: TrainJob, student: Shape, teachers: Mapping[str, Shape], longe
     work = max(_loss(student, teachers, settings, tokens, on_gpu), _layer_work(student, settings) * tokens)
     forward = max((_layer_work(shape, settings) * tokens for shape in teachers.values()), default=0.0)
     at_once = max(kept + work, forward)
+    offloaded, half_or_single = parallel.offload_teachers and on_gpu, size_of(settings.dtype)
     gradients = _SINGLE * trained * share
     if settings.batch_size <= settings.micro_rows * parallel.processes and settings.micro_batch_tokens is None:
         gradients = max(0.0, gradients - at_once)  # a single micro-batch: they take the place of what is used up
@@ -70,8 +71,8 @@ def training(job: TrainJob, student: Shape, teachers: Mapping[str, Shape], longe
         "weights": _SINGLE * (student.parameters + (trained if settings.lora else 0)) * share,
         "gradients": gradients,
         "optimiser": 2 * _SINGLE * trained * share,
-        "casts": _HALF * student.active if settings.dtype == "bfloat16" and student.experts == 1 else 0.0,
-        "teachers": sum(size_of(settings.dtype) * shape.parameters for shape in teachers.values()) * share,
+        "casts": _HALF * (student.parameters - student.matrix) if settings.dtype == "bfloat16" else 0.0,
+        "teachers": 0.0 if offloaded else share * sum(half_or_single * s.parameters for s in teachers.values()),
         "activations": kept,
         "logits": at_once - kept,
         "gathered": _gathered([student, *teachers.values()]) if share < 1 else 0.0,
@@ -122,8 +123,9 @@ def _activations(shape: Shape, settings: StepSettings) -> float:
     attention = 2 * (shape.attention_width + shape.kv_width)
     norms = (4 if settings.lora else 6) * shape.width
     layer = _SINGLE * (norms + attention + _mlp(shape))
-    if settings.dtype == "bfloat16":  # the residual stream and what norms keep stay in float32
-        layer = (_SINGLE * 4 + _HALF * 2) * shape.width + _HALF * (attention + _mlp(shape))
+    if settings.dtype == "bfloat16":
+        # The residual stream and what norms keep stay in float32; autocast casts a norm's output for each matrix anew.
+        layer = (_SINGLE * 4 + _HALF * 5) * shape.width + _HALF * (attention + _mlp(shape))
     if settings.gradient_checkpointing:
         return _SINGLE * shape.width * shape.layers + layer
     return layer * shape.layers
@@ -131,7 +133,7 @@ def _activations(shape: Shape, settings: StepSettings) -> float:
 
 def _outside_layers(shape: Shape) -> float:
     """Bytes of a token for its embedding, the last norm, and the states and their gradients that the loss takes."""
-    return _SINGLE * 6 * shape.width
+    return _SINGLE * 5 * shape.width
 
 
 def _layer_work(shape: Shape, settings: StepSettings) -> float:
