@@ -152,7 +152,9 @@ def _changes(
         [{}, *sharded],
         [{}, *([{"offload_teachers": True}] if teachers and on_gpu else [])],
     ]
-    for chosen in sorted(itertools.product(*options), key=lambda change: sum(map(bool, change))):
+    # Of changes in equally many places those of the earlier options come first.
+    order = sorted(itertools.product(*options), key=lambda parts: (sum(map(bool, parts)), [not part for part in parts]))
+    for chosen in order:
         change = {name: value for part in chosen for name, value in part.items()}
         of_step = {name: value for name, value in change.items() if name in type(settings).model_fields}
         of_processes = {name: value for name, value in change.items() if name not in of_step}
@@ -167,11 +169,17 @@ def _changes(
             domains=job.domains,
             parallel=processes,
         )
-        words = [f"`{name}: {str(value).lower()}`" for name, value in of_step.items()]
-        words += [f"`resources: {{{', '.join(f'{n}: {str(v).lower()}' for n, v in of_processes.items())}}}`"] * bool(
+        if "processes" in of_processes:
+            of_processes = {"gpus": of_processes["processes"], **of_processes}
+        words = [f"`{_yaml(of_step)}`"] * bool(of_step) + [f"`resources: {{{_yaml(of_processes)}}}`"] * bool(
             of_processes
         )
         yield " with ".join(words), changed, {} if of_step.get("targets") == "cached" else teachers
+
+
+def _yaml(values: Mapping[str, Json]) -> str:
+    """Settings as a recipe has them, in a line."""
+    return ", ".join(f"{name}: {str(value).lower()}" for name, value in values.items())
 
 
 def _spread(stage: Stage, shapes: Shapes, device: Device) -> str:

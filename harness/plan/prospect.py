@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.core.machine import gpu_names
 from harness.plan.amounts import amount
 from harness.plan.build import Plan
 from harness.plan.devices import Device, device
 from harness.plan.fit import Fit, check, fits, gigabytes, on_disk, refusal
 from harness.plan.shapes import Shapes
-from harness.plan.timing import Timing, expected, recorded, timing
+from harness.plan.timing import Timing, expected, known, recorded, timing, with_model
 from harness.plan.work import NOTHING, Span, span, work
 from harness.recipe.schema import ResourceSettings
 from harness.stages import dataset
@@ -70,8 +71,10 @@ def prospect(plan: Plan, to_run: Mapping[str, Stage], store: Store, results: Pat
     past, lookup = recorded(plan, store)
     spans: dict[str, Span] = {}
     by_rate = 0
+    elsewhere = bool(resources.gpus) and not gpu_names()
     for stage in to_run.values():
-        seconds = expected(stage, past, lookup) if not resources.gpu else None
+        tells = not (elsewhere and with_model(known(stage)))  # what a machine without GPUs took says nothing of GPUs
+        seconds = expected(stage, past, lookup) if tells else None
         if seconds is not None:
             spans[stage.id] = Span(seconds, seconds, seconds)
             continue

@@ -30,10 +30,10 @@ _RECENT = 200
 """How many of the latest finished stages of a kind are looked at."""
 _MODELS, _DATA = ("student", "model", "teacher", "base"), ("data", "prompts", "responses", "tokens", "candidates")
 """Names of a stage's inputs that are models and datasets."""
-_CHANGES_NO_TIME = frozenset(
-    "seed data_seed eval_seed sample_seed learning_rate schedule warmup_steps weight_decay max_grad_norm temperature "
-    "divergence beta lambda_ w_pred router_loss ratio expert experts reference part parts checkpoints held_out select "
-    "domains".split()
+_CHANGES_NO_TIME = (
+    *("seed", "data_seed", "eval_seed", "sample_seed", "learning_rate", "schedule", "warmup_steps", "weight_decay"),
+    *("max_grad_norm", "temperature", "divergence", "beta", "lambda_", "w_pred", "router_loss", "ratio", "expert"),
+    *("experts", "reference", "part", "parts", "checkpoints", "held_out", "select", "domains"),
 )
 """Parameters of a stage with a model that say nothing of how long it takes."""
 

@@ -58,7 +58,7 @@ def training(job: TrainJob, student: Shape, teachers: Mapping[str, Shape], longe
     share = 1 / parallel.processes if parallel.sharding == "fsdp" else 1.0
     trained = student.adapters(settings.lora.rank) if settings.lora else student.parameters
     tokens = micro_tokens(settings, longest)
-    kept = _activations(student, settings) * tokens + _outside_layers(student) * tokens
+    kept = activations(student, settings) * tokens + _outside_layers(student) * tokens
     kept += _attention_maps(student, teachers, settings, tokens, longest)
     work = max(_loss(student, teachers, settings, tokens, on_gpu), _layer_work(student, settings) * tokens)
     forward = max((_layer_work(shape, settings) * tokens for shape in teachers.values()), default=0.0)
@@ -75,7 +75,7 @@ def training(job: TrainJob, student: Shape, teachers: Mapping[str, Shape], longe
         "teachers": 0.0 if offloaded else share * sum(half_or_single * s.parameters for s in teachers.values()),
         "activations": kept,
         "logits": at_once - kept,
-        "gathered": _gathered([student, *teachers.values()]) if share < 1 else 0.0,
+        "gathered": _gathered(student, teachers, settings) if share < 1 else 0.0,
         "buckets": _SINGLE * trained if share == 1 and parallel.processes > 1 else 0.0,
     }
     return on_device({name: value for name, value in parts.items() if value}, on_gpu)
@@ -118,14 +118,13 @@ def _mlp(shape: Shape) -> int:
     return shape.per_token * (4 * shape.mlp_width + (3 * shape.width if shape.experts > 1 else 0))
 
 
-def _activations(shape: Shape, settings: StepSettings) -> float:
+def activations(shape: Shape, settings: StepSettings) -> float:
     """Bytes of a token that all layers keep for the backward pass."""
-    attention = 2 * (shape.attention_width + shape.kv_width)
-    norms = (4 if settings.lora else 6) * shape.width
-    layer = _SINGLE * (norms + attention + _mlp(shape))
+    attention, of_norms = 2 * (shape.attention_width + shape.kv_width), 2 if settings.lora else 4
+    layer = _SINGLE * ((of_norms + 2) * shape.width + attention + _mlp(shape))
     if settings.dtype == "bfloat16":
         # The residual stream and what norms keep stay in float32; autocast casts a norm's output for each matrix anew.
-        layer = (_SINGLE * 4 + _HALF * 5) * shape.width + _HALF * (attention + _mlp(shape))
+        layer = (_SINGLE * of_norms + _HALF * 5) * shape.width + _HALF * (attention + _mlp(shape))
     if settings.gradient_checkpointing:
         return _SINGLE * shape.width * shape.layers + layer
     return layer * shape.layers
@@ -164,6 +163,7 @@ def _attention_maps(
     return size * kept * tokens + _SINGLE * _TEMPORARIES * QUERIES * student.heads * longest
 
 
-def _gathered(shapes: list[Shape]) -> float:
+def _gathered(student: Shape, teachers: Mapping[str, Shape], settings: StepSettings) -> float:
     """Bytes of what a process holds whole while it is at work: two layers of a model, embedding and output matrix."""
-    return max(_SINGLE * (2 * shape.layer + (1 if shape.tied else 2) * shape.matrix) for shape in shapes)
+    sizes = [(_SINGLE, student), *((size_of(settings.dtype), teacher) for teacher in teachers.values())]
+    return max(size * (2 * shape.layer + (1 if shape.tied else 2) * shape.matrix) for size, shape in sizes)
