@@ -40,9 +40,9 @@ from harness.train.settings import Processes
 from harness.train.targets import TargetPass, write_targets
 from harness.train.tokens import write_tokens
 
-LENGTH, ROWS, MICRO = 512, 16, 4
+LENGTH, ROWS, MICRO = 256, 16, 4
 SIZES = {"base": (1, 64, 128), "small": (6, 256, 8_000), "middle": (8, 512, 16_000), "large": (12, 768, 32_000)}
-"""Layers, width, vocabulary: about 10, 45 and 135 million numbers."""
+"""Layers, width, vocabulary: about 10, 50 and 160 million numbers; `base` is what a process takes by itself."""
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,10 @@ def row(name: str, size: str) -> dict[str, Any]:
         said = expected(case, size, job)
     parts = {part: round(size / 1e6) for part, size in said.parts.items()}
     error = round(said.total / taken - 1, 3)
-    print(f"{name}, {size}: taken {taken / 1e6:.0f} MB, expected {said.total / 1e6:.0f} MB ({error:+.1%}) {parts}")
+    print(
+        f"{name}, {size}: taken {taken / 1e6:.0f} MB, expected {said.total / 1e6:.0f} MB ({error:+.1%}) {parts}",
+        flush=True,
+    )
     sizes = {"taken_mb": round(taken / 1e6), "expected_mb": round(said.total / 1e6), "error": error}
     return {"case": name, "size": size, **sizes, "seconds": round(seconds)}
 
@@ -222,18 +225,22 @@ def row(name: str, size: str) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
-    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["small", "middle", "large"])
     parser.add_argument("--out", type=Path, help="also write the figures into this folder")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.child:
         return child(asked.child)
-    rows = [row(name, size) for name in asked.cases for size in asked.sizes]
     if asked.out:
         asked.out.mkdir(parents=True, exist_ok=True)
-        (asked.out / "memory.csv").write_text(csv_of(rows))
         where = {"command": " ".join(sys.argv), "date": datetime.now(UTC).date().isoformat(), "os": platform.platform()}
         write_json(asked.out / "machine.json", where | {"versions": versions(), "hardware": hardware()}, indent=1)
+    rows: list[dict[str, Any]] = []
+    for size in asked.sizes:
+        for name in asked.cases:
+            rows.append(row(name, size))
+            if asked.out:
+                (asked.out / "memory.csv").write_text(csv_of(rows))
     return None
 
 

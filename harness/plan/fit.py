@@ -149,8 +149,8 @@ def _changes(
         [{}, *({"micro_batch_size": count} for count in rows if settings.micro_batch_tokens is None)],
         [{}, *([] if settings.gradient_checkpointing else [{"gradient_checkpointing": True}])],
         [{}, *([{"targets": "cached"}] if can_cache else [])],
-        [{}, *sharded],
         [{}, *([{"offload_teachers": True}] if teachers and on_gpu else [])],
+        [{}, *sharded],
     ]
     # Of changes in equally many places those of the earlier options come first.
     order = sorted(itertools.product(*options), key=lambda parts: (sum(map(bool, parts)), [not part for part in parts]))

@@ -77,6 +77,7 @@ def test_what_is_not_known_is_none(config: dict[str, Any]) -> None:
         ("Qwen/Qwen2.5-3B", 3_085_938_688),
         ("google/gemma-2-2b", 2_614_341_888),
         ("meta-llama/Llama-3.2-3B", 3_212_749_824),
+        ("Skywork/Skywork-Reward-Gemma-2-27B", 27_227_128_320),
     ],
 )
 def test_published_shapes_give_the_published_numbers_of_parameters(name: str, parameters: int) -> None:

@@ -84,7 +84,7 @@ def test_kd_is_shared_by_the_ratios() -> None:
     assert {name: steps.count(name) for name in set(steps)} == {"sft": 1, "kd": 2 * 3 * 2, "dae": 2 * 3 * (5 + 2)}
 
 
-@pytest.mark.parametrize(("name", "hours"), [("teacher-million", (1000, 20_000)), ("stronger-teachers", (500, 10_000))])
+@pytest.mark.parametrize(("name", "hours"), [("teacher-million", (1000, 20_000)), ("stronger-teachers", (300, 2_000))])
 def test_their_resources_fit_and_their_hours_are_those_that_operations_give(
     name: str, hours: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
