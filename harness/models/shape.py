@@ -106,7 +106,7 @@ class Shape:
 def of_config(config: Mapping[str, Json]) -> Shape | None:
     """The shape that a `config.json` describes; None for a class of models that is not in FAMILIES."""
     config = config.get("text_config") or config
-    kind = config.get("model_type")
+    kind = str(config.get("model_type"))
     if kind not in FAMILIES or "hidden_size" not in config:
         return None
     norms, biased, normed, tied = FAMILIES[kind]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from harness.core.errors import HarnessError
 from harness.core.lines import write_json
@@ -100,8 +101,8 @@ def write_rates(results: Path, rates: Mapping[str, float], bandwidth: float, day
     write_json(results / RATES, kept)
 
 
-def read_rates(results: Path) -> dict[str, Mapping[str, float] | float] | None:  # type: ignore[misc]
+def read_rates(results: Path) -> dict[str, Any] | None:
     """What was measured of this machine; None where nothing was, or of another machine."""
     file = results / RATES
-    kept = json.loads(file.read_text()) if file.exists() else {}
+    kept: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
     return kept if kept.get("machine") == this_machine() else None
