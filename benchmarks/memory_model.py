@@ -9,6 +9,7 @@ several processes the highest), expected is what `harness plan` says of the same
 """
 
 import argparse
+import csv
 import platform
 import random
 import subprocess
@@ -36,7 +37,7 @@ from harness.train.api import steps
 from harness.train.job import StoredTargets, TrainJob, TrainPlace
 from harness.train.processes import train_in_processes
 from harness.train.run import train
-from harness.train.settings import Processes
+from harness.train.settings import Processes, StepSettings
 from harness.train.targets import TargetPass, write_targets
 from harness.train.tokens import write_tokens
 
@@ -123,6 +124,16 @@ def write_conversations(file: Path, vocabulary: int) -> None:
     write_lines(file, ({"id": str(number), "messages": row} for number, row in enumerate(rows)))
 
 
+def job_of(case: Case) -> TrainJob:
+    """Two optimiser steps of two micro-batches in each process."""
+    values = {"batch_size": 2 * MICRO * case.processes, "micro_batch_size": MICRO, "max_steps": 2, "max_length": LENGTH}
+    settings = steps()[case.step].settings.model_validate(values | dict(case.settings))
+    assert isinstance(settings, StepSettings), "no command is measured"
+    parallel = Processes(processes=case.processes, sharding="fsdp" if case.processes > 1 else "none")
+    domains = [role for role in case.roles if role == "domain"]
+    return TrainJob(steps()[case.step], settings, 0, "measured", domains=domains, parallel=parallel)
+
+
 def prepared(folder: Path, case: Case, size: str) -> tuple[TrainJob, TrainPlace]:
     """A training with all it reads."""
     import numpy as np
@@ -140,17 +151,14 @@ def prepared(folder: Path, case: Case, size: str) -> tuple[TrainJob, TrainPlace]
     mix = folder / "mix.npy" if domains else None
     if mix is not None:
         np.save(mix, np.array([(row % 2, row) for row in range(ROWS)], np.int32))
-    values = {"batch_size": 2 * MICRO * case.processes, "micro_batch_size": MICRO, "max_steps": 2, "max_length": LENGTH}
-    settings = steps()[case.step].settings.model_validate(values | dict(case.settings))
-    parallel = Processes(processes=case.processes, sharding="fsdp" if case.processes > 1 else "none")
-    job = TrainJob(steps()[case.step], settings, 0, "measured", domains=domains, parallel=parallel)
+    job = job_of(case)
     teachers, stored = {role: folder / role for role in case.roles}, []
     if case.cached:
         stored = [StoredTargets(role, None, folder / f"targets {role}") for role in teachers]
         for one in stored:
             one.folder.mkdir()
             (folder / "pass").mkdir()
-            how = TargetPass(settings.top_k, settings.temperature, settings.dtype)
+            how = TargetPass(64, 1.0, "float32")
             write_targets(folder / one.role, tokens[0], how, out=one.folder, work=folder / "pass", progress=silent)
         teachers = {}
     out, work = folder / "out", folder / "work"
@@ -163,12 +171,13 @@ def silent(*_: Any, **__: Any) -> None:
     """Hears no progress."""
 
 
-def expected(case: Case, size: str, job: TrainJob) -> footprint.Footprint:
+def expected(case: Case, size: str) -> footprint.Footprint:
     """What the plan says of the training."""
-    shape = of_config(model(size, case.experts).config.to_dict())
+    with torch.device("meta"):
+        shape = of_config(model(size, case.experts).config.to_dict())
     assert shape is not None
     teachers = {} if case.cached else dict.fromkeys(case.roles, shape)
-    return footprint.training(job, shape, teachers, longest=LENGTH, on_gpu=False)
+    return footprint.training(job_of(case), shape, teachers, longest=LENGTH, on_gpu=False)
 
 
 def watched(command: Sequence[str]) -> tuple[float, float]:
@@ -202,24 +211,32 @@ def child(folder: Path) -> None:
     (train_in_processes if job.parallel.processes > 1 else train)(job, place, silent)
 
 
-def row(name: str, size: str) -> dict[str, Any]:
-    """Run a case and hold its peak against the expected one."""
+def taken(name: str, size: str) -> tuple[float, float]:
+    """The peak of a case's training, in bytes, and its seconds."""
     from harness.train.processes import write_job
 
-    case = CASES[name]
     with tempfile.TemporaryDirectory() as new:
-        job, place = prepared(Path(new), case, size)
+        job, place = prepared(Path(new), CASES[name], size)
         write_job(Path(new) / "job.json", job, place)
-        taken, seconds = watched([sys.executable, __file__, "--child", new])
-        said = expected(case, size, job)
+        return watched([sys.executable, __file__, "--child", new])
+
+
+def row(name: str, size: str, peak: float, seconds: float) -> dict[str, Any]:
+    """A case's peak held against the expected one."""
+    said = expected(CASES[name], size)
+    error = round(said.total / peak - 1, 3)
     parts = {part: round(size / 1e6) for part, size in said.parts.items()}
-    error = round(said.total / taken - 1, 3)
-    print(
-        f"{name}, {size}: taken {taken / 1e6:.0f} MB, expected {said.total / 1e6:.0f} MB ({error:+.1%}) {parts}",
-        flush=True,
-    )
-    sizes = {"taken_mb": round(taken / 1e6), "expected_mb": round(said.total / 1e6), "error": error}
+    both = f"taken {peak / 1e6:.0f} MB, expected {said.total / 1e6:.0f} MB ({error:+.1%})"
+    print(f"{name}, {size}: {both} {parts}", flush=True)
+    sizes = {"taken_mb": round(peak / 1e6), "expected_mb": round(said.total / 1e6), "error": error}
     return {"case": name, "size": size, **sizes, "seconds": round(seconds)}
+
+
+def again(file: Path) -> list[dict[str, Any]]:
+    """The peaks of a file, held against what the model says now."""
+    with file.open() as lines:
+        rows = list(csv.DictReader(lines))
+    return [row(one["case"], one["size"], 1e6 * float(one["taken_mb"]), float(one["seconds"])) for one in rows]
 
 
 def main() -> None:
@@ -227,10 +244,13 @@ def main() -> None:
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["small", "middle", "large"])
     parser.add_argument("--out", type=Path, help="also write the figures into this folder")
+    parser.add_argument("--again", type=Path, help="measure nothing: hold the peaks of this file against the model")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.child:
         return child(asked.child)
+    if asked.again:
+        return print(csv_of(again(asked.again)))
     if asked.out:
         asked.out.mkdir(parents=True, exist_ok=True)
         where = {"command": " ".join(sys.argv), "date": datetime.now(UTC).date().isoformat(), "os": platform.platform()}
@@ -238,7 +258,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for size in asked.sizes:
         for name in asked.cases:
-            rows.append(row(name, size))
+            rows.append(row(name, size, *taken(name, size)))
             if asked.out:
                 (asked.out / "memory.csv").write_text(csv_of(rows))
     return None

@@ -14,7 +14,7 @@ from harness.train.job import TrainJob
 from harness.train.settings import QUERIES, OptimSettings, StepSettings
 from harness.train.steps.kd import KDSettings
 
-CPU_BASE, GPU_BASE = 0.4e9, 1.2e9
+CPU_BASE, GPU_BASE = 0.45e9, 1.2e9
 """Of a process with torch and transformers; on a GPU the context of CUDA, its libraries' workspaces, and NCCL's."""
 FRAGMENTS = 0.04
 """Share of a GPU's memory that its allocator cannot hand out, because free blocks are too small."""
