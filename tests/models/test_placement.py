@@ -11,10 +11,8 @@ import numpy as np
 import pytest
 import torch
 from accelerate import cpu_offload
-from safetensors.torch import load_file, save_file
 
 from harness.core.errors import HarnessError
-from harness.core.lines import read_json, write_json
 from harness.generate.api import GenerateSettings, Request
 from harness.generate.transformers_engine import TransformersEngine
 from harness.models import load
@@ -24,6 +22,7 @@ from harness.models.routing import measure_load
 from harness.teachers.measure import score_responses
 from harness.teachers.settings import PassSettings
 from harness.train.targets import TargetPass, _predict
+from tests.models.quantised import quantise
 
 SPREAD = {"model.embed_tokens": "cpu", "model.rotary_emb": "cpu", "model.layers": "disk", "model.norm": "cpu"}
 CHAT = [{"role": "user", "content": "copy : red cup"}, {"role": "assistant", "content": "red cup"}]
@@ -105,22 +104,6 @@ def test_a_model_that_fits_on_no_gpus_is_refused(pocket_folder: Path) -> None:
     with pytest.raises(HarnessError, match="does not fit on the GPUs") as caught:
         load_model(pocket_folder, "float32", "balanced")
     assert "gpus: N" in caught.value.fix
-
-
-def quantise(folder: Path) -> None:
-    """Make the linear layers of a model's folder 8-bit, with a scale for each block of 32 x 32, as fp8 checkpoints."""
-    stored = {}
-    for name, weight in load_file(folder / "model.safetensors").items():
-        stored[name] = weight
-        if "_proj" in name:
-            scale = weight.abs().max() / 448
-            stored[name] = (weight / scale).to(torch.float8_e4m3fn)
-            rows, columns = (size // 32 for size in weight.shape)
-            stored[name.replace("weight", "weight_scale_inv")] = scale.repeat(rows, columns)
-    save_file(stored, folder / "model.safetensors", {"format": "pt"})
-    method = {"quant_method": "fp8", "weight_block_size": [32, 32], "activation_scheme": "dynamic"}
-    config = read_json(folder / "config.json")
-    write_json(folder / "config.json", config | {"quantization_config": method})
 
 
 def test_a_quantised_checkpoint_is_read(tmp_path: Path) -> None:
