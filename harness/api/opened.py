@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from harness.plan.build import Plan
     from harness.report.comparisons import Comparison
     from harness.report.load import RunData
+    from harness.report.summary import Summary
     from harness.report.tables import Table
     from harness.report.teachers import TeacherData
     from harness.run.execute import Outcome
@@ -104,6 +105,17 @@ class Run:
         """What a reader of the run must know."""
         return warnings(RunFolder(self.folder))
 
+    @property
+    def summary(self) -> "Summary":
+        """What a person wants to know first: scores, the differences that are shown, warnings, time and money.
+
+        Raises:
+            HarnessError: a file of the run is missing or does not fit.
+        """
+        from harness.report.summary import summary
+
+        return summary(self.data)
+
     @cached_property
     def teachers(self) -> "TeacherData":
         """Its teachers: `board` is the leaderboard, a row per student base, teacher and score.
@@ -113,7 +125,7 @@ class Run:
         """
         from harness.report.teachers import load_teachers
 
-        with self._plugged():
+        with self.with_plugins():
             data = load_teachers(self.folder)
             _ = data.board, data.sweep  # while the plug-ins are there that a score may come from
         return data
@@ -144,24 +156,24 @@ class Run:
         """
         from harness.report.teachers import validation
 
-        with self._plugged():
+        with self.with_plugins():
             return validation(self.teachers)
 
     def write_report(self, out: Path | None = None) -> list[Path]:
         """Write the report's pages, tables and figures into `out`, by default the run's folder; returns the pages."""
         from harness.report.pages import render
 
-        with self._plugged():
+        with self.with_plugins():
             return render(self.folder, out or self.folder)
 
     def write_teachers_page(self, out: Path | None = None) -> Path:
         """Write the page and the tables of its teachers alone; returns the page."""
         from harness.report.teacher_page import render
 
-        with self._plugged():
+        with self.with_plugins():
             return render(self.teachers, out or self.folder)
 
-    def _plugged(self) -> AbstractContextManager[object]:
+    def with_plugins(self) -> AbstractContextManager[object]:
         """With the plug-ins of the call that ran it. A folder may be a stranger's: none is imported because it says so.
 
         Raises:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.api.opened import Run
 from harness.api.recipes import notes, results_folder
+from harness.core.absent import absent_allowed
 from harness.core.errors import HarnessError
 from harness.core.machine import visible_gpus
 from harness.core.plugins import plugged
@@ -97,7 +98,7 @@ def run_recipe(
     folder, store, tell = run_folder(place, recipe.name), Store(place / "store"), listen or _ignore
     with plugged(recipe.plugins):
         epoch = judge_epoch(folder, again=rejudge)
-        plan = build(recipe, only=only, judge_epoch=epoch)
+        plan = _pinned(recipe, only, epoch)
         judges = estimate(plan, store)
         limits = budgets(judges, max_cost_usd)
         check(plan, store)
@@ -140,7 +141,7 @@ def rank_teachers(
     folder, store, tell = run_folder(place, recipe.name), Store(place / "store"), listen or _ignore
     epoch = judge_epoch(folder, again=False)
     with plugged(recipe.plugins):
-        plan = build(recipe, judge_epoch=epoch)
+        plan = _pinned(recipe, "*", epoch)
         stages = plan.teacher_stages
         if not stages:
             fix = "See recipes/zoo-car.yaml."
@@ -152,6 +153,23 @@ def rank_teachers(
         outcome = execute(stages, store, run=recipe.name, jobs=jobs, gpus=visible_gpus(), listen=tell)
         write_teachers(folder, plan, store)
     return _opened(Run(folder.path, plan, outcome))
+
+
+def _pinned(recipe: Recipe, only: str, epoch: int) -> Plan:
+    """The plan; where several things that it names are not here, all of them are told at once."""
+    try:
+        return build(recipe, only=only, judge_epoch=epoch)
+    except HarnessError:
+        with absent_allowed() as absent:
+            build(recipe, only=only, judge_epoch=epoch)
+        missing = [name for name in absent if not name.startswith("hf:")]  # those of the hub are fetched
+        if len(missing) < 2:
+            raise
+        raise HarnessError(
+            "\n    ".join([f"{len(missing)} files or folders are not here:", *missing]),
+            where=str(recipe.path),
+            fix="Check the paths in the recipe.",
+        ) from None
 
 
 def _ignore(event: Began | Event) -> None:

@@ -13,6 +13,7 @@ from harness.cli import (
     compare,
     data,
     doctor,
+    export,
     judge,
     models,
     plan,
@@ -20,6 +21,7 @@ from harness.cli import (
     run,
     score,
     scores,
+    show,
     status,
     store,
     teachers,
@@ -68,7 +70,7 @@ app = typer.Typer(
     help="An evaluation-first harness for distillation ablations.",
     epilog="Start with: harness recipes ls",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -76,9 +78,11 @@ app = typer.Typer(
 app.command()(run.run)
 app.command()(plan.plan)
 app.command()(status.status)
+app.command()(show.show)
 app.command()(scores.scores)
 app.command()(compare.compare)
 app.command()(report.report)
+app.command()(export.export)
 app.command()(validate.validate)
 app.command()(doctor.doctor)
 app.add_typer(score.app, name="score")

@@ -12,7 +12,8 @@ app = typer.Typer(help="Models by reference.", no_args_is_help=True)
 
 @app.command()
 def ls(results: Results = RESULTS, format_: Format = "table") -> None:
-    """List the models at hand: installed packages, the hub's cache, and what the store's stages made.
+    """List the models at hand: installed packages, the hub's cache, and what the store's stages made, with the cells
+    that ended in them.
 
     Example: harness models ls
     """
@@ -20,11 +21,14 @@ def ls(results: Results = RESULTS, format_: Format = "table") -> None:
 
     from harness.cli.output import emit
     from harness.models.inventory import cached, installed
+    from harness.record.folder import models_of_runs
     from harness.stages.inventory import stored
     from harness.store.store import Store
 
-    rows = [*installed(), *cached(), *stored(Store(results / "store"))]
-    emit(pd.DataFrame(rows, columns=["reference", "where", "size_mb"]), format_)
+    cells = models_of_runs(results)
+    made = [row | {"cells": "; ".join(cells.get(place, ()))} for place, row in stored(Store(results / "store"))]
+    rows = [*installed(), *cached(), *made]
+    emit(pd.DataFrame(rows, columns=["cells", "where", "size_mb", "reference"]).fillna({"cells": ""}), format_)
 
 
 @app.command()

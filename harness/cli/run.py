@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.options import RESULTS, RecipeOptions, Results, grouped
+from harness.cli.show import show_run
 from harness.core.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ def run(
 ) -> None:
     """Run a recipe: train, answer, judge, score, report. What is done already is not done again.
 
+    Where there is news, the run's summary ends it, on stdout (the command `show` prints it again).
+
     Examples:
 
         harness run recipes/quickstart.yaml
@@ -98,17 +101,21 @@ def _check_executor(executor: str, address: str | None) -> None:
 
 
 def _tell(run: "Run") -> None:
-    """Say what was done, what it warns of and where the pages are."""
+    """Say what was done, and the run's summary where there is news in it."""
     assert run.plan is not None
     assert run.outcome is not None
     _say(f"executed {len(run.outcome.built)} of {len(run.plan.stages)} stages in {run.outcome.seconds:.1f} s")
     for line in run.notes:
         _say(line)
+    if run.outcome.built or run.outcome.failed:
+        show_run(run)
+        return
     for line in run.warnings:
         if line not in run.plan.left_out:  # said before it began
             _say(f"warning: {line}")
     for page in run.pages:
         _say(f"report: {page}")
+    _say(f"its scores: harness show {run.folder.name}")
 
 
 def _say(line: str) -> None:

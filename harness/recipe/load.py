@@ -148,8 +148,11 @@ class _Sweep:
     axes: list[Axis] = field(init=False)
     bound: dict[str, list[int]] = field(init=False)
     """Section -> indices of the axes that it binds."""
+    misread: bool = field(init=False)
+    """A fault of the axes, or a missing student, would bring others in every cell."""
 
     def __post_init__(self) -> None:
+        before = len(self.faults)
         self.axes = read_axes(self.source, self.faults)
         given = self.source.data.get("axes")
         declared = set(given) if isinstance(given, dict) else set()
@@ -162,6 +165,7 @@ class _Sweep:
                 self.faults.append(self.source.fault((outside,), "an axis binds inside cells only, not here"))
         if CHECKPOINT in declared and "checkpoints" in self.source.data:
             self.faults.append(self.source.fault(("axes", CHECKPOINT), "this axis comes from `checkpoints`"))
+        self.misread = len(self.faults) > before or "student" not in self.source.data
         self._validate = Validator(self.benchmarks)
         self._sections: dict[tuple[str, Point], tuple[Section, Any, bool]] = {}
         self._checked: set[tuple[Point, ...]] = set()
@@ -173,7 +177,7 @@ class _Sweep:
         if count > MAX_CELLS:
             self.faults.append(self.source.fault(("axes",), f"these axes make {count} cells; {MAX_CELLS} is the most"))
             return
-        if self.faults:  # an axis that was misread would bring faults of its own
+        if self.misread:
             for name in self._given():
                 if not has_binding(self.source.data[name]):
                     self._section(name, ())

@@ -10,7 +10,7 @@ import pandas as pd
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
 from harness.core.lines import read_json, write_atomically
-from harness.plan.build import Plan
+from harness.plan.build import Plan, PlannedCell
 from harness.record.run import AGAIN, as_text, typed
 
 _MADE_AGAIN = "Run its recipe again (finished stages are kept), or remove its folder."
@@ -25,6 +25,8 @@ class PlannedRow:
     baseline: bool
     stages: tuple[str, ...]
     """Ids of its score stages."""
+    model: str = ""
+    """Its model's folder in the store's artifacts, `ID/PART`; empty for a model that was there before the run."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +91,18 @@ def write_plan(folder: RunFolder, plan: Plan, judge_epoch: int) -> None:
 
 def _plan_text(plan: Plan, judge_epoch: int) -> str:
     stages = {i: {"kind": s.kind, "title": s.title, "inputs": _inputs(s.inputs)} for i, s in plan.stages.items()}
-    cells = [
-        vars(PlannedRow(c.name, c.cell.labels, c.cell.baseline is not None, tuple(e.score.id for e in c.evaluated)))
-        for c in plan.cells
-    ]
+    cells = [vars(_row(cell)) for cell in plan.cells]
     record = {"recipe": str(plan.recipe.path), "judge_epoch": judge_epoch, "keep": plan.keep, "finals": plan.finals}
     plugins = {"plugins": [str(file) for file in plan.recipe.plugins]} if plan.recipe.plugins else {}
     return as_text(record | plugins | {"cells": cells, "stages": stages})
+
+
+def _row(planned: PlannedCell) -> PlannedRow:
+    cell, model = planned.cell, planned.model
+    place = "" if model.stage.is_leaf else f"{model.stage.id}/{model.part}".rstrip("/")
+    return PlannedRow(
+        planned.name, cell.labels, cell.baseline is not None, tuple(e.score.id for e in planned.evaluated), place
+    )
 
 
 def _inputs(inputs: Mapping[str, object]) -> dict[str, str]:
@@ -119,12 +126,26 @@ def read_plan(folder: RunFolder) -> dict[str, Json]:
 
 def score_stages(folder: Path) -> dict[str, tuple[str, ...]]:
     """The score stages of each cell of a run; {} where its plan is not kept beside it."""
+    return {row.cell: row.stages for row in planned_rows(folder)}
+
+
+def planned_rows(folder: Path) -> tuple[PlannedRow, ...]:
+    """The cells of a run's plan; none where that is not kept beside it."""
     path = RunFolder(folder).plan
     if not path.exists():
-        return {}
+        return ()
     plan = read_json(path, AGAIN)
-    rows = typed(tuple[PlannedRow, ...], plan.get("cells") if isinstance(plan, dict) else None, str(path))
-    return {row.cell: row.stages for row in rows}
+    return typed(tuple[PlannedRow, ...], plan.get("cells") if isinstance(plan, dict) else None, str(path))
+
+
+def models_of_runs(results: Path) -> dict[str, list[str]]:
+    """The cells whose models lie in the store, as folder of an artifact (`ID/PART`) -> `RUN CELL`."""
+    cells: dict[str, list[str]] = {}
+    for path in sorted((results / "runs").glob("*/plan.json")):
+        for row in planned_rows(path.parent):
+            if row.model:
+                cells.setdefault(row.model, []).append(f"{path.parent.name} {row.cell}")
+    return cells
 
 
 def needed(results: Path) -> set[str]:

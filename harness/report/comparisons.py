@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from harness.core.errors import HarnessError
 from harness.record.run import MetricRecord
-from harness.report.groups import Group, against, group_cells
+from harness.report.groups import Group, Pairs, against, group_cells, matched
 from harness.report.load import SEED_AXIS, RunData
 from harness.report.measure import ONE_SEED, Estimate, Measures
 from harness.report.tables import Column, Table, benchmark_title, metric_title
@@ -68,8 +68,12 @@ def _shares(c: Comparison) -> str:
 
 def comparisons(run: RunData, measures: Measures, baseline: str | None = None) -> list[Comparison]:
     """Every row against its baseline (see `groups.against`) on every headline metric, as one family of tests."""
+    return _family(run, measures, against(run, baseline))
+
+
+def _family(run: RunData, measures: Measures, pairs: Pairs) -> list[Comparison]:
     metrics = [m for m in run.metrics if m.headline]
-    cases = [(g, base, m) for m in metrics for g, base in against(run, baseline)]
+    cases = [(g, base, m) for m in metrics for g, base in pairs]
     found = [measures.difference(g, base, m) for g, base, m in cases]
     corrected = holm([d.p if d else None for d in found])
     level = holm_level(corrected)
@@ -78,6 +82,24 @@ def comparisons(run: RunData, measures: Measures, baseline: str | None = None) -
         _comparison(measures, case, difference, p, level, matters[case[2].benchmark, case[2].metric])
         for case, difference, p in zip(cases, found, corrected, strict=True)
     ]
+
+
+def axis_comparisons(run: RunData, measures: Measures) -> dict[str, list[Comparison]]:
+    """By axis: each row against the row that differs from it only there, by the axis's first label."""
+    firsts = {axis: labels[0] for axis, labels in run.axes.items() if axis != SEED_AXIS and len(labels) > 1}
+    pairs = {axis: matched(group_cells(run), {axis: first}) for axis, first in firsts.items()}
+    return {axis: _family(run, measures, found) for axis, found in pairs.items() if found}
+
+
+def axis_title(run: RunData, axis: str) -> str:
+    """`What method changes, against sft`."""
+    return f"What {axis.replace('_', ' ')} changes, against {run.axes[axis][0]}"
+
+
+def against_title(compared: Sequence[Comparison]) -> str:
+    """`Every cell against student`, or `Comparisons` where there are several baselines."""
+    bases = {c.base.title for c in compared}
+    return f"Every cell against {bases.pop()}" if len(bases) == 1 else "Comparisons"
 
 
 def _matters(run: RunData, measures: Measures, metric: MetricRecord) -> float:

@@ -9,8 +9,9 @@ from harness.report.data_facts import contamination_warnings
 from harness.report.groups import group_cells
 from harness.report.load import SEED_AXIS, RunData
 from harness.report.measure import COVERAGE, Estimate, Measures
-from harness.report.numbers import digits, duration, interval, number
+from harness.report.numbers import digits, duration, number, plain
 from harness.report.tables import Column, Table, benchmark_title, metric_title
+from harness.stats.intervals import Difference
 
 _REPEATABLE = "Nothing that is known: the same recipe on the same machine gives the same scores to the byte."
 
@@ -65,10 +66,8 @@ def _sentence(run: RunData, c: Comparison) -> str:
     who = f"{c.group.title} against {c.base.title} on {metric_title(c.metric, run)}"
     if c.difference is None:
         return f"{who}: a score is missing, below the coverage floor or from an uninformative judge."
-    d = c.difference
     unit = "percentage points" if c.metric.unit == "%" else c.metric.unit
-    shown = Estimate(d.value, d.low, d.high, d.stderr, 0, 0, 0)
-    size = f"{number(d.value, digits(d.stderr, d.value), sign=True)} {interval(shown, sign=True)} {unit}"
+    size = f"{size_text(c.difference)} {unit}"
     if c.verdict in ("better", "worse"):
         return f"{who}: {size}."
     if c.verdict == "no difference shown":
@@ -80,6 +79,11 @@ def _sentence(run: RunData, c: Comparison) -> str:
         seen = "no difference of any size" if beyond else f"only ±{number(c.mde, digits(None, c.mde))} or more"
         return f"{who}: {size}; {seen} could have been seen{need}."
     return f"{who}: {size}, without any spread to test it by."
+
+
+def size_text(difference: Difference) -> str:
+    """`+6.6 [+1.8, +11.4]`."""
+    return plain(Estimate(difference.value, difference.low, difference.high, difference.stderr, 0, 0, 0), sign=True)
 
 
 def judge_table(run: RunData) -> Table | None:

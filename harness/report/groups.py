@@ -1,6 +1,6 @@
 """Rows of a report: cells that differ only in their seed are one row."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.core.errors import HarnessError
@@ -89,7 +89,12 @@ def against(run: RunData, baseline: str | None) -> Pairs:
     cell = next((c for c in run.cells if c.cell == chosen), None)
     if cell is not None:
         return _all_against([single(c) for c in run.cells], single(cell))
-    return _matched(groups, chosen, run)
+    wanted = dict(part.split("=", 1) for part in chosen.split(",") if "=" in part)
+    known = all(label in run.axes.get(axis, ()) for axis, label in wanted.items()) and SEED_AXIS not in wanted
+    if not wanted or not known:
+        names = ", ".join([g.name for g in groups] + [f"{a}={v[0]}" for a, v in run.axes.items() if a != SEED_AXIS])
+        raise HarnessError(f"no cell or label '{chosen}' in run {run.name}", fix=f"For example: {names}.")
+    return matched(groups, wanted)
 
 
 def _all_against(groups: Sequence[Group], base: Group) -> Pairs:
@@ -99,16 +104,12 @@ def _all_against(groups: Sequence[Group], base: Group) -> Pairs:
     return [(g, base) for g in swept or others]
 
 
-def _matched(groups: Sequence[Group], labels: str, run: RunData) -> Pairs:
-    wanted = dict(part.split("=", 1) for part in labels.split(",") if "=" in part)
-    known = all(label in run.axes.get(axis, ()) for axis, label in wanted.items()) and SEED_AXIS not in wanted
-    if not wanted or not known:
-        names = ", ".join([g.name for g in groups] + [f"{a}={v[0]}" for a, v in run.axes.items() if a != SEED_AXIS])
-        raise HarnessError(f"no cell or label '{labels}' in run {run.name}", fix=f"For example: {names}.")
+def matched(groups: Sequence[Group], labels: Mapping[str, str]) -> Pairs:
+    """Each row of the sweep against the row that differs from it only in having these labels (axis -> label)."""
     by_labels = {frozenset(g.labels): g for g in groups if not g.baseline}
     pairs = []
     for group in by_labels.values():
-        base = by_labels.get(frozenset((dict(group.labels) | wanted).items()))
+        base = by_labels.get(frozenset({**dict(group.labels), **labels}.items()))
         if base is not None and base is not group:
             pairs.append((group, base))
     return pairs

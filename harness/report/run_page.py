@@ -8,18 +8,25 @@ from markupsafe import Markup
 from harness.report import facts
 from harness.report.audits import audit_table
 from harness.report.browser import browser_data, safe_json
-from harness.report.comparisons import Comparison, comparison_table, comparisons, unlike
+from harness.report.comparisons import (
+    against_title,
+    axis_comparisons,
+    axis_title,
+    comparison_table,
+    comparisons,
+    unlike,
+)
 from harness.report.costs import cost_table
 from harness.report.data_facts import contamination_table, mix_table
 from harness.report.endings import ending_table, with_incomplete
 from harness.report.experts import router_table
 from harness.report.figures import drawings
 from harness.report.groups import group_cells
-from harness.report.load import SEED_AXIS, RunData, load_run
+from harness.report.load import RunData, load_run
 from harness.report.measure import Measures
 from harness.report.page import Page, Section, parts, write
 from harness.report.profiles import datasets, example_table, profile_table
-from harness.report.tables import Table, category_table, headline_table
+from harness.report.tables import category_table, headline_table
 
 
 def render(run_folder: Path, out_folder: Path) -> Path:
@@ -32,8 +39,12 @@ def _page(run: RunData, measures: Measures) -> Page:
     compared = comparisons(run, measures)
     by_category = [category_table(run, measures, m.live) for m in run.metrics if m.headline]
     categories = [table for table in by_category if table is not None]
-    comparison = comparison_table(run, compared, title=_against_title(compared)) if compared else None
-    findings, ablations = facts.findings(run, compared), _ablations(run, measures)
+    comparison = comparison_table(run, compared, title=against_title(compared)) if compared else None
+    findings = facts.findings(run, compared)
+    ablations = [
+        comparison_table(run, tests, f"comparisons_{axis}", axis_title(run, axis))
+        for axis, tests in axis_comparisons(run, measures).items()
+    ]
     scores, judges = with_incomplete(headline_table(run, measures), measures), facts.judge_table(run)
     audits = audit_table(run)
     said = tuple(f"**{verdict}**: {sentence}" for verdict, sentence in findings)
@@ -80,24 +91,6 @@ def _page(run: RunData, measures: Measures) -> Page:
         | {"findings": findings, "ablations": ablations, "categories": categories}
         | {"recipe": run.recipe, "datasets": datasets(run)},
     )
-
-
-def _against_title(compared: list[Comparison]) -> str:
-    bases = {c.base.title for c in compared}
-    return f"Every cell against {bases.pop()}" if len(bases) == 1 else "Comparisons"
-
-
-def _ablations(run: RunData, measures: Measures) -> list[Table]:
-    """Per axis: each cell against the cell that differs from it only there, by the axis's first label."""
-    tables = []
-    for axis, labels in run.axes.items():
-        if axis == SEED_AXIS or len(labels) < 2:
-            continue
-        found = comparisons(run, measures, f"{axis}={labels[0]}")
-        if found:
-            title = f"What {axis.replace('_', ' ')} changes, against {labels[0]}"
-            tables.append(comparison_table(run, found, f"comparisons_{axis}", title))
-    return tables
 
 
 def _samples(run: RunData) -> dict[str, Any]:

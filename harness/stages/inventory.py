@@ -14,8 +14,8 @@ _MAKE_MODELS = {
 }
 
 
-def stored(store: Store) -> list[dict[str, Json]]:
-    """The Hugging Face folders that stages have made, as `path:` references."""
+def stored(store: Store) -> list[tuple[str, dict[str, Json]]]:
+    """The Hugging Face folders that stages have made: place among the artifacts (`ID/PART`), and a row for readers."""
     rows = []
     for path in sorted(store.artifacts.glob(f"*/{RECORD}")):
         record = store.record(path.parent.name)
@@ -26,5 +26,6 @@ def stored(store: Store) -> list[dict[str, Json]]:
                 continue  # evicted
             size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
             title = str(record["provenance"].get("title", ""))
-            rows.append({"reference": f"path:{folder}", "where": title, "size_mb": round(size / 2**20, 1)})
+            row = {"reference": f"path:{folder}", "where": title, "size_mb": round(size / 2**20, 1)}
+            rows.append((str(folder.relative_to(store.artifacts)), row))
     return rows

@@ -50,6 +50,8 @@ def resolve(text: str) -> PlannedModel:
         spec = parse_spec(ref.value)
         stage = Stage(POCKET.name, POCKET.version, {"spec": spec.identity()}, title=f"build {text}")
         return PlannedModel(stage, text)
+    if ref.scheme in ("path", "gguf") and may_be_absent() and not Path(ref.value).expanduser().exists():
+        return PlannedModel(absent(text), text)
     pin = refs.pin(ref, download=not may_be_absent())
     if pin.path is None:
         if may_be_absent():
@@ -84,8 +86,11 @@ def weights(
 
 def unavailable(settings: ModelSettings) -> str:
     """Why an optional model cannot be had; empty where it can, or where it must."""
-    if not settings.optional or refs.parse(settings.model).scheme == "artifact":
+    ref = refs.parse(settings.model)
+    if not settings.optional or ref.scheme == "artifact":
         return ""
+    if ref.scheme in ("path", "gguf") and not Path(ref.value).expanduser().exists():
+        return f"{ref.value}: no such file or folder"
     try:
         weights(settings, {})
     except HarnessError as error:

@@ -41,6 +41,22 @@ def test_failed_stages_are_raised_with_the_run_as_far_as_it_is(tmp_path: Path) -
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
+def test_all_that_is_missing_is_told_at_once(tmp_path: Path) -> None:
+    recipe = {
+        "student": f"path:{tmp_path / 'student'}",
+        "teacher": {"model": f"gguf:{tmp_path / 'teacher.gguf'}"},
+        "data": {"train": {"path": str(tmp_path / "train.jsonl")}},
+        "train": [{"kd": {"max_steps": 1}}],
+        "evaluate": [{"pocket": {"questions": 8}}],
+    }
+    with pytest.raises(harness.HarnessError, match="3 files or folders are not here") as caught:
+        harness.run_recipe(harness.load_recipe(recipe), results=tmp_path / "results")
+    assert all(name in str(caught.value) for name in ("student", "teacher.gguf", "train.jsonl"))
+    (tmp_path / "train.jsonl").write_text("")
+    with pytest.raises(harness.HarnessError, match="2 files or folders"):
+        harness.run_recipe(harness.load_recipe(recipe), results=tmp_path / "results")
+
+
 def test_a_script_needs_no_guard_of_its_main_module(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(f"import harness\nprint('once')\nharness.run_recipe(harness.load_recipe({RECIPE!r}))\n")

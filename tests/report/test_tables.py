@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from harness.core.errors import HarnessError
-from harness.report.comparisons import compare, comparisons, require
+from harness.report.comparisons import axis_comparisons, compare, comparisons, require
 from harness.report.groups import against, group_cells
 from harness.report.load import RunData, load_run
 from harness.report.measure import COVERAGE, ONE_SEED, SEEDS, UNCALIBRATED, Estimate, Measures
@@ -121,6 +121,20 @@ def test_labels_compare_each_row_with_the_one_that_differs_only_there(run: RunDa
         ("teacher=large,method=kd", "teacher=large,method=sft"),
         ("teacher=small,method=kd", "teacher=small,method=sft"),
     ]
+
+
+def test_what_an_axis_changes_is_asked_of_the_sweep_whatever_a_baseline_is_called(
+    fake_run: ModuleType, tmp_path: Path
+) -> None:
+    """An untrained teacher of an axis is a baseline called `teacher=large`, as a label of the sweep is."""
+    fake = fake_run.Fake()
+    fake.cells[1] = replace(fake.cells[1], cell="teacher=large")
+    run = load_run(fake.write(tmp_path))
+    tests = axis_comparisons(run, Measures(run))["teacher"]
+    assert {(c.group.name, c.base.name) for c in tests} == {
+        ("teacher=small,method=sft", "teacher=large,method=sft"),
+        ("teacher=small,method=kd", "teacher=large,method=kd"),
+    }
 
 
 def test_a_single_cell_is_compared_with_every_single_cell(run: RunData) -> None:

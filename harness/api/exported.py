@@ -1,0 +1,143 @@
+"""A cell's model, taken away: its weights as a Hugging Face folder with a card, its recipe and where it comes from."""
+
+import importlib.metadata
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.api.opened import Run
+from harness.api.recipes import load_recipe
+from harness.core.errors import HarnessError
+from harness.models import refs
+from harness.models.refs import model_files
+from harness.recipe.load import Recipe
+from harness.record.folder import PlannedRow, planned_rows
+from harness.report.groups import single
+from harness.report.measure import NOT_RANKED, Measures
+from harness.report.model_card import Source, model_card
+from harness.store.store import Store
+
+BEST = "best"
+
+
+def export_cell(run: Run, cell: str, folder: str | Path, *, results: str | Path, metric: str = "") -> Path:
+    """Write a cell's model into `folder`, which must be new or empty; returns it.
+
+    `cell` is a cell's name, or `best`: the trained cell with the best mean of `metric`. Beside the weights lie a model
+    card (README.md) with scores and intervals, `recipe.yaml` and `provenance.json`.
+
+    Raises:
+        HarnessError: no such cell or metric; its model was there before the run, was evicted, or is not made yet.
+    """
+    out = Path(folder)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise HarnessError("is there already, and not empty", where=str(out), fix="Name a new folder.")
+    chosen = _row(run, best_cell(run, metric) if cell == BEST else cell)
+    model = _model(run, chosen, Store(Path(results) / "store"))
+    record = next(c for c in run.data.cells if c.cell == chosen.cell)
+    with run.with_plugins():
+        recipe = load_recipe(run.folder / "recipe.yaml")
+    card = model_card(run.data, record, list(_sources(recipe, chosen.cell)))
+    out.mkdir(parents=True, exist_ok=True)
+    for file in model_files(model):
+        shutil.copyfile(file, out / file.name)
+    (out / "README.md").write_text(card, encoding="utf-8")
+    shutil.copyfile(run.folder / "recipe.yaml", out / "recipe.yaml")
+    (out / "provenance.json").write_text(_provenance(run, chosen), encoding="utf-8")
+    return out
+
+
+def best_cell(run: Run, metric: str) -> str:
+    """The trained cell with the best mean of a headline metric, among those that are ranked.
+
+    Raises:
+        HarnessError: the run has no such metric, or no trained cell that is ranked by it.
+    """
+    known = [m for m in run.data.metrics if m.headline]
+    asked = [m for m in known if metric in (m.metric, f"{m.benchmark}.{m.metric}")]
+    if len(asked) != 1:
+        names = ", ".join(f"{m.benchmark}.{m.metric}" for m in known)
+        what = f"several metrics are called {metric}" if asked else f"no metric is called {metric or '(none given)'}"
+        raise HarnessError(what, where="--metric", fix=f"Choose from {names}.")
+    measures, (chosen,) = Measures(run.data), asked
+    values = {
+        c.cell: e.value
+        for c in run.data.cells
+        if not c.baseline
+        and (e := measures.estimate(single(c), chosen)) is not None
+        and e.value is not None
+        and not NOT_RANKED & set(e.marks)
+    }
+    if not values:
+        raise HarnessError("no trained cell is ranked by this metric", where=metric)
+    return (max if chosen.direction == "higher" else min)(values, key=values.__getitem__)
+
+
+def _row(run: Run, cell: str) -> PlannedRow:
+    rows = {row.cell: row for row in planned_rows(run.folder)}
+    if cell not in rows:
+        raise HarnessError(f"the run has no cell '{cell}'", where=str(run.folder), fix=f"It has {', '.join(rows)}.")
+    return rows[cell]
+
+
+def _model(run: Run, row: PlannedRow, store: Store) -> Path:
+    """The folder of a cell's model."""
+    if not row.model:
+        raise HarnessError("this model was there before the run: nothing was made", where=row.cell)
+    stage, _, part = row.model.partition("/")
+    folder = store.path(stage) / part
+    if not store.has(stage):
+        fix = "Name the results folder that it was made in (--results), or run the recipe again."
+        raise HarnessError("its model is not in this store", where=str(store.root), fix=fix)
+    if not any(folder.glob("*.safetensors")):
+        fix = "Run the recipe again with `keep: all` (its scores are kept)."
+        what = "its weights were removed from the store, as the recipe's `keep` says"
+        raise HarnessError(what, where=row.cell, fix=fix)
+    return folder
+
+
+def _sources(recipe: Recipe, name: str) -> Iterator[Source]:
+    """What a cell was made from, by role."""
+    cell = next(cell for cell in recipe.cells if cell.name == name)
+    settings, teacher = cell.settings, cell.settings.teacher
+    bases = {key: made.base for key, made in settings.models.items()}
+    models = {"student": settings.student.model, "teacher": teacher.model if teacher is not None else None}
+    for role, reference in models.items():
+        if reference is not None:
+            yield Source(role, reference, licence(_base(reference, bases)))
+    data = {f"data {role}": settings.data.role(role) for role in ("train", *settings.data.domain_names, "prompts")}
+    data["teacher's responses"] = teacher.recorded if teacher is not None else None
+    for role, dataset in data.items():
+        if dataset is not None:
+            yield Source(role, dataset.name if dataset.pocket is None else "the pocket world (made here)", "")
+
+
+def _base(reference: str, bases: dict[str, str]) -> str:
+    """What a model of the recipe's own was made from in the end."""
+    while reference.startswith("artifact:"):
+        reference = bases[reference.removeprefix("artifact:")]
+    return reference
+
+
+def licence(reference: str) -> str:
+    """A model's licence as what is at hand states it: an installed package, or the card in its folder."""
+    ref = refs.parse(reference)
+    if ref.scheme == "pypi":
+        stated = importlib.metadata.metadata(ref.value).json
+        return str(stated.get("license_expression") or stated.get("license") or "")
+    if ref.scheme == "pocket":
+        return "made here from a seed"
+    card = Path(ref.value) / "README.md" if ref.scheme == "path" else None
+    if card is None or not card.is_file():
+        return ""
+    from huggingface_hub import ModelCard
+
+    return str(ModelCard.load(card, ignore_metadata_errors=True).data.license or "")
+
+
+def _provenance(run: Run, row: PlannedRow) -> str:
+    data = run.data
+    facts = {"run": data.name, "cell": row.cell, "created": data.created, "command": data.command, "stage": row.model}
+    rest = {"git": data.git, "versions": data.versions, "hardware": data.hardware}
+    return json.dumps(facts | rest, indent=1, ensure_ascii=False, default=dict) + "\n"
