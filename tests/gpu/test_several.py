@@ -37,7 +37,7 @@ def test_a_spread_model_stores_the_targets_of_one_device(
         work.mkdir()
         write_targets(pocket_folder, tokens, settings, out=out, work=work, progress=lambda *_, **__: None)
         logprobs.append(np.load(out / "logprobs.npy"))
-    np.testing.assert_allclose(*logprobs, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(logprobs[0], logprobs[1], rtol=1e-4, atol=1e-5)
     devices = {weight.device for weight in load_model(pocket_folder, "float32", available()).parameters()}
     assert len(devices) > 1, "it was spread"
 
