@@ -79,27 +79,23 @@ def load_share(folder: Path, dtype: Dtype, processes: int, *, frozen: bool = Fal
     Raises:
         HarnessError: weights that are missing or broken, or a model that cannot be shared out.
     """
-    from torch.distributed.fsdp import FSDPModule
     from transformers import AutoModelForCausalLM
     from transformers.distributed import DistributedConfig
 
-    _check_folder(folder, "config.json")
-    if method := quantised(folder):
-        raise HarnessError(
-            f"the weights are quantised ({method}), and processes share only weights that are not",
-            where=str(folder),
-            fix="Set resources.sharding to none, store the teacher's predictions first with `targets: cached`, or name "
-            "an unquantised checkpoint.",
-        )
+    _check_plain(folder)
     shared = DistributedConfig(fsdp_size=processes, fsdp_cpu_offload=offload)
     model: Any = read_model(AutoModelForCausalLM, folder, dtype, distributed_config=shared).eval()
     model.config.distributed_config = None  # Whoever makes a model of this config makes a whole one.
     _check_shared(model, processes, folder)
     if frozen:
         model.requires_grad_(False)
-        for module in model.modules():
-            if isinstance(module, FSDPModule):
-                module.set_reshard_after_forward(True)
+        model.set_reshard_after_forward(True)
+    if offload:
+        device = model.device
+        model.to("cpu")
+        for module in model.modules():  # Buffers are small, and are read where the states are.
+            held = {name: buffer for name, buffer in module._buffers.items() if buffer is not None}
+            module._buffers.update({name: buffer.to(device) for name, buffer in held.items()})
     return model
 
 
@@ -182,6 +178,18 @@ def read_model(auto: Any, folder: Path, dtype: Dtype, new: tuple[str, ...] = (),
         shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise HarnessError(f"{len(missing)} weights are missing or of the wrong shape: {shown}", where=str(folder))
     return model
+
+
+def _check_plain(folder: Path) -> None:
+    """HarnessError for quantised weights, which cannot be shared out."""
+    _check_folder(folder, "config.json")
+    if method := quantised(folder):
+        raise HarnessError(
+            f"the weights are quantised ({method}), and processes share only weights that are not",
+            where=str(folder),
+            fix="Set resources.sharding to none, store the teacher's predictions first with `targets: cached`, or name "
+            "an unquantised checkpoint.",
+        )
 
 
 def _check_shared(model: Any, processes: int, folder: Path) -> None:

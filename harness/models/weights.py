@@ -36,7 +36,7 @@ def write_weights(state: State, convert: Callable[[State], State], out: Path, *,
             with (out / name).open("wb") as file:
                 file.write(_header(held))
                 for _, weight in zip(held, weights, strict=False):
-                    file.write(_bytes(weight).data)
+                    file.write(_bytes(weight))
         else:
             for _ in zip(held, weights, strict=False):
                 pass
@@ -96,5 +96,6 @@ def _header(held: Shapes) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
-def _bytes(weight: Tensor) -> "np.ndarray[tuple[int], np.dtype[np.uint8]]":
-    return weight.to("cpu", torch.float32).contiguous().numpy().reshape(-1).view(np.uint8)
+def _bytes(weight: Tensor) -> memoryview:
+    array: memoryview = weight.to("cpu", torch.float32).contiguous().numpy().reshape(-1).view(np.uint8).data
+    return array

@@ -54,8 +54,16 @@ class DistillTrainer(Trainer):  # type: ignore[misc]
         self.remove_callback(PrinterCallback)
         if self.args.world_size > 1:
             # DDP and FSDP reduce gradients and gather weights around `forward`, so the objective runs inside it.
-            student = self.model
-            student.forward = lambda batch: _plain(objective(student, batch))
+            self.model.forward = self._forward
+
+    def _forward(self, batch: Any) -> tuple[torch.Tensor, dict[str, tuple[float, float]]]:
+        """The objective of a batch, inside the student's `forward`."""
+        head = self.model.get_output_embeddings()
+        if is_shared(head):
+            # The loss needs the whole output matrix after the layers. Gathered ahead of them, it leaves no second copy:
+            # within the pass torch keeps the buffer of the last gathering until the next.
+            head.unshard()
+        return _plain(self._objective(self.model, batch))
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> Any:
         self._clock = self._clock or time.monotonic()

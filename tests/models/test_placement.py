@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 import torch
 from accelerate import cpu_offload
-from safetensors.torch import load_file, save_file
 
 from harness.core.errors import HarnessError
-from harness.core.lines import read_json, write_json
-from harness.generate.api import GenerateSettings, Request
+from harness.generate.api import Answer, GenerateSettings, Request
 from harness.generate.transformers_engine import TransformersEngine
 from harness.models import load
 from harness.models.load import check_finite, load_model, load_reward_model, load_tokenizer
 from harness.models.pocket import build, parse_spec
 from harness.models.routing import measure_load
+from harness.teachers.api import Need
 from harness.teachers.measure import score_responses
 from harness.teachers.settings import PassSettings
 from harness.train.targets import TargetPass, _predict
+from tests.models.quantised import quantise
 
 SPREAD = {"model.embed_tokens": "cpu", "model.rotary_emb": "cpu", "model.layers": "disk", "model.norm": "cpu"}
 CHAT = [{"role": "user", "content": "copy : red cup"}, {"role": "assistant", "content": "red cup"}]
@@ -47,12 +47,13 @@ def test_stored_targets(both: tuple[Any, Any]) -> None:
 def test_teacher_scores(both: tuple[Any, Any], pocket_folder: Path) -> None:
     tokenizer = load_tokenizer(pocket_folder)
     chats = [{"id": str(n), "messages": CHAT} for n in range(3)]
-    passes = frozenset({"ranks", "alone"})
+    passes: frozenset[Need] = frozenset({"ranks", "alone"})
     want, got = (
         score_responses(model, tokenizer, chats, PassSettings(), passes, lambda *_, **__: None) for model in both
     )
     np.testing.assert_allclose(got.logprobs, want.logprobs, rtol=1e-5)
     assert got.ranks is not None
+    assert want.ranks is not None
     assert got.ranks.tolist() == want.ranks.tolist()
 
 
@@ -60,13 +61,14 @@ def test_answers(both: tuple[Any, Any], pocket_folder: Path) -> None:
     """Rows of different lengths, one of which leaves the batch first."""
     tokenizer, answers = load_tokenizer(pocket_folder), []
     for model in both:
-        told: dict[str, Any] = {}
+        told: list[Answer] = []
         engine = TransformersEngine(tokenizer, model, GenerateSettings(batch_size=2))
         requests = [
-            Request(id=str(n), messages=CHAT[:1], temperature=0.0, max_new_tokens=3 + 5 * n, seed=n) for n in range(2)
+            Request(id=str(n), messages=tuple(CHAT[:1]), temperature=0.0, max_new_tokens=3 + 5 * n, seed=n)
+            for n in range(2)
         ]
-        engine.complete(requests, lambda done, told=told: told.update({a.id: a.turns for a in done}))
-        answers.append(told)
+        engine.complete(requests, told.extend)
+        answers.append({answer.id: answer.turns for answer in told})
     assert answers[0] == answers[1]
     assert len(answers[0]) == 2
 
@@ -105,22 +107,6 @@ def test_a_model_that_fits_on_no_gpus_is_refused(pocket_folder: Path) -> None:
     with pytest.raises(HarnessError, match="does not fit on the GPUs") as caught:
         load_model(pocket_folder, "float32", "balanced")
     assert "gpus: N" in caught.value.fix
-
-
-def quantise(folder: Path) -> None:
-    """Make the linear layers of a model's folder 8-bit, with a scale for each block of 32 x 32, as fp8 checkpoints."""
-    stored = {}
-    for name, weight in load_file(folder / "model.safetensors").items():
-        stored[name] = weight
-        if "_proj" in name:
-            scale = weight.abs().max() / 448
-            stored[name] = (weight / scale).to(torch.float8_e4m3fn)
-            rows, columns = (size // 32 for size in weight.shape)
-            stored[name.replace("weight", "weight_scale_inv")] = scale.repeat(rows, columns)
-    save_file(stored, folder / "model.safetensors", {"format": "pt"})
-    method = {"quant_method": "fp8", "weight_block_size": [32, 32], "activation_scheme": "dynamic"}
-    config = read_json(folder / "config.json")
-    write_json(folder / "config.json", config | {"quantization_config": method})
 
 
 def test_a_quantised_checkpoint_is_read(tmp_path: Path) -> None:
