@@ -80,7 +80,7 @@ def footprint(stage: Stage, shapes: Shapes, *, on_gpu: bool) -> Footprint | None
         known = _trained(stage, shapes)
         return known and training(*known, on_gpu=on_gpu)
     model = _model(stage)
-    shape = model and shapes.of(model, stage.params.get("part", ""))
+    shape = shapes.of(model, stage.params.get("part", "")) if model is not None else None
     if shape is None:
         return None
     devices = max(1, stage.gpus)

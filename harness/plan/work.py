@@ -81,16 +81,17 @@ def work(stage: Stage, shapes: Shapes) -> Work | None:
             shape, data = shapes.of(stage.inputs["teacher"], stage.params["part"]), stage.inputs["tokens"]
             size = amount(data.inputs["data"])
             count = size.rows * min(size.tokens, data.params["max_length"])
-            return shape and Work("pass", 2 * shape.active * count, stage.params["dtype"])
+            return Work("pass", 2 * shape.active * count, stage.params["dtype"]) if shape else None
         case tokens.KIND.name:
             shape, size = shapes.of(stage.inputs["student"], stage.params["part"]), amount(stage.inputs["responses"])
             scoring, runs = stage.params["scoring"], 1 + len({"alone", "local"} & set(stage.params["passes"]))
             rows = min(size.rows, stage.params["prompts"] or math.inf)
             count = runs * rows * min(size.tokens, scoring["max_length"])
-            return shape and Work("pass", 2 * shape.active * count, scoring["dtype"])
+            return Work("pass", 2 * shape.active * count, scoring["dtype"]) if shape else None
         case reward.KIND.name if "model" in stage.inputs:
             shape, size = shapes.of(stage.inputs["model"], stage.params["part"]), amount(stage.inputs["responses"])
-            return shape and Work("pass", 2 * shape.active * size.rows * size.tokens, stage.params["reward"]["dtype"])
+            count, dtype = size.rows * size.tokens, stage.params["reward"]["dtype"]
+            return Work("pass", 2 * shape.active * count, dtype) if shape else None
         case answer.KIND.name | respond.KIND.name:
             return _generation(stage, shapes)
     return None
