@@ -21,7 +21,7 @@ _JOB, _LOG = "job.json", "processes.log"
 _POLL_S = 0.2
 _RETURNED = {"MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
 """Has glibc give each freed block of 1 MB or more back to the system. By itself it soon keeps blocks of up to 32 MB,
-and weights that are gathered and freed layer by layer then leave gaps: a fifth of a process's memory on a CPU."""
+and weights that are gathered and freed layer by layer then leave gaps: a sixth of a process's memory on a CPU."""
 
 
 def train_in_processes(job: TrainJob, place: TrainPlace, progress: Progress) -> None:
