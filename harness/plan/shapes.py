@@ -53,7 +53,7 @@ class Shapes:
             return self._absent(made)
         folder = made.path if made.path is not None else self._store.path(made.id)
         file = Path(folder) / part / "config.json"
-        return of_config(refs.described(file)) if file.is_file() else None
+        return of_config(refs.config_of(file)) if file.is_file() else None
 
     def _absent(self, made: Stage) -> Shape | None:
         """The shape of a hub's model that is not here: by its config, which is small, else by the table."""

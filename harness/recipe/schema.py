@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from harness.core.settings import Named, Settings, execution
 from harness.data.settings import DatasetSettings, DataSettings
 from harness.generate.api import GenerateSettings, ResponseSettings
-from harness.judge.settings import AuditedJudgeSettings
+from harness.judge.settings import RecipeJudgeSettings
 from harness.models.settings import ModelSettings
 from harness.report.settings import ReportSettings
 from harness.teachers.settings import TeachersSettings
@@ -87,7 +87,7 @@ class CellRecipe(Settings):
     evaluate: list[Named[Settings]] = Field(default_factory=list)
     """One-key mappings: benchmark -> its settings."""
     generate: GenerateSettings = GenerateSettings()
-    judge: AuditedJudgeSettings | None = None
+    judge: RecipeJudgeSettings | None = None
     teachers: TeachersSettings | None = None
     """Teacher scores: a recipe with these and no `train` only scores teachers."""
     resources: ResourceSettings = execution(ResourceSettings())
