@@ -53,6 +53,7 @@ docs/teachers
 docs/verdicts
 docs/papers
 docs/scale
+docs/full-size
 docs/python
 docs/extensions
 docs/faults

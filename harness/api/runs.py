@@ -17,6 +17,7 @@ from harness.plan.estimate import budgets, estimate
 from harness.plan.generation import check
 from harness.plan.judges import looks
 from harness.plan.needs import graph, to_build
+from harness.plan.prospect import check_fits
 from harness.recipe.load import Recipe
 from harness.record.collect import collect
 from harness.record.folder import RunFolder, judge_epoch, run_folder, write_plan
@@ -104,6 +105,7 @@ def run_recipe(
         limits = budgets(judges, max_cost_usd)
         check(plan, store)
         todo = to_build(graph(plan.stages), store)
+        check_fits(plan, {i: stage for i, stage in plan.stages.items() if i in todo}, store, place)
         said = looks((stage for i, stage in plan.stages.items() if i in todo), judges)
         write_plan(folder, plan, epoch)
         tell(Began(recipe.name, len(plan.cells), len(plan.stages), len(todo), (*notes(plan, judges), *said)))
@@ -174,6 +176,7 @@ def rank_teachers(
             fix = "See recipes/zoo-car.yaml."
             raise HarnessError("the recipe has no `teachers` section", where=str(recipe.path), fix=fix)
         todo = [stage for i, stage in stages.items() if not store.has(i)]
+        check_fits(plan, {stage.id: stage for stage in todo}, store, place)
         said = looks(todo, [])
         write_plan(folder, plan, epoch)
         tell(Began(recipe.name, len(plan.cells), len(stages), len(todo), (*plan.left_out, *said)))

@@ -96,7 +96,7 @@ class NLL(OpenMeasured[NLLSettings]):
         Raises:
             HarnessError: a set cannot be read, or nothing of it can be scored.
         """
-        from harness.models.load import load_model, load_tokenizer
+        from harness.models.load import available, load_model, load_tokenizer
 
         settings = self.settings
         tokenizer = load_tokenizer(model.folder)
@@ -105,7 +105,7 @@ class NLL(OpenMeasured[NLLSettings]):
             for name, one in settings.sets.items()
         }
         sets = {name: items for name, (items, _) in found.items()}
-        loaded = load_model(model.folder, model.dtype, _device())
+        loaded = load_model(model.folder, model.dtype, available())
         every = [item for items in sets.values() for item in items]
         sums = dict(zip(map(id, every), _sums(loaded, every, model), strict=True))
         write_lines(model.out / "transcripts.jsonl", (row for s, items in sets.items() for row in _texts(s, items)))
@@ -232,7 +232,8 @@ def _forward(model: Any, items: Sequence[_Item]) -> list[float]:
     with torch.inference_mode():
         hidden = model.base_model(input_ids=ids, attention_mask=attention, use_cache=False).last_hidden_state
         rows, columns = response_positions(mask)
-        logprobs = token_logprobs(hidden[rows, columns], output_head(model), ids[rows, columns + 1])
+        states = hidden[rows.to(hidden.device), columns.to(hidden.device)]
+        logprobs = token_logprobs(states, output_head(model), ids[rows, columns + 1])
         sums = torch.zeros(len(items), dtype=torch.float64).index_add_(0, rows.cpu(), -logprobs.double().cpu())
     return [float(nats) for nats in sums]
 
@@ -254,12 +255,6 @@ def _rows(name: str, item: _Item, nats: float) -> list[Sample]:
 def _texts(name: str, items: Sequence[_Item]) -> Iterator[dict[str, str]]:
     for item in items:
         yield {"item": f"{name}:{item.id}", "question": item.question, "reference": item.answer}
-
-
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 BENCHMARK = MeasuredBenchmark("nll", 2, NLLSettings, _input_files, NLL)

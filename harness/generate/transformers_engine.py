@@ -16,14 +16,13 @@ from harness.core.errors import Incomplete
 from harness.generate import attention
 from harness.generate.api import Answer, GenerateSettings, Request
 from harness.generate.prompts import Prompt, answer, prepare, room, stop_ids
-from harness.models.load import load_model, load_tokenizer
+from harness.models.load import available, load_model, load_tokenizer
 from harness.models.memory import ran_out, release
 
 
 def load(folder: Path, settings: GenerateSettings) -> "TransformersEngine":
-    """Load a Hugging Face folder, on the GPU where there is one."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = load_model(folder, settings.dtype, device)
+    """Load a Hugging Face folder, on the stage's GPUs where it has any."""
+    model = load_model(folder, settings.dtype, available())
     model.set_attn_implementation(attention.NAME)
     return TransformersEngine(load_tokenizer(folder), model, settings)
 
@@ -129,7 +128,7 @@ class TransformersEngine:
             ids = chosen[:, None]
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
             if len(alive) < len(rows):
-                keep = torch.tensor(alive, device=device)
+                keep = torch.tensor(alive)  # on the CPU, because layers of the cache may lie on several devices
                 cache.batch_select_indices(keep)
                 ids, mask, rows = ids[keep], mask[keep], [rows[i] for i in alive]
 

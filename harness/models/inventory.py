@@ -74,6 +74,17 @@ def inspected(folder: Path) -> Row:
     }
 
 
+def quantised(folder: Path) -> str:
+    """How the weights of a Hugging Face folder are quantised, as its config says (fp8, awq, gptq ...); empty: not.
+
+    Raises:
+        HarnessError: the folder has no readable config.
+    """
+    config = read_json(folder / "config.json")
+    method = config.get("quantization_config") if isinstance(config, dict) else None
+    return str(method.get("quant_method") or "quantised") if isinstance(method, dict) else ""
+
+
 def weights(folder: Path) -> dict[str, int]:
     """Numbers per tensor, by name; HarnessError for a file whose header cannot be read."""
     sizes: dict[str, int] = {}

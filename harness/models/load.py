@@ -1,19 +1,25 @@
 """Load models and tokenizers from Hugging Face folders: safetensors only, never remote code."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.core.errors import HarnessError
 from harness.core.lines import read_json
-from harness.models.inventory import weights
+from harness.models.inventory import quantised, weights
+from harness.models.shares import is_shared, local
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 Dtype = Literal["float32", "bfloat16"]
+
+Placement = str | Mapping[str, str]
+"""A device; or how a model's parts are spread over several, as transformers' `device_map` says it."""
+_SPREAD = "balanced"
+"""The `device_map` that spreads a model evenly over all GPUs that the process may use."""
 
 
 def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
@@ -48,14 +54,61 @@ def vocabulary_difference(first: Path, second: Path) -> str:
     return f"{len(vocabulary)} and {len(other)} entries, {shared} the same"
 
 
-def load_model(folder: Path, dtype: Dtype, device: str = "cpu") -> "PreTrainedModel":
-    """The causal language model of a folder, in evaluation mode; HarnessError when weights are missing or broken."""
+def available() -> Placement:
+    """Where a pass has its model: on the CPU, on the GPU, or spread over the GPUs where its stage has several."""
+    import torch
+
+    return {0: "cpu", 1: "cuda"}.get(torch.cuda.device_count(), _SPREAD)
+
+
+def load_model(folder: Path, dtype: Dtype, place: Placement = "cpu") -> "PreTrainedModel":
+    """The causal language model of a folder, in evaluation mode.
+
+    A model that is spread over devices takes its inputs where its input embedding is (`model.device`); its layers, the
+    last hidden states and the output matrix may be elsewhere.
+
+    Raises:
+        HarnessError: weights are missing or broken, or do not fit on the GPUs.
+    """
     from transformers import AutoModelForCausalLM
 
-    return _load(AutoModelForCausalLM, folder, dtype).to(device).eval()
+    return _placed(AutoModelForCausalLM, folder, dtype, place)
 
 
-def load_reward_model(folder: Path, dtype: Dtype, device: str = "cpu", *, new_head: bool = False) -> "PreTrainedModel":
+def load_share(folder: Path, dtype: Dtype, processes: int, *, frozen: bool = False, offload: bool = False) -> Any:
+    """This process's share of the causal language model of a folder, in evaluation mode, on the process's device.
+
+    transformers makes the model empty and shares out its parameters by rows; each process reads its rows of each stored
+    weight. torch (FSDP2) gathers a layer's weights around its passes. All `processes` call this together. A `frozen`
+    model takes no gradients and holds no gathered weights between its passes; with `offload` its share waits in the
+    CPU's memory.
+
+    Raises:
+        HarnessError: weights that are missing or broken, or a model that cannot be shared out.
+    """
+    from transformers import AutoModelForCausalLM
+    from transformers.distributed import DistributedConfig
+
+    _check_plain(folder)
+    shared = DistributedConfig(fsdp_size=processes, fsdp_cpu_offload=offload)
+    model: Any = read_model(AutoModelForCausalLM, folder, dtype, distributed_config=shared).eval()
+    model.config.distributed_config = None  # Whoever makes a model of this config makes a whole one.
+    _check_shared(model, processes, folder)
+    if frozen:
+        model.requires_grad_(False)
+        model.set_reshard_after_forward(True)
+    if offload:
+        device = model.device
+        model.to("cpu")
+        for module in model.modules():  # Buffers are small, and are read where the states are.
+            held = {name: buffer for name, buffer in module._buffers.items() if buffer is not None}
+            module._buffers.update({name: buffer.to(device) for name, buffer in held.items()})
+    return model
+
+
+def load_reward_model(
+    folder: Path, dtype: Dtype, place: Placement = "cpu", *, new_head: bool = False
+) -> "PreTrainedModel":
     """A sequence classifier with one label, in evaluation mode; HarnessError when weights are missing or broken.
 
     `new_head` puts a classifier's head on a causal language model, with weights drawn from torch's random state.
@@ -71,18 +124,39 @@ def load_reward_model(folder: Path, dtype: Dtype, device: str = "cpu", *, new_he
             fix="Name a model of a class that transformers has, or give recorded rewards.",
         )
     head: dict[str, Any] = {"new": ("score.weight",), "num_labels": 1} if new_head else {}
-    model = _load(AutoModelForSequenceClassification, folder, dtype, **head)
+    model: PreTrainedModel = _placed(AutoModelForSequenceClassification, folder, dtype, place, **head)
     if model.config.num_labels != 1:
         raise HarnessError(
             f"a reward model has one label, this one has {model.config.num_labels}",
             where=str(folder),
             fix="Name a model for sequence classification with num_labels 1.",
         )
-    return model.to(device).eval()
+    return model
 
 
-def _load(auto: Any, folder: Path, dtype: Dtype, new: tuple[str, ...] = (), **options: Any) -> Any:
-    """`auto`'s model of a folder; of its weights only those in `new` may be missing."""
+def _placed(auto: Any, folder: Path, dtype: Dtype, place: Placement, **options: Any) -> Any:
+    """`auto`'s model of a folder in its place, in evaluation mode."""
+    _check_folder(folder, "config.json")
+    # What reads quantised weights puts them in their place itself.
+    if isinstance(place, str) and place != _SPREAD and not quantised(folder):
+        return read_model(auto, folder, dtype, **options).to(place).eval()
+    model = read_model(auto, folder, dtype, device_map=place, **options)
+    parts = getattr(model, "hf_device_map", {"": model.device.type})  # absent where one device has the whole model
+    if place == _SPREAD and not {"cpu", "disk"}.isdisjoint(parts.values()):
+        raise HarnessError(
+            "the model does not fit on the GPUs of its stage",
+            where=str(folder),
+            fix="Give the stage more GPUs (`resources: {gpus: N}`), or read it in bfloat16.",
+        )
+    return model.eval()
+
+
+def read_model(auto: Any, folder: Path, dtype: Dtype, new: tuple[str, ...] = (), **options: Any) -> Any:
+    """`auto`'s model of a folder, where `options` place it; of its weights only those in `new` may be missing.
+
+    Raises:
+        HarnessError: weights are missing or broken.
+    """
     import torch
 
     _check_folder(folder, "config.json")
@@ -111,6 +185,36 @@ def _load(auto: Any, folder: Path, dtype: Dtype, new: tuple[str, ...] = (), **op
         shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise HarnessError(f"{len(missing)} weights are missing or of the wrong shape: {shown}", where=str(folder))
     return model
+
+
+def _check_plain(folder: Path) -> None:
+    """HarnessError for quantised weights, which cannot be shared out."""
+    _check_folder(folder, "config.json")
+    if method := quantised(folder):
+        raise HarnessError(
+            f"the weights are quantised ({method}), and processes share only weights that are not",
+            where=str(folder),
+            fix="Set resources.sharding to none, store the teacher's predictions first with `targets: cached`, or name "
+            "an unquantised checkpoint.",
+        )
+
+
+def _check_shared(model: Any, processes: int, folder: Path) -> None:
+    """HarnessError for a model whose layers are not shared one by one, or with fewer rows than processes."""
+    layers = getattr(model.base_model, "layers", ())
+    if not layers or not all(map(is_shared, layers)):
+        raise HarnessError(
+            f"a {type(model).__name__} cannot be shared out among processes: its layers are not known",
+            where=str(folder),
+            fix="Set resources.sharding to none, or use a model of the Llama, Mistral, Mixtral, Qwen, Gemma 3 family.",
+        )
+    for name, weight in model.named_parameters():
+        if weight.shape[0] < processes:
+            raise HarnessError(
+                f"{name} has {weight.shape[0]} rows for {processes} processes, and each holds at least a row",
+                where=str(folder),
+                fix="Use fewer processes: a mixture of experts is shared out expert by expert.",
+            )
 
 
 def _check_folder(folder: Path, *files: str) -> None:
@@ -165,11 +269,14 @@ def quiet() -> Iterator[None]:
 
 
 def check_finite(model: "PreTrainedModel", where: str) -> None:
-    """HarnessError naming the first weight that holds a NaN or an infinity."""
+    """HarnessError naming the first weight (of a shared model: in this process) that holds a NaN or an infinity."""
     import torch
 
     for name, weight in model.named_parameters():
-        if not bool(torch.isfinite(weight).all()):
+        held = local(weight)
+        if held.is_floating_point() and held.element_size() == 1:
+            continue  # torch has no such test of 8-bit weights, which are quantised
+        if not bool(torch.isfinite(held).all()):
             raise HarnessError(f"the weights hold NaN or infinite values, first in {name}", where=where)
 
 

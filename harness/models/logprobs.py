@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CHUNK = 512
-"""Positions per chunk: with a vocabulary of 50,000 one chunk of float32 logits is 100 MB."""
+"""Positions per chunk: with a vocabulary of 50,000 a chunk of float32 logits is 100 MB."""
+ROWS = 64
+"""Positions whose logits a loss works on at once on a CPU: few enough for its caches to hold them from pass to pass."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ def token_logprobs(hidden: "Tensor", head: "Tensor", targets: "Tensor", chunk: i
     import torch
     from torch.utils.checkpoint import checkpoint
 
+    hidden, targets = hidden.to(head.device), targets.to(head.device)
     pieces = list(zip(hidden.split(chunk), targets.split(chunk), strict=True))
     if not torch.is_grad_enabled():
         return torch.cat([_token_logprobs(head, *piece) for piece in pieces])
@@ -72,6 +75,7 @@ def token_logprobs_and_ranks(
     """`token_logprobs`, and the ranks (N,) of `targets` among all tokens: 1 for the likeliest. Not differentiable."""
     import torch
 
+    hidden, targets = hidden.to(head.device), targets.to(head.device)
     with torch.no_grad():
         pieces = [_both(head, *piece) for piece in zip(hidden.split(chunk), targets.split(chunk), strict=True)]
     return torch.cat([logprobs for logprobs, _ in pieces]), torch.cat([ranks for _, ranks in pieces])
@@ -81,7 +85,7 @@ def top_logprobs(hidden: "Tensor", head: "Tensor", k: int, temperature: float = 
     """The `k` likeliest tokens (all, where there are fewer) at N positions, likeliest first. Not differentiable."""
     import torch
 
-    k = min(k, len(head))
+    k, hidden = min(k, len(head)), hidden.to(head.device)
     pieces = []
     with torch.no_grad():
         for piece in hidden.split(chunk):

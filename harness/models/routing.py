@@ -62,7 +62,9 @@ def measure_load(model: Any, ids: list[int]) -> Load:
 
     with torch.inference_mode(), router_logits(model) as logits:
         model.base_model(input_ids=torch.tensor([ids], device=model.device), use_cache=False)
-        probabilities = torch.stack([layer.float() for layer in logits]).softmax(dim=-1)  # (L, tokens, E)
+        probabilities = torch.stack([layer.float().to(model.device) for layer in logits]).softmax(
+            dim=-1
+        )  # (L, tokens, E)
         chosen = probabilities.topk(model.config.num_experts_per_tok, dim=-1).indices
         visits = torch.zeros_like(probabilities).scatter_(-1, chosen, 1.0).sum(dim=1)
         return Load(len(ids), visits.double().cpu(), probabilities.sum(dim=1).double().cpu())

@@ -14,10 +14,8 @@ import torch
 from torch import Tensor
 
 from harness.models.divergences import FORWARD_KL, Divergence, divergence_of, top_divergence
-from harness.models.logprobs import CHUNK, DenseTarget, Target, TopTarget
-
-ROWS = 64
-"""Positions whose logits are worked on at once: few enough for a CPU's caches to hold them from pass to pass."""
+from harness.models.logprobs import CHUNK, ROWS, DenseTarget, Target, TopTarget
+from harness.models.shares import whole
 
 TeacherTarget = tuple[Tensor, Target | None]
 """Positions (n,) among the N, and a teacher's predictions there; None: no divergence."""
@@ -124,8 +122,8 @@ Prediction: TypeAlias = TopTarget | Tensor
 
 
 def _cast(target: Target | None, dtype: torch.dtype) -> Target | None:
-    """A live teacher with its output matrix cast to the type of the products, once for all chunks."""
-    return replace(target, head=target.head.to(dtype)) if isinstance(target, DenseTarget) else target
+    """A live teacher with its output matrix gathered, and cast to the type of the products, once for all chunks."""
+    return replace(target, head=whole(target.head).to(dtype)) if isinstance(target, DenseTarget) else target
 
 
 def _predict(target: Target | None, positions: slice) -> Prediction | None:

@@ -21,7 +21,7 @@ from harness.judge.settings import JudgeSettings
 from harness.models.refs import SCHEMES
 from harness.recipe.load import Cell, Recipe
 from harness.recipe.schema import CellRecipe, ResourceSettings
-from harness.teachers.settings import TeachersSettings
+from harness.teachers.settings import CARSettings, TeachersSettings
 from harness.train.settings import OptimSettings, StepData
 from harness.train.steps.kd import KDSettings
 
@@ -61,11 +61,10 @@ def _texts(value: object) -> Iterator[str]:
         yield value
     elif isinstance(value, Named):
         yield from _texts(value.settings)
-    elif isinstance(value, JudgeSettings) and value.serve is None:
-        return  # the name of a judge at an endpoint is no reference
     elif isinstance(value, BaseModel):
         for name in type(value).model_fields:
-            yield from _texts(getattr(value, name))
+            if name != "model" or not _is_endpoint(value):  # the name of a judge at an endpoint is no reference
+                yield from _texts(getattr(value, name))
     elif isinstance(value, Mapping):
         for inner in value.values():
             yield from _texts(inner)
@@ -110,7 +109,7 @@ class _Small:
         if not isinstance(value, BaseModel):
             return value
         if id(value) not in self._made:  # the value is kept too, so that no other object gets its id
-            inner = value if _is_endpoint(value) else _with(value, **self._fields(value))
+            inner = _with(value, **self._fields(value) | ({"model": value.model} if _is_endpoint(value) else {}))
             self._made[id(value)] = value, _with(inner, **self._changes(inner))
         return self._made[id(value)][1]
 
@@ -136,12 +135,14 @@ class _Small:
             changes |= {"max_new_tokens": min(value.max_new_tokens, TOKENS)}
         if isinstance(value, TeachersSettings):
             changes |= {"prompts": _least(value.prompts, ROWS)}
+        if isinstance(value, CARSettings):  # random rewards may be negative on the mean, which CAR refuses
+            changes |= {"shift": 100.0 if value.shift is None else value.shift}
         if isinstance(value, GenerateSettings):
             changes |= {"engine": self._stand_ins.engines.get(value.engine, value.engine)}
             changes |= {"tensor_parallel": min(value.tensor_parallel, max(1, self._stand_ins.gpus))}
         if isinstance(value, ResourceSettings):
             changes |= {"gpus": min(value.gpus, self._stand_ins.gpus)}
-        if isinstance(value, JudgeSettings):
+        if isinstance(value, JudgeSettings) and value.model:  # a panel has none: its judges have
             changes |= self._judge(value)
         if isinstance(value, CellRecipe):
             changes |= {"evaluate": [Named(one.name, self._few(one.settings)) for one in value.evaluate]}
@@ -177,7 +178,7 @@ def stand_in_benchmark() -> Named[Settings]:
     return Named("pocket", few_questions(PocketSettings()))
 
 
-def _is_endpoint(value: BaseModel) -> bool:
+def _is_endpoint(value: Any) -> bool:
     return isinstance(value, JudgeSettings) and value.serve is None
 
 

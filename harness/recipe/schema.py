@@ -68,6 +68,13 @@ class ResourceSettings(Processes):
     """What one stage may use."""
 
     gpus: int = execution(0, ge=0)
+    gpu: str | None = execution(None)
+    """What they are, such as H100 or A100-80GB (`harness/plan/devices.csv`), where a plan is made on another machine;
+    by default those that are here."""
+    gpu_memory_gb: float | None = execution(None, gt=0)
+    """The memory of each; by default what its kind has. A stage that takes more is refused before a run."""
+    usd_per_gpu_hour: float | None = execution(None, gt=0)
+    """For the price that a plan says."""
 
     @model_validator(mode="after")
     def _enough(self) -> Self:
@@ -75,6 +82,8 @@ class ResourceSettings(Processes):
             raise ValueError(f"each of {self.processes} processes has a GPU of its own, and 'gpus' is {self.gpus}")
         if self.sharding != "none" and self.processes == 1:
             raise ValueError("'sharding' needs several 'processes'")
+        if self.offload_teachers and self.sharding == "none":
+            raise ValueError("'offload_teachers' is of teachers in shares: it needs 'sharding: fsdp'")
         return self
 
 

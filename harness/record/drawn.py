@@ -30,7 +30,7 @@ class _Found:
                 self.model(made)
         if "data" in stage.inputs:
             self.dataset(stage.inputs["data"])
-        self.teacher |= {teacher.id for teacher in train.teachers_of(stage)}
+        self.teacher |= {teacher.id for teacher in train.taught_by(stage)}
 
     def dataset(self, stage: Stage) -> None:
         """What a model is trained on: rows, or a teacher's responses to them."""

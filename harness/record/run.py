@@ -212,6 +212,8 @@ class TrainingRecord:
     """Nats per response token."""
     held_out_rows: int | None = None
     processes: int | None = None
+    quantised_teachers: Mapping[str, str] | None = None
+    """How each teacher with quantised weights is quantised (fp8, awq, gptq ...), by role."""
     refused: tuple[RefusedRow, ...] = ()
     response_tokens: int | None = None
     rows: int

@@ -50,7 +50,7 @@ def cut_responses(plan: Plan, store: Store) -> Iterator[str]:
 
 
 def of_trainings(trained: Iterable[Trained]) -> Iterator[str]:
-    """A line for each training and reason to leave rows out, with the first such row; and what prompts add."""
+    """Lines on each training: what its prompts add, which teachers are quantised, why rows were left out."""
     for training in trained:
         record = training.record
         if record.untaught_prompt:
@@ -58,6 +58,11 @@ def of_trainings(trained: Iterable[Trained]) -> Iterator[str]:
                 f"{training.title}: the chat template ends a prompt with {record.untaught_prompt!r}, which stands "
                 "before no plain answer in training: the model is asked after a text that it did not learn from. Name "
                 "another template with `chat_template:`."
+            )
+        for role, method in (record.quantised_teachers or {}).items():
+            yield (
+                f"{training.title}: the weights of {role} are quantised ({method}): what was learned is what this "
+                "checkpoint predicts, not what the unquantised model would."
             )
         first = {row.reason: row for row in reversed(record.refused)}
         for reason, row in first.items():

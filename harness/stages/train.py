@@ -61,7 +61,14 @@ def student_of(made: Stage) -> PlannedModel:
     return PlannedModel(made.inputs[_STUDENT], made.title, made.params["parts"][_STUDENT])
 
 
-def teachers_of(made: Stage) -> list[Stage]:
+def teachers_of(made: Stage) -> dict[str, PlannedModel]:
+    """The models that run beside the student of a training, by role."""
+    parts: Mapping[str, str] = made.params["parts"]
+    roles = [name.removeprefix(_TEACHER) for name in made.inputs if name.startswith(_TEACHER)]
+    return {role: PlannedModel(made.inputs[_TEACHER + role], made.title, parts[_TEACHER + role]) for role in roles}
+
+
+def taught_by(made: Stage) -> list[Stage]:
     """The models whose predictions a training learns from, beside it or stored; none where a stage is no training."""
     stored = [targets.inputs["teacher"] for name, targets in made.inputs.items() if name.startswith(_TARGETS)]
     return [model for name, model in made.inputs.items() if name.startswith(_TEACHER)] + stored

@@ -44,15 +44,13 @@ def read(folder: Path) -> pd.DataFrame:
 
 
 def _run(ctx: Context) -> None:
-    import torch
-
     from harness.models.chat import encode_prompt
-    from harness.models.load import load_model, load_tokenizer
+    from harness.models.load import available, load_model, load_tokenizer
     from harness.models.routing import measure_load
 
     folder = ctx.inputs["model"] / ctx.params["part"]
     tokenizer = load_tokenizer(folder)
-    model = load_model(folder, ctx.params["dtype"], "cuda" if torch.cuda.is_available() else "cpu")
+    model = load_model(folder, ctx.params["dtype"], available())
     limit = min(ctx.params["max_length"], model.config.max_position_embeddings)
     questions, loads, too_long = benchmarks.open_judged(ctx).questions, dict[str, "Load"](), list[str]()
     for done, question in enumerate(questions, 1):

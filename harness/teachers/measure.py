@@ -13,7 +13,7 @@ from harness.core.canonical import Json
 from harness.core.errors import HarnessError
 from harness.core.lines import Journal
 from harness.models.batching import by_length, padded
-from harness.models.load import Dtype, check_finite, load_model, output_head
+from harness.models.load import Dtype, available, check_finite, load_model, output_head
 from harness.models.logprobs import CHUNK, token_logprobs, token_logprobs_and_ranks
 from harness.teachers import sequences
 from harness.teachers.api import Need, TokenTable
@@ -52,10 +52,8 @@ def measure(
     Raises:
         HarnessError: a broken model, logits that are not a plain projection, log-probabilities that are not finite.
     """
-    import torch
-
     tokenizer = scoring_tokenizer(model_folder)
-    model = load_model(model_folder, cast(Dtype, settings.dtype), "cuda" if torch.cuda.is_available() else "cpu")
+    model = load_model(model_folder, cast(Dtype, settings.dtype), available())
     check_finite(model, str(model_folder))
     return score_responses(model, tokenizer, conversations, settings, passes, progress, work=work)
 
@@ -112,7 +110,7 @@ def forward(model: Any, rows: Sequence[Row], ranked: bool) -> Values:
     with torch.inference_mode():
         ids = padded([row.ids for row in rows], 0)[0].to(device)
         hidden = model.base_model(input_ids=ids, use_cache=False, **options).last_hidden_state
-        picked = hidden[places.to(device), columns]
+        picked = hidden[places.to(hidden.device), columns.to(hidden.device)]
         if ranked:
             logprobs, ranks = token_logprobs_and_ranks(picked, output_head(model), targets, chunk)
             values: Values = logprobs.cpu().numpy(), ranks.to(torch.int32).cpu().numpy()

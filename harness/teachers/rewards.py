@@ -13,7 +13,7 @@ from harness.data.files import read_rows
 from harness.data.pocket import Item, check, named
 from harness.models.batching import padded
 from harness.models.chat import encode
-from harness.models.load import Dtype, check_finite, load_reward_model, load_tokenizer
+from harness.models.load import Dtype, available, check_finite, load_reward_model, load_tokenizer
 from harness.models.rendering import Refused
 from harness.teachers.responses import answered
 from harness.teachers.settings import RecordedReward, RewardSettings
@@ -31,10 +31,8 @@ def model_rewards(
     half a response must not be valued as the whole. Raises HarnessError for a folder without such a model, a model that
     lacks its head, or a model that needs remote code.
     """
-    import torch
-
     tokenizer = load_tokenizer(folder)
-    model = load_reward_model(folder, cast(Dtype, settings.dtype), "cuda" if torch.cuda.is_available() else "cpu")
+    model = load_reward_model(folder, cast(Dtype, settings.dtype), available())
     check_finite(model, str(folder))
     config: Any = model.config.get_text_config()
     if config.pad_token_id is None:

@@ -50,6 +50,8 @@ class Teacher:
     gradient: computed by the model, or stored in an earlier pass (`targets: cached`)."""
     model: Any = None
     """The model, frozen and on the student's device; None where its targets are stored."""
+    together: bool = False
+    """Processes hold shares of the model, so that `target` is called in all of them or in none."""
 
 
 @dataclass(frozen=True)

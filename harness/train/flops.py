@@ -1,5 +1,6 @@
 """Training's floating-point operations, by the usual count: 2 per weight and token forward, 4 more backward."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -45,7 +46,7 @@ class Meter:
             self._spent += per_token * int(batch["attention_mask"].sum())
             return teacher.target(batch)
 
-        return Teacher(counted, teacher.model)
+        return replace(teacher, target=counted)
 
 
 def active_weights(model: Any, *, trainable: bool = False) -> float:

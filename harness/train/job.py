@@ -52,7 +52,7 @@ class TrainJob:
     def execution(self) -> dict[str, Json]:
         """All that changes no result."""
         settings = {name: getattr(self.settings, name) for name in _UNSEEN}
-        return settings | self.parallel.model_dump(include={"processes", "sharding"}) | {"name": self.name}
+        return settings | self.parallel.model_dump(include=set(Processes.model_fields)) | {"name": self.name}
 
     @classmethod
     def restore(cls, identity: Mapping[str, Json], execution: Mapping[str, Json]) -> Self:
@@ -69,7 +69,7 @@ class TrainJob:
             domains=identity["domains"],
             checkpoints=identity["checkpoints"],
             held_out=HeldOut(**identity["held_out"]) if identity["held_out"] else None,
-            parallel=Processes(processes=execution["processes"], sharding=execution["sharding"]),
+            parallel=Processes.model_validate({name: execution[name] for name in Processes.model_fields}),
         )
 
 

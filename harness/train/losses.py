@@ -4,7 +4,8 @@ Every loss is a sum over response tokens, in nats; the trainer divides by their 
 logits at t are scored against the token at t + 1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from harness.models.divergences import Divergence
 from harness.models.load import output_head
 from harness.models.logprobs import DenseTarget, Target, response_positions, token_logprobs
+from harness.models.shares import is_shared
 from harness.models.token_losses import TeacherTarget, Terms, TokenLosses, token_losses
 from harness.train.api import Batch, Teacher
 from harness.train.settings import TargetSettings
@@ -51,7 +53,7 @@ def response_states(model: Any, batch: Batch) -> Tensor:
     outputs = model.base_model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False)
     hidden: Tensor = outputs.last_hidden_state
     rows, columns = response_positions(batch["labels"] != IGNORED)
-    return hidden[rows, columns]
+    return hidden[rows.to(hidden.device), columns.to(hidden.device)]
 
 
 def response_tokens(batch: Batch) -> Tensor:
@@ -69,9 +71,13 @@ def sub_batch(batch: Batch, rows: Tensor) -> Batch:
 
 def live_teacher(model: Any) -> Teacher:
     """A teacher whose model runs beside the student."""
+    states: Callable[[Batch], Tensor] = partial(response_states, model)
+    if shared := is_shared(model):
+        # Weights are gathered around the whole model's `forward`.
+        model.forward, states = states, model
 
     def target(batch: Batch) -> DenseTarget:
         with torch.no_grad():
-            return DenseTarget(response_states(model, batch), output_head(model))
+            return DenseTarget(states(batch), output_head(model))
 
-    return Teacher(target, model)
+    return Teacher(target, model, together=shared)

@@ -22,7 +22,7 @@ from harness.models.rendering import Refused
 from harness.train.api import Loss
 from harness.train.batches import Cutting, EffectiveBatches
 from harness.train.run import random_state_kept
-from harness.train.saving import full_state, write_model
+from harness.train.saving import write_model
 from harness.train.settings import OptimSettings
 from harness.train.trainer import DistillTrainer, Progress, Report, arguments, last_checkpoint
 
@@ -81,7 +81,7 @@ def train_reward(
         )
         with quiet():
             trainer.train(resume_from_checkpoint=last_checkpoint(work))
-    write_model(trainer.model.config, full_state(trainer), None, base_folder, out / "model")
+    write_model(trainer.model, None, base_folder, out / "model")
     write_lines(out / "log.jsonl", (_log_line(entry) for entry in trainer.state.log_history if "loss" in entry))
     summary: dict[str, Json] = {
         "rows": len(pairs) + sum(skipped.values()),

@@ -13,10 +13,20 @@ from transformers import TrainerCallback
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
 from harness.core.files import link_tree
-from harness.core.lines import write_json, write_lines
+from harness.core.lines import read_json, write_json, write_lines
 from harness.core.seeds import derive_seed
 from harness.models.batching import by_length
-from harness.models.load import check_finite, load_model, load_tokenizer, output_head, quiet, tokenizer_difference
+from harness.models.inventory import quantised
+from harness.models.load import (
+    check_finite,
+    load_model,
+    load_share,
+    load_tokenizer,
+    output_head,
+    quiet,
+    tokenizer_difference,
+)
+from harness.models.memory import give_back_at_once
 from harness.models.turns import untaught_prompt
 from harness.train.api import Batch, Teacher
 from harness.train.batches import Cutting, EffectiveBatches
@@ -27,8 +37,8 @@ from harness.train.lora import add_adapters
 from harness.train.losses import live_teacher
 from harness.train.reporters import reporters
 from harness.train.router import balanced
-from harness.train.saving import KeepCheckpoints, full_state, write_model
-from harness.train.settings import Sharding, StepSettings
+from harness.train.saving import KeepCheckpoints, write_model
+from harness.train.settings import Processes, StepSettings
 from harness.train.tokens import check_tokens
 from harness.train.trainer import (
     FLOPS,
@@ -56,14 +66,22 @@ def train(job: TrainJob, place: TrainPlace, progress: Progress) -> dict[str, Jso
     Returns:
         The content of `training.json`: rows, skipped by reason, the rows the template `refused` (if any), truncated,
         response tokens, steps, per-domain rows and tokens, seconds in the loop, `train_flops` (`train.flops`),
-        `held_out_loss` (nats per response token), `untaught_prompt` where there is one (`models.turns`).
+        `held_out_loss` (nats per response token), `untaught_prompt` where there is one (`models.turns`), the method of
+        each teacher whose weights are quantised (`quantised_teachers`), by role.
 
     Raises:
         HarnessError: no examples, a teacher with another tokenizer, a loss that is not finite.
     """
     settings, curve_reporters = job.settings, reporters(job.settings.report_to, place.events)
+    give_back_at_once()
     tokenizer = load_tokenizer(place.student)
     check_end(tokenizer)
+    if method := quantised(place.student):
+        raise HarnessError(
+            f"the student's weights are quantised ({method}) and cannot be trained",
+            where=str(place.student),
+            fix="Name its unquantised checkpoint. Only teachers, which stay as they are, may be quantised.",
+        )
     for folder in place.teachers.values():
         _check_vocabulary(place.student, folder)
     examples, held = read_examples(place.tokens, place.mix, job.domains), None
@@ -76,13 +94,15 @@ def train(job: TrainJob, place: TrainPlace, progress: Progress) -> dict[str, Jso
         with quiet():
             trainer.train(resume_from_checkpoint=last_checkpoint(place.work))
         summary = _summary(examples, trainer)
+        if methods := _quantised_teachers(place):
+            summary["quantised_teachers"] = methods
         if untaught := untaught_prompt(tokenizer):
             summary["untaught_prompt"] = untaught
         if held is not None:
             summary |= {"held_out_rows": len(held), "held_out_loss": _mean_loss(trainer, held)}
-        state = full_state(trainer)
-    if trainer.is_world_process_zero():
-        write_model(trainer.model.config, state, settings.lora, place.student, place.out / "model")
+    first = trainer.is_world_process_zero()
+    write_model(trainer.model, settings.lora, place.student, place.out / "model", writes=first)
+    if first:
         for checkpoint in sorted((place.work / _CHECKPOINTS).glob("*")):
             link_tree(checkpoint, place.out / checkpoint.name)
         write_lines(place.out / "log.jsonl", map(_line, _steps(trainer)))
@@ -95,8 +115,8 @@ def _trainer(
 ) -> DistillTrainer:
     settings, seed = job.settings, derive_seed(job.seed, "train")
     # numpy seeds its generator with 32 bits.
-    args = arguments(settings, place.work, seed % 2**32, job.parallel.sharding, job.title)
-    student = load_model(place.student, "float32", str(args.device))
+    args = arguments(settings, place.work, seed % 2**32, job.title)
+    student = _student(place.student, job.parallel, str(args.device))
     if args.device.type == "cpu" and settings.dtype == "bfloat16":
         student.set_experts_implementation("eager")  # grouped products in bfloat16 are slow on a CPU
     check_finite(student, str(place.student))
@@ -131,9 +151,7 @@ def _trainer(
     )
 
     def keep(folder: Path) -> None:
-        state = full_state(trainer)
-        if trainer.is_world_process_zero():
-            write_model(trainer.model.config, state, settings.lora, place.student, folder)
+        write_model(trainer.model, settings.lora, place.student, folder, writes=trainer.is_world_process_zero())
 
     trainer.add_callback(KeepCheckpoints(job.checkpoints, place.work / _CHECKPOINTS, keep))
     return trainer
@@ -142,7 +160,7 @@ def _trainer(
 def _teachers(job: TrainJob, place: TrainPlace, examples: Examples, device: str, meter: Meter) -> dict[str, Teacher]:
     """The teachers by role, experts in the order of their domains."""
     teachers: dict[str, Teacher] = {
-        role: meter.teacher(live_teacher(_frozen(folder, job.settings, device, job.parallel.sharding)))
+        role: meter.teacher(live_teacher(_frozen(folder, job.settings, device, job.parallel)))
         for role, folder in place.teachers.items()
     }
     if place.targets:
@@ -156,15 +174,19 @@ def _teachers(job: TrainJob, place: TrainPlace, examples: Examples, device: str,
     return {role: teachers[role] for role in [*others, *job.domains] if role in teachers}
 
 
-def _frozen(folder: Path, settings: StepSettings, device: str, sharding: Sharding) -> Any:
-    model = load_model(folder, settings.dtype, device).requires_grad_(False)
-    check_finite(model, str(folder))
-    if sharding == "fsdp":
-        from torch.distributed.fsdp import fully_shard
+def _student(folder: Path, parallel: Processes, device: str) -> Any:
+    if parallel.sharding == "none":
+        return load_model(folder, "float32", device)
+    return load_share(folder, "float32", parallel.processes)
 
-        # Only layers are sharded: a forward pass gathers their weights, and embeddings are read without such a pass.
-        for layer in model.base_model.layers:
-            fully_shard(layer, reshard_after_forward=True)
+
+def _frozen(folder: Path, settings: StepSettings, device: str, parallel: Processes) -> Any:
+    if parallel.sharding == "none":
+        model: Any = load_model(folder, settings.dtype, device).requires_grad_(False)
+    else:
+        offload = parallel.offload_teachers and device != "cpu"
+        model = load_share(folder, settings.dtype, parallel.processes, frozen=True, offload=offload)
+    check_finite(model, str(folder))
     return model
 
 
@@ -203,6 +225,14 @@ def _summary(examples: Examples, trainer: DistillTrainer) -> dict[str, Json]:
         "seconds": round(sum(entry[SECONDS] for entry in steps), 3),
         "train_flops": sum(entry[FLOPS] for entry in steps),
     }
+
+
+def _quantised_teachers(place: TrainPlace) -> dict[str, Json]:
+    """How the weights of each teacher that is quantised are quantised, by role."""
+    methods = {role: quantised(folder) for role, folder in place.teachers.items()}
+    for stored in place.targets:
+        methods[stored.role] = read_json(stored.folder / "targets.json").get("quantised", "")
+    return {role: method for role, method in methods.items() if method}
 
 
 def _check_vocabulary(student: Path, teacher: Path) -> None:

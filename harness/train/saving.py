@@ -1,8 +1,8 @@
-"""A trained model as a plain Hugging Face folder, whether it was trained with adapters, in bfloat16 or in shards."""
+"""A trained model as a plain Hugging Face folder, whether it was trained with adapters, in bfloat16 or in shares."""
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +10,16 @@ import torch
 from torch import Tensor
 from transformers import TrainerCallback
 
+from harness.core.errors import HarnessError
 from harness.core.lines import write_json
 from harness.models.ends import complete
 from harness.models.load import quiet
+from harness.models.weights import State, write_weights
 from harness.train.settings import LoraSettings, checkpoint_part
 
-State = Mapping[str, Tensor]
-
+_SHARES = "shares"
+"""The folder of a step checkpoint that holds a model in shares and the state of its optimiser."""
 _DOWN, _UP = ".lora_A.default.weight", ".lora_B.default.weight"
-
-
-def full_state(trainer: Any) -> State:
-    """All weights of the model that a Trainer trains, gathered from every process (empty on all but the first)."""
-    if trainer.is_fsdp_enabled:
-        gathered: State = trainer.accelerator.get_state_dict(trainer.model_wrapped)
-        return gathered
-    state: State = trainer.model.state_dict()
-    return state
 
 
 def merged(state: State, scale: float) -> dict[str, Tensor]:
@@ -41,28 +34,69 @@ def merged(state: State, scale: float) -> dict[str, Tensor]:
     return plain
 
 
-def write_model(config: Any, state: State, lora: LoraSettings | None, source: Path, out: Path) -> None:
-    """Write a model folder: these weights in float32, adapters merged; the tokenizer and the template of `source`.
+def write_model(model: Any, lora: LoraSettings | None, source: Path, out: Path, *, writes: bool = True) -> None:
+    """Write a model folder: its weights in float32, adapters merged; the tokenizer and the template of `source`.
 
-    Its generation config lists the tokens that end a turn under the template.
+    Its generation config lists the tokens that end a turn under the template. All processes of a training call this
+    together, because a shared model is gathered layer by layer; the process with `writes` writes.
     """
     import transformers
+    from transformers.core_model_loading import revert_weight_conversion
 
-    if lora is not None:
-        state = merged(state, lora.alpha / lora.rank)
     with torch.device("meta"):
-        model = getattr(transformers, config.architectures[0])(config)
-    weights = {name: value.detach().to("cpu", torch.float32) for name, value in state.items()}
-    model.load_state_dict(weights, assign=True)
-    model.tie_weights()
-    with quiet():
-        model.save_pretrained(out)
-    written = json.loads((out / "config.json").read_text())
-    described = json.loads((source / "config.json").read_text())
-    if "use_cache" in described:  # The Trainer switches the cache off.
-        written["use_cache"] = described["use_cache"]
-    write_json(out / "config.json", written, indent=2)
-    complete(out, source)
+        plain = getattr(transformers, model.config.architectures[0])(model.config)
+
+    def as_stored(layer: State) -> State:
+        stored: State = revert_weight_conversion(plain, merged(layer, lora.alpha / lora.rank) if lora else layer)
+        return stored
+
+    left_out = {*model.all_tied_weights_keys, *(model._keys_to_ignore_on_save or ())}
+    state = {name: weight for name, weight in model.state_dict().items() if name not in left_out}
+    if writes:
+        with quiet():
+            plain.save_pretrained(out, state_dict={})
+    write_weights(state, as_stored, out, writes=writes)
+    if writes:
+        written = json.loads((out / "config.json").read_text())
+        described = json.loads((source / "config.json").read_text())
+        if "use_cache" in described:  # The Trainer switches the cache off.
+            written["use_cache"] = described["use_cache"]
+        write_json(out / "config.json", written, indent=2)
+        complete(out, source)
+
+
+def save_shares(model: Any, optimizer: Any, scheduler: Any, folder: Path) -> None:
+    """Save what a training in shares resumes from; each process writes its own share."""
+    import torch.distributed.checkpoint as checkpoint
+
+    checkpoint.save(_resumable(model, optimizer, scheduler), checkpoint_id=folder / _SHARES)
+
+
+def load_shares(model: Any, optimizer: Any, scheduler: Any, folder: Path) -> None:
+    """Load what `save_shares` saved, also where the number of processes was another.
+
+    Raises:
+        HarnessError: the training was started with whole models.
+    """
+    import torch.distributed.checkpoint as checkpoint
+    from torch.distributed.checkpoint.state_dict import set_state_dict
+
+    if not (folder / _SHARES).is_dir():
+        raise HarnessError(
+            "this training was started with whole models and cannot go on with shares of them",
+            where=str(folder),
+            fix="Set resources.sharding to none as before, or remove the folder to start anew.",
+        )
+    state = _resumable(model, optimizer, scheduler)
+    checkpoint.load(state, checkpoint_id=folder / _SHARES)
+    set_state_dict(model, optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"])
+
+
+def _resumable(model: Any, optimizer: Any, scheduler: Any) -> dict[str, Any]:
+    from torch.distributed.checkpoint.state_dict import get_state_dict
+
+    weights, state = get_state_dict(model, optimizer)
+    return {"model": weights, "optimizer": state, "scheduler": scheduler}
 
 
 class KeepCheckpoints(TrainerCallback):  # type: ignore[misc]

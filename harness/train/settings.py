@@ -8,10 +8,16 @@ from pydantic import Field, model_validator
 from harness.core.settings import Settings, execution
 
 Sharding = Literal["none", "fsdp"]
-"""How several processes hold a model: each whole, or each a share of it (FSDP)."""
+"""How several processes hold student and teachers: each whole, or each a share of them (torch's FSDP2)."""
 
 Reporter = Literal["tensorboard", "wandb", "trackio", "mlflow"]
 """Reporters of transformers.Trainer, by its names."""
+
+QUERIES = 128
+"""Rows of an attention map (of all heads) that `train.attention` computes at once."""
+
+TARGET_TOKENS = 2048
+"""Tokens per forward pass of a teacher whose predictions are stored, padding included."""
 
 
 def checkpoint_part(fraction: float) -> str:
@@ -32,6 +38,8 @@ class Processes(Settings):
 
     processes: int = execution(1, ge=1)
     sharding: Sharding = execution("none")
+    offload_teachers: bool = execution(False)
+    """Keep the shares of teachers in the CPU's memory, and bring them to the GPU layer by layer; on a CPU no change."""
 
 
 class LoraSettings(Settings):

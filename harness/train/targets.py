@@ -31,15 +31,14 @@ from harness.core.canonical import Json
 from harness.core.errors import HarnessError
 from harness.core.lines import Journal, write_json
 from harness.models.batching import by_length, padded
-from harness.models.load import check_finite, load_model, load_tokenizer, output_head
+from harness.models.inventory import quantised
+from harness.models.load import available, check_finite, load_model, load_tokenizer, output_head
 from harness.models.logprobs import TopTarget, top_logprobs
 from harness.train.api import Batch, Teacher
 from harness.train.examples import Examples
 from harness.train.losses import IGNORED, response_states
+from harness.train.settings import TARGET_TOKENS
 from harness.train.tokens import CONVENTIONS, TokenFile, check_tokens
-
-BATCH_TOKENS = 2048
-"""Tokens per forward pass, padding included."""
 
 Progress = Callable[..., None]
 """progress(done, total, unit)"""
@@ -68,7 +67,7 @@ def write_targets(
     tokens, tokenizer = TokenFile.open(tokens_folder), load_tokenizer(model_folder)
     check_tokens(tokens, tokenizer)
     vocabulary = len(tokenizer)
-    model = load_model(model_folder, settings.dtype, "cuda" if torch.cuda.is_available() else "cpu")
+    model = load_model(model_folder, settings.dtype, available())
     check_finite(model, str(model_folder))
     counts = tokens.rows["learned"].astype(np.int64)
     offsets, positions, k = np.cumsum(counts) - counts, int(counts.sum()), min(settings.top_k, vocabulary)
@@ -79,7 +78,7 @@ def write_targets(
     with Journal(work / "batches.jsonl") as journal:
         finished, done = {record["first"] for record in journal.records}, 0
         predicted = np.flatnonzero(counts)
-        for indices in by_length(tokens.rows["length"][predicted].tolist(), tokens=BATCH_TOKENS):
+        for indices in by_length(tokens.rows["length"][predicted].tolist(), tokens=TARGET_TOKENS):
             batch = predicted[indices]
             first = int(offsets[batch[0]])
             if first not in finished:
@@ -104,6 +103,8 @@ def write_targets(
         "positions": positions,
         "mean_remaining_mass": max(left / positions, 0.0),
     }
+    if method := quantised(model_folder):
+        facts["quantised"] = method
     write_json(out / "targets.json", facts)
     return facts
 

@@ -14,9 +14,11 @@ import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from harness.core.errors import HarnessError
+from harness.models.shares import is_shared
 from harness.train.api import Loss, Objective
 from harness.train.batches import EffectiveBatches
-from harness.train.settings import OptimSettings, Sharding
+from harness.train.saving import load_shares, save_shares
+from harness.train.settings import OptimSettings
 
 Progress = Callable[..., None]
 """progress(done, total, unit, **values)"""
@@ -37,7 +39,11 @@ class DistillTrainer(Trainer):  # type: ignore[misc]
         flops: Callable[[], float] = lambda: 0.0,
         **parts: Any,
     ) -> None:
+        self._shared = is_shared(parts["model"])
+        # The Trainer refuses to save the optimiser's state of a model in shares; this class does it in its place.
+        parts["args"].save_only_model = self._shared
         super().__init__(**parts)
+        self.args.save_only_model = False
         self._objective = objective
         self._batches = batches
         self._bfloat16 = dtype == "bfloat16"
@@ -48,8 +54,16 @@ class DistillTrainer(Trainer):  # type: ignore[misc]
         self.remove_callback(PrinterCallback)
         if self.args.world_size > 1:
             # DDP and FSDP reduce gradients and gather weights around `forward`, so the objective runs inside it.
-            student = self.model
-            student.forward = lambda batch: _plain(objective(student, batch))
+            self.model.forward = self._forward
+
+    def _forward(self, batch: Any) -> tuple[torch.Tensor, dict[str, tuple[float, float]]]:
+        """The objective of a batch, inside the student's `forward`."""
+        head = self.model.get_output_embeddings()
+        if is_shared(head):
+            # The loss needs the whole output matrix after the layers. Gathered ahead of them, it leaves no second copy:
+            # within the pass torch keeps the buffer of the last gathering until the next.
+            head.unshard()
+        return _plain(self._objective(self.model, batch))
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> Any:
         self._clock = self._clock or time.monotonic()
@@ -75,6 +89,7 @@ class DistillTrainer(Trainer):  # type: ignore[misc]
         total = torch.zeros((), device=self.args.device)
         for number, micro_batch in enumerate(micro_batches, 1):
             last = number == len(micro_batches)
+            # A model in shares has no `no_sync`: gradients that wait for the last micro-batch would be whole.
             with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
                 loss = self.loss(model, self._prepare_inputs(micro_batch))
                 # Data parallelism averages the processes' gradients; the factor makes the average their sum.
@@ -129,6 +144,27 @@ class DistillTrainer(Trainer):  # type: ignore[misc]
                 os.utime(folder, (0, 0))
         super()._save_checkpoint(*args, **kwargs)
 
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save the weights; those of a model in shares are saved with the optimiser's state."""
+        if not self._shared:
+            super().save_model(output_dir, _internal_call)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if self._shared:
+            save_shares(self.model, self.optimizer.optimizer, self.lr_scheduler, Path(output_dir))
+        else:
+            super()._save_optimizer_and_scheduler(output_dir)
+
+    def _load_from_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        if not self._shared:
+            super()._load_from_checkpoint(*args, **kwargs)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if self._shared and checkpoint is not None:
+            load_shares(self.model, self.optimizer.optimizer, self.lr_scheduler, Path(checkpoint))
+        elif not self._shared:
+            super()._load_optimizer_and_scheduler(checkpoint)
+
     def _save_rng_state(self, output_dir: str) -> None:
         super()._save_rng_state(output_dir)
         if self.args.world_size > 1:  # the state file, written next, says that every process has saved
@@ -152,9 +188,7 @@ class Report(TrainerCallback):  # type: ignore[misc]
             self._progress(state.global_step, state.max_steps, "steps", loss=logs["loss"])
 
 
-def arguments(
-    settings: OptimSettings, work: Path, seed: int, sharding: Sharding = "none", run_name: str = ""
-) -> TrainingArguments:
+def arguments(settings: OptimSettings, work: Path, seed: int, run_name: str = "") -> TrainingArguments:
     """The Trainer's arguments: no reporters, a log entry per step, step checkpoints under `work`."""
     warm = settings.schedule == "constant" and settings.warmup_steps > 0
     args = TrainingArguments(
@@ -185,13 +219,9 @@ def arguments(
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
         ddp_find_unused_parameters=False,
-        **({"fsdp": True, "fsdp_config": _FSDP} if sharding == "fsdp" else {}),
     )
     args._n_gpu = min(args.n_gpu, 1)  # With more, the Trainer would split each batch over all GPUs.
     return args
-
-
-_FSDP = {"version": 2, "auto_wrap_policy": "TRANSFORMER_BASED_WRAP", "state_dict_type": "FULL_STATE_DICT"}
 
 
 def last_checkpoint(work: Path) -> str | None:

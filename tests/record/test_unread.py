@@ -73,6 +73,14 @@ def test_a_prompt_that_training_did_not_prepare_for_is_said(tmp_path: Path) -> N
     assert line.startswith(r"sft cell: the chat template ends a prompt with '<think>\n', which stands before no")
 
 
+def test_a_quantised_teacher_is_said(tmp_path: Path) -> None:
+    (tmp_path / "training").mkdir()
+    summary = {"rows": 1, "skipped": {}, "quantised_teachers": {"reference": "awq"}}
+    (tmp_path / "training" / "training.json").write_text(json.dumps(summary))
+    (line,) = of_trainings(trainings(plan(), store(tmp_path)))
+    assert line.startswith("sft cell: the weights of reference are quantised (awq)")
+
+
 def test_nothing_to_say(tmp_path: Path) -> None:
     (tmp_path / "training").mkdir()
     (tmp_path / "training" / "training.json").write_text(json.dumps({"rows": 1, "skipped": {}}))

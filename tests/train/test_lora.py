@@ -46,7 +46,7 @@ def test_merged_weights_compute_the_same(tmp_path: Path, spec: str) -> None:
     with torch.no_grad():
         for weight in adapters:
             weight.normal_(std=0.3)
-    write_model(student.config, student.state_dict(), settings, tmp_path / "base", tmp_path / "merged")
+    write_model(student, settings, tmp_path / "base", tmp_path / "merged")
     plain = load_model(tmp_path / "merged", "float32")
     ids = torch.arange(4, 24)[None]
     torch.testing.assert_close(plain(input_ids=ids).logits, student(input_ids=ids).logits, rtol=1e-4, atol=1e-4)

@@ -13,8 +13,11 @@ import torch
 from safetensors.torch import load_file
 
 from harness.core.errors import HarnessError
+from harness.core.lines import read_json, read_lines
 from harness.models.load import load_model, load_tokenizer
+from harness.models.pocket import build, parse_spec
 from harness.train.trainer import last_checkpoint
+from tests.models.quantised import quantise
 
 Run = Callable[..., Path]
 Curve = Callable[[Path], list[dict[str, float]]]
@@ -212,3 +215,23 @@ def test_a_real_model_learns_and_teaches(run: Run, curve: Curve, smollm2_folder:
     assert lines[-1]["loss"] < lines[0]["loss"]
     taught = run("taught", {"temperature": 2.0}, student=smollm2_folder, teacher=tuned / "model", **size)
     assert 0 < curve(taught)[0]["loss"] < lines[0]["loss"]
+
+
+def test_a_quantised_student_is_refused(run: Run, tmp_path: Path) -> None:
+    build(parse_spec("llama?layers=1&width=32&heads=4"), tmp_path / "student")
+    quantise(tmp_path / "student")
+    with pytest.raises(HarnessError, match=r"quantised \(fp8\) and cannot be trained") as caught:
+        run(student=tmp_path / "student")
+    assert "unquantised checkpoint" in caught.value.fix
+
+
+def test_a_quantised_teacher_teaches_and_is_told(run: Run, tmp_path: Path) -> None:
+    build(parse_spec("llama?layers=1&width=32&heads=4&seed=9"), tmp_path / "teacher")
+    plain = run("plain", kd={}, teacher=tmp_path / "teacher", max_steps=1)
+    assert "quantised_teachers" not in read_json(plain / "training.json")
+    quantise(tmp_path / "teacher")
+    out = run("quantised", kd={}, teacher=tmp_path / "teacher", max_steps=1)
+    assert read_json(out / "training.json")["quantised_teachers"] == {"teacher": "fp8"}
+    losses = [next(read_lines(folder / "log.jsonl"))["loss"] for folder in (out, plain)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
+    assert losses[0] != losses[1]

@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from lm_eval.models.huggingface import HFLM
 
 from harness.bench.api import Measured
@@ -13,7 +12,7 @@ from harness.core.errors import Incomplete
 from harness.generate.api import Ending
 from harness.generate.prompts import answer_text, stop_ids
 from harness.models.ends import end_ids
-from harness.models.load import load_model, load_tokenizer
+from harness.models.load import available, load_model, load_tokenizer
 from harness.models.memory import ran_out, release
 from harness.models.rendering import refusal, template_of
 
@@ -29,8 +28,7 @@ def load(model: Measured, how: How, endings: dict[str, Ending]) -> HFLM:
     Without one texts are generated one at a time, as the command does by default: transformers copies the whole cache
     in every step of a batch and waits for its longest text (`benchmarks/lm_eval_overhead.py` has the figures).
     """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    loaded = load_model(model.folder, model.dtype, device)
+    loaded = load_model(model.folder, model.dtype, available())
     lm = HFLM(
         pretrained=loaded,
         tokenizer=load_tokenizer(model.folder),
@@ -43,7 +41,7 @@ def load(model: Measured, how: How, endings: dict[str, Ending]) -> HFLM:
     ends, progress = _Ends(lm, endings), _Progress(model)
     for kind in ("loglikelihood", "loglikelihood_rolling", "generate_until"):
         tell = ends.one if kind == "generate_until" else None
-        size = 1 if device == "cpu" and kind == "generate_until" else model.batch_size
+        size = 1 if loaded.device.type == "cpu" and kind == "generate_until" else model.batch_size
         setattr(lm, kind, _Patient(lm, getattr(lm, kind), size, progress, tell))
     return lm
 

@@ -52,6 +52,8 @@ def dae_loss(settings: DAESettings, teachers: Mapping[str, Teacher], vocab_size:
     nats (`loss/general` on the reference's rows), and `agreement/NAME` (`agreement/reference`), the tokens at which the
     student's likeliest token is the teacher's.
     """
+    import torch
+
     from harness.models.logprobs import response_positions
     from harness.models.token_losses import TeacherTarget
     from harness.train.losses import IGNORED, batch_losses, distillation_terms, sub_batch
@@ -67,8 +69,9 @@ def dae_loss(settings: DAESettings, teachers: Mapping[str, Teacher], vocab_size:
         positions = {role: (of_tokens == number).nonzero().squeeze(-1) for number, role in enumerate(roles)}
         targets: list[TeacherTarget] = []
         for number, (role, at) in enumerate(positions.items()):
-            if len(at):
-                rows = domains == number
+            if len(at) or (terms.kd_weight and teachers[role].together):
+                # Other processes may have rows of this domain: a teacher in shares then runs here on any row.
+                rows = domains == number if len(at) else torch.arange(len(domains), device=domains.device) == 0
                 targets.append((at, teachers[role].target(sub_batch(batch, rows)) if terms.kd_weight else None))
         losses = batch_losses(student, batch, targets, terms)
         parts: dict[str, Sum] = {}

@@ -1,0 +1,3 @@
+from tests.train.conftest import conversations, teacher_folder
+
+__all__ = ["conversations", "teacher_folder"]
