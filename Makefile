@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # torch goes first and by exact version: a range would fetch a CUDA build on a machine without a GPU.
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip install --quiet --constraint constraints.txt
 
-.PHONY: help install install-dev install-vllm lint test test-slow test-gpu test-processors docs quickstart pictures reference clean
+.PHONY: help install install-dev install-vllm lint test test-slow test-processors test-gpu docs quickstart pictures reference clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -47,11 +47,11 @@ test: lint  ## everything not marked slow
 test-slow: $(VENV)/.vllm  ## the rest: real servers, long simulations
 	$(BIN)/pytest -m slow --timeout 3600
 
-test-gpu: $(VENV)/.dev  ## what GPUs change; each test says what it lacks where it is left out
-	$(BIN)/pytest -rs tests/gpu
-
 test-processors: $(VENV)/.dev  ## the tests that compute floats, with each of the processor's instruction sets, 1 and 2 threads
 	$(BIN)/python -m tests.processors
+
+test-gpu: $(VENV)/.dev  ## what a GPU changes; says why it skips what it skips
+	$(BIN)/pytest tests/gpu -m "not slow" -rs
 
 docs: $(VENV)/.docs  ## the pages and the API as a site: build/site/index.html
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --conf-dir docs . build/site

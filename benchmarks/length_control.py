@@ -1,11 +1,12 @@
 """Is the error of a length-controlled win rate right, and what does pairing bring? On recorded verdicts.
 
-    python benchmarks/length_control.py --data DIR [--experiments 300]
+    python benchmarks/length_control.py --data DIR [--experiments 300] [--low]
 
 DIR is a folder with AlpacaEval's verdicts on several models, `gpt4_turbo_annotations_compact.parquet` (index, model,
 preference 1..2, len_1 of the baseline's answer, len_2 of the model's). Writes results/reference/statistics/
 length_control.md: our error beside a bootstrap that refits the length model, paired beside unpaired differences, and
-how often intervals from instructions drawn at random hold the rate over all of them.
+how often intervals from instructions drawn at random hold the rate over all of them. With --low it writes
+length_control_low.md alone: the same for weak models on 50 instructions, by the t interval and by ours.
 """
 
 import argparse
@@ -31,6 +32,8 @@ from harness.stats.spread import Floats, Rows
 
 OUT = Path(__file__).parents[1] / "results/reference/statistics/length_control.md"
 FILE = "gpt4_turbo_annotations_compact.parquet"
+LOW = OUT.with_name("length_control_low.md")
+WEAK = ("pythia-12b-mix-sft", "vicuna-7b")
 SIZES = (50, 200)
 UNREGULARISED = 1e4
 """The bootstrap's penalty, the weakest of those that cross-validation picks from."""
@@ -77,6 +80,11 @@ def rows(own: Verdicts, reference: Reference) -> Rows:
     return Rows(np.array([found[k] for k in places]), places, places)
 
 
+def shares(of: Rows) -> Rows:
+    """In 0..1."""
+    return Rows(of.values / 100, of.clusters, of.units)
+
+
 def bootstrapped(own: Verdicts, reference: Reference, resamples: int = 400) -> float:
     """The rate's standard deviation over resampled instructions, the model refitted on each."""
     rng = np.random.default_rng(0)
@@ -107,13 +115,41 @@ def coverage(first: Verdicts, second: Verdicts, reference: Reference, size: int,
     for seed in seeds:
         k = np.random.default_rng(seed).integers(0, len(first.index), size)
         one, other = (rows(own.drawn(k), reference) for own in (first, second))
-        single, both = mean_interval([one]), paired_difference([one], [other])
+        single, both = mean_interval([shares(one)], rate=True), paired_difference([one], [other])
         assert single is not None
         assert both is not None
         yield [
-            covered(truths[0], single.low, single.high),
+            covered(truths[0] / 100, single.low, single.high),
             covered(truths[0] - truths[1], both.low, both.high),
         ]
+
+
+def low(models: dict[str, Verdicts], reference: Reference, experiments: int) -> str:
+    """The page of --low: a row per weak model."""
+    lines = [
+        "# Length-controlled rates of weak models on 50 instructions",
+        "",
+        f"`python benchmarks/length_control.py --data DIR --experiments {experiments} --low`, {datetime.date.today()}: "
+        f"instructions drawn with replacement; how often intervals of 95 % hold the rate over all 805.",
+        "",
+        "| model | rate, % | held, t | held, ours | width, t | width, ours |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for model in WEAK:
+        own, found = models[model], []
+        truth = rows(own, reference).values.mean() / 100
+        for seed in range(experiments):
+            places = np.random.default_rng(seed).integers(0, len(own.index), SIZES[0])
+            share = shares(rows(own.drawn(places), reference))
+            for interval in (mean_interval([share]), mean_interval([share], rate=True)):
+                assert interval is not None
+                assert interval.low is not None
+                assert interval.high is not None
+                found.append((covered(truth, interval.low, interval.high), interval.high - interval.low))
+        (held, width), (ours, wider) = (100 * np.mean(found[k::2], axis=0) for k in (0, 1))
+        lines.append(f"| {model} | {100 * truth:.1f} | {held:.1f} % | {ours:.1f} % | {width:.1f} | {wider:.1f} |")
+        print(lines[-1], flush=True)
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
@@ -121,8 +157,12 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--data", type=Path, required=True)
     asked.add_argument("--experiments", type=int, default=300)
+    asked.add_argument("--low", action="store_true")
     told = asked.parse_args()
     reference, models = read_reference(STAND_IN), read(told.data / FILE)
+    if told.low:
+        LOW.write_text(low(models, reference, told.experiments))
+        return
     whole = {model: rows(own, reference) for model, own in models.items()}
     errors = {model: (mean_interval([r]), bootstrapped(models[model], reference)) for model, r in whole.items()}
     ratios = [(one.stderr or np.nan) / other for one, other in errors.values() if one]

@@ -52,6 +52,7 @@ docs/judges
 docs/teachers
 docs/papers
 docs/scale
+docs/full-size
 docs/python
 docs/extensions
 docs/faults

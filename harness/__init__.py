@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness.api.opened import Comparisons, Run, list_runs, open_run
     from harness.api.recipes import Forecast, load_recipe, plan_recipe
+    from harness.api.rehearsal import Rehearsal, rehearse_recipe
     from harness.api.runs import Ray, StagesFailed, rank_teachers, run_recipe
     from harness.bench.alpaca_eval import score_files as score_alpaca_eval
     from harness.bench.arena_hard import score_files as score_arena_hard
@@ -19,6 +20,7 @@ __all__ = [
     "HarnessError",
     "Ray",
     "Recipe",
+    "Rehearsal",
     "Run",
     "StagesFailed",
     "list_runs",
@@ -26,6 +28,7 @@ __all__ = [
     "open_run",
     "plan_recipe",
     "rank_teachers",
+    "rehearse_recipe",
     "run_recipe",
     "score_alpaca_eval",
     "score_arena_hard",
@@ -39,6 +42,7 @@ _PLACES = {
     "HarnessError": "harness.core.errors",
     "Ray": "harness.api.runs",
     "Recipe": "harness.recipe.load",
+    "Rehearsal": "harness.api.rehearsal",
     "Run": "harness.api.opened",
     "StagesFailed": "harness.api.runs",
     "list_runs": "harness.api.opened",
@@ -46,6 +50,7 @@ _PLACES = {
     "open_run": "harness.api.opened",
     "plan_recipe": "harness.api.recipes",
     "rank_teachers": "harness.api.runs",
+    "rehearse_recipe": "harness.api.rehearsal",
     "run_recipe": "harness.api.runs",
     "score_alpaca_eval": "harness.bench.alpaca_eval:score_files",
     "score_arena_hard": "harness.bench.arena_hard:score_files",

@@ -19,7 +19,9 @@ from harness.plan.generation import engines
 from harness.plan.generation import in_words as engines_in_words
 from harness.plan.judges import forecast
 from harness.plan.needs import graph, to_build
-from harness.plan.timing import Timing, recorded, timing
+from harness.plan.prospect import Prospect, prospect
+from harness.plan.prospect import in_words as prospect_in_words
+from harness.plan.timing import Timing
 from harness.recipe.load import Recipe, load
 from harness.stages.api import Stage
 from harness.store.store import Store
@@ -67,7 +69,8 @@ class Forecast:
     plan: Plan
     to_run: Mapping[str, Stage]
     """The stages that are not done yet, by id."""
-    timing: Timing
+    prospect: Prospect
+    """Memory, time, GPU-hours and gigabytes."""
     judges: Sequence[Estimate]
     """What each judge is still to be asked, and what that costs."""
     absent: Sequence[str]
@@ -75,6 +78,11 @@ class Forecast:
     notes: Sequence[str]
     """What is to be known before it runs: what is left out, which engine answers, what judges will cost, and which of
     them cannot be asked."""
+
+    @property
+    def timing(self) -> Timing:
+        """How long the stages that are left will take."""
+        return self.prospect.timing
 
     @cached_property
     def stages(self) -> pd.DataFrame:
@@ -120,15 +128,17 @@ def plan_recipe(recipe: Recipe, *, results: str | Path | None = None, only: str 
     Raises:
         HarnessError: no cell matches; a stage cannot be planned.
     """
-    store = Store(results_folder(results) / "store")
+    place = results_folder(results)
+    store = Store(place / "store")
     with plugged(recipe.plugins):
         with absent_allowed() as absent:
             plan = build(recipe, only=only)
         judges = estimate(plan, store)
         missing = to_build(graph(plan.stages), store)
         to_run = {i: stage for i, stage in plan.stages.items() if i in missing}
-        said = [*notes(plan, judges), *forecast(to_run.values(), judges)]
-    return Forecast(plan, to_run, timing(to_run.values(), recorded(plan, store)), judges, list(absent), said)
+        seen = prospect(plan, to_run, store, place)
+        said = [*prospect_in_words(seen), *notes(plan, judges), *forecast(to_run.values(), judges)]
+    return Forecast(plan, to_run, seen, judges, list(absent), said)
 
 
 def notes(plan: Plan, judges: Sequence[Estimate]) -> list[str]:

@@ -1,6 +1,6 @@
 """Runs: what a recipe asks for is done, and what it left is opened."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +11,13 @@ from harness.core.absent import absent_allowed
 from harness.core.errors import HarnessError
 from harness.core.machine import visible_gpus
 from harness.core.plugins import plugged
+from harness.judge.budget import Budgets
 from harness.plan.build import Plan, build
 from harness.plan.estimate import budgets, estimate
 from harness.plan.generation import check
 from harness.plan.judges import looks
 from harness.plan.needs import graph, to_build
+from harness.plan.prospect import check_fits
 from harness.recipe.load import Recipe
 from harness.record.collect import collect
 from harness.record.folder import RunFolder, judge_epoch, run_folder, write_plan
@@ -103,26 +105,53 @@ def run_recipe(
         limits = budgets(judges, max_cost_usd)
         check(plan, store)
         todo = to_build(graph(plan.stages), store)
+        check_fits(plan, {i: stage for i, stage in plan.stages.items() if i in todo}, store, place)
         said = looks((stage for i, stage in plan.stages.items() if i in todo), judges)
         write_plan(folder, plan, epoch)
         tell(Began(recipe.name, len(plan.cells), len(plan.stages), len(todo), (*notes(plan, judges), *said)))
         names = {row.asked.digest: row.asked.settings.model for row in judges}
-        with _cluster(ray, store, len(todo)) as cluster, Recorder(folder, store, names, tell) as recorder:
-            keeper = Keeper(folder, store, recorder)
-            keeper.sweep()
-            outcome = execute(
-                plan.stages,
-                store,
-                run=recipe.name,
-                jobs=jobs,
-                gpus=visible_gpus(),
-                listen=keeper,
-                budgets=limits,
-                fail_fast=fail_fast,
-                cluster=cluster,
-            )
-        pages = _write(folder, plan, store, outcome)
-    return _opened(Run(folder.path, plan, outcome, keeper.says(), pages))
+        work = Work(plan, place, names, jobs, fail_fast, limits, ray)
+        return perform(work, tell)
+
+
+@dataclass(frozen=True)
+class Work:
+    """A plan that is about to run, once all that could stop it was looked at."""
+
+    plan: Plan
+    place: Path
+    """The folder of store and runs."""
+    judges: Mapping[str, str]
+    """Names of the judges by digest, for `status`."""
+    jobs: int = 1
+    fail_fast: bool = False
+    limits: Budgets | None = None
+    ray: Ray | None = None
+
+
+def perform(work: Work, tell: Listener) -> Run:
+    """Run the stages of a plan, collect what they left and render the report.
+
+    Raises:
+        StagesFailed: some stages failed.
+    """
+    plan, store, folder = work.plan, Store(work.place / "store"), run_folder(work.place, work.plan.recipe.name)
+    todo = to_build(graph(plan.stages), store)
+    with _cluster(work.ray, store, len(todo)) as cluster, Recorder(folder, store, work.judges, tell) as recorder:
+        keeper = Keeper(folder, store, recorder)
+        keeper.sweep()
+        outcome = execute(
+            plan.stages,
+            store,
+            run=plan.recipe.name,
+            jobs=work.jobs,
+            gpus=visible_gpus(),
+            listen=keeper,
+            budgets=work.limits,
+            fail_fast=work.fail_fast,
+            cluster=cluster,
+        )
+    return _opened(Run(folder.path, plan, outcome, keeper.says(), _write(folder, plan, store, outcome)))
 
 
 def rank_teachers(
@@ -147,6 +176,7 @@ def rank_teachers(
             fix = "See recipes/zoo-car.yaml."
             raise HarnessError("the recipe has no `teachers` section", where=str(recipe.path), fix=fix)
         todo = [stage for i, stage in stages.items() if not store.has(i)]
+        check_fits(plan, {stage.id: stage for stage in todo}, store, place)
         said = looks(todo, [])
         write_plan(folder, plan, epoch)
         tell(Began(recipe.name, len(plan.cells), len(stages), len(todo), (*plan.left_out, *said)))

@@ -39,11 +39,15 @@ class Metric:
     """Shown in the sweep's main table."""
     binary: bool = False
     """Each sample is a miss (0) or a hit (100 where the unit is in %, else 1): intervals are those of a proportion."""
+    rate: bool = False
+    """In %, and a share of hits though its samples are no hits and misses: with few hits intervals are a share's."""
     mean: bool = True
     """A score is the mean of its samples, which are in the metric's unit; a metric that is not is compared by the
     standard errors of its scores, without pairing."""
     audits: str = ""
     """The metric of the live judge whose audited score this is (`bench/audit.py`)."""
+    judge: str = ""
+    """The judge of a panel whose own score this is (`bench/panel.py`)."""
     fewest_audited: int = FEWEST
     """Audited questions below which an audit gives it no score, because its intervals would not hold."""
 

@@ -72,7 +72,7 @@ def audited_metrics(metrics: Sequence[Metric], audited: Callable[[Metric], bool]
     for metric in metrics:
         whole.append(replace(metric, headline=False))
         if audited(metric):
-            whole.append(replace(metric, name=metric.name + AUDITED, binary=False, audits=metric.name))
+            whole.append(replace(metric, name=metric.name + AUDITED, binary=False, rate=False, audits=metric.name))
             whole.append(replace(metric, name=metric.name + REFERENCE, headline=False))
     return tuple(whole)
 

@@ -47,6 +47,8 @@ class Recorded:
     """Where they were read."""
     share: Callable[[float], float] | None = None
     """Of pairs: a verdict's value -> the first shown answer's share of the win. None for ratings."""
+    mean: bool = True
+    """The benchmark's score is the mean of these verdicts (of pairs, times 100)."""
 
     def only(self, questions: int | None) -> "Recorded":
         """So many of the questions, evenly over their order; all by default."""
@@ -128,7 +130,8 @@ def arena_hard(settings: ArenaHardSettings, folder: Path | None, reference: str 
     models = _models(answers, {model: _averaged(units, known) for model, units in shares.items()}, folder)
     files = (*judgments, *(places[model.name] for model in models))
     whole = settings.model_copy(update={"questions": None})
-    return Recorded(reference, whole, models, files, lambda value: battles(value)[0])
+    share: Callable[[float], float] = lambda value: battles(value)[0]  # noqa: E731
+    return Recorded(reference, whole, models, files, share, mean=False)  # a significant win counts three times
 
 
 def _arena_answers(path: Path) -> list[Answer]:

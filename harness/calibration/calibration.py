@@ -11,6 +11,7 @@ from harness.calibration.measures import FIRST_WINS, KAPPA, LENGTH, SPEARMAN, Me
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
 from harness.core.lines import read_json, write_atomically
+from harness.stats.transfer import METHODS, PPI, TUNED, LeftOut, Sums
 from harness.store.store import Store
 
 MIN_AGREEMENT = 0.3
@@ -19,7 +20,33 @@ than a tenth (0.3 squared) of the recorded verdicts' rank variance. An interval 
 that only counts characters has Spearman 0.20 [0.04, 0.34] with GPT-4's 320 ratings of two models on MT-Bench."""
 MIN_QUESTIONS = 10
 """With fewer questions a judge is uninformative, because an interval means little (see `stats.intervals`)."""
+FEWEST_MODELS = 5
+"""Recorded models left out below which transferred scores are not ranked. An interval that holds as often as a coin
+shows heads holds all of five with a chance of 1 in 32."""
 _TITLES = {SPEARMAN: "Spearman", KAPPA: "kappa"}
+
+
+@dataclass(frozen=True)
+class Transferable:
+    """What transfers the judge's scores of other models to the reference's (`harness.stats.transfer`)."""
+
+    metric: str
+    """The benchmark's metric whose scores they are."""
+    wins: bool
+    """The reference's verdicts are wins, losses and ties."""
+    labels: Mapping[str, Sums]
+    """By question, of all recorded models; of pairs in shares of a win."""
+    left_out: Mapping[str, LeftOut]
+    """By recorded model; empty where there is one only."""
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that can be tried."""
+        return METHODS if self.wins else (PPI, TUNED)
+
+    def held(self, method: str) -> int:
+        """In how many of the models left out the interval of a method holds the reference's own score."""
+        return sum(model.held(method) for model in self.left_out.values())
 
 
 @dataclass(frozen=True)
@@ -45,6 +72,8 @@ class Calibration:
     """Files of the recorded verdicts -> digest."""
     command: str = ""
     provenance: Mapping[str, Json] | None = None
+    transferable: Transferable | None = None
+    """None where the benchmark's score is no mean of recorded verdicts, or no answer has a verdict of both judges."""
 
     @property
     def headline(self) -> Measure:

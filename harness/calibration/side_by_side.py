@@ -9,15 +9,16 @@ import numpy as np
 import pandas as pd
 
 from harness.bench.recorded import Recorded, Unit
-from harness.calibration import measures as measures
-from harness.calibration.calibration import Calibration
+from harness.calibration import measures
+from harness.calibration.calibration import Calibration, Transferable
 from harness.calibration.cases import Case
 from harness.calibration.measures import Measure
 from harness.core.canonical import Json, file_digest
 from harness.judge.api import Verdict
-from harness.stages import judge
+from harness.stages import benchmarks, judge
 from harness.stages.api import Stage
 from harness.stats.spread import Floats
+from harness.stats.transfer import Labelled, binary, label_sums, left_out
 from harness.store.provenance import command, provenance
 from harness.store.store import Store
 
@@ -51,6 +52,7 @@ def measure(case: Case, store: Store) -> Calibration:
         data={path.name: file_digest(path) for path in case.recorded.files},
         command=command(),
         provenance=provenance(),
+        transferable=_transferable(case, table),
     )
 
 
@@ -140,6 +142,21 @@ def _models(table: pd.DataFrame) -> dict[str, Json]:
     }
 
 
+def _transferable(case: Case, table: pd.DataFrame) -> Transferable | None:
+    """What transfers scores of the benchmark's first metric, from the answers that both judges have a verdict on."""
+    both = table[table["judge"].notna()]
+    if both.empty or not case.recorded.mean:
+        return None
+    models = {
+        str(name): Labelled(_column(rows, "judge"), _column(rows, "reference"), _questions(rows))
+        for name, rows in both.groupby("model", sort=False)
+    }
+    every = list(models.values())
+    wins = case.recorded.share is not None and binary(every)
+    (metric, *_) = benchmarks.opened(next(iter(case.plain.values()))).metrics
+    return Transferable(metric.name, wins, label_sums(every), left_out(models, wins=wins))
+
+
 def _cost(verdicts: Sequence[Verdict]) -> dict[str, Json]:
     """The price of 1000 verdicts (None if any price is unknown); mean seconds and tokens per verdict."""
     prices = [v.reply.price_usd for v in verdicts if v.reply.price_usd is not None]
@@ -151,9 +168,24 @@ def _cost(verdicts: Sequence[Verdict]) -> dict[str, Json]:
 
 
 def rows(calibration: Calibration) -> pd.DataFrame:
-    """The calibration as a tidy table: a row per measure, then the costs of a verdict."""
+    """The calibration as a tidy table: a row per measure, the costs of a verdict, what transferred scores are worth."""
     lead = {k: getattr(calibration, k) for k in ("judge", "protocol", "benchmark", "reference")}
     measured: list[dict[str, Any]] = [lead | asdict(m) for m in calibration.measures]
     cost = [lead | {"name": name, "part": "all", "value": value} for name, value in calibration.cost.items()]
-    frame = pd.DataFrame([*measured, *cost]).rename(columns={"name": "measure"}).drop(columns="clusters")
+    transfers = [lead | row for row in _transfer_rows(calibration.transferable)]
+    frame = pd.DataFrame([*measured, *cost, *transfers]).rename(columns={"name": "measure"}).drop(columns="clusters")
     return frame.astype({"value": "Float64", "low": "Float64", "high": "Float64", "n": "Int64", "total": "Int64"})
+
+
+def _transfer_rows(known: Transferable | None) -> Iterator[dict[str, Any]]:
+    """By method the share of recorded models whose score the interval holds; each model left out, by all methods."""
+    if known is None or not known.left_out:
+        return
+    total = len(known.left_out)
+    for method in known.methods:
+        held = known.held(method)
+        yield {"name": f"transfer_held_{method}", "part": "all", "value": held / total, "n": held, "total": total}
+    for model, out in known.left_out.items():
+        yield {"name": "reference_score", "part": model, "value": out.reference}
+        for method, made in out.transferred.items():
+            yield {"name": f"transferred_{method}", "part": model, **vars(made)}

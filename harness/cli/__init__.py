@@ -17,6 +17,7 @@ from harness.cli import (
     judge,
     models,
     plan,
+    rehearse,
     report,
     run,
     score,
@@ -77,6 +78,7 @@ app = typer.Typer(
 )
 app.command()(run.run)
 app.command()(plan.plan)
+app.command()(rehearse.rehearse)
 app.command()(status.status)
 app.command()(show.show)
 app.command()(scores.scores)

@@ -32,7 +32,7 @@ class Looked:
 
 def look(data: "NamedData") -> Looked:
     """Read a dataset as a run would. Raises HarnessError where a run would, or would find no response to learn."""
-    from harness.data.columns import in_words
+    from harness.data.columns import check_answered, in_words
     from harness.data.readers import read_dataset, read_texts
 
     path = data.settings.path
@@ -42,11 +42,8 @@ def look(data: "NamedData") -> Looked:
         return Looked(data.name, title, record, None, in_words(record))
     read = read_dataset(data.settings, data.data_seed)
     record, notes = read.record, in_words(read.record)
-    if data.answered and record["without_response"] == record["kept"]:
-        columns = ", ".join(record["columns_not_used"]) or "none"
-        fix = " ".join([*(f"{note}." for note in notes), f"Columns that were not used: {columns}."])
-        where = f"{data.name}: {data.settings.name}"
-        raise HarnessError("no row has a response, and it is trained on or scored", where=where, fix=fix)
+    if data.answered:
+        check_answered(record, f"{data.name}: {data.settings.name}")
     return Looked(data.name, title, record, read.conversations[0], notes)
 
 

@@ -57,7 +57,7 @@ class Lines:
         """Print what is worth a line."""
         now = time.monotonic()
         if isinstance(event, Began):
-            self.total = event.to_run
+            self.total, self.over = event.to_run, 0
             _begin(event)
         elif isinstance(event, Started):
             self.titles[event.stage], self.said[event.stage] = event.title, now
@@ -106,6 +106,7 @@ class Bars:
         """Move the bars; the first event draws them."""
         if isinstance(event, Began):
             self.total = event.to_run
+            self.progress.update(self.all, total=self.total, completed=0)
             _begin(event)
             return
         if not self.progress.live.is_started:

@@ -13,6 +13,9 @@ def doctor(
         Path | None, typer.Argument(help="Look too whether this recipe's judges can be asked.", show_default=False)
     ] = None,
     set_: Sets = None,
+    measure: Annotated[
+        bool, typer.Option(help="Measure this machine's rates too (15 s), from which `plan` tells times.")
+    ] = False,
     results: Results = RESULTS,
     format_: Format = "table",
 ) -> None:
@@ -25,6 +28,8 @@ def doctor(
         harness doctor
 
         harness doctor recipe.yaml
+
+        harness doctor --measure
     """
     import pandas as pd
 
@@ -34,6 +39,10 @@ def doctor(
 
     check_format(format_)
     findings = diagnose(probe(results))
+    if measure:
+        from harness.doctor.measure import measure as measured
+
+        findings.append(measured(results))
     if recipe is not None:
         from harness.api.recipes import load_recipe
         from harness.doctor.judges import judge_findings

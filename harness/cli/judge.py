@@ -85,6 +85,9 @@ def calibrate(
     for calibration in calibrations:
         state = "calibrated" if calibration.informative else "UNINFORMATIVE"
         print(f"{calibration.judge} on {calibration.benchmark}: {state}. {calibration.note}", file=sys.stderr)
+        if (basis := calibration.transferable) and basis.left_out:
+            counts = ", ".join(f"{method} {basis.held(method)}" for method in basis.methods)
+            print(f"transferred: of {len(basis.left_out)} models left out, intervals held {counts}", file=sys.stderr)
         print(f"record: {records(store) / calibration.digest}.json", file=sys.stderr)
 
 

@@ -27,16 +27,21 @@ def plan(
     only: Annotated[str, typer.Option(help="Plan only cells whose name matches this glob.")] = "*",
     format_: Format = "table",
 ) -> None:
-    """Show what a run would do: stages (unique, shared, done already), judge calls and their price, the time it takes.
-    Runs nothing.
+    """Show what a run would do: stages (unique, shared, done already), memory, time, GPU-hours, disk, judge calls and
+    their price. Runs nothing.
 
     `usd at most` is what --max-cost must be to be enough for certain. What a judge would cost whose price is not known
-    is left empty. Nothing is downloaded: what is not here is planned by its name, and said.
+    is left empty. Nothing is downloaded but configs of models: what is not here is planned by its name, and said.
+
+    Memory: what each kind of stage takes on a device at most. What does not fit is named with the nearest change that
+    does; a run refuses it.
 
     The expected time: a stage takes the median of the latest 200 finished ones of its kind in this store (of the same
-    training step or benchmark, where there are any); what has never run here is counted and not guessed. A run takes
-    as long as the longest chain of stages that wait for each other (the critical path), or as all work shared among
-    the jobs, whichever is more. Its start is not in it, nor waiting for GPUs and judges.
+    benchmark, where there are any; with a model at work only of those with equal models, data and settings, on a
+    machine like this). Else it takes its operations over the rate of the device, with a range: a GPU's by its data
+    sheet, this machine's by `harness doctor --measure`. What neither tells is counted and not guessed. A run takes as
+    long as the longest chain of stages that wait for each other (the critical path), or as all work shared among the
+    jobs, whichever is more. Its start is not in it, nor waiting for GPUs and judges.
 
     Examples:
 

@@ -13,6 +13,7 @@ from harness.core.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.api.opened import Run
+    from harness.api.runs import Ray
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,10 @@ def run(
 
         harness run recipes/quickstart.yaml --executor ray --address auto --cores 4
     """
-    from harness.api.runs import Ray, StagesFailed, run_recipe
+    from harness.api.runs import StagesFailed, run_recipe
     from harness.cli import _progress
 
-    _check_executor(place.executor, place.address)
+    ray = ray_of(place)
     try:
         with _progress.show() as listen:
             finished = run_recipe(
@@ -81,7 +82,7 @@ def run(
                 rejudge=rejudge,
                 fail_fast=fail_fast,
                 max_cost_usd=max_cost,
-                ray=Ray(place.address, place.cores) if place.executor == "ray" else None,
+                ray=ray,
                 listen=listen,
             )
     except KeyboardInterrupt:
@@ -93,11 +94,19 @@ def run(
     _tell(finished)
 
 
-def _check_executor(executor: str, address: str | None) -> None:
-    if executor not in ("local", "ray"):
-        raise HarnessError(f"no such executor: {executor}", where="--executor", fix="Choose from local, ray.")
-    if address is not None and executor != "ray":
+def ray_of(place: Place) -> "Ray | None":
+    """The Ray cluster to run on; None for this machine.
+
+    Raises:
+        HarnessError: no such executor, or an address without a cluster.
+    """
+    from harness.api.runs import Ray
+
+    if place.executor not in ("local", "ray"):
+        raise HarnessError(f"no such executor: {place.executor}", where="--executor", fix="Choose from local, ray.")
+    if place.address is not None and place.executor != "ray":
         raise HarnessError("an address is of a Ray cluster", where="--address", fix="Add --executor ray.")
+    return Ray(place.address, place.cores) if place.executor == "ray" else None
 
 
 def _tell(run: "Run") -> None:

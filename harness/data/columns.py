@@ -88,3 +88,15 @@ def _rows(count: int, first: list[int]) -> str:
 def _plain(name: str) -> str:
     """The name of a column or of a turn's key in lower case."""
     return name.rpartition("[].")[2].strip().lower()
+
+
+def check_answered(record: Mapping[str, Any], where: str) -> None:
+    """Check a dataset that is trained on or scored, by the record of its reading.
+
+    Raises:
+        HarnessError: no row has a response.
+    """
+    if record["without_response"] == record["kept"]:
+        columns = ", ".join(record["columns_not_used"]) or "none"
+        fix = " ".join([*(f"{note}." for note in in_words(record)), f"Columns that were not used: {columns}."])
+        raise HarnessError("no row has a response, and it is trained on or scored", where=where, fix=fix)

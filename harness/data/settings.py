@@ -22,6 +22,15 @@ class PocketData(Settings):
     seed: int = 0
 
 
+class ExpectedData(Settings):
+    """What a plan takes data to be while they are not here; a run counts them."""
+
+    rows: int = Field(100_000, ge=1)
+    """Conversations."""
+    tokens: int = Field(500, ge=1)
+    """Of a conversation, prompt and response."""
+
+
 class FilesSettings(Settings):
     """Where rows are: local files or a dataset of the hub. Their content is pinned, not their names."""
 
@@ -77,6 +86,8 @@ class DatasetSettings(FilesSettings):
     """Usual column name -> the file's, e.g. {response: reply}; these columns precede all others."""
     limit: int | None = Field(None, ge=1)
     """Use this many rows, drawn with `data_seed`; all by default."""
+
+    expect: ExpectedData = execution(ExpectedData())
 
     @property
     def sources(self) -> dict[str, FilesSettings]:

@@ -12,9 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
-from harness.core.machine import gpu_names
+from harness.core.machine import gpu_names, memory
 
 VISION = ("torchvision", "torchaudio", "torchcodec")
 """Packages with operators that must fit torch's build."""
@@ -67,7 +65,7 @@ def probe(results: Path) -> Facts:
         gpus=gpu_names(),
         cpu_flags=_cpu_flags(),
         cores=len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1,
-        memory_gb=_memory() / 2**30,
+        memory_gb=memory() / 2**30,
         results=str(results),
         free_gb=shutil.disk_usage(place).free / 2**30,
         writable=os.access(place, os.W_OK),
@@ -109,12 +107,3 @@ def _cpu_flags() -> frozenset[str]:
         return frozenset()
     named = (line.split(":", 1)[1].split() for line in lines if line.startswith(("flags", "Features")))
     return frozenset(next(named, []))
-
-
-def _memory() -> int:
-    """Bytes of memory: the machine's, or the container's limit if that is lower."""
-    total = int(psutil.virtual_memory().total)
-    try:
-        return min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    except (OSError, ValueError):  # no such limit ("max")
-        return total

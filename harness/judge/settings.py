@@ -134,18 +134,46 @@ class AuditSettings(DrawSettings):
         return self
 
 
-class AuditedJudgeSettings(JudgeSettings):
-    """A recipe's judge of benchmarks' answers, audited by another where that is wanted."""
+class RecipeJudgeSettings(JudgeSettings):
+    """A recipe's judge of benchmarks' answers, or a panel of judges; either may be audited by another."""
 
+    model: str = ""
+    """The model to ask for; with `serve`, a model reference (pypi:..., path:..., hf:...). Not beside a `panel`."""
+    panel: tuple[JudgeSettings, ...] = ()
+    """Several judges of the same answers, whose mean is the score; each has the keys of a judge. Reports show each
+    judge's own scores, how far the judges agree, and the ranks without each."""
     audit: AuditSettings | None = None
 
+    @model_validator(mode="after")
+    def _judge_or_panel(self) -> Self:
+        if not self.panel:
+            if not self.model:
+                raise ValueError("a 'judge' needs a 'model', or a 'panel' of judges")
+            return self
+        if beside := sorted(self.model_fields_set - {"panel", "audit"}):
+            raise ValueError(f"'{beside[0]}' stands beside 'panel': give it to the panel's judges")
+        if len(self.panel) < 2:
+            raise ValueError("a 'panel' has two or more judges")
+        if len(set(self.names)) < len(self.panel):
+            raise ValueError("a panel's judges are told apart by the names of their models, and two have the same")
+        return self
+
     @cached_property
-    def alone(self) -> JudgeSettings:
-        """The judge itself."""
-        return JudgeSettings.model_construct(**{name: getattr(self, name) for name in JudgeSettings.model_fields})
+    def judges(self) -> tuple[JudgeSettings, ...]:
+        """The judge, or those of the panel."""
+        fields = {name: getattr(self, name) for name in JudgeSettings.model_fields}
+        return self.panel or (JudgeSettings.model_construct(**fields),)
 
     @property
-    def asked(self) -> dict[tuple[str, ...], JudgeSettings]:
-        """The models that are asked, by their key in a recipe: the judge, and the one that audits it."""
+    def names(self) -> tuple[str, ...]:
+        """What the panel's judges are called in metrics: their models' names."""
+        return tuple(judge.model for judge in self.panel)
+
+    @property
+    def asked(self) -> dict[tuple[str | int, ...], JudgeSettings]:
+        """The models that are asked, by their key in a recipe: the judge or the panel's, and the auditing one."""
+        asked: dict[tuple[str | int, ...], JudgeSettings] = {
+            ("judge", "panel", k) if self.panel else ("judge",): judge for k, judge in enumerate(self.judges)
+        }
         audits = self.audit.judge if self.audit is not None else None
-        return {("judge",): self.alone} | ({("judge", "audit", "judge"): audits} if audits is not None else {})
+        return asked | ({("judge", "audit", "judge"): audits} if audits is not None else {})

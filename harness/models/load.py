@@ -40,11 +40,18 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
 
 def tokenizer_difference(first: Path, second: Path) -> str:
     """How the vocabularies of two folders' tokenizers differ, in words; empty where they are equal."""
+    if not (difference := vocabulary_difference(first, second)):
+        return ""
+    return f"{difference} (in {first} and {second})"
+
+
+def vocabulary_difference(first: Path, second: Path) -> str:
+    """The numbers of entries of two folders' vocabularies and of those they share; empty where they are equal."""
     vocabulary, other = (load_tokenizer(folder).get_vocab() for folder in (first, second))
     if vocabulary == other:
         return ""
     shared = len(vocabulary.items() & other.items())
-    return f"{len(vocabulary)} entries in {first}, {len(other)} in {second}, {shared} the same"
+    return f"{len(vocabulary)} and {len(other)} entries, {shared} the same"
 
 
 def available() -> Placement:

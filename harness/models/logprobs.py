@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CHUNK = 512
-"""Positions per chunk: with a vocabulary of 50,000 one chunk of float32 logits is 100 MB."""
+"""Positions per chunk: with a vocabulary of 50,000 a chunk of float32 logits is 100 MB."""
+ROWS = 64
+"""Positions whose logits a loss works on at once on a CPU: few enough for its caches to hold them from pass to pass."""
 
 
 @dataclass(frozen=True)

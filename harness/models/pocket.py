@@ -117,12 +117,10 @@ def tokenizer() -> Any:
     )
 
 
-def model(spec: PocketSpec) -> Any:
-    """The untrained model on the CPU; leaves torch's random state as it was."""
-    import torch
-    from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, MixtralConfig, MixtralForCausalLM
-
+def described(spec: PocketSpec) -> dict[str, Any]:
+    """The model's config, without torch."""
     shape: dict[str, Any] = {
+        "model_type": spec.architecture,
         "vocab_size": len(WORDS) + 4,
         "hidden_size": spec.width,
         "intermediate_size": 2 * spec.width,
@@ -134,13 +132,23 @@ def model(spec: PocketSpec) -> Any:
         "pad_token_id": 0,
         "bos_token_id": None,
         "eos_token_id": 3,
-        "dtype": torch.float32,
     }
+    if spec.architecture == "mixtral":
+        shape |= {"num_local_experts": spec.experts, "num_experts_per_tok": spec.per_token}
+    return shape
+
+
+def model(spec: PocketSpec) -> Any:
+    """The untrained model on the CPU; leaves torch's random state as it was."""
+    import torch
+    from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, MixtralConfig, MixtralForCausalLM
+
+    shape = described(spec) | {"dtype": torch.float32}
+    del shape["model_type"]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed("pocket model", spec.seed))
         if spec.architecture == "mixtral":
-            sparse = {"num_local_experts": spec.experts, "num_experts_per_tok": spec.per_token}
-            untrained = MixtralForCausalLM(MixtralConfig(**shape, **sparse))
+            untrained = MixtralForCausalLM(MixtralConfig(**shape))
         else:
             untrained = LlamaForCausalLM(LlamaConfig(**shape))
     untrained.generation_config = GenerationConfig(do_sample=False, eos_token_id=3, pad_token_id=0)

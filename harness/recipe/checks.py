@@ -265,3 +265,5 @@ def _teachers(cell: CellRecipe) -> Iterator[Finding]:
             yield ("teachers", "scores", i), f"'{name}' needs teachers.reward, which the recipe does not have"
     if reward is not None and reward.judge and cell.judge is None:
         yield ("teachers", "reward", "judge"), "a judge gives the reward, and the recipe has no 'judge'"
+    if reward is not None and reward.judge and cell.judge is not None and cell.judge.panel:
+        yield ("teachers", "reward", "judge"), "one judge gives the reward, and the recipe's 'judge' is a panel"

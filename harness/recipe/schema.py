@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from harness.core.settings import Named, Settings, execution
 from harness.data.settings import DatasetSettings, DataSettings
 from harness.generate.api import GenerateSettings, ResponseSettings
-from harness.judge.settings import AuditedJudgeSettings
+from harness.judge.settings import RecipeJudgeSettings
 from harness.models.settings import ModelSettings
 from harness.report.settings import ReportSettings
 from harness.teachers.settings import TeachersSettings
@@ -53,6 +53,13 @@ class ResourceSettings(Processes):
     """What one stage may use."""
 
     gpus: int = execution(0, ge=0)
+    gpu: str | None = execution(None)
+    """What they are, such as H100 or A100-80GB (`harness/plan/devices.csv`), where a plan is made on another machine;
+    by default those that are here."""
+    gpu_memory_gb: float | None = execution(None, gt=0)
+    """The memory of each; by default what its kind has. A stage that takes more is refused before a run."""
+    usd_per_gpu_hour: float | None = execution(None, gt=0)
+    """For the price that a plan says."""
 
     @model_validator(mode="after")
     def _enough(self) -> Self:
@@ -80,7 +87,7 @@ class CellRecipe(Settings):
     evaluate: list[Named[Settings]] = Field(default_factory=list)
     """One-key mappings: benchmark -> its settings."""
     generate: GenerateSettings = GenerateSettings()
-    judge: AuditedJudgeSettings | None = None
+    judge: RecipeJudgeSettings | None = None
     teachers: TeachersSettings | None = None
     """Teacher scores: a recipe with these and no `train` only scores teachers."""
     resources: ResourceSettings = execution(ResourceSettings())

@@ -13,14 +13,13 @@ from harness.store.store import Store
 
 def audits(cell: str, evaluated: Evaluated, reference: Judged | None, store: Store) -> Iterator[AuditRecord]:
     """A row per audited metric of a cell whose scores are finished; `reference` is what a judge said that audits."""
-    judged = evaluated.judged
-    if judged is None:
+    if not evaluated.judged:
         return
     prices = [price for _, price in reference.calls if price is not None] if reference is not None else []
     for made in score.read_audit(store.path(evaluated.score.id)):
         yield AuditRecord(
             cell=cell,
-            judge=judges.name(judged.verdicts),
+            judge=judges.together(evaluated),
             reference=_reference(evaluated.score),
             price_usd=sum(prices) if prices else None,
             **vars(made),

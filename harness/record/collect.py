@@ -3,7 +3,7 @@
 import re
 import shutil
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -18,14 +18,24 @@ from harness.record import contamination, determinism, endings, judges, unread
 from harness.record.audits import audits, shortfalls
 from harness.record.costs import costs
 from harness.record.data_notes import data_notes
+from harness.record.families import same_family
 from harness.record.folder import RunFolder
 from harness.record.judged import Call, Judged, read_judged
 from harness.record.judging import judging, warnings
 from harness.record.profiles import profiles, write_profiles
-from harness.record.run import AuditRecord, CellRecord, JudgingRecord, MetricRecord, RunRecord, StageCounts
+from harness.record.run import (
+    AuditRecord,
+    CellRecord,
+    JudgingRecord,
+    MetricRecord,
+    RunRecord,
+    StageCounts,
+    TransferRecord,
+)
 from harness.record.tables import CURVES, EXPERTS, SAMPLES, SCORES, TRANSCRIPTS, write_table
 from harness.record.training import curves, mixes, trainings
 from harness.record.transcripts import judged_texts, measured_texts, transcript
+from harness.record.transfers import transfers
 from harness.stages import benchmarks, measure, score, utilisation
 from harness.store.provenance import command, provenance
 from harness.store.store import Store
@@ -65,6 +75,8 @@ def collect(
         judges=judges.judges(plan, store),
         judging=tuple(gathered.judging),
         audits=tuple(gathered.audits),
+        transfers=tuple(gathered.transfers),
+        same_family=same_family(plan),
         metrics=_metrics(plan),
         training=tuple(t.record for t in trained),
         mixes=tuple(mixes(trained)),
@@ -94,6 +106,7 @@ class _Gathered:
     calls: defaultdict[str, list[Call]] = field(default_factory=lambda: defaultdict(list))
     """By cell."""
     audits: list[AuditRecord] = field(default_factory=list)
+    transfers: list[TransferRecord] = field(default_factory=list)
     shortfalls: list[str] = field(default_factory=list)
     """Warnings of audits."""
     cut: list[str] = field(default_factory=list)
@@ -106,21 +119,29 @@ def _evaluations(folder: RunFolder, plan: Plan, store: Store) -> _Gathered:
         shutil.rmtree(folder.path / name, ignore_errors=True)  # what benchmarks export is appended to
     gathered, axes = _Gathered(), list(plan.recipe.axes)
     for cell, evaluated in ((c, e) for c in plan.cells for e in c.evaluated):
-        judged = None
-        if evaluated.judged is not None:
-            judged = read_judged(cell.name, evaluated.benchmark, evaluated.judged, store)
-            gathered.cut += [*unread.cut_answers(judged), *unread.judged_thinking(judged)]
-            gathered.judging += judging(judged)
-            gathered.calls[cell.name] += judged.calls
-            _audited(gathered, cell.name, evaluated, evaluated.judged, store)
+        judged = _judged(cell.name, evaluated, store)
+        for of_judge in judged:
+            gathered.judging += judging(of_judge)
+            gathered.calls[cell.name] += of_judge.calls
+        if judged:
+            gathered.cut += [*unread.cut_answers(judged[0]), *unread.judged_thinking(judged[0])]
+            _audited(gathered, cell.name, evaluated, evaluated.judged[0], store)
         if store.has(evaluated.score.id):
             labels = {"baseline": cell.cell.baseline is not None} | {a: cell.cell.labels.get(a) for a in axes}
             _tables(gathered, {"cell": cell.name} | labels, store, evaluated, judged)
             _export(folder, store, cell, evaluated, judged)
+            gathered.transfers += transfers(cell.name, evaluated, store)
     write_table(folder.path, SAMPLES, gathered.samples, ["baseline", *axes])
     write_table(folder.path, SCORES, gathered.scores, list(dict.fromkeys(["baseline", *axes, "judge"])))
     write_table(folder.path, TRANSCRIPTS, gathered.transcripts)
     return gathered
+
+
+def _judged(cell: str, evaluated: Evaluated, store: Store) -> list[Judged]:
+    """What each judge of an evaluation said; empty for a benchmark without judges."""
+    panel = len(evaluated.judged) > 1
+    named = ((stages, judges.name(stages.verdicts) if panel else "") for stages in evaluated.judged)
+    return [read_judged(cell, evaluated.benchmark, stages, store, name) for stages, name in named]
 
 
 def _audited(gathered: _Gathered, cell: str, evaluated: Evaluated, stages: JudgedStages, store: Store) -> None:
@@ -135,36 +156,38 @@ def _audited(gathered: _Gathered, cell: str, evaluated: Evaluated, stages: Judge
 
 
 def _tables(
-    gathered: _Gathered, labels: dict[str, Any], store: Store, evaluated: Evaluated, judged: Judged | None
+    gathered: _Gathered, labels: dict[str, Any], store: Store, evaluated: Evaluated, judged: Sequence[Judged]
 ) -> None:
     """The rows of one evaluation, with the columns that every row of its cell has."""
     samples, scores = score.read(store.path(evaluated.score.id))
-    if judged is None:
-        measured = store.path(evaluated.score.inputs["measured"].id)
-        judge, texts, ends = "", measured_texts(measured), endings.of_measured(measured)
+    if judged:
+        texts, ends = judged_texts(judged), endings.of_answers(judged[0].answers)
     else:
-        judge, texts, ends = judges.name(judged.stage), judged_texts(judged), endings.of_answers(judged.answers)
+        measured = store.path(evaluated.score.inputs["measured"].id)
+        texts, ends = measured_texts(measured), endings.of_measured(measured)
     samples = endings.with_endings(samples, ends)
     scores = endings.beside(scores, samples, benchmarks.opened(evaluated.score))
     approximate = scores.get(APPROXIMATE, False)
     gathered.samples.append(samples.assign(**labels))
     # Along an axis `judge` a judge is called as the axis calls it.
-    gathered.scores.append(scores.assign(**{"judge": judge, APPROXIMATE: approximate} | labels))
+    judge = {"judge": judges.together(evaluated), APPROXIMATE: approximate}
+    gathered.scores.append(scores.assign(**judge | labels))
     gathered.transcripts.append(transcript(labels["cell"], samples, texts))
 
 
-def _export(folder: RunFolder, store: Store, cell: PlannedCell, evaluated: Evaluated, judged: Judged | None) -> None:
-    """The benchmark's own file formats, under the cell's name."""
+def _export(folder: RunFolder, store: Store, cell: PlannedCell, evaluated: Evaluated, judged: Sequence[Judged]) -> None:
+    """The benchmark's own file formats, under the cell's name; of a panel each judge's."""
     target = folder.path / evaluated.benchmark
     target.mkdir(exist_ok=True)
     scored = evaluated.score
-    if judged is None:
+    if not judged:
         files = store.path(scored.inputs["measured"].id) / measure.FILES
         benchmarks.open_measured(scored).export(target, cell.name, files)
         return
-    name = _UNSAFE.sub("-", judges.name(judged.stage))
     bench = benchmarks.open_judged(scored)
-    bench.export(target, cell.name, name, judged.answers, judged.verdicts)
+    for of_judge in judged:
+        name = _UNSAFE.sub("-", judges.name(of_judge.stage))
+        bench.export(target, cell.name, name, of_judge.answers, of_judge.verdicts)
 
 
 def _approximations(scores: list[pd.DataFrame]) -> list[str]:
@@ -200,7 +223,7 @@ def _metrics(plan: Plan) -> tuple[MetricRecord, ...]:
     every = (evaluated for cell in plan.cells for evaluated in cell.evaluated)
     scored = {(e.benchmark, canonical(e.score.execution), tuple(e.score.inputs)): e.score for e in every}
     records = (
-        MetricRecord(name, m.name, m.unit, m.direction, m.role, m.headline, m.binary, m.mean, m.audits)
+        MetricRecord(name, m.name, m.unit, m.direction, m.role, m.headline, m.binary, m.mean, m.audits, m.judge, m.rate)
         for (name, _, _), stage in scored.items()
         for m in score.metrics(stage)
     )

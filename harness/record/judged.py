@@ -23,6 +23,8 @@ class Judged:
     """That of the verdicts."""
     answers: list[Answer]
     verdicts: list[Verdict]
+    panelist: str = ""
+    """The judge's name, where it is one of a panel."""
 
     @property
     def by_model(self) -> bool:
@@ -36,8 +38,8 @@ class Judged:
         return [(reply.prompt_tokens + reply.completion_tokens, reply.price_usd) for reply in replies]
 
 
-def read_judged(cell: str, benchmark: str, stages: JudgedStages, store: Store) -> Judged:
+def read_judged(cell: str, benchmark: str, stages: JudgedStages, store: Store, panelist: str = "") -> Judged:
     """Read what is there; lists of stages that are not finished are empty."""
     answers = answer.read(store.path(stages.answers.id)) if store.has(stages.answers.id) else []
     verdicts = judge.read_verdicts(store.path(stages.verdicts.id)) if store.has(stages.verdicts.id) else []
-    return Judged(cell, benchmark, stages.verdicts, answers, verdicts)
+    return Judged(cell, benchmark, stages.verdicts, answers, verdicts, panelist)

@@ -1,9 +1,10 @@
 """The judges of a run, as its record names them."""
 
+from dataclasses import replace
 from functools import partial
 
 from harness.calibration import calibration
-from harness.plan.build import Plan
+from harness.plan.build import Evaluated, Plan
 from harness.record.run import JudgeRecord
 from harness.stages.api import Stage
 from harness.stages.judge import resolved
@@ -12,7 +13,18 @@ from harness.store.store import Store
 
 def judges(plan: Plan, store: Store) -> tuple[JudgeRecord, ...]:
     """Who judges which benchmark, and what is known of them."""
-    return tuple(dict.fromkeys(describe(e.benchmark, judged.verdicts, store) for _, e, judged in plan.judged))
+    records = (replace(describe(e.benchmark, judged.verdicts, store), panel=panel(e)) for _, e, judged in plan.judged)
+    return tuple(dict.fromkeys(records))
+
+
+def panel(evaluated: Evaluated) -> str:
+    """The names of a panel's judges; "" for a single judge."""
+    return together(evaluated) if len(evaluated.judged) > 1 else ""
+
+
+def together(evaluated: Evaluated) -> str:
+    """What a report calls the judge of a benchmark, or its panel."""
+    return " + ".join(name(judged.verdicts) for judged in evaluated.judged)
 
 
 def name(stage: Stage) -> str:

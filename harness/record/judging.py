@@ -42,6 +42,7 @@ def judging(judged: Judged) -> Iterator[JudgingRecord]:
         failed=failures(judged.verdicts),
         read_otherwise=otherwise,
         read_there_only=there_only,
+        judge=judged.panelist,
     )
 
 
@@ -96,14 +97,14 @@ def repeat_spread(verdicts: Sequence[Verdict]) -> tuple[int, float | None]:
 def warnings(rows: Sequence[JudgingRecord]) -> list[str]:
     """What a reader of the report should know of them."""
     return [
-        f"{benchmark}: {line}"
-        for benchmark in dict.fromkeys(row.benchmark for row in rows)
-        for line in _warnings([row for row in rows if row.benchmark == benchmark])
+        f"{', '.join(filter(None, of))}: {line}"
+        for of in dict.fromkeys((row.benchmark, row.judge) for row in rows)
+        for line in _warnings([row for row in rows if (row.benchmark, row.judge) == of])
     ]
 
 
 def _warnings(rows: Sequence[JudgingRecord]) -> Iterator[str]:
-    """Those of one benchmark."""
+    """Those of one judge on one benchmark."""
     yield from _failed(rows)
     yield from _otherwise(rows)
     if holding := [row for row in rows if row.with_verdict_pattern]:

@@ -50,6 +50,10 @@ class MetricRecord:
     """A score is the mean of its samples."""
     audits: str = ""
     """The live judge's metric whose audited score this is."""
+    judge: str = ""
+    """The judge of a panel whose own score this is."""
+    rate: bool = False
+    """A share of hits, in %, though its samples are no hits and misses."""
 
     @property
     def live(self) -> "MetricRecord":
@@ -57,8 +61,13 @@ class MetricRecord:
         return replace(self, metric=self.audits, audits="", headline=False) if self.audits else self
 
     @property
+    def shared(self) -> str:
+        """Of a panel's judge the name of the panel's metric; else its own."""
+        return self.metric.removesuffix(f"_by_{self.judge}") if self.judge else self.metric
+
+    @property
     def hit(self) -> float:
-        """What a hit of a binary metric is in its unit."""
+        """What a hit of a binary metric, or of a rate, is in its unit."""
         return 100.0 if "%" in self.unit else 1.0
 
 
@@ -69,11 +78,25 @@ class JudgeRecord:
     benchmark: str
     judge: str
     protocol: str
+    panel: str = ""
+    """The names of the panel's judges, where it is one of a panel."""
     calibrated: bool | None
     """True of a program, which needs no calibration; None where the question does not arise."""
     uninformative: bool | None = None
     """Its calibration found that its verdicts say next to nothing; None where it has no calibration."""
     note: str
+
+
+@dataclass(frozen=True)
+class SameFamilyRecord:
+    """A judge of the family of a model that it ranks."""
+
+    cell: str
+    benchmark: str
+    judge: str
+    family: str
+    role: str
+    """`student` or `teacher`: which model of the cell is of that family."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +131,8 @@ class JudgingRecord:
     """Replies that the benchmark's own tool reads as another value; None where its reading is ours."""
     read_there_only: int | None = None
     """Of these, replies that have no value here."""
+    judge: str = ""
+    """The judge, where it is one of a panel."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +146,35 @@ class AuditRecord(AuditedScore):
     """The judge, or the file of verdicts, that audits."""
     price_usd: float | None
     """Of the reference's verdicts on this cell; None where no price is known."""
+
+
+@dataclass(frozen=True)
+class CorrectedScore:
+    """A transferred score by one method, in the metric's unit, with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+    held: int
+    """Recorded models left out whose own score the method's interval holds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferRecord:
+    """A cell's score corrected by a reference's verdicts on other models' answers (`harness.stats.transfer`)."""
+
+    cell: str
+    benchmark: str
+    metric: str
+    judge: str
+    reference: str
+    """Whose recorded verdicts they are."""
+    live: float
+    """The judge's own score."""
+    models: tuple[str, ...]
+    """The recorded models that were left out in turn; empty where only one is recorded."""
+    scores: Mapping[str, CorrectedScore]
+    """By method."""
 
 
 @dataclass(frozen=True)
@@ -261,6 +315,8 @@ class RunRecord:
     """What another run of the recipe may not give again."""
     warnings: tuple[str, ...]
     audits: tuple[AuditRecord, ...] = ()
+    transfers: tuple[TransferRecord, ...] = ()
+    same_family: tuple[SameFamilyRecord, ...] = ()
 
 
 def write_run(path: Path, record: RunRecord) -> None:

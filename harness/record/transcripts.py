@@ -45,10 +45,10 @@ def transcript(cell: str, samples: pd.DataFrame, texts: Texts) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(TRANSCRIPTS.columns))
 
 
-def judged_texts(judged: Judged) -> Texts:
-    """The texts that a judge was shown, and what it said."""
+def judged_texts(judged: Sequence[Judged]) -> Texts:
+    """The texts that the judges of the same answers were shown, and what they said, one judge after the other."""
     verdicts: dict[Unit, list[Verdict]] = {}
-    for verdict in judged.verdicts:
+    for verdict in (verdict for of_judge in judged for verdict in of_judge.verdicts):
         verdicts.setdefault((verdict.task.item, verdict.task.turn), []).append(verdict)
     return {unit: _texts(alike[-1].task.evidence) for unit, alike in verdicts.items()}, verdicts
 
@@ -73,4 +73,8 @@ def _below_each_other(verdicts: Sequence[Verdict]) -> str | None:
     if len(verdicts) < 2:
         return verdicts[0].reply.text if verdicts else None
     places = {"ab": "shown first: ", "ba": "shown second: "}
-    return "\n\n".join(f"({k}) {places.get(v.task.variant, '')}{v.reply.text}" for k, v in enumerate(verdicts, 1))
+    panel = len({v.reply.model for v in verdicts}) > 1
+    return "\n\n".join(
+        f"({k}) {f'{v.reply.model}: ' if panel else ''}{places.get(v.task.variant, '')}{v.reply.text}"
+        for k, v in enumerate(verdicts, 1)
+    )

@@ -44,9 +44,9 @@ def warnings(run: RunData, measures: Measures) -> list[str]:
             "Its scores are not ranked and not tested."
         )
     for benchmark in dict.fromkeys(j.benchmark for j in run.judges):
-        asked = {(j.judge, j.protocol) for j in run.judges if j.benchmark == benchmark}
+        asked = {j.panel or f"{j.judge}, {j.protocol}" for j in run.judges if j.benchmark == benchmark}
         if len(asked) > 1:
-            names = "; ".join(sorted(f"{judge}, {protocol}" for judge, protocol in asked))
+            names = "; ".join(sorted(asked))
             found.append(f"{benchmark_title(benchmark)}: several judges ({names}). Their scores must not be compared.")
     if run.training and len(run.axes.get(SEED_AXIS, ())) < 2:
         found.append("One seed: every interval is over questions only. Training again may move any score further.")

@@ -1,7 +1,7 @@
 """One number of one row: its estimate, interval, coverage and marks, from samples where their mean is the score."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -27,6 +27,9 @@ UNCALIBRATED = "uncalibrated"
 UNINFORMATIVE = "uninformative"
 SEEDS = "seeds"
 ONE_SEED = "one seed"
+SAME_FAMILY = "same family"
+TRANSFERRED = "transferred"
+UNPROVEN = "not proven"
 
 MARKS = {
     COVERAGE: ("†", "fewer samples were scored than the coverage floor asks: not ranked, not tested"),
@@ -40,6 +43,12 @@ MARKS = {
     ),
     SEEDS: ("§", "some seeds failed: the mean is over the others"),
     ONE_SEED: ("¶", "one seed: the interval is over questions only and says nothing about training again"),
+    SAME_FAMILY: (
+        "∗",
+        "a judge is of the family of this row's student or teacher, whose answers it may favour (self-preference)",
+    ),
+    TRANSFERRED: ("#", "transferred: right only if the judge errs here as on the recorded models' answers"),
+    UNPROVEN: ("◊", "the transfer held for too few recorded models, or few are recorded: not ranked"),
 }
 """Mark -> (symbol, what it means)."""
 NOT_RANKED = frozenset({COVERAGE, UNINFORMATIVE})
@@ -133,10 +142,10 @@ class Measures:
         if not scored:
             return Estimate(None, None, None, None, n, total, len(scores), marks)
         value = float(np.mean([score["value"] for _, score in scored]))
-        whole = metric.hit if metric.binary else 1.0
+        whole = metric.hit if metric.binary or metric.rate else 1.0
         replicates = [self.rows(cell, metric, category) for cell, _ in scored]
         shares = [Rows(r.values / whole, r.clusters, r.units) for r in replicates]
-        interval = mean_interval(shares, proportion=metric.binary)
+        interval = mean_interval(shares, proportion=metric.binary, rate=metric.rate)
         if interval is not None:
             if not np.isclose(interval.value * whole, value, rtol=1e-6, atol=1e-9):
                 raise HarnessError(
@@ -159,16 +168,25 @@ class Measures:
         marks = []
         if total == 0 or n / total < self.run.settings.coverage_floor:
             marks.append(COVERAGE)
-        judges = [j for j in self.run.judges if j.benchmark == metric.benchmark]
+        judges = [j for j in self.run.judges if j.benchmark == metric.benchmark and metric.judge in ("", j.judge)]
         if not metric.audits and any(j.calibrated is False for j in judges):
             marks.append(UNCALIBRATED)
         if not metric.audits and any(j.uninformative for j in judges):
             marks.append(UNINFORMATIVE)
+        if self._same_family(group, metric, {j.judge for j in judges}):
+            marks.append(SAME_FAMILY)
         if seeds < len(group.replicates()):
             marks.append(SEEDS)
         if seeds == 1 and not group.baseline and len(self.run.axes.get(SEED_AXIS, ())) > 1:
             marks.append(ONE_SEED)
         return tuple(marks)
+
+    def _same_family(self, group: Group, metric: MetricRecord, judges: Set[str]) -> bool:
+        """Whether one of the judges behind a score, of an audited one the reference, is of the row's own family."""
+        references = {a.reference for a in self.run.audits if a.benchmark == metric.benchmark}
+        asked = references if metric.audits else judges
+        kin = {(row.cell, row.benchmark) for row in self.run.same_family if row.judge in asked}
+        return any((cell, metric.benchmark) in kin for cell in group.replicates())
 
     def difference(self, first: Group, second: Group, metric: MetricRecord) -> Difference | None:
         """Paired over questions where the score is the mean of its samples, else from the scores' own standard errors.

@@ -11,6 +11,7 @@ from harness.report.tables import Column, Entry, Shown, Table
 _LATEX = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _LATEX |= {c: "\\" + c for c in "&%$#_"} | {"−": "$-$", "–": "--", "·": r"$\cdot$", "<": "$<$", ">": "$>$"}
 _LATEX |= {"†": r"\dag{}", "‡": r"\ddag{}", "§": r"\S{}", "¶": r"\P{}", "‖": r"$\|$"}
+_LATEX |= {"◊": r"$\diamond$", "∗": r"$\ast$"}
 _LATEX |= {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "β": r"$\beta$", "θ": r"$\theta$", "∞": r"$\infty$"}
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#|!~])")
 

@@ -25,8 +25,10 @@ from harness.report.groups import group_cells
 from harness.report.load import RunData, load_run
 from harness.report.measure import Measures
 from harness.report.page import Page, Section, parts, write
+from harness.report.panels import panel_tables
 from harness.report.profiles import datasets, example_table, profile_table
 from harness.report.tables import category_table, headline_table
+from harness.report.transfers import transfer_table
 
 
 def render(run_folder: Path, out_folder: Path) -> Path:
@@ -46,7 +48,7 @@ def _page(run: RunData, measures: Measures) -> Page:
         for axis, tests in axis_comparisons(run, measures).items()
     ]
     scores, judges = with_incomplete(headline_table(run, measures), measures), facts.judge_table(run)
-    audits = audit_table(run)
+    audits, transfers, panels = audit_table(run), transfer_table(run), panel_tables(run, measures)
     said = tuple(f"**{verdict}**: {sentence}" for verdict, sentence in findings)
     profiles = {"data": profile_table(run), "data_examples": example_table(run)}
     data = {"training": facts.training_table(run), "mixes": mix_table(run), "contamination": contamination_table(run)}
@@ -77,7 +79,9 @@ def _page(run: RunData, measures: Measures) -> Page:
             Section("Scores", scores),
             *([Section(endings.title, endings, level=3)] if endings else []),
             *([Section("Judges", judges, level=3)] if judges else []),
+            *(Section(panel.title, panel, level=3) for panel in panels),
             *([Section("Audits", audits, level=3)] if audits else []),
+            *([Section(transfers.title, transfers, level=3)] if transfers else []),
             *([Section(comparison.title, comparison, said)] if comparison else []),
             *(Section(table.title, table) for table in (*ablations, *categories)),
         ],
@@ -87,7 +91,8 @@ def _page(run: RunData, measures: Measures) -> Page:
         figures=figures,
         content=behind
         | _samples(run)
-        | {"scores": scores, "endings": endings, "judges": judges, "audits": audits, "compared": comparison}
+        | {"scores": scores, "endings": endings, "judges": judges, "audits": audits, "transfers": transfers}
+        | {"compared": comparison, "panels": panels}
         | {"findings": findings, "ablations": ablations, "categories": categories}
         | {"recipe": run.recipe, "datasets": datasets(run)},
     )

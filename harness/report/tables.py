@@ -103,9 +103,9 @@ def metric_title(metric: MetricRecord, run: RunData) -> str:
     """`mt_bench`, or `pocket domain` where the benchmark has several headline metrics."""
     several = sum(m.benchmark == metric.benchmark and m.headline for m in run.metrics) > 1
     name = benchmark_title(metric.benchmark)
-    titled = (metric.audits or metric.metric).replace("_", " ")
+    titled = (metric.audits or metric.shared).replace("_", " ")
     title = f"{name} {titled}" if several or not metric.headline else name
-    return f"{title}, audited" if metric.audits else title
+    return f"{title}{', audited' * bool(metric.audits)}{f', by {metric.judge}' if metric.judge else ''}"
 
 
 def _metric_column(metric: MetricRecord, run: RunData) -> Column:

@@ -11,6 +11,7 @@ import pandas as pd
 from harness.bench.api import APPROXIMATE, Metric, OpenJudged, samples_frame
 from harness.bench.audit import AUDITED, REFERENCE, AuditedScore, audit_metric, audited_metrics, labelled
 from harness.bench.labels import read_labels
+from harness.bench.panel import judges_own, of_judge, pooled
 from harness.core.errors import HarnessError
 from harness.core.lines import read_json, write_json
 from harness.generate.api import UNFINISHED, Answer
@@ -19,18 +20,24 @@ from harness.stages.api import Context, Kind, Stage
 
 _AUDIT, _LABELS = "audit", "labels"
 """Inputs of an audit: a reference's verdict stage, or a file of verdicts."""
+_VERDICTS, _PANEL = "verdicts", "panel:"
+"""Inputs of verdicts: a single judge's; before the name of each judge of a panel."""
 _SCORES = "audit.json"
 
 
-def stage(bench: benchmarks.PinnedBenchmark, answers: Stage, verdicts: Stage, audit: Stage | None = None) -> Stage:
+def stage(
+    bench: benchmarks.PinnedBenchmark, answers: Stage, verdicts: Mapping[str, Stage], audit: Stage | None = None
+) -> Stage:
     """The stage that scores one model on one benchmark.
 
-    `audit` is a reference's verdict stage on some of the answers, or a pinned file of verdicts (`bench/labels.py`).
+    `verdicts` are by the names of a panel's judges; a single judge's name is "". `audit` is a reference's verdict stage
+    on some of the answers, or a pinned file of verdicts (`bench/labels.py`).
     """
-    inputs = {"answers": answers, "verdicts": verdicts, **bench.files}
+    named = {_PANEL + name if name else _VERDICTS: stage for name, stage in verdicts.items()}
+    inputs = {"answers": answers, **named, **bench.files}
     if audit is not None:
         inputs[_LABELS if audit.is_leaf else _AUDIT] = audit
-    title = verdicts.title.replace("verdicts", "scores", 1)
+    title = next(iter(verdicts.values())).title.replace("verdicts", "scores", 1)
     return _stage(bench, inputs, title)
 
 
@@ -67,9 +74,16 @@ def read_audit(folder: Path) -> list[AuditedScore]:
 
 
 def metrics(about: Context | Stage) -> tuple[Metric, ...]:
-    """The metrics of a score stage, planned or running: the benchmark's, and those of its audit."""
+    """The metrics of a score stage, planned or running: the benchmark's, its audit's, and those of a panel's judges."""
     known = benchmarks.opened(about).metrics
-    return audited_metrics(known, _audits(about, known)) if {_AUDIT, _LABELS} & about.inputs.keys() else known
+    audited = {_AUDIT, _LABELS} & about.inputs.keys()
+    whole = audited_metrics(known, _audits(about, known)) if audited else known
+    return whole + tuple(of_judge(metric, name) for name in _panel(about) for metric in known)
+
+
+def _panel(about: Context | Stage) -> list[str]:
+    """The names of a panel's judges; empty for a single judge."""
+    return [role.removeprefix(_PANEL) for role in about.inputs if role.startswith(_PANEL)]
 
 
 def _audits(about: Context | Stage, known: Sequence[Metric]) -> Callable[[Metric], bool]:
@@ -80,10 +94,11 @@ def _audits(about: Context | Stage, known: Sequence[Metric]) -> Callable[[Metric
 def _run(ctx: Context) -> None:
     bench = benchmarks.opened(ctx)
     if isinstance(bench, OpenJudged):
-        answers, verdicts = answer.read(ctx.inputs["answers"]), judge.read_verdicts(ctx.inputs["verdicts"])
-        samples = _unfinished(samples_frame(bench.samples(answers, verdicts)), answers)
+        answers = answer.read(ctx.inputs["answers"])
+        by_judge = {name: _samples(ctx.inputs[_PANEL + name], bench, answers) for name in _panel(ctx)}
+        samples = pooled(by_judge) if by_judge else _samples(ctx.inputs[_VERDICTS], bench, answers)
     else:
-        samples = pd.read_parquet(ctx.inputs["measured"] / "samples.parquet")
+        samples, by_judge = pd.read_parquet(ctx.inputs["measured"] / "samples.parquet"), {}
     scores = bench.aggregate(samples)
     if isinstance(bench, OpenJudged) and (reference := _reference(ctx, bench, answers, samples)) is not None:
         wanted = _audits(ctx, bench.metrics)
@@ -93,9 +108,19 @@ def _run(ctx: Context) -> None:
         if APPROXIMATE in scores:
             scores[APPROXIMATE] = _approximate(scores)
         write_json(ctx.out / _SCORES, [asdict(audit.made) for audit in audits if audit.made])
+    known = [metric.name for metric in bench.metrics]
+    tables = [(samples, scores)] + [
+        judges_own(name, own, bench.aggregate(own), known) for name, own in by_judge.items()
+    ]
+    samples, scores = (pd.concat(of_kind, ignore_index=True) for of_kind in zip(*tables, strict=True))
     _check_means(metrics(ctx), samples, scores)
     samples.to_parquet(ctx.out / "samples.parquet", index=False)
     scores.to_parquet(ctx.out / "scores.parquet", index=False)
+
+
+def _samples(verdicts: Path, bench: OpenJudged[Any], answers: Sequence[Answer]) -> pd.DataFrame:
+    """What one judge's verdicts make of the answers."""
+    return _unfinished(samples_frame(bench.samples(answers, judge.read_verdicts(verdicts))), answers)
 
 
 def _unfinished(samples: pd.DataFrame, answers: Sequence[Answer]) -> pd.DataFrame:

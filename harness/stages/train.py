@@ -61,6 +61,13 @@ def student_of(made: Stage) -> PlannedModel:
     return PlannedModel(made.inputs[_STUDENT], made.title, made.params["parts"][_STUDENT])
 
 
+def teachers_of(made: Stage) -> dict[str, PlannedModel]:
+    """The models that run beside the student of a training, by role."""
+    parts: Mapping[str, str] = made.params["parts"]
+    roles = [name.removeprefix(_TEACHER) for name in made.inputs if name.startswith(_TEACHER)]
+    return {role: PlannedModel(made.inputs[_TEACHER + role], made.title, parts[_TEACHER + role]) for role in roles}
+
+
 def data_of(made: Stage) -> Stage:
     """The dataset, or the mix, that a training learns from."""
     return made.inputs[_DATA]

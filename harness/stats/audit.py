@@ -152,9 +152,9 @@ class _Table:
     def contributions(self, sums: Floats, weight: Floats, without: Floats) -> Rows:
         """What each question contributes to the score with `weight`, being left out with its element of `without`."""
         whole, n = sums.sum(axis=1, keepdims=True), len(self.questions)
-        left_out = _score(whole - sums, without)
+        left_out = estimate(whole - sums, without)
         widening = stdtrit(self.audited - 1, 0.975) / stdtrit(n - 1, 0.975)
-        values = _score(whole, weight) + widening * (n - 1) * (left_out.mean() - left_out)
+        values = estimate(whole, weight) + widening * (n - 1) * (left_out.mean() - left_out)
         return Rows(values, self.questions, self.questions)
 
 
@@ -173,11 +173,14 @@ def _table(live: Sequence[Rows], reference: Sequence[Rows]) -> _Table | None:
 def _weights(sums: Floats) -> tuple[Floats, Floats]:
     """The best weight of the live judge, and that without each question, (questions,)."""
     whole = sums.sum(axis=1, keepdims=True)
-    return _weight(whole)[0], _weight(whole - sums)
+    return best_weight(whole)[0], best_weight(whole - sums)
 
 
-def _weight(sums: Floats) -> Floats:
-    """Cov(y, f) / Var(f) over the audited questions, held in [0, 1]; 0 where f does not vary."""
+def best_weight(sums: Floats) -> Floats:
+    """Cov(y, f) / Var(f) over the labels, held in [0, 1], (k,); 0 where f does not vary.
+
+    `sums` (7, k): of all answers their number and f; of the labels their number, y, f, y f and f f.
+    """
     _, _, audited, y, g, yg, gg = sums
     covariance, variance = yg - y * g / audited, gg - g * g / audited
     slope = np.divide(covariance, variance, out=np.zeros_like(variance), where=variance > 1e-9 * (gg + audited))
@@ -185,7 +188,8 @@ def _weight(sums: Floats) -> Floats:
     return weight
 
 
-def _score(sums: Floats, weight: Floats) -> Floats:
+def estimate(sums: Floats, weight: Floats) -> Floats:
+    """The score with each weight, (k,), of sums as `best_weight` takes them."""
     size, f, audited, y, g, *_ = sums
     score: Floats = y / audited + weight * (f / size - g / audited)
     return score

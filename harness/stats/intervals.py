@@ -48,11 +48,20 @@ class Difference:
     spread: Spread
 
 
-def mean_interval(replicates: Sequence[Rows], level: float = 0.95, proportion: bool = False) -> Interval | None:
+FEW_HITS = 10
+"""Hits (or misses) in a sample below which a rate's own spread says too little: with no win among 50 instructions a
+length-controlled rate seems certain. Coverage: `results/reference/statistics/length_control_low.md`."""
+
+
+def mean_interval(
+    replicates: Sequence[Rows], level: float = 0.95, proportion: bool = False, rate: bool = False
+) -> Interval | None:
     """The mean over replicates (seeds) of the mean over rows; None when a replicate has no rows.
 
     `proportion` says that every value is 0 or 1: the interval is then Wilson's, which stays inside [0, 1] and is
-    honest near its ends, where a t interval is far too narrow (at 0 of 80 it has no width at all).
+    honest near its ends, where a t interval is far too narrow (at 0 of 80 it has no width at all). `rate` says that the
+    mean is a share in 0..1 though the values are not 0 or 1: with fewer than FEW_HITS hits or misses its interval is
+    Wilson's too, no narrower than that of as many hits and misses as there are clusters.
     """
     if not replicates or any(len(r.values) == 0 for r in replicates):
         return None
@@ -61,32 +70,34 @@ def mean_interval(replicates: Sequence[Rows], level: float = 0.95, proportion: b
     clusters = table.shape[1]
     term = group_spread([table]).widest(level) if clusters else None
     stderr = float(np.sqrt(term.variance)) if term else None
-    low, high = _bounds(value, term, clusters, level, proportion)
+    few = rate and min(value, 1 - value) * clusters < FEW_HITS
+    low, high = _bounds(value, term, clusters, level, most=clusters if few else np.inf if proportion else None)
     return Interval(value, low, high, stderr, term.df if term else None, len(replicates), clusters)
 
 
 def _bounds(
-    value: float, term: Term | None, clusters: int, level: float, proportion: bool
+    value: float, term: Term | None, clusters: int, level: float, most: float | None
 ) -> tuple[float | None, float | None]:
+    """Wilson's at an effective size of at most `most`; the t interval's without it."""
     if term is None:
         return None, None
     half = term.half_width(level)
-    if proportion:
-        return wilson(value, half, clusters, level)
+    if most is not None:
+        return wilson(value, half, clusters, level, most)
     # Equal values show no spread, but that does not mean that the mean is certain.
     return (value - half, value + half) if half > 0 else (None, None)
 
 
-def wilson(share: float, half_width: float, clusters: int, level: float = 0.95) -> tuple[float, float]:
+def wilson(
+    share: float, half_width: float, clusters: int, level: float = 0.95, most: float = np.inf
+) -> tuple[float, float]:
     """Wilson's score interval at the effective sample size that a clustered t interval of `half_width` implies.
 
-    The effective size is Korn & Graubard's (1998); where the share is 0 or 1 it is the number of clusters.
+    The effective size is Korn & Graubard's (1998), but at most `most`; where the share is 0 or 1 it is the number of
+    clusters.
     """
-    spread = share * (1 - share)
-    if spread > 0 and half_width > 0:
-        k = half_width**2 / spread
-    else:
-        k = float(stdtrit(max(1, clusters - 1), (1 + level) / 2)) ** 2 / clusters
+    spread, quantile = share * (1 - share), float(stdtrit(max(1, clusters - 1), (1 + level) / 2))
+    k = max(half_width**2 / spread, quantile**2 / most) if spread > 0 and half_width > 0 else quantile**2 / clusters
     centre, reach = share + k / 2, np.sqrt(k * spread + k**2 / 4)
     return max(0.0, float((centre - reach) / (1 + k))), min(1.0, float((centre + reach) / (1 + k)))
 

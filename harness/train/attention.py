@@ -23,10 +23,9 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from harness.core.errors import HarnessError
+from harness.train.settings import QUERIES
 
 NAME = "harness_recorded"
-QUERIES = 128
-"""Rows of a map (of all heads) that are computed at once."""
 UNSEEN = -1e30
 """The score of a key that a query does not see: its attention is 0, and unlike the log of 0 it leaves no NaN."""
 

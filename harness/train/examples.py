@@ -156,6 +156,8 @@ def _nothing(examples: Examples) -> HarnessError:
         fix = "Raise `max_length`."
     elif NONE in skipped:
         fix = "`harness data show RECIPE` names the columns that were read, and what looks like a response."
+    elif refused:
+        fix = "Name a chat template that takes such conversations: `chat_template: FILE` beside the model."
     where = f"row {refused[0]['row']}, {refused[0]['id']}" if refused else ""
     return HarnessError(f"there is nothing to train on ({reasons})", where=where, fix=fix)
 

@@ -26,6 +26,7 @@ from harness.models.load import (
     quiet,
     tokenizer_difference,
 )
+from harness.models.memory import give_back_at_once
 from harness.models.turns import untaught_prompt
 from harness.train.api import Batch, Teacher
 from harness.train.batches import Cutting, EffectiveBatches
@@ -72,6 +73,7 @@ def train(job: TrainJob, place: TrainPlace, progress: Progress) -> dict[str, Jso
         HarnessError: no examples, a teacher with another tokenizer, a loss that is not finite.
     """
     settings, curve_reporters = job.settings, reporters(job.settings.report_to, place.events)
+    give_back_at_once()
     tokenizer = load_tokenizer(place.student)
     check_end(tokenizer)
     check_trainable(place.student)

@@ -13,6 +13,12 @@ Sharding = Literal["none", "fsdp"]
 Reporter = Literal["tensorboard", "wandb", "trackio", "mlflow"]
 """Reporters of transformers.Trainer, by its names."""
 
+QUERIES = 128
+"""Rows of an attention map (of all heads) that `train.attention` computes at once."""
+
+TARGET_TOKENS = 2048
+"""Tokens per forward pass of a teacher whose predictions are stored, padding included."""
+
 
 def checkpoint_part(fraction: float) -> str:
     """The folder of a training's output that holds the model at that fraction of its steps."""

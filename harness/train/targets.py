@@ -37,10 +37,8 @@ from harness.models.logprobs import TopTarget, top_logprobs
 from harness.train.api import Batch, Teacher
 from harness.train.examples import Examples
 from harness.train.losses import IGNORED, response_states
+from harness.train.settings import TARGET_TOKENS
 from harness.train.tokens import CONVENTIONS, TokenFile, check_tokens
-
-BATCH_TOKENS = 2048
-"""Tokens per forward pass, padding included."""
 
 Progress = Callable[..., None]
 """progress(done, total, unit)"""
@@ -80,7 +78,7 @@ def write_targets(
     with Journal(work / "batches.jsonl") as journal:
         finished, done = {record["first"] for record in journal.records}, 0
         predicted = np.flatnonzero(counts)
-        for indices in by_length(tokens.rows["length"][predicted].tolist(), tokens=BATCH_TOKENS):
+        for indices in by_length(tokens.rows["length"][predicted].tolist(), tokens=TARGET_TOKENS):
             batch = predicted[indices]
             first = int(offsets[batch[0]])
             if first not in finished:

@@ -17,6 +17,7 @@ from harness.plan.build import build
 from harness.recipe.load import load
 from harness.record.folder import RunFolder
 from harness.record.judges import judges
+from harness.record.run import read_run
 from harness.record.summary import says_of_judges
 from harness.stats.bootstrap import bootstrap_ci
 from harness.store.ledger import Ledger
@@ -201,6 +202,31 @@ def test_a_calibration_comes_into_a_report_that_is_there(folder: Path, judge: Ju
     known = judges(build(load(folder / "judged.yaml", [])), Store(folder / "results/store"))
     assert known[0].uninformative is False
     assert says_of_judges(RunFolder(run), known), "the next run has nothing to write"
+
+
+def test_scores_of_a_run_are_transferred(folder: Path, judge: Judge) -> None:
+    """A judge that is a point too kind to all: the reference's labels of two models take it from the run's score."""
+
+    def kind(body: dict[str, Any]) -> float:
+        answer, turn = resolved(body)
+        question = int(body["messages"][-1]["content"].split("\n")[0].removeprefix("Q: Q"))
+        return 1 + (recorded_as(body) if "Answer" in answer else 2 + turn + question % 3)
+
+    judge.answer = says(kind)
+    result = calibrate(folder, judge.url, "--no-padding", "--format", "json")
+    found = measures(result)
+    assert [found["transfer_held_ppi", "all"][key] for key in ("n", "total")] == [2, 2]
+    assert found["transferred_ppi", "weak"]["value"] == pytest.approx(found["reference_score", "weak"]["value"])
+    assert "transferred: of 2 models left out, intervals held ppi 2" in result.stderr
+    run = judged.run(folder, judge.url)
+    assert run.returncode == 0, run.stderr
+    (made,) = read_run(folder / "results/runs/judged/run.json").transfers
+    assert (made.metric, made.judge, made.reference, made.models) == ("score", "gpt-4", "gpt-4", MODELS)
+    assert made.scores["ppi"].value == pytest.approx(made.live - 1)
+    assert made.scores["ppi"].held == 2
+    report = (folder / "results/runs/judged/report.md").read_text()
+    assert "Transferred scores" in report
+    assert "not ranked" in report, "two recorded models prove nothing"
 
 
 def test_fewer_questions_are_spread_over_the_benchmark(folder: Path, judge: Judge) -> None:

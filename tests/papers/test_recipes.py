@@ -6,6 +6,7 @@ import jinja2
 import pytest
 import yaml
 
+from harness.api.recipes import load_recipe, plan_recipe
 from harness.core.absent import absent_allowed
 from harness.core.errors import HarnessError
 from harness.models.refs import parse, pin
@@ -15,6 +16,7 @@ from harness.recipe.load import load
 from harness.stages.pinned import is_absent, pinned_file
 from harness.store.store import Store
 from harness_papers import published
+from tests.plan.unreachable import no_hub
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "papers"
 NAMES = sorted(p.stem for p in RECIPES.glob("*.yaml"))
@@ -79,7 +81,19 @@ def test_kd_is_shared_by_the_ratios() -> None:
     with absent_allowed():
         plan = build(load(RECIPES / "teacher-million.yaml", []))
     steps = [s.params["step"] for s in plan.stages.values() if s.kind == "train"]
-    assert {name: steps.count(name) for name in set(steps)} == {"sft": 1, "kd": 2 * 3, "dae": 2 * 3 * 5}
+    assert {name: steps.count(name) for name in set(steps)} == {"sft": 1, "kd": 2 * 3 * 2, "dae": 2 * 3 * (5 + 2)}
+
+
+@pytest.mark.parametrize(("name", "hours"), [("teacher-million", (1000, 20_000)), ("stronger-teachers", (300, 2_000))])
+def test_their_resources_fit_and_their_hours_are_those_that_operations_give(
+    name: str, hours: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_hub(monkeypatch)
+    seen = plan_recipe(load_recipe(RECIPES / f"{name}.yaml"), results=tmp_path).prospect
+    assert [fit.remedy for fit in seen.fits if fit.remedy] == []
+    assert seen.device.memory_bytes == 80e9
+    assert hours[0] < seen.gpu_hours.least < seen.gpu_hours.most < hours[1]
+    assert seen.gpu_usd is not None
 
 
 def test_generators_and_bases_are_called_as_in_table_6() -> None:
@@ -109,7 +123,7 @@ def test_values_that_no_paper_states_are_marked() -> None:
     """Every setting of the two pipelines that is not in the papers' own list carries the mark."""
     stated = {
         "teacher-million": {"lambda", "temperature", "epochs", "learning_rate", "schedule", "batch_size", "max_length"}
-        | {"weight_decay", "warmup_steps", "data", "ratio", "expert", "reference"},
+        | {"weight_decay", "warmup_steps", "data", "ratio", "expert", "reference", "w_attn"},
         "stronger-teachers": {
             "data",
             "epochs",

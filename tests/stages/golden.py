@@ -115,7 +115,7 @@ def stages(folder: Path) -> dict[str, Stage]:
     sampled = answer.stage(asked, student, generate, 11, 0)
     told = stored_answers.stage(Store(folder / "store"), half_right(), "answers, half of them right")
     verdicts = judge.program_stage(suite, told)
-    right_or_wrong = score.stage(suite, told, verdicts)
+    right_or_wrong = score.stage(suite, told, {"": verdicts})
     leak = [{"instruction": item.turns[0].text, "output": "red"} for item in questions(8, 0)[::3]]
     (folder / "leak.json").write_text(json.dumps(leak))
     leaked = dataset.stage(settings_of(DatasetSettings, path=str(folder / "leak.json")), 0, "leak")

@@ -59,7 +59,7 @@ def stages(marks: GenerateSettings) -> tuple[Stage, Stage, Stage]:
     bench = benchmarks.pin("pocket", SETTINGS)
     answers = answer.stage(bench, MODEL, marks, 11, 0)
     verdicts = judge.program_stage(bench, answers)
-    return answers, verdicts, score.stage(bench, answers, verdicts)
+    return answers, verdicts, score.stage(bench, answers, {"": verdicts})
 
 
 def test_no_thinking_is_judged_or_told_and_unfinished_thinking_is_no_answer(tmp_path: Path, engine: Reasoning) -> None:

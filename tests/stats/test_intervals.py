@@ -93,6 +93,20 @@ def test_wilson_is_honest_at_the_ends() -> None:
     assert 0.03 < high < 0.06
 
 
+def test_a_rate_with_few_hits_is_as_wide_as_that_of_hits_and_misses() -> None:
+    """A sample without any hit says little, however little it varies; with many hits a rate's interval is t's."""
+    nearly_none = [0.002 + 0.001 * (k % 3) for k in range(50)]
+    sure, honest = mean_interval([rows(nearly_none)]), mean_interval([rows(nearly_none)], rate=True)
+    hits = mean_interval([rows([0.0] * 50)], proportion=True)
+    assert sure is not None
+    assert honest is not None
+    assert hits is not None
+    assert sure.high == pytest.approx(0.003, abs=1e-3)
+    assert honest.high == pytest.approx(hits.high, abs=0.01)
+    many = [0.3 + 0.1 * (k % 3) for k in range(50)]
+    assert mean_interval([rows(many)], rate=True) == mean_interval([rows(many)])
+
+
 @given(numbers.filter(lambda v: len(set(v)) > 1))
 def test_a_paired_difference_of_single_rows_is_the_paired_t_test(values: list[float]) -> None:
     other = [v * 0.5 + k % 3 for k, v in enumerate(values)]

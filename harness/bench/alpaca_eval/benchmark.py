@@ -90,7 +90,7 @@ class AlpacaEval(OpenJudged[AlpacaEvalSettings]):
 
     metrics = (
         Metric(WIN_RATE, "%", "higher", "general"),
-        Metric(LENGTH_CONTROLLED, "%", "higher", "general", fewest_audited=CONTROLLED_FEWEST),
+        Metric(LENGTH_CONTROLLED, "%", "higher", "general", rate=True, fewest_audited=CONTROLLED_FEWEST),
     )
 
     @cached_property

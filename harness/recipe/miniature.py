@@ -1,0 +1,192 @@
+"""A recipe in miniature: the same cells, steps, benchmarks and teachers, with little of each.
+
+Only numbers and model references change, so that the miniature's plan has the stages of the recipe's plan. Of what a
+small number would hide (a length beyond a model's positions, a batch that processes cannot share) the recipe itself is
+asked (`plan.fits`).
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from annotated_types import Ge
+from pydantic import BaseModel
+
+from harness.bench.pocket import PocketSettings
+from harness.core.settings import Named, Settings
+from harness.data.settings import DatasetSettings, PocketData
+from harness.generate.api import GenerateSettings, ResponseSettings
+from harness.judge.profiles import profile_of
+from harness.judge.settings import JudgeSettings
+from harness.models.refs import SCHEMES
+from harness.recipe.load import Cell, Recipe
+from harness.recipe.schema import CellRecipe, ResourceSettings
+from harness.teachers.settings import CARSettings, TeachersSettings
+from harness.train.settings import OptimSettings, StepData
+from harness.train.steps.kd import KDSettings
+
+ROWS, QUESTIONS, STEPS, TOKENS, BATCH = 32, 4, 3, 16, 4
+"""Of a dataset, a benchmark, a training, an answer, a training's batch; a lower number of the recipe stays."""
+_SEEDS = ("seed", "data_seed", "sample_seed", "eval_seed")
+_COUNTS = ("questions", "prompts", "limit")
+"""Settings of benchmarks that say how many questions they ask."""
+
+
+@dataclass(frozen=True)
+class StandIns:
+    """What a miniature has in place of the recipe's own."""
+
+    models: Mapping[str, str]
+    """Model reference of the recipe -> that of its miniature."""
+    judge_url: str
+    """The endpoint that stands in for judges."""
+    gpus: int
+    """Of this machine: a stage asks for no more."""
+    engines: Mapping[str, str]
+    """Engine that cannot run here -> the engine in its place."""
+    serves: bool
+    """A judge that the recipe serves can be served here."""
+
+
+def references(cell: CellRecipe) -> set[str]:
+    """The references in a cell's settings of models that have weights outside of the recipe."""
+    return {text for text in _texts(cell) if text.partition(":")[0] in _OUTSIDE and ":" in text}
+
+
+_OUTSIDE = SCHEMES.keys() & {"hf", "path", "pypi", "gguf"}
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Named):
+        yield from _texts(value.settings)
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            if name != "model" or not _is_endpoint(value):  # the name of a judge at an endpoint is no reference
+                yield from _texts(getattr(value, name))
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner)
+
+
+def one_seed(cells: list[Cell]) -> list[Cell]:
+    """The first of the cells that differ in seeds alone."""
+    kept: dict[str, Cell] = {}
+    for cell in cells:
+        settings = _with(cell.settings, **dict.fromkeys(_SEEDS, 0)).model_dump_json()
+        kept.setdefault(f"{cell.baseline} {cell.checkpoint} {settings}", cell)
+    return list(kept.values())
+
+
+def miniature(recipe: Recipe, cells: list[Cell], stand_ins: StandIns) -> Recipe:
+    """The recipe with these of its cells in miniature."""
+    small = _Small(stand_ins)
+    return replace(recipe, cells=[replace(cell, settings=small(cell.settings)) for cell in cells])
+
+
+class _Small:
+    """Makes settings small; equal objects of different cells stay one object, because plans compare them so."""
+
+    def __init__(self, stand_ins: StandIns) -> None:
+        self._stand_ins = stand_ins
+        self._made: dict[int, tuple[object, Any]] = {}
+        self._benchmarks: dict[int, tuple[Settings, Settings]] = {}
+
+    def __call__(self, value: Any) -> Any:
+        """The value with every setting in it made small."""
+        if isinstance(value, str):
+            return self._stand_ins.models.get(value, value)
+        if isinstance(value, Named):
+            return Named(value.name, self(value.settings))
+        if isinstance(value, dict):
+            return {name: self(inner) for name, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(map(self, value))
+        if not isinstance(value, BaseModel):
+            return value
+        if id(value) not in self._made:  # the value is kept too, so that no other object gets its id
+            inner = _with(value, **self._fields(value) | ({"model": value.model} if _is_endpoint(value) else {}))
+            self._made[id(value)] = value, _with(inner, **self._changes(inner))
+        return self._made[id(value)][1]
+
+    def _fields(self, value: BaseModel) -> dict[str, Any]:
+        return {name: self(getattr(value, name)) for name in type(value).model_fields}
+
+    def _changes(self, value: Any) -> dict[str, Any]:
+        """What of settings becomes small, by their class."""
+        changes: dict[str, Any] = {}
+        if isinstance(value, DatasetSettings):
+            changes |= {"limit": _least(value.limit, ROWS)}
+        if isinstance(value, PocketData):
+            changes |= {"examples": min(value.examples, ROWS)}
+        if isinstance(value, StepData) and value.examples is not None:
+            changes |= {"examples": min(value.examples, ROWS)}
+        if isinstance(value, OptimSettings):
+            rows = min(value.batch_size, BATCH)
+            changes |= {"max_steps": _least(value.max_steps, STEPS), "save_every": 1, "report_to": []}
+            changes |= {"batch_size": rows, "micro_batch_size": min(value.micro_batch_size, max(1, rows // 2))}
+        if isinstance(value, KDSettings):
+            changes |= {"attention_layers": None}
+        if isinstance(value, ResponseSettings):
+            changes |= {"max_new_tokens": min(value.max_new_tokens, TOKENS)}
+        if isinstance(value, TeachersSettings):
+            changes |= {"prompts": _least(value.prompts, ROWS)}
+        if isinstance(value, CARSettings):  # random rewards may be negative on the mean, which CAR refuses
+            changes |= {"shift": 100.0 if value.shift is None else value.shift}
+        if isinstance(value, GenerateSettings):
+            changes |= {"engine": self._stand_ins.engines.get(value.engine, value.engine)}
+            changes |= {"tensor_parallel": min(value.tensor_parallel, max(1, self._stand_ins.gpus))}
+        if isinstance(value, ResourceSettings):
+            changes |= {"gpus": min(value.gpus, self._stand_ins.gpus)}
+        if isinstance(value, JudgeSettings) and value.model:  # a panel has none: its judges have
+            changes |= self._judge(value)
+        if isinstance(value, CellRecipe):
+            changes |= {"evaluate": [Named(one.name, self._few(one.settings)) for one in value.evaluate]}
+        return changes
+
+    def _few(self, benchmark: Settings) -> Settings:
+        if id(benchmark) not in self._benchmarks:
+            self._benchmarks[id(benchmark)] = benchmark, few_questions(benchmark)
+        return self._benchmarks[id(benchmark)][1]
+
+    def _judge(self, judge: JudgeSettings) -> dict[str, Any]:
+        if judge.serve is not None and self._stand_ins.serves:
+            return {"max_cost_usd": None}
+        stand_in = {"base_url": self._stand_ins.judge_url, "serve": None, "profile": profile_of(judge).name}
+        return stand_in | {"api_key_env": "HARNESS_REHEARSAL", "batch": False, "max_cost_usd": None}
+
+
+def few_questions(benchmark: Settings) -> Settings:
+    """A benchmark's settings with few questions and short answers."""
+    changes: dict[str, Any] = {}
+    for name in _COUNTS:
+        if (field := type(benchmark).model_fields.get(name)) is not None:
+            fewest = next((int(str(bound.ge)) for bound in field.metadata if isinstance(bound, Ge)), 1)
+            changes[name] = _least(getattr(benchmark, name), max(fewest, QUESTIONS))
+    if "max_new_tokens" in type(benchmark).model_fields:
+        changes["max_new_tokens"] = min(benchmark.max_new_tokens, TOKENS)  # type: ignore[attr-defined]
+    small: Settings = _with(benchmark, **changes)
+    return small
+
+
+def stand_in_benchmark() -> Named[Settings]:
+    """A benchmark that needs no files: where all of a cell's are at fault, its trainings are still rehearsed."""
+    return Named("pocket", few_questions(PocketSettings()))
+
+
+def _is_endpoint(value: Any) -> bool:
+    return isinstance(value, JudgeSettings) and value.serve is None
+
+
+def _least(number: int | None, most: int) -> int:
+    return most if number is None else min(number, most)
+
+
+def _with(value: Any, **changes: Any) -> Any:
+    """The settings with these fields changed; what was computed from the old ones is not taken along."""
+    fields = {name: getattr(value, name) for name in type(value).model_fields} | changes
+    return type(value).model_construct(_fields_set=set(value.model_fields_set), **fields)
