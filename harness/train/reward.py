@@ -21,7 +21,7 @@ from harness.models.load import check_finite, load_reward_model, load_tokenizer,
 from harness.models.rendering import Refused
 from harness.train.api import Loss
 from harness.train.batches import Cutting, EffectiveBatches
-from harness.train.run import random_state_kept
+from harness.train.run import check_trainable, random_state_kept
 from harness.train.saving import write_model
 from harness.train.settings import OptimSettings
 from harness.train.trainer import DistillTrainer, Progress, Report, arguments, last_checkpoint
@@ -52,6 +52,7 @@ def train_reward(
     Raises:
         HarnessError: a line that is no pair, no pair to train on, a loss that is not finite.
     """
+    check_trainable(base_folder)
     tokenizer = load_tokenizer(base_folder)
     pairs, skipped = read_pairs(pairs_path, tokenizer, settings.max_length)
     with random_state_kept():

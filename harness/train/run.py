@@ -76,12 +76,7 @@ def train(job: TrainJob, place: TrainPlace, progress: Progress) -> dict[str, Jso
     give_back_at_once()
     tokenizer = load_tokenizer(place.student)
     check_end(tokenizer)
-    if method := quantised(place.student):
-        raise HarnessError(
-            f"the student's weights are quantised ({method}) and cannot be trained",
-            where=str(place.student),
-            fix="Name its unquantised checkpoint. Only teachers, which stay as they are, may be quantised.",
-        )
+    check_trainable(place.student)
     for folder in place.teachers.values():
         _check_vocabulary(place.student, folder)
     examples, held = read_examples(place.tokens, place.mix, job.domains), None
@@ -225,6 +220,16 @@ def _summary(examples: Examples, trainer: DistillTrainer) -> dict[str, Json]:
         "seconds": round(sum(entry[SECONDS] for entry in steps), 3),
         "train_flops": sum(entry[FLOPS] for entry in steps),
     }
+
+
+def check_trainable(folder: Path) -> None:
+    """HarnessError for a model whose weights are quantised."""
+    if method := quantised(folder):
+        raise HarnessError(
+            f"the weights are quantised ({method}) and cannot be trained",
+            where=str(folder),
+            fix="Name the unquantised checkpoint. Only teachers, which stay as they are, may be quantised.",
+        )
 
 
 def _quantised_teachers(place: TrainPlace) -> dict[str, Json]:
