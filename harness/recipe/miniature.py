@@ -7,7 +7,7 @@ asked (`plan.fits`).
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 from annotated_types import Ge
 from pydantic import BaseModel
@@ -178,7 +178,7 @@ def stand_in_benchmark() -> Named[Settings]:
     return Named("pocket", few_questions(PocketSettings()))
 
 
-def _is_endpoint(value: Any) -> bool:
+def _is_endpoint(value: Any) -> TypeGuard[JudgeSettings]:
     return isinstance(value, JudgeSettings) and value.serve is None
 
 
