@@ -186,8 +186,8 @@ def hub_config(ref: ModelRef) -> dict[str, Json] | None:
     Raises:
         Unreachable: it is not in the cache, and the hub cannot be asked.
     """
-    from huggingface_hub import constants, hf_hub_url, try_to_load_from_cache
-    from huggingface_hub.utils import build_hf_headers, get_session
+    from huggingface_hub import constants, get_session, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # documented to be there
 
     cached = try_to_load_from_cache(ref.value, _CONFIG, revision=ref.revision)
     if isinstance(cached, str):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli.run import _check_executor
+from harness.cli.run import Place, ray_of
 from harness.core.errors import HarnessError
 from harness.run.cluster import Cluster, _session, _Submitted, connected
 from harness.run.events import Ended, Event, Started
@@ -93,4 +93,4 @@ def test_no_cluster(tmp_path: Path, address: str) -> None:
 )
 def test_options_that_do_not_go_together(executor: str, address: str | None, says: str) -> None:
     with pytest.raises(HarnessError, match=says):
-        _check_executor(executor, address)
+        ray_of(Place(executor, address))

@@ -11,7 +11,7 @@ from harness.train import footprint
 from harness.train.api import steps
 from harness.train.job import TrainJob
 from harness.train.lora import add_adapters
-from harness.train.settings import LoraSettings, Processes
+from harness.train.settings import LoraSettings, Processes, StepSettings
 
 MISTRAL = published()["mistralai/Mistral-7B-v0.1"]
 MIXTRAL = published()["mistralai/Mixtral-8x7B-v0.1"]
@@ -20,9 +20,9 @@ ROWS, LENGTH, WIDTH = 2, 64, 64
 
 def job(step: str = "sft", processes: Processes | None = None, **settings: Any) -> TrainJob:
     values = {"max_length": 2048, "micro_batch_size": 4, "batch_size": 64} | settings
-    return TrainJob(
-        steps()[step], steps()[step].settings.model_validate(values), 0, "x", parallel=processes or Processes()
-    )
+    given = steps()[step].settings.model_validate(values)
+    assert isinstance(given, StepSettings)
+    return TrainJob(steps()[step], given, 0, "x", parallel=processes or Processes())
 
 
 def peak(made: TrainJob, teachers: dict[str, Shape] | None = None, student: Shape = MISTRAL) -> footprint.Footprint:

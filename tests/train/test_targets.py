@@ -19,6 +19,7 @@ from harness.models.load import load_model, load_tokenizer, output_head
 from harness.models.logprobs import TopTarget
 from harness.train import targets
 from harness.train.losses import IGNORED, response_states
+from harness.train.settings import TARGET_TOKENS
 from harness.train.targets import TargetPass, stored_teacher, write_targets
 from tests.train.stored import stored
 
@@ -155,7 +156,7 @@ def test_a_stopped_pass_goes_on(
     assert not list((tmp_path / "stopped/out").iterdir())
     again = store(teacher_folder, conversations, tmp_path / "stopped")
     lengths = stored(conversations, teacher_folder, tmp_path / "tokens", 40).examples.lengths
-    batches = by_length(lengths, tokens=targets.TARGET_TOKENS)
+    batches = by_length(lengths, tokens=TARGET_TOKENS)
     assert len(runs) == len(batches) + 1, "the first two batches once, the third tried twice"
     for name in ("ids.npy", "logprobs.npy", "index.npy", "targets.json"):
         assert (again / name).read_bytes() == (whole / name).read_bytes()
