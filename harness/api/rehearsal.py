@@ -33,7 +33,6 @@ from harness.recipe.load import Cell, Recipe
 from harness.recipe.miniature import StandIns, miniature, one_seed, references, stand_in_benchmark
 from harness.record.folder import judge_epoch, run_folder, write_plan
 from harness.run.events import Advanced, Began, Ended, Event
-from harness.run.execute import Outcome
 from harness.stages import benchmarks, dataset, encode, train
 from harness.stages.api import Stage
 from harness.store.ledger import Ledger
@@ -51,7 +50,7 @@ class Fault:
     """Something that would stop a run of the recipe."""
 
     kind: str
-    """The kind of stage that fails; `model`, `benchmark`, `judge` or `plan` for what no stage comes to."""
+    """The kind of stage that fails; `model`, `benchmark`, `judge`, `plan` or `report` for what no stage comes to."""
     cells: frozenset[str]
     """The names of the rehearsed cells that meet it."""
     text: str
@@ -220,20 +219,18 @@ class _Rehearsing:
         work, stops = Work(plan, self.folder, {}, jobs, ray=ray), _Stops(plan, store, listen)
         write_plan(folder, plan, judge_epoch(folder, again=False))
         listen(Began(f"rehearsal of {plan.recipe.name}", len(plan.cells), len(plan.stages), len(plan.stages)))
-        ended: dict[str, str | None] = {}
         while True:
             try:
                 perform(work, stops)
             except _StopError:
                 continue
-            except StagesFailed as error:
-                outcome = error.run.outcome or Outcome()
-                ended |= outcome.failed | dict.fromkeys(outcome.blocked)
-            except HarnessError as error:
-                self._note("plan", [cell.name for cell in plan.cells], str(error))
+            except StagesFailed:
+                pass
+            except HarnessError as error:  # of what is collected or rendered: stages may have failed as well
+                self._note("report", [cell.name for cell in plan.cells], self._told(str(error), plan, store))
             break
         self.left += stops.says()
-        return tuple(self._rows(plan, store, ended))
+        return tuple(self._rows(plan, store, stops.ended))
 
     def _planned(self, judge_url: str) -> Plan:
         """The plan of the miniature, without the cells that cannot be planned."""
@@ -425,14 +422,15 @@ class _Stops:
         self._stopped: dict[str, str] = {}
         """Step -> the training that was stopped."""
         self._resumed: set[str] = set()
-        self._ended: set[str] = set()
+        self.ended: dict[str, str | None] = dict.fromkeys(plan.stages)
+        """Stage -> its error, "" where it ended well, None where it was not reached."""
 
     def __call__(self, event: Began | Event) -> None:
         """Pass the event on; raise where this is the moment to stop."""
-        if isinstance(event, Ended) and event.status == "built":
-            self._ended.add(event.stage)
+        if isinstance(event, Ended) and event.status in ("built", "found", "failed"):
+            self.ended[event.stage] = event.error
         self._listen(event)
-        if not isinstance(event, Advanced) or event.stage not in self._step or event.stage in self._ended:
+        if not isinstance(event, Advanced) or event.stage not in self._step or self.ended[event.stage] == "":
             return
         step = self._step[event.stage]
         if step not in self._stopped:

@@ -134,7 +134,10 @@ class _Small:
         if isinstance(value, ResponseSettings):
             changes |= {"max_new_tokens": min(value.max_new_tokens, TOKENS)}
         if isinstance(value, TeachersSettings):
-            changes |= {"prompts": _least(value.prompts, ROWS)}
+            changes |= {
+                "prompts": _least(value.prompts, ROWS),
+                "common": False,
+            }  # draws need not be of the same prompts
         if isinstance(value, CARSettings):  # random rewards may be negative on the mean, which CAR refuses
             changes |= {"shift": 100.0 if value.shift is None else value.shift}
         if isinstance(value, GenerateSettings):
