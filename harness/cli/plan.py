@@ -39,7 +39,7 @@ def plan(
     The expected time: a stage takes the median of the latest 200 finished ones of its kind in this store (of the same
     benchmark, where there are any; with a model at work only of those with equal models, data and settings, on a
     machine like this). Else it takes its operations over the rate of the device, with a range: a GPU's by its data
-    sheet, this machine's by `harness doctor --measure`. What neither tells is counted and not guessed. A run takes as
+    sheet, this machine's by `doctor --measure`. What neither tells is counted and not guessed. A run takes as
     long as the longest chain of stages that wait for each other (the critical path), or as all work shared among the
     jobs, whichever is more. Its start is not in it, nor waiting for GPUs and judges.
 

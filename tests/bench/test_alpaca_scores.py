@@ -351,8 +351,9 @@ def test_a_report_compares_two_models_over_instructions() -> None:
         table.append(scores(frame, approximate=True).assign(cell=cell).astype({"value": float, "stderr": float}))
         samples.append(frame.assign(cell=cell).astype({"value": float}))
     metric = replace(PROGRAM_METRIC, benchmark="alpaca_eval", metric="length_controlled_win_rate", binary=False)
-    run = a_run(pd.concat(samples), pd.concat(table), metrics=(metric,))
-    first, second = (single(CellRecord(name, {}, baseline=False, failed=None)) for name in ("one", "other"))
+    cells = tuple(CellRecord(name, {}, baseline=False, failed=None) for name in ("one", "other"))
+    run = a_run(pd.concat(samples), pd.concat(table), metrics=(metric,), cells=cells)
+    first, second = map(single, cells)
     measures = Measures(run)
     found, alone = measures.difference(first, second, metric), measures.estimate(first, metric)
     assert found is not None
