@@ -1,18 +1,18 @@
 """Rehearsals: every stage of a recipe's plan, run in miniature before the recipe costs anything."""
 
-import asyncio
 import contextlib
 import importlib.util
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
 
+from harness.api.one_question import ask_once, form_of, open_benchmark
 from harness.api.runs import Listener, Ray, StagesFailed, Work, perform
-from harness.bench.api import JudgedBenchmark, OpenJudged
+from harness.api.stops import StopError, Stops
 from harness.core.absent import absent_allowed
 from harness.core.errors import HarnessError
 from harness.core.lines import read_json
@@ -21,7 +21,6 @@ from harness.core.plugins import plugged
 from harness.core.settings import Named, Settings, restore
 from harness.data.columns import check_answered
 from harness.data.settings import DatasetSettings
-from harness.generate.api import Answer
 from harness.generate.engines import engine_types
 from harness.judge.settings import JudgeSettings
 from harness.judge.stand_in import standing_in
@@ -30,19 +29,23 @@ from harness.models import refs
 from harness.plan import fits
 from harness.plan.build import Plan, build
 from harness.recipe.load import Cell, Recipe
-from harness.recipe.miniature import StandIns, miniature, one_seed, references, stand_in_benchmark
+from harness.recipe.miniature import (
+    StandIns,
+    in_one_process,
+    miniature,
+    most_processes,
+    one_seed,
+    references,
+    stand_in_benchmark,
+)
 from harness.record.folder import judge_epoch, run_folder, write_plan
-from harness.run.events import Advanced, Began, Ended, Event
-from harness.stages import benchmarks, dataset, encode, train
+from harness.run.events import Began
+from harness.stages import dataset, encode, train
 from harness.stages.api import Stage
-from harness.store.ledger import Ledger
 from harness.store.store import Store
-from harness.train.trainer import last_checkpoint
 
 _PREFIX = "harness-rehearsal-"
 """Of the folder that a rehearsal works in, and that goes with it."""
-_SAVED_S, _LOOK_S = 60.0, 0.01
-"""How long a training's first checkpoint may take to be whole, and the pause between two looks."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,10 @@ class _Rehearsing:
         for cell in self.cells:
             for kind, error in fits.misfits(cell.settings, self.described):
                 self._note(kind, [cell.name], str(error))
+        started = most_processes(len(visible_gpus()))
+        for processes in sorted({cell.settings.resources.processes for cell in self.cells}):
+            if processes > started:
+                self.left.append(f"{processes} processes of a training: {started} were started")
         for gpus in sorted({cell.settings.resources.gpus for cell in self.cells}):
             if gpus > len(visible_gpus()):
                 here = len(visible_gpus())
@@ -174,7 +181,7 @@ class _Rehearsing:
         for used in self._benchmarks().values():
             with self._at_fault("benchmark", [cell.name for cell, _ in used]):
                 self.broken.add(id(used[0][1].settings))
-                _opened(used[0][1])
+                open_benchmark(used[0][1])
                 self.broken.remove(id(used[0][1].settings))
 
     def _benchmarks(self) -> dict[int, list[tuple[Cell, Named[Settings]]]]:
@@ -190,7 +197,7 @@ class _Rehearsing:
         asked: dict[tuple[str, str], tuple[JudgeSettings, Named[Settings], list[str]]] = {}
         for used in self._benchmarks().values():
             for cell, chosen in used:
-                judge, form = cell.settings.judge, _form(chosen)
+                judge, form = cell.settings.judge, form_of(chosen)
                 if judge is None or form is None or id(chosen.settings) in self.broken:
                     continue
                 for settings in judge.asked.values():
@@ -202,7 +209,7 @@ class _Rehearsing:
             with self._at_fault("judge", names):
                 if said := look(settings):
                     self.left.append(said)
-                _ask(settings, chosen, self.folder / "question.sqlite")
+                ask_once(settings, chosen, self.folder / "question.sqlite")
         if asked and not ask:
             self.left.append("judges: none was asked (--no-judges)")
         if any(settings.batch for settings, _, _ in asked.values()):
@@ -216,13 +223,13 @@ class _Rehearsing:
         if not plan.cells:
             return ()
         store, folder = Store(self.folder / "store"), run_folder(self.folder, plan.recipe.name)
-        work, stops = Work(plan, self.folder, {}, jobs, ray=ray), _Stops(plan, store, listen)
+        work, stops = Work(plan, self.folder, {}, jobs, ray=ray), Stops(plan, store, listen)
         write_plan(folder, plan, judge_epoch(folder, again=False))
         listen(Began(f"rehearsal of {plan.recipe.name}", len(plan.cells), len(plan.stages), len(plan.stages)))
         while True:
             try:
                 perform(work, stops)
-            except _StopError:
+            except StopError:
                 continue
             except StagesFailed:
                 pass
@@ -261,7 +268,8 @@ class _Rehearsing:
     def _evaluated(self, cells: Iterable[Cell]) -> Iterator[Cell]:
         """The cells with the benchmarks that are sound, which the first cell of each student is scored with.
 
-        Another cell of that student differs in what comes before: a small benchmark makes it be trained.
+        Another cell of that student differs in what comes before: a small benchmark makes it be trained, in a single
+        process, since several take many times as long to start as a miniature takes to train.
         """
         seen: set[tuple[object, ...]] = set()
         for cell in cells:
@@ -269,6 +277,8 @@ class _Rehearsing:
             sound = [chosen for chosen in settings.evaluate if id(chosen.settings) not in self.broken]
             how = settings.student, settings.generate, settings.judge, settings.resources
             key = cell.baseline, *map(str, how), *(id(chosen.settings) for chosen in sound)
+            if key in seen:
+                settings = in_one_process(settings)
             if key in seen or (settings.evaluate and not sound):
                 sound = [stand_in_benchmark()]
             seen.add(key)
@@ -359,96 +369,9 @@ def _described(reference: str, out: Path) -> Path:
     return out
 
 
-def _opened(chosen: Named[Settings]) -> object:
-    pinned = benchmarks.pin(chosen.name, chosen.settings)
-    opened = benchmarks.opened(Stage("", 0, pinned.params, pinned.files, pinned.execution))
-    _ = opened.questions if isinstance(opened, OpenJudged) else opened.metrics
-    return opened
-
-
-def _form(chosen: Named[Settings]) -> str | None:
-    """What a model judge is asked for; None where the benchmark's program judges, or nobody."""
-    bench = benchmarks.by_name(chosen.name)
-    return bench.form(chosen.settings) if isinstance(bench, JudgedBenchmark) and bench.program is None else None
-
-
-def _ask(settings: JudgeSettings, chosen: Named[Settings], ledger: Path) -> None:
-    """Ask a judge for one verdict, on an answer of ours to the benchmark's first question.
-
-    Raises:
-        HarnessError: it gives none.
-    """
-    from harness.judge import client
-    from harness.judge.protocol import find_protocol
-
-    opened = _opened(chosen)
-    assert isinstance(opened, OpenJudged), "a model judges answers"
-    question, form = opened.questions[0], _form(chosen)
-    assert form is not None, "a model judges this benchmark"
-    turns = len(question.turns)
-    answer = Answer(question.id, ("I do not know.",) * turns, ("stop",) * turns, (4,) * turns)
-    live = settings.model_copy(update={"batch": False, "retries": min(settings.retries, 1), "repeats": 1})
-    protocol = find_protocol(form, settings.protocol)
-    with Ledger(ledger) as replies:
-        asked = client.ask(
-            opened.tasks([answer])[:1], live, protocol, judge_digest=f"{live.model} {form}", ledger=replies,
-            progress=lambda done, total, unit, **values: None,
-        )  # fmt: skip
-        reply = asyncio.run(asked)[0].reply
-    if reply.status != "ok":
-        what = f"the judge {settings.model} gives no verdict ({protocol.name}): {reply.status}, {reply.text[:200]}"
-        raise HarnessError(what, where="judge", fix="Choose another judge or another judge.protocol.")
-
-
 def _trains(stage: Stage) -> bool:
     return stage.kind == train.KIND.name
 
 
 def _vllm() -> bool:
     return importlib.util.find_spec("vllm") is not None
-
-
-class _StopError(Exception):
-    """A training has saved its first step: the run is stopped, and run again."""
-
-
-class _Stops:
-    """Stops the run in the first training of each step, when its first checkpoint is whole; hears what goes on then."""
-
-    def __init__(self, plan: Plan, store: Store, listen: Listener) -> None:
-        self._store, self._listen = store, listen
-        stages = list(filter(_trains, plan.stages.values()))
-        self._step = {s.id: f"{s.params['step']} in {s.execution['processes']} process(es)" for s in stages}
-        self._stopped: dict[str, str] = {}
-        """Step -> the training that was stopped."""
-        self._resumed: set[str] = set()
-        self.ended: dict[str, str | None] = dict.fromkeys(plan.stages)
-        """Stage -> its error, "" where it ended well, None where it was not reached."""
-
-    def __call__(self, event: Began | Event) -> None:
-        """Pass the event on; raise where this is the moment to stop."""
-        if isinstance(event, Ended) and event.status in ("built", "found", "failed"):
-            self.ended[event.stage] = event.error
-        self._listen(event)
-        if not isinstance(event, Advanced) or event.stage not in self._step or self.ended[event.stage] == "":
-            return
-        step = self._step[event.stage]
-        if step not in self._stopped:
-            self._stopped[step] = event.stage
-            if self._saved(event.stage):
-                raise _StopError
-        elif self._stopped[step] == event.stage and event.done > 1:
-            self._resumed.add(step)
-
-    def _saved(self, stage: str) -> bool:
-        """Wait for the training's first whole checkpoint; False where there is none in time."""
-        work, end = self._store.partial / stage / "work", time.monotonic() + _SAVED_S
-        while time.monotonic() < end and work.exists():
-            if last_checkpoint(work) is not None:
-                return True
-            time.sleep(_LOOK_S)
-        return False
-
-    def says(self) -> Sequence[str]:
-        """A sentence for each step whose taking up again was not seen."""
-        return [f"taking up {step} again: it ended first" for step in self._stopped if step not in self._resumed]

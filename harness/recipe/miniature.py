@@ -134,17 +134,16 @@ class _Small:
         if isinstance(value, ResponseSettings):
             changes |= {"max_new_tokens": min(value.max_new_tokens, TOKENS)}
         if isinstance(value, TeachersSettings):
-            changes |= {
-                "prompts": _least(value.prompts, ROWS),
-                "common": False,
-            }  # draws need not be of the same prompts
+            # So few rows of each teacher's need not be answers to the same prompts.
+            changes |= {"prompts": _least(value.prompts, ROWS), "common": False}
         if isinstance(value, CARSettings):  # random rewards may be negative on the mean, which CAR refuses
             changes |= {"shift": 100.0 if value.shift is None else value.shift}
         if isinstance(value, GenerateSettings):
             changes |= {"engine": self._stand_ins.engines.get(value.engine, value.engine)}
             changes |= {"tensor_parallel": min(value.tensor_parallel, max(1, self._stand_ins.gpus))}
         if isinstance(value, ResourceSettings):
-            changes |= {"gpus": min(value.gpus, self._stand_ins.gpus)}
+            processes = min(value.processes, most_processes(self._stand_ins.gpus))
+            changes |= {"gpus": min(value.gpus, self._stand_ins.gpus), "processes": processes}
         if isinstance(value, JudgeSettings) and value.model:  # a panel has none: its judges have
             changes |= self._judge(value)
         if isinstance(value, CellRecipe):
@@ -161,6 +160,17 @@ class _Small:
             return {"max_cost_usd": None}
         stand_in = {"base_url": self._stand_ins.judge_url, "serve": None, "profile": profile_of(judge).name}
         return stand_in | {"api_key_env": "HARNESS_REHEARSAL", "batch": False, "max_cost_usd": None}
+
+
+def most_processes(gpus: int) -> int:
+    """In how many processes a training runs on a machine with so many GPUs: two show what several do."""
+    return max(2, gpus)
+
+
+def in_one_process(settings: CellRecipe) -> CellRecipe:
+    """A cell whose trainings run in a single process, where others show that several work."""
+    alone = _with(settings.resources, processes=1, sharding="none", offload_teachers=False)
+    return settings.model_copy(update={"resources": alone})
 
 
 def few_questions(benchmark: Settings) -> Settings:
