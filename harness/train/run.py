@@ -179,7 +179,7 @@ def _frozen(folder: Path, settings: StepSettings, device: str, parallel: Process
     if parallel.sharding == "none":
         model: Any = load_model(folder, settings.dtype, device).requires_grad_(False)
     else:
-        offload = parallel.offload_teachers and device != "cpu"
+        offload = parallel.offload_teachers and torch.device(device).type != "cpu"
         model = load_share(folder, settings.dtype, parallel.processes, frozen=True, offload=offload)
     check_finite(model, str(folder))
     return model

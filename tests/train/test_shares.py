@@ -54,7 +54,9 @@ def trained(pocket_folder: Path, teacher_folder: Path, conversations: Path, tmp_
         data = stored(tmp_path / "data.jsonl", student, tmp_path / f"tokens-{processes}", domains=domains)
         roles: dict[str, list[str]] = {"sft": [], "kd": ["teacher"], "dae": ["reference", *domains]}
         teachers = {role: student if role == "reference" else teacher_folder for role in roles[step]}
-        parallel = Processes(processes=processes, sharding="fsdp" if processes > 1 and sharding == "fsdp" else "none")
+        shared = processes > 1 and sharding == "fsdp"
+        # Teachers that wait in the CPU's memory are where they were on a CPU.
+        parallel = Processes(processes=processes, sharding="fsdp" if shared else "none", offload_teachers=shared)
         held_out = HeldOut(0.2, 0) if step == "kd" else None
         job = TrainJob(steps()[step], settings, 0, "t", data.domains, (0.5, 1.0), held_out, parallel)
         out, checkpoints = tmp_path / f"out-{processes}", tmp_path / (work or f"work-{processes}")
