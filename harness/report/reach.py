@@ -37,12 +37,14 @@ class Reach:
 def reach(groups: Iterable[Sequence[CellRecord]]) -> Reach:
     """What is common to the cells of two rows: of each source the smaller number of draws.
 
-    A row without a source, as an untrained model, does not count for it.
+    A row without a source, as an untrained model, does not count for it; nor does a baseline's making for trainings,
+    since all cells that start from it share that.
     """
     found: dict[str, int] = {}
     for cells in groups:
         for source in _WORDS:
-            labels = {cell.sources[source] for cell in cells if source in cell.sources}
+            made = [cell for cell in cells if source in cell.sources and not (cell.baseline and source == "training")]
+            labels = {cell.sources[source] for cell in made}
             if labels:
                 found[source] = min(len(labels), found.get(source, len(labels)))
     return Reach({source: found[source] for source in _WORDS if source in found})

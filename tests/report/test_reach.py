@@ -34,6 +34,12 @@ DRAWN = [cell(training=k, teacher=k, data=k) for k in "01"]
         ([DRAWN, [cell(teacher="a")]], "2 trainings, 2 samples of data; one teacher", True),
         ([[cell(teacher="t", responses=k) for k in "01"]], "2 samples of responses; one teacher", True),
         ([[cell()], [cell()]], "", False),
+        # A base that this recipe made: all cells that are trained from it share its making.
+        (
+            [DRAWN, [replace(cell(training="b", data="d"), baseline=True)]],
+            "2 trainings, 2 teachers; one sample of data",
+            True,
+        ),
     ],
 )
 def test_words(rows: list[list[CellRecord]], words: str, one_draw: bool) -> None:
