@@ -19,7 +19,6 @@ from harness.models.load import load_model, load_tokenizer, output_head
 from harness.models.logprobs import TopTarget
 from harness.train import targets
 from harness.train.losses import IGNORED, response_states
-from harness.train.settings import TARGET_TOKENS
 from harness.train.targets import TargetPass, stored_teacher, write_targets
 from tests.train.stored import stored
 
@@ -139,7 +138,8 @@ def test_a_mix_reads_each_part_from_its_own_pass(
 def test_a_stopped_pass_goes_on(
     teacher_folder: Path, conversations: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(targets, "TARGET_TOKENS", 200)
+    tokens = 200
+    monkeypatch.setattr(targets, "TARGET_TOKENS", tokens)
     whole = store(teacher_folder, conversations, tmp_path / "whole")
     predicted = targets._predict
     runs: list[int] = []
@@ -156,7 +156,7 @@ def test_a_stopped_pass_goes_on(
     assert not list((tmp_path / "stopped/out").iterdir())
     again = store(teacher_folder, conversations, tmp_path / "stopped")
     lengths = stored(conversations, teacher_folder, tmp_path / "tokens", 40).examples.lengths
-    batches = by_length(lengths, tokens=TARGET_TOKENS)
+    batches = by_length(lengths, tokens=tokens)
     assert len(runs) == len(batches) + 1, "the first two batches once, the third tried twice"
     for name in ("ids.npy", "logprobs.npy", "index.npy", "targets.json"):
         assert (again / name).read_bytes() == (whole / name).read_bytes()
