@@ -18,11 +18,11 @@ from harness.stages.pinned import files_of, is_absent
 
 _SCANNED = 20_000
 """Records of a file that are looked at; of more, the rest is taken to be alike."""
-_CHARS_PER_TOKEN = 4
+CHARS_PER_TOKEN = 4
 """For English text, under usual tokenizers."""
 _POCKET_TOKENS, _POCKET_LONGEST = 32, 128
-_ANSWER = 300
-"""Tokens assumed of a teacher's response that is not generated yet."""
+ANSWER = 300
+"""Tokens assumed of an answer or a response that is not generated yet."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def amount(data: Stage) -> Amount:
         case respond.KIND.name:
             prompts, how = amount(data.inputs["prompts"]), data.params["responses"]
             longest = prompts.longest + how["max_new_tokens"]
-            return Amount(prompts.rows * how["candidates"], prompts.tokens + _ANSWER, longest, prompts.note)
+            return Amount(prompts.rows * how["candidates"], prompts.tokens + ANSWER, longest, prompts.note)
         case pick.KIND.name:
             answers = data.inputs["candidates"]
             held = amount(answers)
@@ -89,8 +89,8 @@ def _unlimited(data: Stage, settings: DatasetSettings) -> Amount:
             if wanted in scan.groups:
                 count, chars, most = scan.groups[wanted]
                 rows += count * scan.scale
-                tokens += chars * scan.scale / _CHARS_PER_TOKEN
-                longest = max(longest, most / _CHARS_PER_TOKEN * _DENSE)
+                tokens += chars * scan.scale / CHARS_PER_TOKEN
+                longest = max(longest, most / CHARS_PER_TOKEN * _DENSE)
     except HarnessError:  # the dataset's own stage says what is wrong with the file
         return assumed
     return Amount(rows, tokens / rows, longest) if rows else assumed

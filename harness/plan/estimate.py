@@ -11,17 +11,15 @@ from harness.judge.api import JudgeTask
 from harness.judge.budget import Budget, Budgets, check_priced
 from harness.judge.identity import Key, request_digest
 from harness.judge.prices import Price, longest_reply, most_cost, price_of
+from harness.plan.amounts import ANSWER, CHARS_PER_TOKEN
 from harness.plan.build import JudgedStages, Plan
 from harness.stages import answer, benchmarks, judge
 from harness.stages.pinned import is_absent
 from harness.store.ledger import Ledger, Reply
 from harness.store.store import Store
 
-_CHARS_PER_TOKEN = 4
-"""For English text, under usual tokenizers of judges."""
-_USUAL_ANSWER, _USUAL_REPLY = 300, 250
-"""Tokens assumed of a student's answer that is not generated yet, and of a judge's reply if the ledger has no reply of
-this judge."""
+_USUAL_REPLY = 250
+"""Tokens assumed of a judge's reply if the ledger has no reply of this judge."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +139,7 @@ def _awaited(resolved: judge.ResolvedJudge, stages: Sequence[JudgedStages]) -> l
     sums = []
     for judged, *others in alike.values():
         questions = benchmarks.open_judged(judged.answers).questions
-        short = [_made_up(q, min(_USUAL_ANSWER, q.max_new_tokens)) for q in questions]
+        short = [_made_up(q, min(ANSWER, q.max_new_tokens)) for q in questions]
         long = [_made_up(q, q.max_new_tokens) for q in questions]
         usual, longest = (judge.tasks_of(judged.verdicts, answers) for answers in (short, long))
         usual, longest = (judge.repeated(tasks, resolved.settings) for tasks in (usual, longest))
@@ -174,7 +172,7 @@ def _made_up(question: Question, tokens: int) -> Answer:
 def _prompt_tokens(resolved: judge.ResolvedJudge, task: JudgeTask) -> int:
     """The expected tokens of all calls for a verdict."""
     characters = sum(len(message["content"]) for message in task.messages)
-    return (1 + len(resolved.protocol.continuations)) * math.ceil(characters / _CHARS_PER_TOKEN)
+    return (1 + len(resolved.protocol.continuations)) * math.ceil(characters / CHARS_PER_TOKEN)
 
 
 def in_words(rows: Sequence[Estimate]) -> list[str]:

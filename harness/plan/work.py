@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from harness.bench.api import OpenJudged
 from harness.models.shape import Shape
-from harness.plan.amounts import amount
+from harness.plan.amounts import ANSWER, CHARS_PER_TOKEN, amount
 from harness.plan.devices import Device
 from harness.plan.shapes import Shapes
 from harness.stages import answer, benchmarks, respond, reward, targets, tokens, train
@@ -20,8 +20,6 @@ from harness.stages.pinned import is_absent
 from harness.train.footprint import size_of
 from harness.train.job import TrainJob
 
-_CHARS_PER_TOKEN, _ANSWER = 4, 300
-"""For English text; tokens assumed of an answer that is not generated yet."""
 _VLLM_ROWS = 256
 """Conversations that vLLM continues at once by default."""
 
@@ -143,7 +141,7 @@ def _asked(stage: Stage) -> tuple[float, float, float] | None:
     """How many turns are answered, the tokens of a prompt and of an answer; None where nobody knows the questions."""
     if stage.kind == respond.KIND.name:
         size, how = amount(stage.inputs["prompts"]), stage.params["responses"]
-        return size.rows * how["candidates"], size.tokens, min(_ANSWER, how["max_new_tokens"])
+        return size.rows * how["candidates"], size.tokens, min(ANSWER, how["max_new_tokens"])
     if any(is_absent(file) for role, file in stage.inputs.items() if role != "model"):
         return None
     bench = benchmarks.opened(stage)
@@ -152,5 +150,5 @@ def _asked(stage: Stage) -> tuple[float, float, float] | None:
     questions = bench.questions
     turns = sum(len(question.turns) for question in questions)
     chars = sum(len(turn) for question in questions for turn in question.turns)
-    answered = sum(min(_ANSWER, question.max_new_tokens) for question in questions) / len(questions)
-    return turns, chars / turns / _CHARS_PER_TOKEN, answered
+    answered = sum(min(ANSWER, question.max_new_tokens) for question in questions) / len(questions)
+    return turns, chars / turns / CHARS_PER_TOKEN, answered
