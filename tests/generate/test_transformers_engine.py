@@ -7,8 +7,9 @@ import torch
 
 from harness.core.errors import Incomplete
 from harness.generate.api import Answer, GenerateSettings, Request
-from harness.generate.prompts import Prompt, answer_text
-from harness.generate.transformers_engine import TransformersEngine, batch_length, load
+from harness.generate.decoding import Row, batch_length, choose
+from harness.generate.prompts import answer_text
+from harness.generate.transformers_engine import TransformersEngine, load
 from harness.models.chat import encode_prompt, end_of_turn_ids
 from harness.models.load import load_model, load_tokenizer
 from harness.models.pocket import build, parse_spec
@@ -75,12 +76,9 @@ def test_samples_follow_seed_and_temperature(engine: Callable[..., TransformersE
 @pytest.mark.parametrize(("top_p", "kept"), [(1.0, 3), (0.9, 2), (0.5, 1)])
 def test_draws_follow_the_softmax(top_p: float, kept: int) -> None:
     """Probabilities .867, .117, .016 at temperature .5: a nucleus of .9 needs the first two, one of .5 the first."""
-    from harness.generate.transformers_engine import _draw
-
-    generator = torch.Generator().manual_seed(0)
     logits = torch.tensor([0.0, 1.0, -1.0, -torch.inf])
-    request = Request("0", (), 0.5, 1, 0, top_p)
-    drawn = torch.stack([_draw(logits, request, generator) for _ in range(4000)])
+    row = Row([], 1, 0.5, 0, top_p)
+    drawn = torch.cat([choose(logits.expand(8, -1), [row] * 8) for _ in range(500)])
     shares = torch.bincount(drawn, minlength=4) / 4000
     expected = torch.softmax(logits / 0.5, 0)
     expected[expected.argsort(descending=True)[kept:]] = 0
@@ -136,14 +134,14 @@ def test_batches_are_handed_over_as_they_finish(engine: Callable[..., Transforme
 
 def test_one_long_prompt_does_not_pad_all_others() -> None:
     """Four rows may hold 4 x 512 padded tokens: 2,000 stand alone, 600 go in threes, the short ones in fours."""
-    rest = [Prompt(_request("0", "red"), [1] * n, 8) for n in (2000, 600, 600, 600, 600, *[10] * 5)]
-    found = []
+    rest = [2000, 600, 600, 600, 600, *[10] * 5]
+    batches = []
     while rest:
-        length = batch_length(rest, 4)
-        found.append([len(prompt.ids) for prompt in rest[:length]])
+        length = batch_length(rest[0], 4)
+        batches.append(rest[:length])
         rest = rest[length:]
-    assert found == [[2000], [600, 600, 600], [600, 10, 10], [10, 10, 10]]
-    assert batch_length([Prompt(_request("0", "x"), [1] * 9999, 8)], 1) == 1
+    assert batches == [[2000], [600, 600, 600], [600, 10, 10], [10, 10, 10]]
+    assert batch_length(9999, 1) == 1
 
 
 def test_mixtral_answers_do_not_depend_on_the_batch(tmp_path: Path) -> None:
