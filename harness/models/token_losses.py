@@ -45,6 +45,9 @@ class TokenLosses:
     """(N,) in nats, without its weight."""
     agrees: Tensor
     """(N,) bool: teacher and student have the same likeliest token (false where there is no divergence)."""
+    teacher_logprobs: Tensor
+    """(N,) natural logs of the teacher's probability of the next token, at the divergence's temperature; NaN where
+    there is no divergence, and of a stored target, which need not hold that token."""
 
     def weighted(self, positions: Tensor, terms: Terms) -> float:
         """The loss in nats at some positions (n,), summed, without gradient."""
@@ -94,6 +97,7 @@ def _sums(
     """The fields of TokenLosses; the gradients of `hidden` and `head`, each if it is needed."""
     exact = torch.promote_types(dtype, torch.float32)
     values = tuple(torch.zeros(len(hidden), dtype=kind, device=hidden.device) for kind in (exact, exact, torch.bool))
+    values = (*values, torch.full_like(values[0], torch.nan))
     of_hidden, of_head = (torch.zeros_like(x) if need else None for x, need in zip((hidden, head), needs, strict=True))
     matrix = head.to(dtype)
     step = ROWS if hidden.device.type == "cpu" else chunk
@@ -134,8 +138,9 @@ def _predict(target: Target | None, positions: slice) -> Prediction | None:
 
 
 def _rows(student_logits: Tensor, teacher: Prediction | None, labels: Tensor, terms: Terms) -> tuple[Tensor, ...]:
-    """Cross-entropies, divergences, agreements (n,) and the loss's gradient (n, V); overwrites `student_logits`."""
+    """The fields of TokenLosses (n,) but its total, and the loss's gradient (n, V); overwrites `student_logits`."""
     cross_entropy, divergence = student_logits.new_zeros(2, len(student_logits))
+    teacher_logprobs = torch.full_like(divergence, torch.nan)
     agrees = torch.zeros_like(labels, dtype=torch.bool)
     gradient = torch.zeros((), dtype=student_logits.dtype, device=student_logits.device)
     if terms.ce_weight:
@@ -145,16 +150,17 @@ def _rows(student_logits: Tensor, teacher: Prediction | None, labels: Tensor, te
         gradient[torch.arange(len(labels), device=labels.device), labels] -= 1
         gradient *= terms.ce_weight
     if terms.kd_weight and teacher is not None:
-        divergence, agrees, pull = _diverge(student_logits, teacher, terms)
+        divergence, agrees, teacher_logprobs, pull = _diverge(student_logits, teacher, labels, terms)
         pull *= terms.kd_weight / terms.divergence.temperature
         if pull.shape != student_logits.shape:
             pull = torch.nn.functional.pad(pull, (0, student_logits.shape[1] - pull.shape[1]))
         gradient = pull if gradient.ndim == 0 else gradient.add_(pull)
-    return cross_entropy, divergence, agrees, gradient
+    return cross_entropy, divergence, agrees, teacher_logprobs, gradient
 
 
-def _diverge(student_logits: Tensor, teacher: Prediction, terms: Terms) -> tuple[Tensor, Tensor, Tensor]:
-    """Divergences, agreements (n,) and the gradients (n, W) with respect to logits / temperature."""
+def _diverge(student_logits: Tensor, teacher: Prediction, labels: Tensor, terms: Terms) -> tuple[Tensor, ...]:
+    """Divergences, agreements, the teacher's log-probabilities of `labels` (n,); the gradients (n, W) with respect to
+    logits / temperature."""
     temperature = terms.divergence.temperature
     if isinstance(teacher, TopTarget):
         student_logits = student_logits[:, : terms.vocab_size]
@@ -166,7 +172,8 @@ def _diverge(student_logits: Tensor, teacher: Prediction, terms: Terms) -> tuple
     agrees = student_logits.gather(-1, likeliest).squeeze(-1) == student_logits.amax(-1)
     if isinstance(teacher, TopTarget):
         value, gradient = top_divergence(terms.divergence, student_logits / temperature, teacher)
-    else:
-        log_q, log_p = ((x / temperature).log_softmax(-1) for x in (student_logits, teacher_logits))
-        value, gradient = divergence_of(terms.divergence, log_q, log_p)
-    return value, agrees, gradient
+        return value, agrees, torch.full_like(value, torch.nan), gradient
+    log_q, log_p = ((x / temperature).log_softmax(-1) for x in (student_logits, teacher_logits))
+    taught = log_p.gather(-1, labels[:, None]).squeeze(-1)  # ahead of the divergence, which overwrites both
+    value, gradient = divergence_of(terms.divergence, log_q, log_p)
+    return value, agrees, taught, gradient

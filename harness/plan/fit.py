@@ -115,7 +115,9 @@ def _trained(stage: Stage, shapes: Shapes) -> tuple[TrainJob, Shape, Mapping[str
     known = {role: shape for role, shape in teachers.items() if shape is not None}
     if student is None or len(known) < len(teachers):
         return None
-    longest = int(min(job.settings.max_length, amount(train.data_of(stage)).longest))
+    sampling = job.step.sampling(job.settings)
+    written = sampling.max_new_tokens if sampling else 0  # behind a prompt that may be almost the whole conversation
+    longest = int(min(job.settings.max_length, amount(train.data_of(stage)).longest + written))
     return job, student, known, max(longest, 1)
 
 

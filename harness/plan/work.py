@@ -19,9 +19,12 @@ from harness.stages.conversing import settings_of
 from harness.stages.pinned import is_absent
 from harness.train.footprint import size_of
 from harness.train.job import TrainJob
+from harness.train.settings import SAMPLED_AT_ONCE
 
 _VLLM_ROWS = 256
 """Conversations that vLLM continues at once by default."""
+_PROMPT_SHARE = 0.5
+"""Of a conversation's tokens, those assumed of its prompt."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +112,15 @@ def _training(stage: Stage, shapes: Shapes) -> Work | None:
     for role, shape in teachers.items():
         asked = sum(share for domain, share in shares.items() if job.step.asks(role, domain))
         per_token += 2 * asked * (shape.active if shape else 0)
-    flops = per_token * rows * min(size.tokens, settings.max_length)
-    return Work("training", flops, settings.dtype, job.parallel.processes)
+    length, sampling = min(size.tokens, settings.max_length), job.step.sampling(settings)
+    if sampling is None:
+        return Work("training", per_token * rows * length, settings.dtype, job.parallel.processes)
+    answers, answer_tokens = sampling.share * rows, min(ANSWER, sampling.max_new_tokens)
+    sampled = min(_PROMPT_SHARE * length + answer_tokens, settings.max_length)
+    flops = per_token * (rows - answers) * length + (per_token + 2 * student.active) * answers * sampled
+    at_once = max(1.0, min(SAMPLED_AT_ONCE, sampling.share * sampling.every * settings.batch_size))
+    decoded = _decoded(student, size_of(settings.dtype), answers / at_once * answer_tokens, at_once * sampled)
+    return Work("training", flops, settings.dtype, job.parallel.processes, decoded)
 
 
 def domain_shares(training: Stage) -> dict[str | None, float]:
@@ -127,14 +137,14 @@ def _generation(stage: Stage, shapes: Shapes) -> Work | None:
     rows, prompt, answered = asked
     at_once = min(rows, _VLLM_ROWS if settings.engine == "vllm" else settings.batch_size)
     size, steps = size_of(settings.dtype), answered * math.ceil(rows / max(at_once, 1))
-    cache = at_once * (prompt + answered) * _cache(shape, size)
     flops = 2 * shape.active * rows * (prompt + answered)
-    return Work("pass", flops, settings.dtype, settings.tensor_parallel, steps * (size * shape.parameters + cache))
+    decoded = _decoded(shape, size, steps, at_once * (prompt + answered))
+    return Work("pass", flops, settings.dtype, settings.tensor_parallel, decoded)
 
 
-def _cache(shape: Shape, size: int) -> int:
-    """Bytes of a token's keys and values."""
-    return 2 * size * shape.layers * shape.kv_width
+def _decoded(shape: Shape, size: int, steps: float, tokens: float) -> float:
+    """Bytes that decoding reads in so many steps: all weights, and the keys and values of a batch's tokens."""
+    return steps * size * (shape.parameters + 2 * shape.layers * shape.kv_width * tokens)
 
 
 def _asked(stage: Stage) -> tuple[float, float, float] | None:

@@ -146,6 +146,8 @@ def _train(cell: CellRecipe) -> Iterator[Finding]:
             yield from _step_data(key, step, cell.data)
         for role, of in steps()[step.name].teachers(step.settings).items():
             yield from _logits(cell, step.name, key, role, of)
+        if steps()[step.name].sampling(step.settings) is not None and cell.resources.sharding != "none":
+            yield ("resources", "sharding"), f"{step.name} samples answers, which a student in shares cannot do yet"
 
 
 def _checkpoints(cell: CellRecipe) -> Iterator[Finding]:

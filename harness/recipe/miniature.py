@@ -24,6 +24,7 @@ from harness.recipe.schema import CellRecipe, ResourceSettings
 from harness.teachers.settings import CARSettings, TeachersSettings
 from harness.train.settings import OptimSettings, StepData
 from harness.train.steps.kd import KDSettings
+from harness.train.steps.on_policy import OnPolicySettings
 
 ROWS, QUESTIONS, STEPS, TOKENS, BATCH = 32, 4, 3, 16, 4
 """Of a dataset, a benchmark, a training, an answer, a training's batch; a lower number of the recipe stays."""
@@ -131,6 +132,8 @@ class _Small:
             changes |= {"batch_size": rows, "micro_batch_size": min(value.micro_batch_size, max(1, rows // 2))}
         if isinstance(value, KDSettings):
             changes |= {"attention_layers": None}
+        if isinstance(value, OnPolicySettings):
+            changes |= {"max_new_tokens": min(value.max_new_tokens, TOKENS)}
         if isinstance(value, ResponseSettings):
             changes |= {"max_new_tokens": min(value.max_new_tokens, TOKENS)}
         if isinstance(value, TeachersSettings):

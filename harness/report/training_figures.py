@@ -18,7 +18,18 @@ _WIDTH, _HEIGHT = 3.3, 2.6
 _MOST_POINTS = 80
 """Points of a line; a longer curve is averaged over equal runs of steps."""
 _LEFT_OUT = frozenset({"learning_rate", "grad_norm"})
-_UNITS = {"loss": "nats per token", "held_out_loss": "nats per token", "router_entropy": "nats", "agreement": "share"}
+_UNITS = {
+    "loss": "nats per token",
+    "held_out_loss": "nats per token",
+    "router_entropy": "nats",
+    "agreement": "share",
+    "logprob": "nats per token",
+    "sample_length": "tokens",
+    "sample_cut": "share",
+    "sample_empty": "share",
+    "sample_repetition": "share",
+    "sample_entropy": "nats per token",
+}
 """By family: what stands before the slash of a metric's name."""
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from harness.core.discover import discover
-from harness.train.settings import StepData
+from harness.train.settings import Sampling, StepData
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +20,8 @@ Batch = Mapping[str, "Tensor"]
 """`input_ids`, `attention_mask` and `labels`, (B, L) each; labels are the ids at response tokens, else IGNORED.
 
 `row` (B,) is each conversation's number in the step's dataset; `domain` (B,) is 0 for a general conversation and k for
-a conversation of the k-th domain (`Examples.domains`, in the order of the recipe).
+a conversation of the k-th domain (`Examples.domains`, in the order of the recipe); `sampled` (B,) is true where the
+student wrote the response (`Step.sampling`).
 """
 
 Sum = tuple[float, float]
@@ -72,6 +73,8 @@ class Step:
     domain_keys: tuple[str, str] | None = None
     """Keys of the settings that hold a value for each domain of a mix: the key for `data.domain` (None where it is not
     given), and the key of the mapping by name for `data.domains`. A recipe must name every domain there."""
+    sampling: Callable[[Any], Sampling | None] = lambda settings: None
+    """settings -> how the student answers prompts of the data itself; None: it learns from the data's responses."""
 
 
 def steps() -> Mapping[str, Step]:

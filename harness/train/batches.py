@@ -19,21 +19,35 @@ class EffectiveBatches(torch.utils.data.Sampler[list[int]]):  # type: ignore[mis
     """The numbers of the examples of each effective batch of an epoch, the same in every process."""
 
     def __init__(self, examples: int, batch_size: int, seed: int) -> None:
-        from accelerate.data_loader import SeedableRandomSampler
-
-        self._examples, self._size = examples, batch_size
-        self._order = SeedableRandomSampler(range(examples), data_seed=seed)
+        self._examples, self._size, self._seed = examples, batch_size, seed
+        self._epoch = 0
+        self._cut: tuple[int, list[list[int]]] = (-1, [])
+        """An epoch, and its batches."""
 
     def __iter__(self) -> Iterator[list[int]]:
-        order = list(self._order)
-        return (order[begin : begin + self._size] for begin in range(0, len(order), self._size))
+        return iter(self._of(self._epoch))
 
     def __len__(self) -> int:
         return -(-self._examples // self._size)
 
     def set_epoch(self, epoch: int) -> None:
         """Order the next pass as this epoch's."""
-        self._order.set_epoch(epoch)
+        self._epoch = epoch
+
+    def at(self, step: int) -> list[int]:
+        """The numbers of the examples of a step of the training, counted from 0."""
+        epoch, number = divmod(step, len(self))
+        return self._of(epoch)[number]
+
+    def _of(self, epoch: int) -> list[list[int]]:
+        from accelerate.data_loader import SeedableRandomSampler
+
+        if self._cut[0] != epoch:
+            sampler = SeedableRandomSampler(range(self._examples), data_seed=self._seed)
+            sampler.set_epoch(epoch)
+            order = list(sampler)
+            self._cut = epoch, [order[begin : begin + self._size] for begin in range(0, len(order), self._size)]
+        return self._cut[1]
 
 
 @dataclass(frozen=True)

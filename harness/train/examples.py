@@ -30,6 +30,8 @@ class Example(TypedDict):
     """Its number in the dataset, skipped rows counted."""
     domain: int
     """0 for a general conversation, k for a conversation of the k-th domain."""
+    sampled: bool
+    """Whether the student wrote the response."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Examples(Sequence[Example]):
         row = int(self.chosen[number])
         part, place = int(self.part[row]), int(self.place[row])
         ids, taught = self.parts[part].tokens(place)
-        return Example(input_ids=ids, labels=np.where(taught, ids, IGNORED), row=row, domain=part)
+        return Example(input_ids=ids, labels=np.where(taught, ids, IGNORED), row=row, domain=part, sampled=False)
 
     @property
     def rows(self) -> int:
@@ -196,11 +198,11 @@ def hold_out(examples: Examples, share: float, seed: int) -> tuple[Examples, Exa
 
 def filler() -> Example:
     """An example without a response: it adds nothing to any loss."""
-    return {"input_ids": np.array([0]), "labels": np.array([IGNORED]), "row": 0, "domain": 0}
+    return {"input_ids": np.array([0]), "labels": np.array([IGNORED]), "row": 0, "domain": 0, "sampled": False}
 
 
 def collate(examples: Sequence[Example]) -> dict[str, torch.Tensor]:
-    """Pad on the right to (B, L) `input_ids`, `attention_mask`, `labels`; `row` and `domain` are (B,)."""
+    """Pad on the right to (B, L) `input_ids`, `attention_mask`, `labels`; `row`, `domain`, `sampled` are (B,)."""
     ids, mask = padded([e["input_ids"] for e in examples], 0)
     return {
         "input_ids": ids,
@@ -208,4 +210,5 @@ def collate(examples: Sequence[Example]) -> dict[str, torch.Tensor]:
         "labels": padded([e["labels"] for e in examples], IGNORED)[0],
         "row": torch.tensor([e["row"] for e in examples]),
         "domain": torch.tensor([e["domain"] for e in examples]),
+        "sampled": torch.tensor([e["sampled"] for e in examples]),
     }

@@ -1,5 +1,6 @@
 """Training's floating-point operations, by the usual count: 2 per weight and token forward, 4 more backward."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,15 @@ class Meter:
             return objective(model, batch)
 
         return counted
+
+    def sampling(self, student: Any) -> Callable[[int], None]:
+        """A function to be told of tokens, prompts included, that the student read as it sampled: forward only."""
+        per_token = 2 * active_weights(student)
+
+        def spent(tokens: int) -> None:
+            self._spent += per_token * tokens
+
+        return spent
 
     def teacher(self, teacher: Teacher) -> Teacher:
         """The teacher, counted: forward only."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from harness.models.logprobs import CHUNK, ROWS
 from harness.models.shape import Shape
 from harness.train.job import TrainJob
-from harness.train.settings import QUERIES, OptimSettings, StepSettings
+from harness.train.settings import QUERIES, SAMPLED_AT_ONCE, OptimSettings, StepSettings
 from harness.train.steps.kd import KDSettings
 
 CPU_BASE, GPU_BASE = 0.45e9, 1.2e9
@@ -62,7 +62,7 @@ def training(job: TrainJob, student: Shape, teachers: Mapping[str, Shape], longe
     kept += _attention_maps(student, teachers, settings, tokens, longest)
     work = max(_loss(student, teachers, settings, tokens, on_gpu), _layer_work(student, settings) * tokens)
     forward = max((_layer_work(shape, settings) * tokens for shape in teachers.values()), default=0.0)
-    at_once = max(kept + work, forward)
+    at_once = max(kept + work, forward, _answering(job, student, longest))
     offloaded, half_or_single = parallel.offload_teachers and on_gpu, size_of(settings.dtype)
     gradients = _SINGLE * trained * share
     if settings.batch_size <= settings.micro_rows * parallel.processes and settings.micro_batch_tokens is None:
@@ -79,6 +79,16 @@ def training(job: TrainJob, student: Shape, teachers: Mapping[str, Shape], longe
         "buckets": _SINGLE * trained if share == 1 and parallel.processes > 1 else 0.0,
     }
     return on_device({name: value for name, value in parts.items() if value}, on_gpu)
+
+
+def _answering(job: TrainJob, student: Shape, longest: int) -> float:
+    """Bytes of the student's own answers as it writes them, beside its weights; 0 where it writes none."""
+    sampling = job.step.sampling(job.settings)
+    if sampling is None:
+        return 0.0
+    rows = min(SAMPLED_AT_ONCE, sampling.every * job.settings.batch_size)
+    parts = generating(student, job.settings.dtype, rows, longest, on_gpu=False).parts
+    return sum(parts[name] for name in ("KV cache", "activations", "logits"))
 
 
 def micro_tokens(settings: OptimSettings, longest: int) -> int:

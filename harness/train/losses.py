@@ -4,13 +4,14 @@ Every loss is a sum over response tokens, in nats; the trainer divides by their 
 logits at t are scored against the token at t + 1.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from harness.core.errors import HarnessError
 from harness.models.divergences import Divergence
 from harness.models.load import output_head
 from harness.models.logprobs import DenseTarget, Target, response_positions, token_logprobs
@@ -32,6 +33,27 @@ def distillation_terms(settings: TargetSettings, vocab_size: int, w_pred: float 
     """(1 - lambda) CE + lambda w_pred T^2 D(p_teacher, p_student), with p = softmax(logits / T)."""
     divergence = Divergence(settings.divergence, settings.temperature, settings.beta)
     return Terms(1 - settings.lambda_, settings.lambda_ * w_pred * settings.temperature**2, divergence, vocab_size)
+
+
+def routed_losses(
+    student: Any, batch: Batch, teachers: Mapping[str, Teacher], number: Tensor, terms: Terms
+) -> tuple[TokenLosses, dict[str, Tensor]]:
+    """The student's losses where each row learns from a teacher: `number` (B,) is its place in `teachers`.
+
+    A teacher runs on its rows only, the student once over the whole batch. Also returns where among the batch's N
+    response tokens each teacher's stand, by role.
+    """
+    if int(number.max()) >= len(teachers):
+        raise HarnessError(f"a row of domain {int(number.max())}, and {len(teachers) - 1} experts")
+    of_tokens = number[response_positions(batch["labels"] != IGNORED)[0]]
+    positions = {role: (of_tokens == place).nonzero().squeeze(-1) for place, role in enumerate(teachers)}
+    targets: list[TeacherTarget] = []
+    for place, (role, at) in enumerate(positions.items()):
+        if len(at) or (terms.kd_weight and teachers[role].together):
+            # Other processes may have rows of this teacher: if it is in shares, it then runs here on any row.
+            rows = number == place if len(at) else torch.arange(len(number), device=number.device) == 0
+            targets.append((at, teachers[role].target(sub_batch(batch, rows)) if terms.kd_weight else None))
+    return batch_losses(student, batch, targets, terms), positions
 
 
 def everywhere(batch: Batch, target: Target | None) -> list[TeacherTarget]:

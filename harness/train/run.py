@@ -15,6 +15,7 @@ from harness.core.errors import HarnessError
 from harness.core.files import link_tree
 from harness.core.lines import read_json, write_json, write_lines
 from harness.core.seeds import derive_seed
+from harness.generate.prompts import room, stop_ids
 from harness.models.batching import by_length
 from harness.models.inventory import quantised
 from harness.models.load import (
@@ -37,6 +38,7 @@ from harness.train.lora import add_adapters
 from harness.train.losses import live_teacher
 from harness.train.reporters import reporters
 from harness.train.router import balanced
+from harness.train.sampling import Limits, Sampler
 from harness.train.saving import KeepCheckpoints, write_model
 from harness.train.settings import Processes, StepSettings
 from harness.train.tokens import check_tokens
@@ -110,7 +112,8 @@ def _trainer(
 ) -> DistillTrainer:
     settings, seed = job.settings, derive_seed(job.seed, "train")
     # numpy seeds its generator with 32 bits.
-    args = arguments(settings, place.work, seed % 2**32, job.title)
+    sampling = job.step.sampling(settings)
+    args = arguments(settings, place.work, seed % 2**32, job.title, sampling.every if sampling else 1)
     student = _student(place.student, job.parallel, str(args.device))
     if args.device.type == "cpu" and settings.dtype == "bfloat16":
         student.set_experts_implementation("eager")  # grouped products in bfloat16 are slow on a CPU
@@ -133,13 +136,19 @@ def _trainer(
     meter = Meter()
     teachers = _teachers(job, place, examples, str(args.device), meter)
     objective = job.step.objective(settings, teachers, vocab_size)
+    batches = EffectiveBatches(len(examples), settings.batch_size, args.data_seed)
+    sampler = None
+    if sampling is not None:
+        limits = _limits(place.student, student, settings)
+        sampler = Sampler(student, sampling, limits, examples, batches, seed, meter.sampling(student))
     trainer = DistillTrainer(
         objective=meter.student(balanced(objective, settings.router_loss, student), student),
         dtype=settings.dtype,
         flops=meter.read,
         model=student,
         args=args,
-        batches=EffectiveBatches(len(examples), settings.batch_size, args.data_seed),
+        batches=batches,
+        sampler=sampler,
         train_dataset=examples,
         data_collator=cutting,
         callbacks=callbacks,
@@ -183,6 +192,11 @@ def _frozen(folder: Path, settings: StepSettings, device: str, parallel: Process
         model = load_share(folder, settings.dtype, parallel.processes, frozen=True, offload=offload)
     check_finite(model, str(folder))
     return model
+
+
+def _limits(folder: Path, student: Any, settings: StepSettings) -> Limits:
+    stops = stop_ids(load_tokenizer(folder), student.generation_config)
+    return Limits(stops, room(student.config, settings.max_length))
 
 
 def _mean_loss(trainer: DistillTrainer, examples: Examples) -> float:

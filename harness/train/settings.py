@@ -19,6 +19,21 @@ QUERIES = 128
 TARGET_TOKENS = 2048
 """Tokens per forward pass of a teacher whose predictions are stored, padding included."""
 
+SAMPLED_AT_ONCE = 64
+"""Answers of a student in training that are decoded together at most."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a student in training answers prompts itself."""
+
+    share: float
+    """Of the rows, those that it answers, drawn one by one."""
+    temperature: float
+    max_new_tokens: int
+    every: int
+    """Steps for which answers are made at once."""
+
 
 def checkpoint_part(fraction: float) -> str:
     """The folder of a training's output that holds the model at that fraction of its steps."""

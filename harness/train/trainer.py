@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from harness.core.errors import HarnessError
 from harness.models.shares import is_shared
-from harness.train.api import Loss, Objective
+from harness.train.api import Loss, Objective, Sum
 from harness.train.batches import EffectiveBatches
+from harness.train.examples import Example
+from harness.train.sampling import Sampler, check
 from harness.train.saving import load_shares, save_shares
 from harness.train.settings import OptimSettings
 
@@ -37,6 +39,7 @@ class DistillTrainer(Trainer):  # type: ignore[misc]
         dtype: str,
         batches: EffectiveBatches,
         flops: Callable[[], float] = lambda: 0.0,
+        sampler: Sampler | None = None,
         **parts: Any,
     ) -> None:
         self._shared = is_shared(parts["model"])
@@ -48,8 +51,9 @@ class DistillTrainer(Trainer):  # type: ignore[misc]
         self._batches = batches
         self._bfloat16 = dtype == "bfloat16"
         self._flops = flops
+        self._sampler = sampler
         self._tokens = 0
-        self._parts: list[Loss] = []
+        self._parts: list[Mapping[str, Sum]] = []
         self._clock = 0.0
         self.remove_callback(PrinterCallback)
         if self.args.world_size > 1:
@@ -76,16 +80,17 @@ class DistillTrainer(Trainer):  # type: ignore[misc]
             return Loss(*model(batch)) if self.args.world_size > 1 else self._objective(model, batch)
 
     def get_train_dataloader(self) -> torch.utils.data.DataLoader[Any]:
-        """Effective batches, each cut by the collator: every process draws all of them and takes its share of each."""
+        """Effective batches: every process draws all of them, and takes its share of each when it is cut."""
         generator = torch.Generator()  # else the loader's start would draw from torch's random state
         return torch.utils.data.DataLoader(
-            self.train_dataset, batch_sampler=self._batches, collate_fn=self.data_collator, generator=generator
+            self.train_dataset, batch_sampler=self._batches, collate_fn=_uncut, generator=generator
         )
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         """Add the gradients of an effective batch's mean loss; returns this process's share of that loss, in nats."""
+        batch = self.data_collator(inputs["examples"] if self._sampler is None else self._sampled(self._sampler))
         model.train()
-        micro_batches, self._tokens = inputs["micro_batches"], inputs["count"]
+        micro_batches, self._tokens = batch["micro_batches"], batch["count"]
         total = torch.zeros((), device=self.args.device)
         for number, micro_batch in enumerate(micro_batches, 1):
             last = number == len(micro_batches)
@@ -95,9 +100,19 @@ class DistillTrainer(Trainer):  # type: ignore[misc]
                 # Data parallelism averages the processes' gradients; the factor makes the average their sum.
                 part = loss.total.float() * self.args.world_size / max(self._tokens, 1)
                 self.accelerator.backward(part)
-            self._parts.append(Loss(loss.total.detach(), loss.parts))
+            self._parts.append(loss.parts)
             total += part.detach()
         return total
+
+    def _sampled(self, sampler: Sampler) -> list[Example]:
+        """The step's examples, those that the student answers with its answers."""
+        objective = self.model.__dict__.pop("forward", None)  # of several processes: a draw needs the model's `forward`
+        with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self._bfloat16):
+            examples, parts = sampler(self.state.global_step, self.state.max_steps)
+        if objective is not None:
+            self.model.forward = objective
+        self._parts.append(parts)
+        return examples
 
     def floating_point_ops(self, inputs: Any) -> int:
         """0, because `train.flops` counts operations."""
@@ -116,12 +131,14 @@ class DistillTrainer(Trainer):  # type: ignore[misc]
             used = sum(self._everywhere([self._flops()]))
             logs = {**logs, "tokens": self._tokens, **self._quotients(), SECONDS: now - self._clock, FLOPS: used}
             self._clock = now
+            if self._sampler is not None:
+                check([*self.state.log_history, logs], self._sampler.how)
         super().log(logs, start_time)
 
     def _quotients(self) -> dict[str, float]:
         """The means of the loss's parts over the effective batch; a part with count 0 is left out."""
         sums, counts = Counter[str](), Counter[str]()
-        for parts in self._everywhere([loss.parts for loss in self._parts]):
+        for parts in self._everywhere(self._parts):
             for name, (value, count) in parts.items():
                 sums[name] += value
                 counts[name] += count
@@ -176,6 +193,11 @@ def _plain(loss: Loss) -> tuple[torch.Tensor, dict[str, tuple[float, float]]]:
     return loss.total, dict(loss.parts)
 
 
+def _uncut(examples: Sequence[Any]) -> dict[str, Sequence[Any]]:
+    """A step's examples as the Trainer hands them on: it asks batches for their keys."""
+    return {"examples": examples}
+
+
 class Report(TrainerCallback):  # type: ignore[misc]
     """Passes each logged step on to a progress function."""
 
@@ -188,8 +210,13 @@ class Report(TrainerCallback):  # type: ignore[misc]
             self._progress(state.global_step, state.max_steps, "steps", loss=logs["loss"])
 
 
-def arguments(settings: OptimSettings, work: Path, seed: int, run_name: str = "") -> TrainingArguments:
-    """The Trainer's arguments: no reporters, a log entry per step, step checkpoints under `work`."""
+def arguments(
+    settings: OptimSettings, work: Path, seed: int, run_name: str = "", sampled_every: int = 1
+) -> TrainingArguments:
+    """The Trainer's arguments: no reporters, a log entry per step, step checkpoints under `work`.
+
+    With answers that are made for `sampled_every` steps at once, checkpoints stand only between these.
+    """
     warm = settings.schedule == "constant" and settings.warmup_steps > 0
     args = TrainingArguments(
         output_dir=str(work),
@@ -208,7 +235,7 @@ def arguments(settings: OptimSettings, work: Path, seed: int, run_name: str = ""
         gradient_checkpointing=settings.gradient_checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": False},
         save_strategy="steps",
-        save_steps=settings.save_every,
+        save_steps=-(-settings.save_every // sampled_every) * sampled_every,
         save_total_limit=1,
         logging_strategy="steps",
         logging_steps=1,

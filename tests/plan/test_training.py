@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 
 from harness.core.lines import read_lines
+from harness.models.pocket import described, parse_spec
+from harness.models.shape import of_config
 from harness.plan.build import Plan, build
+from harness.plan.shapes import Shapes
+from harness.plan.work import work
 from harness.recipe.load import load
 from harness.record.training import mixes, trainings
 from harness.stages.api import Session, Stage
@@ -134,6 +138,37 @@ def test_several_domains(tmp_path: Path) -> None:
     assert dae.params["domains"] == ["b", "a"], "in the order of the recipe"
     assert dae.inputs["data"].params["shares"] == [["b", 0.25], ["a", 0.25]]
     assert dataset_of(found["a:a"]).params["settings"]["pocket"]["examples"] == 9
+
+
+@pytest.mark.parametrize(
+    ("step", "roles"),
+    [
+        ("on_policy: {data: train}", {"teacher"}),
+        ("on_policy: {data: mix, ratio: $ratio, expert: 'artifact:shopper'}", {"reference", "domain"}),
+    ],
+)
+def test_on_policy_has_live_teachers(tmp_path: Path, step: str, roles: set[str]) -> None:
+    axes = "{ratio: [0, 0.5], seed: [0]}" if "ratio" in step else "{seed: [0]}"
+    plan = planned(tmp_path, f"train=[{{{step}}}]", f"axes={axes}")
+    assert {name.removeprefix("teacher:") for name in last(plan, 0).inputs if "teacher:" in name} == roles
+
+
+def test_an_answer_costs_its_writing_and_the_teacher_that_reads_it(tmp_path: Path) -> None:
+    """Of a conversation of 32 tokens half is the prompt; answers of 16 tokens make rows of as many tokens."""
+    student, teacher = (of_config(described(parse_spec(f"llama?layers=1&width={w}&heads=2"))) for w in (16, 32))
+    assert student is not None
+    assert teacher is not None
+    found = []
+    for sampled in (0, 0.5):
+        step = f"{{on_policy: {{sampled: {sampled}, max_new_tokens: 16, max_steps: 10, batch_size: 8}}}}"
+        plan = planned(tmp_path, f"train=[{step}]", "axes={seed: [0]}")
+        found.append(work(last(plan, 0), Shapes(Store(tmp_path / "store"))))
+    data, half = found
+    assert data is not None
+    assert half is not None
+    assert data.flops == 80 * 32 * (6 * student.active + 2 * teacher.active)
+    assert half.flops - data.flops == 40 * 32 * 2 * student.active
+    assert (data.decoded, half.decoded) == (0, 40 / 4 * 16 * 4 * (student.parameters + 2 * 16 * 4 * 32))
 
 
 @pytest.mark.parametrize("step", ["sft: {data: mix, ratio: $ratio}", "kd: {data: mix, ratio: $ratio}"])

@@ -51,13 +51,14 @@ def run(pocket_folder: Path, teacher_folder: Path, conversations: Path, tmp_path
         held_out: HeldOut | None = None,
         **optim: Any,
     ) -> Path:
+        on_policy = optim.pop("on_policy", None)
         values = {"batch_size": 8, "micro_batch_size": 4, "learning_rate": 5e-3, "save_every": 1000, **optim}
-        step = steps()["sft" if kd is None else "kd"]
-        settings = step.settings.model_validate({**values, **(kd or {})})
+        step = steps()["on_policy" if on_policy is not None else "sft" if kd is None else "kd"]
+        settings = step.settings.model_validate({**values, **(kd or on_policy or {})})
         assert isinstance(settings, StepSettings)
         out = tmp_path / name
         out.mkdir(exist_ok=True)
-        teachers = {"teacher": teacher} if kd is not None and teacher else {}
+        teachers = {"teacher": teacher} if step.name != "sft" and teacher else {}
         tokens = stored(data, student, tmp_path / f"{name}-tokens", settings.max_length).tokens
         place = TrainPlace(student, tokens, out, tmp_path / f"{name}-work", tmp_path / "events", teachers)
         train(TrainJob(step, settings, seed, name, (), checkpoints, held_out), place, progress)

@@ -54,12 +54,14 @@ def test_a_turn_that_is_only_read_is_not_learned(pocket_folder: Path, tmp_path: 
 
 
 def test_padding_is_masked_and_not_trained_on() -> None:
-    long: Example = {"input_ids": np.array([5, 6, 7]), "labels": np.array([IGNORED, 6, 7]), "row": 4, "domain": 1}
+    ids, labels = np.array([5, 6, 7]), np.array([IGNORED, 6, 7])
+    long: Example = {"input_ids": ids, "labels": labels, "row": 4, "domain": 1, "sampled": True}
     batch = collate([long, filler()])
     assert batch["input_ids"].tolist() == [[5, 6, 7], [0, 0, 0]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
     assert batch["labels"].tolist() == [[IGNORED, 6, 7], [IGNORED] * 3]
     assert (batch["row"].tolist(), batch["domain"].tolist()) == ([4, 0], [1, 0])
+    assert batch["sampled"].tolist() == [True, False]
 
 
 def test_rows_keep_their_number_and_domains_theirs(pocket_folder: Path, tmp_path: Path) -> None:

@@ -142,3 +142,14 @@ def test_generation_holds_a_cache_for_each_conversation() -> None:
     one, many = (footprint.generating(MISTRAL, "bfloat16", n, 4096, on_gpu=True).parts["KV cache"] for n in (1, 32))
     assert many == 32 * one
     assert one == 2 * 2 * 32 * 1024 * 4096
+
+
+def test_a_student_that_answers_holds_a_cache_where_that_is_more_than_its_step() -> None:
+    """Sixty-four answers at once, beside a step whose micro-batches hold one row each."""
+    data, own = (
+        peak(job("on_policy", sampled=sampled, batch_size=64, micro_batch_size=1, gradient_checkpointing=True))
+        for sampled in (0, 1)
+    )
+    assert own.total > data.total
+    cache = footprint.generating(MISTRAL, "float32", 64, 2048, on_gpu=True).parts["KV cache"]
+    assert sum(own.parts[name] for name in ("activations", "logits", "gradients")) >= cache

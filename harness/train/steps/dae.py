@@ -5,11 +5,10 @@ are sums over response tokens. The paper's code runs every teacher over every ro
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self
 
 from pydantic import Field, model_validator
 
-from harness.core.errors import HarnessError
 from harness.train.api import Batch, Loss, Objective, Step, Sum, Teacher
 from harness.train.settings import TargetSettings
 
@@ -36,12 +35,27 @@ class DAESettings(TargetSettings):
         return self
 
 
-def _teachers(settings: DAESettings) -> Mapping[str, str]:
+class Experts(Protocol):
+    """Settings that give each domain a teacher."""
+
+    @property
+    def expert(self) -> str | None: ...  # noqa: D102  (the settings document them)
+
+    @property
+    def experts(self) -> Mapping[str, str]: ...  # noqa: D102
+
+    @property
+    def reference(self) -> str: ...  # noqa: D102
+
+
+def expert_teachers(settings: Experts) -> Mapping[str, str]:
+    """The model of each role: the reference's, and each domain's expert."""
     experts = settings.experts or {"domain": settings.expert or ""}
     return {REFERENCE: settings.reference, **experts}
 
 
-def _asks(role: str, domain: str | None) -> bool:
+def asks(role: str, domain: str | None) -> bool:
+    """Whether a role is the teacher of a domain's rows (None: general)."""
     return role == (REFERENCE if domain is None else domain)
 
 
@@ -52,28 +66,13 @@ def dae_loss(settings: DAESettings, teachers: Mapping[str, Teacher], vocab_size:
     nats (`loss/general` on the reference's rows), and `agreement/NAME` (`agreement/reference`), the tokens at which the
     student's likeliest token is the teacher's.
     """
-    import torch
-
-    from harness.models.logprobs import response_positions
-    from harness.models.token_losses import TeacherTarget
-    from harness.train.losses import IGNORED, batch_losses, distillation_terms, sub_batch
+    from harness.train.losses import distillation_terms, routed_losses
 
     terms = distillation_terms(settings, vocab_size)
-    roles = [REFERENCE, *(role for role in teachers if role != REFERENCE)]
+    by_domain = {REFERENCE: teachers[REFERENCE], **teachers}
 
     def loss(student: Any, batch: Batch) -> Loss:
-        domains = batch["domain"]
-        if int(domains.max()) >= len(roles):
-            raise HarnessError(f"a row of domain {int(domains.max())}, and {len(roles) - 1} experts")
-        of_tokens = domains[response_positions(batch["labels"] != IGNORED)[0]]
-        positions = {role: (of_tokens == number).nonzero().squeeze(-1) for number, role in enumerate(roles)}
-        targets: list[TeacherTarget] = []
-        for number, (role, at) in enumerate(positions.items()):
-            if len(at) or (terms.kd_weight and teachers[role].together):
-                # Other processes may have rows of this domain: a teacher in shares then runs here on any row.
-                rows = domains == number if len(at) else torch.arange(len(domains), device=domains.device) == 0
-                targets.append((at, teachers[role].target(sub_batch(batch, rows)) if terms.kd_weight else None))
-        losses = batch_losses(student, batch, targets, terms)
+        losses, positions = routed_losses(student, batch, by_domain, batch["domain"], terms)
         parts: dict[str, Sum] = {}
         for role, at in positions.items():
             parts[f"loss/{'general' if role == REFERENCE else role}"] = (losses.weighted(at, terms), float(len(at)))
@@ -83,4 +82,4 @@ def dae_loss(settings: DAESettings, teachers: Mapping[str, Teacher], vocab_size:
     return loss
 
 
-STEP = Step("dae", DAESettings, dae_loss, _teachers, _asks, domain_keys=("expert", "experts"))
+STEP = Step("dae", DAESettings, dae_loss, expert_teachers, asks, domain_keys=("expert", "experts"))
