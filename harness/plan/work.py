@@ -112,15 +112,17 @@ def _training(stage: Stage, shapes: Shapes) -> Work | None:
     for role, shape in teachers.items():
         asked = sum(share for domain, share in shares.items() if job.step.asks(role, domain))
         per_token += 2 * asked * (shape.active if shape else 0)
-    length, sampling = min(size.tokens, settings.max_length), job.step.sampling(settings)
-    if sampling is None:
-        return Work("training", per_token * rows * length, settings.dtype, job.parallel.processes)
-    answers, answer_tokens = sampling.share * rows, min(ANSWER, sampling.max_new_tokens)
-    sampled = min(_PROMPT_SHARE * length + answer_tokens, settings.max_length)
-    flops = per_token * (rows - answers) * length + (per_token + 2 * student.active) * answers * sampled
-    at_once = max(1.0, min(SAMPLED_AT_ONCE, sampling.share * sampling.every * settings.batch_size))
-    decoded = _decoded(student, size_of(settings.dtype), answers / at_once * answer_tokens, at_once * sampled)
-    return Work("training", flops, settings.dtype, job.parallel.processes, decoded)
+    length, decoded = min(size.tokens, settings.max_length), 0.0
+    flops = per_token * length  # of a row, as `decoded` is
+    if (sampling := job.step.sampling(settings)) is not None:
+        answers, answer_tokens = sampling.share, min(ANSWER, sampling.max_new_tokens)  # answers of a row
+        sampled = min(_PROMPT_SHARE * length + answer_tokens, settings.max_length)
+        flops = (1 - answers) * flops + answers * (per_token + 2 * student.active) * sampled
+        at_once = max(1.0, min(SAMPLED_AT_ONCE, answers * sampling.every * settings.batch_size))
+        decoded = _decoded(student, size_of(settings.dtype), answers / at_once * answer_tokens, at_once * sampled)
+    if settings.budget_flops is not None:
+        rows = settings.budget_flops / flops
+    return Work("training", flops * rows, settings.dtype, job.parallel.processes, decoded * rows)
 
 
 def domain_shares(training: Stage) -> dict[str | None, float]:

@@ -160,6 +160,8 @@ def _checkpoints(cell: CellRecipe) -> Iterator[Finding]:
         yield ("checkpoints",), "the recipe trains nothing, so that there is nothing to keep"
     elif steps()[cell.train[-1].name].objective is None:
         yield ("checkpoints",), "of a command's training only the end is known"
+    elif getattr(cell.train[-1].settings, "budget_flops", None) is not None:
+        yield ("checkpoints",), "of a training that ends at 'budget_flops' only the end is known"
 
 
 def _step_data(key: Key, step: TrainStep, data: DataSettings) -> Iterator[Finding]:

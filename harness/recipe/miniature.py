@@ -22,7 +22,7 @@ from harness.models.refs import SCHEMES
 from harness.recipe.load import Cell, Recipe
 from harness.recipe.schema import CellRecipe, ResourceSettings
 from harness.teachers.settings import CARSettings, TeachersSettings
-from harness.train.settings import OptimSettings, StepData
+from harness.train.settings import OptimSettings, StepData, StepSettings
 from harness.train.steps.kd import KDSettings
 from harness.train.steps.on_policy import OnPolicySettings
 
@@ -130,6 +130,8 @@ class _Small:
             rows = min(value.batch_size, BATCH)
             changes |= {"max_steps": _least(value.max_steps, STEPS), "save_every": 1, "report_to": []}
             changes |= {"batch_size": rows, "micro_batch_size": min(value.micro_batch_size, max(1, rows // 2))}
+        if isinstance(value, StepSettings):
+            changes |= {"budget_flops": None}
         if isinstance(value, KDSettings):
             changes |= {"attention_layers": None}
         if isinstance(value, OnPolicySettings):

@@ -61,7 +61,7 @@ def train_reward(
         check_finite(model, str(base_folder))
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         model.config.get_text_config().pad_token_id = pad
-        args = arguments(settings, work, seed % 2**32)
+        args = arguments(settings, work, seed % 2**32, max_steps=settings.max_steps)
         cutting = Cutting(
             collate=lambda batch: collate_pairs(batch, pad),
             length=lambda pair: max(len(pair["chosen"]), len(pair["rejected"])),

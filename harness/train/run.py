@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainingArguments
 
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
@@ -50,6 +50,7 @@ from harness.train.trainer import (
     Report,
     arguments,
     last_checkpoint,
+    most_steps,
 )
 
 _CURVE = ("step", "loss", "learning_rate", "grad_norm", "tokens")
@@ -87,7 +88,8 @@ def train(job: TrainJob, place: TrainPlace, progress: Progress) -> dict[str, Jso
     if job.held_out is not None:
         examples, held = hold_out(examples, job.held_out.share, job.held_out.seed)
     with random_state_kept():
-        trainer = _trainer(job, place, examples, len(tokenizer), [Report(progress), *curve_reporters])
+        told = [Report(progress, settings.budget_flops), *curve_reporters]
+        trainer = _trainer(job, place, examples, len(tokenizer), told)
         with quiet():
             trainer.train(resume_from_checkpoint=last_checkpoint(place.work))
         summary = _summary(examples, trainer)
@@ -110,29 +112,17 @@ def train(job: TrainJob, place: TrainPlace, progress: Progress) -> dict[str, Jso
 def _trainer(
     job: TrainJob, place: TrainPlace, examples: Examples, vocab_size: int, callbacks: Sequence[TrainerCallback]
 ) -> DistillTrainer:
-    settings, seed = job.settings, derive_seed(job.seed, "train")
-    # numpy seeds its generator with 32 bits.
-    sampling = job.step.sampling(settings)
-    args = arguments(settings, place.work, seed % 2**32, job.title, sampling.every if sampling else 1)
-    student = _student(place.student, job.parallel, str(args.device))
-    if args.device.type == "cpu" and settings.dtype == "bfloat16":
-        student.set_experts_implementation("eager")  # grouped products in bfloat16 are slow on a CPU
-    check_finite(student, str(place.student))
-    output_head(student)
-    if settings.lora is not None:
-        torch.manual_seed(derive_seed(seed, "adapters"))
-        add_adapters(student, settings.lora)
-    assert job.step.objective is not None, "a command trains by itself"
-    cutting = Cutting(
-        collate,
-        length=lambda example: len(example["input_ids"]),
-        count=learned,
-        filler=filler(),
-        rows=settings.micro_rows,
-        tokens=settings.micro_batch_tokens,
-        process=args.process_index,
-        processes=args.world_size,
+    settings, seed, sampling = job.settings, derive_seed(job.seed, "train"), job.step.sampling(job.settings)
+    args = arguments(
+        settings,
+        place.work,
+        seed % 2**32,  # numpy seeds its generator with 32 bits
+        job.title,
+        max_steps=most_steps(settings, place.work),
+        sampled_every=sampling.every if sampling else 1,
     )
+    student = _student(job, place.student, str(args.device), seed)
+    assert job.step.objective is not None, "a command trains by itself"
     meter = Meter()
     teachers = _teachers(job, place, examples, str(args.device), meter)
     objective = job.step.objective(settings, teachers, vocab_size)
@@ -149,8 +139,9 @@ def _trainer(
         args=args,
         batches=batches,
         sampler=sampler,
+        budget=settings.budget_flops,
         train_dataset=examples,
-        data_collator=cutting,
+        data_collator=_cutting(settings, args),
         callbacks=callbacks,
     )
 
@@ -159,6 +150,19 @@ def _trainer(
 
     trainer.add_callback(KeepCheckpoints(job.checkpoints, place.work / _CHECKPOINTS, keep))
     return trainer
+
+
+def _cutting(settings: StepSettings, args: TrainingArguments) -> Cutting:
+    return Cutting(
+        collate,
+        length=lambda example: len(example["input_ids"]),
+        count=learned,
+        filler=filler(),
+        rows=settings.micro_rows,
+        tokens=settings.micro_batch_tokens,
+        process=args.process_index,
+        processes=args.world_size,
+    )
 
 
 def _teachers(job: TrainJob, place: TrainPlace, examples: Examples, device: str, meter: Meter) -> dict[str, Teacher]:
@@ -178,10 +182,21 @@ def _teachers(job: TrainJob, place: TrainPlace, examples: Examples, device: str,
     return {role: teachers[role] for role in [*others, *job.domains] if role in teachers}
 
 
-def _student(folder: Path, parallel: Processes, device: str) -> Any:
+def _student(job: TrainJob, folder: Path, device: str, seed: int) -> Any:
+    """The model to train, with its adapters; HarnessError where its weights are no numbers."""
+    settings, parallel = job.settings, job.parallel
     if parallel.sharding == "none":
-        return load_model(folder, "float32", device)
-    return load_share(folder, "float32", parallel.processes)
+        student: Any = load_model(folder, "float32", device)
+    else:
+        student = load_share(folder, "float32", parallel.processes)
+    if torch.device(device).type == "cpu" and settings.dtype == "bfloat16":
+        student.set_experts_implementation("eager")  # grouped products in bfloat16 are slow on a CPU
+    check_finite(student, str(folder))
+    output_head(student)
+    if settings.lora is not None:
+        torch.manual_seed(derive_seed(seed, "adapters"))
+        add_adapters(student, settings.lora)
+    return student
 
 
 def _frozen(folder: Path, settings: StepSettings, device: str, parallel: Processes) -> Any:

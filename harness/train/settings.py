@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from harness.core.settings import Settings, execution
+from harness.core.settings import Settings, execution, later
 
 Sharding = Literal["none", "fsdp"]
 """How several processes hold student and teachers: each whole, or each a share of them (torch's FSDP2)."""
@@ -139,6 +139,15 @@ class StepSettings(OptimSettings, StepData):
     router_loss: float = Field(0.0, ge=0)
     """Weight of the load-balancing loss (arXiv 2101.03961, equations 4 to 6) of a student with experts."""
     select: SelectSettings | None = None
+    budget_flops: float | None = later(None, gt=0)
+    """Train until so many floating-point operations are spent, those of teachers and samples included, in place of
+    `epochs` and `max_steps`: methods are then compared at equal cost. The schedule follows the share that is spent."""
+
+    @model_validator(mode="after")
+    def _one_end(self) -> Self:
+        if self.budget_flops is not None and self.max_steps is not None:
+            raise ValueError("a training ends after 'max_steps' or at 'budget_flops', not at both")
+        return self
 
 
 class TargetSettings(StepSettings):

@@ -20,7 +20,7 @@ from harness.train.batches import EffectiveBatches
 from harness.train.examples import Example
 from harness.train.sampling import Sampler, check
 from harness.train.saving import load_shares, save_shares
-from harness.train.settings import OptimSettings
+from harness.train.settings import OptimSettings, StepSettings
 
 Progress = Callable[..., None]
 """progress(done, total, unit, **values)"""
@@ -40,6 +40,7 @@ class DistillTrainer(Trainer):  # type: ignore[misc]
         batches: EffectiveBatches,
         flops: Callable[[], float] = lambda: 0.0,
         sampler: Sampler | None = None,
+        budget: float | None = None,
         **parts: Any,
     ) -> None:
         self._shared = is_shared(parts["model"])
@@ -51,11 +52,13 @@ class DistillTrainer(Trainer):  # type: ignore[misc]
         self._batches = batches
         self._bfloat16 = dtype == "bfloat16"
         self._flops = flops
-        self._sampler = sampler
+        self._sampler, self._budget = sampler, budget
         self._tokens = 0
         self._parts: list[Mapping[str, Sum]] = []
         self._clock = 0.0
         self.remove_callback(PrinterCallback)
+        if budget is not None:
+            self.add_callback(StopAt(budget))
         if self.args.world_size > 1:
             # DDP and FSDP reduce gradients and gather weights around `forward`, so the objective runs inside it.
             self.model.forward = self._forward
@@ -78,6 +81,21 @@ class DistillTrainer(Trainer):  # type: ignore[misc]
         """The objective of a batch, on this process alone."""
         with torch.autocast(batch["input_ids"].device.type, torch.bfloat16, enabled=self._bfloat16):
             return Loss(*model(batch)) if self.args.world_size > 1 else self._objective(model, batch)
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """The schedule over the steps; with a budget, which fixes no number of steps, over the share that is spent."""
+        if self._budget is None:
+            return super().create_scheduler(num_training_steps, optimizer)
+        budget, warmup, shape = self._budget, self.args.warmup_steps, str(self.args.lr_scheduler_type.value)
+
+        def rate(step: int) -> float:
+            if step < warmup:
+                return step / warmup
+            left = max(0.0, 1 - spent(self.state.log_history) / budget)
+            return {"cosine": (1 - math.cos(math.pi * left)) / 2, "linear": left}.get(shape, 1.0)
+
+        self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, rate)
+        return self.lr_scheduler
 
     def get_train_dataloader(self) -> torch.utils.data.DataLoader[Any]:
         """Effective batches: every process draws all of them, and takes its share of each when it is cut."""
@@ -199,19 +217,63 @@ def _uncut(examples: Sequence[Any]) -> dict[str, Sequence[Any]]:
 
 
 class Report(TrainerCallback):  # type: ignore[misc]
-    """Passes each logged step on to a progress function."""
+    """Passes each logged step on to a progress function; with a budget the number of all steps is an estimate."""
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
+    def __init__(self, progress: Progress, budget: float | None = None) -> None:
+        self._progress, self._budget = progress, budget
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         """Called after each log entry."""
         if logs and "loss" in logs and state.is_world_process_zero:
-            self._progress(state.global_step, state.max_steps, "steps", loss=logs["loss"])
+            step, total = state.global_step, state.max_steps
+            if self._budget is not None:
+                total = max(step, round(step * self._budget / spent(state.log_history)))
+            self._progress(step, total, "steps", loss=logs["loss"])
+
+
+class StopAt(TrainerCallback):  # type: ignore[misc]
+    """Ends a training with the step at which its operations reach a budget."""
+
+    def __init__(self, budget: float) -> None:
+        self._budget = budget
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        """Called after each log entry."""
+        if logs and "loss" in logs and spent(state.log_history) >= self._budget:
+            control.should_training_stop = control.should_save = True
+
+
+def spent(history: Sequence[Mapping[str, float]]) -> float:
+    """The operations of all steps in a log."""
+    return sum(entry.get(FLOPS, 0.0) for entry in history)
+
+
+_ENDLESS = 10**9
+"""More steps than a training takes."""
+
+
+def most_steps(settings: StepSettings, work: Path) -> int | None:
+    """The step after which a training ends; None where `epochs` says it.
+
+    A training that has spent its budget already ends at its last checkpoint.
+    """
+    if settings.budget_flops is None:
+        return settings.max_steps
+    if (checkpoint := last_checkpoint(work)) is not None:
+        state = json.loads((Path(checkpoint) / "trainer_state.json").read_text())
+        if spent(state["log_history"]) >= settings.budget_flops:
+            return int(state["global_step"])
+    return _ENDLESS
 
 
 def arguments(
-    settings: OptimSettings, work: Path, seed: int, run_name: str = "", sampled_every: int = 1
+    settings: OptimSettings,
+    work: Path,
+    seed: int,
+    run_name: str = "",
+    *,
+    max_steps: int | None = None,
+    sampled_every: int = 1,
 ) -> TrainingArguments:
     """The Trainer's arguments: no reporters, a log entry per step, step checkpoints under `work`.
 
@@ -221,7 +283,7 @@ def arguments(
     args = TrainingArguments(
         output_dir=str(work),
         num_train_epochs=settings.epochs,
-        max_steps=settings.max_steps or -1,
+        max_steps=max_steps or -1,
         learning_rate=settings.learning_rate,
         # transformers' plain `constant` would leave the warm-up out.
         lr_scheduler_type="constant_with_warmup" if warm else settings.schedule,

@@ -52,8 +52,8 @@ def trained(pocket_folder: Path, teacher_folder: Path, conversations: Path, tmp_
                 row["domain"] = domains[number % len(domains)]
         write_lines(tmp_path / "data.jsonl", rows)
         data = stored(tmp_path / "data.jsonl", student, tmp_path / f"tokens-{processes}", domains=domains)
-        roles: dict[str, list[str]] = {"sft": [], "kd": ["teacher"], "dae": ["reference", *domains]}
-        teachers = {role: student if role == "reference" else teacher_folder for role in roles[step]}
+        of_step = {"sft": [], "dae": ["reference", *domains]}.get(step, ["teacher"])
+        teachers = {role: student if role == "reference" else teacher_folder for role in of_step}
         shared = processes > 1 and sharding == "fsdp"
         # Teachers that wait in the CPU's memory are where they were on a CPU.
         parallel = Processes(processes=processes, sharding="fsdp" if shared else "none", offload_teachers=shared)
@@ -108,6 +108,12 @@ def test_shares_train_as_one_process(trained: Trained, step: str, values: dict[s
     """Attention maps, recomputed layers, a teacher in bfloat16; teachers without rows in a process; adapters."""
     want = trained(step, 1, values)
     same(trained(step, processes, values), want)
+
+
+def test_processes_share_the_answers_that_a_student_makes(trained: Trained) -> None:
+    values = {"max_new_tokens": 8, "sampled": 0.8, "sample_every": 2}
+    want = trained("on_policy", 1, values)
+    same(trained("on_policy", 2, values, sharding="none"), want)
 
 
 def test_a_tied_mixture_trains_as_in_one_process(trained: Trained, tmp_path: Path) -> None:

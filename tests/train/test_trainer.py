@@ -146,3 +146,34 @@ def test_held_out_loss_is_that_of_the_finished_model(run: Run, conversations: Pa
 
 def test_seconds_are_counted_through_a_stop(run: Run) -> None:
     assert 0 < _summary(run())["seconds"] < 60
+
+
+@pytest.mark.parametrize("step", [{}, {"kd": {}}, {"on_policy": {"max_new_tokens": 8, "sample_every": 2}}])
+def test_a_training_ends_with_the_step_that_reaches_its_budget(run: Run, curve: Curve, step: dict[str, Any]) -> None:
+    """Stopped on the way and after its end, it goes on to the same weights; the rate falls with the share spent."""
+    plain = _summary(run("plain", **step, max_steps=4))["train_flops"]
+    budget = 5.5 * plain / 4
+    told: list[tuple[int, int]] = []
+
+    def stopping(done: int, total: int, *_: Any, **__: Any) -> None:
+        told.append((done, total))
+        if done == 5 and "stopped" in stops:
+            raise _Stopped
+
+    stops = {"stopped"}
+    with pytest.raises(_Stopped):
+        run("budget", **step, budget_flops=budget, save_every=2, progress=stopping)
+    stops.clear()
+    out = run("budget", **step, budget_flops=budget, save_every=2, progress=stopping)
+    spent, steps = (_summary(out)[name] for name in ("train_flops", "steps"))
+    assert budget <= spent < budget + 2 * plain / 4
+    assert told[-1][0] == steps == told[-1][1]
+    assert abs(told[0][1] - steps) < steps
+    lines = curve(out)
+    assert lines[0]["learning_rate"] == 5e-3
+    assert lines[-1]["learning_rate"] < 0.35 * 5e-3
+    weights = (out / "model" / "model.safetensors").read_bytes()
+    assert (run("whole", **step, budget_flops=budget) / "model" / "model.safetensors").read_bytes() == weights
+    told.clear()
+    assert (run("budget", **step, budget_flops=budget) / "model" / "model.safetensors").read_bytes() == weights
+    assert told == [], "a training that is over only writes"
