@@ -86,7 +86,7 @@ class DistillTrainer(Trainer):  # type: ignore[misc]
         """The schedule over the steps; with a budget, which fixes no number of steps, over the share that is spent."""
         if self._budget is None:
             return super().create_scheduler(num_training_steps, optimizer)
-        budget, warmup, shape = self._budget, self.args.warmup_steps, str(self.args.lr_scheduler_type.value)
+        budget, warmup, shape = self._budget, int(self.args.warmup_steps), str(self.args.lr_scheduler_type.value)
 
         def rate(step: int) -> float:
             if step < warmup:
