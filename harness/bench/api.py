@@ -16,7 +16,7 @@ import pandas as pd
 
 from harness.core.canonical import Json
 from harness.core.discover import discover
-from harness.core.settings import Settings
+from harness.core.settings import Named, Settings
 from harness.generate.api import Answer
 from harness.judge.api import JudgeTask, Program, Verdict
 from harness.stats.audit import FEWEST
@@ -157,6 +157,8 @@ class Measured:
     """For files in the formats of the benchmark's own tools; kept with the samples."""
     progress: Callable[[int, int, str], None]
     """(done, total, unit)"""
+    teacher: Path | None = None
+    """The folder of the model that it is measured beside (`MeasuredBenchmark.teacher`)."""
 
 
 class OpenMeasured(Opened[S]):
@@ -202,8 +204,16 @@ class MeasuredBenchmark(Benchmark[S]):
     """A benchmark that measures the model itself."""
 
     open: Callable[[S, Mapping[str, Path]], OpenMeasured[Any]]
+    teacher: Callable[[S], str | None] = lambda settings: None
+    """`teacher` (the recipe's) or the reference of a model that each model is measured beside; None: it is alone."""
 
 
 def benchmarks() -> Mapping[str, Benchmark[Any]]:
     """Every benchmark by name."""
     return discover("harness.bench", "BENCHMARK", Benchmark)
+
+
+def teacher_of(chosen: Named[Any]) -> str | None:
+    """What `MeasuredBenchmark.teacher` says of a benchmark of a recipe; None for a judged benchmark."""
+    bench = benchmarks().get(chosen.name)
+    return bench.teacher(chosen.settings) if isinstance(bench, MeasuredBenchmark) else None

@@ -17,32 +17,26 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 from pydantic import Field, field_validator
 
-from harness.bench.api import SCORE_COLUMNS, Measured, MeasuredBenchmark, Metric, OpenMeasured, Sample
+from harness.bench.api import Measured, MeasuredBenchmark, Metric, OpenMeasured, Sample
+from harness.bench.held_out import DATA, HeldOutSet, check_named, files_of, input_files, mean_over_items
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
 from harness.core.lines import write_json, write_lines
 from harness.core.settings import Settings
-from harness.data.settings import DatasetSettings
 from harness.models.batching import by_length
-from harness.stats.clustered import clustered_mean
 
 if TYPE_CHECKING:
     from harness.data.conversations import Conversation
     from harness.models.chat import Encoded
 
-DATA = "data.json"
-"""The file in which each set's record of what was read is (`Dataset.record`)."""
-_SUFFIX = {"file": "", "prompts": ":prompts"}
-"""Of the roles of a set's files, by their roles in the set."""
 _TOKENS_PER_BATCH = 4096
 
 
-class SetSettings(DatasetSettings):
+class SetSettings(HeldOutSet):
     """One held-out set: instruction data in a usual schema (its responses are scored), or plain texts."""
 
     text: str | None = None
     """Column of plain texts: all their tokens but the first are scored, without a chat template."""
-    role: Literal["general", "domain"] = "general"
 
 
 class NLLSettings(Settings):
@@ -56,11 +50,7 @@ class NLLSettings(Settings):
     @field_validator("sets")
     @classmethod
     def _named(cls, sets: dict[str, SetSettings]) -> dict[str, SetSettings]:
-        for name, one in sets.items():
-            if not name.isidentifier():
-                raise ValueError(f"the name of a set is letters, digits and _, not '{name}'")
-            if ("file" in one.sources) == (one.pocket is not None):
-                raise ValueError(f"the set '{name}' has exactly one of 'path', 'hf' and 'pocket'")
+        check_named(sets)
         return sets
 
 
@@ -101,7 +91,7 @@ class NLL(OpenMeasured[NLLSettings]):
         settings = self.settings
         tokenizer = load_tokenizer(model.folder)
         found = {
-            name: _items(one, _files_of(name, self.files), tokenizer, settings.max_length, model.seed)
+            name: _items(one, files_of(name, self.files), tokenizer, settings.max_length, model.seed)
             for name, one in settings.sets.items()
         }
         sets = {name: items for name, (items, _) in found.items()}
@@ -117,40 +107,10 @@ class NLL(OpenMeasured[NLLSettings]):
 
     def aggregate(self, samples: pd.DataFrame) -> pd.DataFrame:
         """Each metric's mean over items."""
-        rows = []
-        for metric, own in samples.groupby("metric", sort=False):
-            scored = own[own["value"].notna()]
-            mean = (
-                clustered_mean(scored["value"].to_numpy(dtype=float), scored["cluster"].tolist())
-                if len(scored)
-                else (None, None)
-            )
-            rows.append((BENCHMARK.name, metric, "overall", *mean, len(scored), len(own)))
-        return pd.DataFrame(rows, columns=list(SCORE_COLUMNS)).astype({"value": "Float64", "stderr": "Float64"})
+        return mean_over_items(BENCHMARK.name, samples)
 
     def export(self, folder: Path, model: str, measured: Path) -> None:
         """Nothing: no other tool has a format for this."""
-
-
-def _input_files(settings: NLLSettings) -> dict[str, Path]:
-    """The files of all sets by role: SET, SET:prompts, and with #00001, #00002, ... the further files of each."""
-    from harness.data.hub import source_files
-
-    return {
-        name + _SUFFIX[role] + (f"#{k:05d}" if k else ""): file
-        for name, one in settings.sets.items()
-        for role, files in source_files(one).items()
-        for k, file in enumerate(files)
-    }
-
-
-def _files_of(name: str, files: Mapping[str, Path]) -> dict[str, list[Path]]:
-    """The pinned files of a set, as its settings' `sources` call them."""
-    of_set = {
-        role: [files[key] for key in sorted(files) if key.partition("#")[0] == name + suffix]
-        for role, suffix in _SUFFIX.items()
-    }
-    return {role: found for role, found in of_set.items() if found}
 
 
 def _items(
@@ -257,4 +217,4 @@ def _texts(name: str, items: Sequence[_Item]) -> Iterator[dict[str, str]]:
         yield {"item": f"{name}:{item.id}", "question": item.question, "reference": item.answer}
 
 
-BENCHMARK = MeasuredBenchmark("nll", 2, NLLSettings, _input_files, NLL)
+BENCHMARK = MeasuredBenchmark("nll", 2, NLLSettings, lambda settings: input_files(settings.sets), NLL)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cached_property
 
+from harness.bench.api import teacher_of
 from harness.core.errors import HarnessError
 from harness.judge.settings import AuditSettings, JudgeSettings
 from harness.models.settings import ModelSettings
@@ -166,7 +167,10 @@ def _planned(cell: Cell, graph: Graph, judge_epoch: int) -> PlannedCell:
         model = PlannedModel(trained[-1].stage, cell.name, checkpoint_part(cell.checkpoint))
     model = PlannedModel(model.stage, cell.name, model.part)
     benches = [graph.once(benchmarks.pin, chosen.name, chosen.settings) for chosen in settings.evaluate]
-    evaluated = tuple(_evaluated(ctx, bench, model, judge_epoch) for bench in benches)
+    evaluated = tuple(
+        _evaluated(ctx, bench, model, judge_epoch, teacher_of(chosen))
+        for bench, chosen in zip(benches, settings.evaluate, strict=True)
+    )
     scored = None
     if cell.baseline is None and settings.teachers is not None:
         scored = teachers.scored(ctx, training.teacher_data(ctx, settings.data))
@@ -183,10 +187,16 @@ def _searches(graph: Graph, model: PlannedModel, benches: Sequence[benchmarks.Pi
     return tuple({stage.id: graph.share(stage) for stage in searches}.values())
 
 
-def _evaluated(ctx: CellContext, bench: benchmarks.PinnedBenchmark, model: PlannedModel, judge_epoch: int) -> Evaluated:
+def _evaluated(
+    ctx: CellContext, bench: benchmarks.PinnedBenchmark, model: PlannedModel, judge_epoch: int, teacher: str | None
+) -> Evaluated:
+    """The stages of a benchmark; `teacher` says which model it measures others beside."""
     settings, share, gpus = ctx.settings, ctx.graph.share, ctx.settings.resources.gpus
     if bench.form is None:
-        measured = share(measure.stage(bench, model, settings.generate, settings.eval_seed, gpus))
+        beside = sources.teacher_model(ctx) if teacher == "teacher" else None
+        if beside is None and teacher is not None:
+            beside = sources.model(ctx, ModelSettings(model=teacher))
+        measured = share(measure.stage(bench, model, settings.generate, settings.eval_seed, gpus, beside))
         return Evaluated(bench.name, share(score.measured_stage(bench, measured)))
     answers = share(answer.stage(bench, model, settings.generate, settings.eval_seed, gpus))
     verdicts = {name: share(stage) for name, stage in _verdicts(ctx, bench, answers, judge_epoch).items()}

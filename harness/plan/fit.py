@@ -14,7 +14,7 @@ from harness.stages import answer, measure, respond, reward, targets, tokens, tr
 from harness.stages import model as models
 from harness.stages.api import Stage
 from harness.stages.conversing import settings_of
-from harness.train.footprint import Footprint, forward_pass, generating, training
+from harness.train.footprint import Footprint, forward_pass, generating, size_of, training
 from harness.train.job import TrainJob
 from harness.train.settings import TARGET_TOKENS, TargetSettings
 
@@ -97,7 +97,12 @@ def footprint(stage: Stage, shapes: Shapes, *, on_gpu: bool) -> Footprint | None
             return forward_pass(shape, stage.params["scoring"]["dtype"], batch, devices, on_gpu=on_gpu)
         case reward.KIND.name:
             return forward_pass(shape, stage.params["reward"]["dtype"], _BATCH_TOKENS, devices, on_gpu=on_gpu)
-    return forward_pass(shape, stage.params["dtype"], _BATCH_TOKENS, devices, on_gpu=on_gpu)
+    peak = forward_pass(shape, stage.params["dtype"], _BATCH_TOKENS, devices, on_gpu=on_gpu)
+    if (teacher := stage.inputs.get("teacher")) is None:
+        return peak
+    beside = shapes.of(teacher, stage.params["teacher_part"])
+    weights = size_of(stage.params["dtype"]) * beside.parameters / devices if beside else 0.0
+    return Footprint({**peak.parts, "teacher": weights})
 
 
 def _model(stage: Stage) -> Stage | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from harness.bench.api import JudgedBenchmark
+from harness.bench.api import JudgedBenchmark, teacher_of
 from harness.core.errors import HarnessError
 from harness.data.settings import DatasetSettings, DataSettings
 from harness.generate.api import ResponseSettings
@@ -49,6 +49,7 @@ def check(cell: CellRecipe, benchmarks: Registry) -> list[Finding]:
         *_train(cell),
         *_checkpoints(cell),
         *_made(cell),
+        *_measured(cell),
         *_judged(cell, benchmarks),
         *_teachers(cell),
     ]
@@ -204,20 +205,20 @@ def _teacher_data(cell: CellRecipe, key: Key) -> Iterator[Finding]:
         yield (*key, "data"), "the teacher needs data.prompts (or data.train) to answer; the recipe has neither"
 
 
-def _logits(cell: CellRecipe, step: str, key: Key, role: str, of: str) -> Iterator[Finding]:
-    """`of` is whose logits the step needs in a role: see `Step.teachers`."""
+def _logits(cell: CellRecipe, name: str, key: Key, role: str, of: str) -> Iterator[Finding]:
+    """`of` is whose logits a step needs in a role (`Step.teachers`), or a benchmark (`MeasuredBenchmark.teacher`)."""
     if of not in ("teacher", "student"):
         if of.partition(":")[0] not in SCHEMES:
             yield key, f"'{of}' is not a model reference; it starts with {one_of([f'{s}:' for s in SCHEMES])}"
         elif of.startswith("endpoint:"):
-            yield key, f"{step} needs the logits of its {role}; an endpoint gives text only"
-        elif of.startswith("artifact:") and (name := of.removeprefix("artifact:")) not in cell.models:
-            yield key, f"no model '{name}' in models{nearest(name, cell.models)}"
+            yield key, f"{name} needs the logits of its {role}; an endpoint gives text only"
+        elif of.startswith("artifact:") and (made := of.removeprefix("artifact:")) not in cell.models:
+            yield key, f"no model '{made}' in models{nearest(made, cell.models)}"
     elif of == "teacher" and (cell.teacher is None or cell.teacher.model is None):
         has = "the recipe has no teacher" if cell.teacher is None else "this one is recorded (sft can use it)"
-        yield key, f"{step} needs a teacher with a model, for its logits; {has}"
+        yield key, f"{name} needs a teacher with a model, for its logits; {has}"
     elif of == "teacher" and cell.teacher and (cell.teacher.model or "").startswith("endpoint:"):
-        yield key, f"{step} needs the teacher's logits; an endpoint gives text only (sft can use it)"
+        yield key, f"{name} needs the teacher's logits; an endpoint gives text only (sft can use it)"
 
 
 def _made(cell: CellRecipe) -> Iterator[Finding]:
@@ -231,6 +232,12 @@ def _made(cell: CellRecipe) -> Iterator[Finding]:
                 yield key, "a made model trains without a teacher: sft on data: train, domain or mix"
             else:
                 yield from _step_data(key, step, made.data)
+
+
+def _measured(cell: CellRecipe) -> Iterator[Finding]:
+    for i, chosen in enumerate(cell.evaluate):
+        if (of := teacher_of(chosen)) is not None:
+            yield from _logits(cell, chosen.name, ("evaluate", i, chosen.name), "teacher", of)
 
 
 def _judged(cell: CellRecipe, benchmarks: Registry) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from harness.bench.fidelity import FidelitySettings
 from harness.bench.nll import NLLSettings, SetSettings
 from harness.data.settings import DatasetSettings, DataSettings
 from harness.recipe.load import Recipe
@@ -44,6 +45,9 @@ def _of_cell(cell: CellRecipe) -> Iterator[NamedData]:
     for benchmark in cell.evaluate:
         if isinstance(benchmark.settings, NLLSettings):
             yield from (NamedData(f"nll.{name}", one, True, seed) for name, one in benchmark.settings.sets.items())
+        if isinstance(benchmark.settings, FidelitySettings):
+            sets = benchmark.settings.sets
+            yield from (NamedData(f"fidelity.{name}", one, False, seed) for name, one in sets.items())
 
 
 def _of_data(where: str, data: DataSettings, train: list[TrainStep], seed: int) -> Iterator[NamedData]:

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from pydantic import BaseModel
 
+from harness.bench.api import teacher_of
 from harness.core.seeds import derive_seed
 from harness.data.settings import DatasetSettings, DataSettings
 from harness.models.settings import ModelSettings
@@ -78,20 +79,28 @@ def starts(cell: CellRecipe) -> set[str]:
 
 
 def made_from(cell: CellRecipe) -> list[object]:
-    """The settings that determine the model that the student starts from."""
+    """The settings that determine the model that the student starts from, and those that it is measured beside."""
     mixture = cell.student.architecture
-    references = [cell.student.model, *(mixture.from_ or () if mixture else ())]
+    references = [cell.student.model, *(mixture.from_ or () if mixture else ()), *measured_beside(cell)]
     names = sorted(set(_behind(cell, references, with_teachers=True)))
     made = [cell.models[name].model_copy(update={"data_seed": _data_seed(cell, name)}) for name in names]
-    return [cell.student, *made, *([cell.data, cell.data_seed] if mixture and mixture.prompts else [])]
+    beside = measured_beside(cell)
+    return [cell.student, *beside, *made, *([cell.data, cell.data_seed] if mixture and mixture.prompts else [])]
+
+
+def measured_beside(cell: CellRecipe) -> list[str]:
+    """References of the models that benchmarks measure the cell's model beside."""
+    named = filter(None, map(teacher_of, cell.evaluate))
+    return [(cell.teacher.model if cell.teacher else None) or "" if of == "teacher" else of for of in named]
 
 
 def teaching(cell: CellRecipe) -> set[str]:
-    """The models of the recipe that teach, and those that these were made from or taught by."""
+    """The models of the recipe that teach, as the cell learns or is measured, and those behind them."""
     trained = [cell.train, *(cell.models[name].train for name in starts(cell))]
     references = [of for train in trained for of in _teachers(cell, train)]
     if cell.teacher is not None and cell.teacher.model is not None:
         references.append(cell.teacher.model)
+    references += measured_beside(cell)
     return set(_behind(cell, references, with_teachers=True))
 
 

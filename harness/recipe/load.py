@@ -10,11 +10,12 @@ from typing import Any, Literal
 from pydantic_core import PydanticUndefined
 
 from harness.bench.api import benchmarks as known_benchmarks
+from harness.bench.api import teacher_of
 from harness.core.canonical import Json
 from harness.models.settings import ModelSettings
 from harness.recipe.axes import SAFE, Axis, Section, bind, bindings, has_binding, interpolate, read_axes, read_exclude
 from harness.recipe.checks import CHECKED, check
-from harness.recipe.draws import DRAW, Redraw, made_from, undrawn
+from harness.recipe.draws import DRAW, Redraw, made_from, measured_beside, undrawn
 from harness.recipe.faults import Fault, Key, RecipeError, nearest
 from harness.recipe.schema import CellRecipe, DrawnSource
 from harness.recipe.sections import Registry, Validator
@@ -305,13 +306,15 @@ def _teacher(cell: CellRecipe) -> str:
 
 
 def _made_from(cell: CellRecipe, kind: Baseline) -> set[str]:
-    """What an untrained model is made from, beside its own section."""
+    """What an untrained model is made from or measured beside, its own section aside."""
     mixture = cell.student.architecture if kind == "student" else None
     references = [
         cell.student.model if kind == "student" else _teacher(cell),
         *(mixture.from_ or () if mixture else ()),
+        *measured_beside(cell),
     ]
     sections = {"models", "data_seed"} if any(r.startswith("artifact:") for r in references) else set()
+    sections |= {"teacher"} if "teacher" in map(teacher_of, cell.evaluate) else set()
     return sections | ({"data", "data_seed"} if mixture and mixture.prompts else set())
 
 

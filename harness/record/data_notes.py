@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from harness.bench import nll
+from harness.bench.held_out import DATA
 from harness.core.canonical import Json
 from harness.data.columns import in_words
 from harness.plan.build import Plan
@@ -30,6 +30,6 @@ def _records(stage: Stage, folder: Path) -> Iterator[tuple[str, Mapping[str, Jso
     """What the stage read, by the name that a reader knows it by."""
     if stage.kind == dataset.KIND.name:
         yield named(stage), json.loads((folder / dataset.RECORD).read_text())
-    elif stage.kind == measure.KIND.name and (folder / measure.FILES / nll.DATA).exists():
-        for name, record in json.loads((folder / measure.FILES / nll.DATA).read_text()).items():
-            yield f"nll, set '{name}'", record
+    elif stage.kind == measure.KIND.name and (folder / measure.FILES / DATA).exists():
+        for name, record in json.loads((folder / measure.FILES / DATA).read_text()).items():
+            yield f"{stage.params['benchmark']}, set '{name}'", record

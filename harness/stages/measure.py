@@ -12,14 +12,20 @@ FILES = "files"
 
 
 def stage(
-    bench: benchmarks.PinnedBenchmark, model: PlannedModel, settings: GenerateSettings, eval_seed: int, gpus: int
+    bench: benchmarks.PinnedBenchmark,
+    model: PlannedModel,
+    settings: GenerateSettings,
+    eval_seed: int,
+    gpus: int,
+    teacher: PlannedModel | None = None,
 ) -> Stage:
-    """The stage in which one benchmark measures `model`."""
+    """The stage in which one benchmark measures `model`, beside a `teacher` where it asks for one."""
+    beside = {} if teacher is None else {"teacher_part": teacher.part}
     return Stage(
         kind=KIND.name,
         version=KIND.version,
-        params={**bench.params, "dtype": settings.dtype, "eval_seed": eval_seed, "part": model.part},
-        inputs={"model": model.stage, **bench.files},
+        params={**bench.params, "dtype": settings.dtype, "eval_seed": eval_seed, "part": model.part, **beside},
+        inputs={"model": model.stage, **({} if teacher is None else {"teacher": teacher.stage}), **bench.files},
         execution={**bench.execution, "batch_size": settings.batch_size},
         gpus=gpus,
         plugins=bench.plugins,
@@ -37,6 +43,7 @@ def _run(ctx: Context) -> None:
         seed=derive_seed(ctx.params["eval_seed"], "measure", ctx.params["benchmark"]),
         out=out,
         progress=ctx.progress,
+        teacher=ctx.inputs["teacher"] / ctx.params["teacher_part"] if "teacher" in ctx.inputs else None,
     )
     samples_frame(benchmarks.open_measured(ctx).measure(model)).to_parquet(ctx.out / "samples.parquet", index=False)
 

@@ -168,7 +168,7 @@ CHANGES = [
     Change(
         "score, measured",
         "two items of one cluster",
-        "harness.bench.nll:clustered_mean",
+        "harness.bench.held_out:clustered_mean",
         lambda right, values, clusters: right(values, [0, 0, *clusters[2:]]),
     ),
     Change(
