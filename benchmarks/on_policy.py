@@ -91,7 +91,7 @@ def ours(folder: Path, given: argparse.Namespace, clock: Clock, work: Path) -> N
     settings = step.settings.model_validate(
         {**how, "learning_rate": RATE, "max_steps": given.steps, "save_every": 1000}
     )
-    sampling.decode = clock.timed("sampling", sampling.decode)  # type: ignore[assignment]
+    sampling.Sampler._answer = clock.timed("sampling", sampling.Sampler._answer)  # type: ignore[method-assign]
     frozen = run._frozen
 
     def teacher(*args: Any) -> Any:
@@ -99,7 +99,7 @@ def ours(folder: Path, given: argparse.Namespace, clock: Clock, work: Path) -> N
         model.base_model.forward = clock.timed("teacher", model.base_model.forward)
         return model
 
-    run._frozen = teacher
+    run._frozen = teacher  # type: ignore[assignment]
     place = TrainPlace(folder, [work / "tokens"], work / "out", work / "work", work / "events", {"teacher": folder})
     run.train(TrainJob(step, settings, 0, "benchmark"), place, lambda *_, **__: None)  # type: ignore[arg-type]
 
@@ -129,7 +129,7 @@ def trl(folder: Path, given: argparse.Namespace, clock: Clock, work: Path) -> No
     sys.path.insert(0, str(given.trl))
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from trl import DistillationConfig, DistillationTrainer
+    from trl import DistillationConfig, DistillationTrainer  # type: ignore[import-not-found]
 
     rows = [[{"role": "user", "content": text}] for text in prompts(given.data, ROWS * given.steps)]
     student, teacher = (AutoModelForCausalLM.from_pretrained(folder, dtype="float32") for _ in range(2))

@@ -7,7 +7,7 @@ the batch, and its part of the cache with it. `generate` offers neither.
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -37,7 +37,8 @@ class Row:
         return torch.Generator().manual_seed(self.seed)
 
 
-Watch = Callable[[Sequence[Row], torch.Tensor, torch.Tensor], None]
+R = TypeVar("R", bound=Row)
+Watch = Callable[[Sequence[R], torch.Tensor, torch.Tensor], None]
 """watch(rows, logits, chosen): rows that got a token each, the logits (B, V) that it was chosen by, the tokens (B,)."""
 
 
@@ -50,7 +51,7 @@ def batch_length(longest: int, size: int) -> int:
     return max(1, min(size, size * PROMPT_TOKENS // longest))
 
 
-def decode(model: Any, batch: Sequence[Row], stops: Collection[int], watch: Watch | None = None) -> None:
+def decode(model: Any, batch: Sequence[R], stops: Collection[int], watch: Watch[R] | None = None) -> None:
     """Continue all rows at once until each has finished; fills their `tokens` and `finish`."""
     from transformers import DynamicCache
 

@@ -24,9 +24,8 @@ from harness.train.examples import Example, Examples
 from harness.train.losses import IGNORED
 from harness.train.settings import SAMPLED_AT_ONCE, Sampling
 
-LENGTH, CUT, EMPTY, REPETITION, ENTROPY, LOGPROB = (
-    *("sample_length", "sample_cut", "sample_empty", "sample_repetition", "sample_entropy", "logprob/student"),
-)
+LENGTH, CUT, EMPTY = "sample_length", "sample_cut", "sample_empty"
+REPETITION, ENTROPY, LOGPROB = "sample_repetition", "sample_entropy", "logprob/student"
 """Names in the curve, of the answers that a step learns from. Means: tokens of an answer, its end included; the shares
 that were cut and that were empty; the share of runs of four tokens that an answer has had before; the entropy of the
 student's next-token distribution, and its log-probability of the token that was drawn, in nats at temperature 1."""
@@ -44,6 +43,23 @@ class Limits:
     stops: frozenset[int]
     length: int
     """The most tokens of a conversation."""
+
+
+@dataclass
+class _Row(Row):
+    """An answer in the making."""
+
+    entropy: float = 0.0
+    """The sum over its tokens, in nats."""
+    logprob: float = 0.0
+
+
+def _watch(rows: Sequence[_Row], logits: torch.Tensor, chosen: torch.Tensor) -> None:
+    log_q = logits.float().log_softmax(-1)
+    entropies, logprobs = torch.special.entr(log_q.exp()).sum(-1), log_q.gather(-1, chosen[:, None])[:, 0]
+    for row, entropy, logprob in zip(rows, entropies.tolist(), logprobs.tolist(), strict=True):
+        row.entropy += entropy
+        row.logprob += logprob
 
 
 class Sampler:
@@ -83,44 +99,34 @@ class Sampler:
         places = [(step, at) for step in steps for at, e in enumerate(examples[step]) if self._is_sampled(step, e)]
         places = places[state.process_index :: state.num_processes]
         rows = {(step, at): self._row(step, examples[step][at]) for step, at in places}
-        sums = self._answer(list(rows.values()))
+        self._answer(list(rows.values()))
         self._spent(sum(len(row.ids) + len(row.tokens) for row in rows.values()))
         for (step, at), tokens in gather_object([(place, row.tokens) for place, row in rows.items()]):
             examples[step][at] = _answered(examples[step][at], tokens)
         return {
-            step: (examples[step], self._facts([row for place, row in rows.items() if place[0] == step], sums))
+            step: (examples[step], self._facts([row for place, row in rows.items() if place[0] == step]))
             for step in steps
         }
 
     def _is_sampled(self, step: int, example: Example) -> bool:
         return derive_seed(self._seed, "sampled", step, example["row"]) < self.how.share * 2**63
 
-    def _row(self, step: int, example: Example) -> Row:
+    def _row(self, step: int, example: Example) -> _Row:
         prompt = example["input_ids"][: _begin(example)].tolist()
         limit = min(self.how.max_new_tokens, self._limits.length - len(prompt))
-        return Row(prompt, limit, self.how.temperature, derive_seed(self._seed, "sample", step, example["row"]))
+        return _Row(prompt, limit, self.how.temperature, derive_seed(self._seed, "sample", step, example["row"]))
 
-    def _answer(self, rows: Sequence[Row]) -> dict[int, tuple[float, float]]:
-        """Fill the rows, longest prompts first; the sums of their entropies and log-probabilities by the row's `id`."""
-        sums = {id(row): (0.0, 0.0) for row in rows}
-
-        def watch(running: Sequence[Row], logits: torch.Tensor, chosen: torch.Tensor) -> None:
-            log_q = logits.float().log_softmax(-1)
-            entropies, logprobs = torch.special.entr(log_q.exp()).sum(-1), log_q.gather(-1, chosen[:, None])[:, 0]
-            for row, entropy, logprob in zip(running, entropies.tolist(), logprobs.tolist(), strict=True):
-                before = sums[id(row)]
-                sums[id(row)] = before[0] + entropy, before[1] + logprob
-
+    def _answer(self, rows: Sequence[_Row]) -> None:
+        """Fill the rows, longest prompts first."""
         self._model.eval()
         waiting = sorted(rows, key=lambda row: -len(row.ids))
         while waiting:
             batch = waiting[: batch_length(len(waiting[0].ids), SAMPLED_AT_ONCE)]
             waiting = waiting[len(batch) :]
             with torch.no_grad():
-                decode(self._model, batch, self._limits.stops, watch)
-        return sums
+                decode(self._model, batch, self._limits.stops, _watch)
 
-    def _facts(self, rows: Sequence[Row], sums: Mapping[int, tuple[float, float]]) -> dict[str, Sum]:
+    def _facts(self, rows: Sequence[_Row]) -> dict[str, Sum]:
         tokens, answers = float(sum(len(row.tokens) for row in rows)), float(len(rows))
         again = [_repeated(row.tokens) for row in rows]
         return {
@@ -128,8 +134,8 @@ class Sampler:
             CUT: (float(sum(row.finish == "length" for row in rows)), answers),
             EMPTY: (float(sum(row.tokens[0] in self._limits.stops for row in rows)), answers),
             REPETITION: (float(sum(n for n, _ in again)), float(sum(n for _, n in again))),
-            ENTROPY: (sum(sums[id(row)][0] for row in rows), tokens),
-            LOGPROB: (sum(sums[id(row)][1] for row in rows), tokens),
+            ENTROPY: (sum(row.entropy for row in rows), tokens),
+            LOGPROB: (sum(row.logprob for row in rows), tokens),
         }
 
 
