@@ -20,6 +20,8 @@ from harness.models.chat import encode_prompt
 from harness.models.load import load_model, load_tokenizer
 from harness.models.pocket import build, parse_spec
 from harness.plan.build import build as planned
+from harness.plan.fit import footprint
+from harness.plan.shapes import Shapes
 from harness.recipe import RecipeError, load
 from harness.stages.api import Session
 from harness.stages.runner import read_order, run_stage, write_orders
@@ -181,6 +183,12 @@ def test_each_cell_is_measured_beside_its_teacher(tmp_path: Path) -> None:
     for name, stage in measured.items():
         if "teacher=made" in name and "student" not in name:
             assert stage.inputs["teacher"].kind == "train"
+    shapes, of_cell = Shapes(Store(tmp_path / "none")), measured["teacher=made,draw=0"]
+    peak = footprint(of_cell, shapes, on_gpu=False)
+    beside = shapes.of(of_cell.inputs["teacher"])
+    assert peak is not None
+    assert beside is not None
+    assert peak.parts["teacher"] == 4 * beside.parameters
     teachers = {stage.inputs["teacher"].id for stage in measured.values()}
     assert len(teachers) == 4
     store = Store(tmp_path / "store")

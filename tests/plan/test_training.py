@@ -168,6 +168,10 @@ def test_an_answer_costs_its_writing_and_the_teacher_that_reads_it(tmp_path: Pat
     assert half is not None
     assert data.flops == 80 * 32 * (6 * student.active + 2 * teacher.active)
     assert half.flops - data.flops == 40 * 32 * 2 * student.active
+    plan = planned(tmp_path, "train=[{on_policy: {budget_flops: 1e9, max_new_tokens: 16}}]", "axes={seed: [0]}")
+    at_budget = work(last(plan, 0), Shapes(Store(tmp_path / "store")))
+    assert at_budget is not None
+    assert at_budget.flops == pytest.approx(1e9)
     assert (data.decoded, half.decoded) == (0, 40 / 4 * 16 * 4 * (student.parameters + 2 * 16 * 4 * 32))
 
 
