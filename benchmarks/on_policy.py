@@ -8,9 +8,9 @@ AdamW in float32: 8 prompts a step, 64 new tokens at most, micro-batches of 8. `
 DistillationTrainer with the same settings, `plain` what one would write by hand: `generate`, then all logits of both
 models. Each is a process of its own; the first step is left out. The time of a step is what the draws take, the
 teacher's pass over the answers, and all else: the student's pass, the loss, both gradients and the optimiser. Times are
-the processor's seconds, which neighbours on a busy machine change little. Answers differ between the ways, as their random
-numbers do, so that times are compared per answered token. Peak memory is the process's most resident memory, with the
-weights, gradients and state of student and teacher (2.7 GB) in it.
+the processor's seconds, which neighbours on a busy machine change little. Answers differ between the ways, as their
+random numbers do, so that times are compared per answered token. Peak memory is the process's most resident memory, with
+the weights, gradients and state of student and teacher (2.7 GB) in it.
 Writes --out/on-policy.md and .csv.
 """
 
@@ -281,7 +281,7 @@ def table(rows: list[Row], given: argparse.Namespace) -> str:
             f"# {doc.removesuffix('.')}",
             "",
             f"{made}{trl}, {given.threads} thread on {hardware()['cpu']}.",
-            "Seconds are the processor's for a thousand answered tokens; `benchmarks/on_policy.py` says what is measured.",
+            "Processor seconds for a thousand answered tokens; `benchmarks/on_policy.py` says what is measured.",
             "",
             *lines,
             "",
