@@ -9,8 +9,8 @@ DistillationTrainer with the same settings, `plain` what one would write by hand
 models. Each is a process of its own; the first step is left out. The time of a step is what the draws take, the
 teacher's pass over the answers, and all else: the student's pass, the loss, both gradients and the optimiser. Times are
 the processor's seconds, which neighbours on a busy machine change little. Answers differ between the ways, as their
-random numbers do, so that times are compared per answered token. Peak memory is the process's most resident memory, with
-the weights, gradients and state of student and teacher (2.7 GB) in it.
+random numbers do, so that times are compared per answered token. Peak memory is the process's most resident memory,
+weights, gradients and state of student and teacher (2.7 GB) included.
 Writes --out/on-policy.md and .csv.
 """
 

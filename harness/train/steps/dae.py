@@ -5,7 +5,7 @@ are sums over response tokens. The paper's code runs every teacher over every ro
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -35,23 +35,13 @@ class DAESettings(TargetSettings):
         return self
 
 
-class Experts(Protocol):
-    """Settings that give each domain a teacher."""
-
-    @property
-    def expert(self) -> str | None: ...  # noqa: D102  (the settings document them)
-
-    @property
-    def experts(self) -> Mapping[str, str]: ...  # noqa: D102
-
-    @property
-    def reference(self) -> str: ...  # noqa: D102
+def expert_teachers(reference: str, expert: str | None, experts: Mapping[str, str]) -> Mapping[str, str]:
+    """The model of each role: the reference's, and each domain's expert (of a single domain: `expert`)."""
+    return {REFERENCE: reference, **(experts or {"domain": expert or ""})}
 
 
-def expert_teachers(settings: Experts) -> Mapping[str, str]:
-    """The model of each role: the reference's, and each domain's expert."""
-    experts = settings.experts or {"domain": settings.expert or ""}
-    return {REFERENCE: settings.reference, **experts}
+def _teachers(settings: DAESettings) -> Mapping[str, str]:
+    return expert_teachers(settings.reference, settings.expert, settings.experts)
 
 
 def asks(role: str, domain: str | None) -> bool:
@@ -82,4 +72,4 @@ def dae_loss(settings: DAESettings, teachers: Mapping[str, Teacher], vocab_size:
     return loss
 
 
-STEP = Step("dae", DAESettings, dae_loss, expert_teachers, asks, domain_keys=("expert", "experts"))
+STEP = Step("dae", DAESettings, dae_loss, _teachers, asks, domain_keys=("expert", "experts"))

@@ -59,7 +59,9 @@ def _is_routed(settings: OnPolicySettings) -> bool:
 
 
 def _teachers(settings: OnPolicySettings) -> Mapping[str, str]:
-    return expert_teachers(settings) if _is_routed(settings) else {"teacher": "teacher"}
+    if not _is_routed(settings):
+        return {"teacher": "teacher"}
+    return expert_teachers(settings.reference, settings.expert, settings.experts)
 
 
 def _asks(role: str, domain: str | None) -> bool:
