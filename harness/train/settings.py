@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from harness.core.settings import Settings, execution, later
 
@@ -142,11 +142,23 @@ class StepSettings(OptimSettings, StepData):
     budget_flops: float | None = later(None, gt=0)
     """Train until so many floating-point operations are spent, those of teachers and samples included, in place of
     `epochs` and `max_steps`: methods are then compared at equal cost. The schedule follows the share that is spent."""
+    average: list[Annotated[float, Field(gt=0, le=1)]] | None = later(None, min_length=2)
+    """Fractions of the step's training: the model that the step makes is the mean of its models there. What `select`
+    compares are the models at the end."""
+
+    @field_validator("average")
+    @classmethod
+    def _in_order(cls, fractions: list[float] | None) -> list[float] | None:
+        if fractions is not None and sorted(set(fractions)) != fractions:
+            raise ValueError("the fractions of the training are given in ascending order, each once")
+        return fractions
 
     @model_validator(mode="after")
     def _one_end(self) -> Self:
         if self.budget_flops is not None and self.max_steps is not None:
             raise ValueError("a training ends after 'max_steps' or at 'budget_flops', not at both")
+        if self.budget_flops is not None and self.average is not None:
+            raise ValueError("'average' names fractions of a training, and 'budget_flops' fixes no number of steps")
         return self
 
 
