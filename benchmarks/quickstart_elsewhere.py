@@ -1,6 +1,6 @@
 """Which of the quickstart's findings hold elsewhere: on other arithmetic, and with everything drawn anew.
 
-    python benchmarks/quickstart_elsewhere.py [--runs 5] [--jobs 2]
+    python benchmarks/quickstart_elsewhere.py [--runs 6] [--jobs 2]
 
 Processors add up in other orders, and a training of a few hundred steps then ends elsewhere. PyTorch can be told which
 instructions to use (`ATEN_CPU_CAPABILITY`), so one machine stands for several: the recipe runs as it is under each that
@@ -102,7 +102,7 @@ def _apart(group: pd.DataFrame) -> str:
 def main() -> None:
     """Run, and write the rows and their summary."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=5, help="with everything drawn anew")
+    parser.add_argument("--runs", type=int, default=6, help="with everything drawn anew")
     parser.add_argument("--jobs", type=int, default=2)
     told = parser.parse_args()
     runs = [(0, name) for name in reversed(capabilities())]
@@ -120,8 +120,8 @@ def write(frame: pd.DataFrame) -> None:
     head = (
         "# The quickstart elsewhere\n\n"
         f"{datetime.date.today().isoformat()}, `python benchmarks/quickstart_elsewhere.py`, torch {torch.__version__}, "
-        f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}. Run 0\nis the recipe as it ships, three draws "
-        "of everything; in the others every seed of models, data and questions is another.\nDifferences in % correct, "
+        f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}. Run 0\nis the recipe as it ships, three "
+        "draws of everything; in the others every seed of models, data and questions is another.\nDifferences in % correct, "
         "under the strong teacher. Two runs are apart where their intervals do not touch.\n\n"
     )
     (OUT / "README.md").write_text(head + summary(frame))
