@@ -5,6 +5,7 @@ under way are written down first: a call that a kill leaves there is listed as p
 share a `Ledger` and several processes a file (write-ahead log); keep it on a local disk, as SQLite's locks want.
 """
 
+import json
 import os
 import socket
 import sqlite3
@@ -216,12 +217,15 @@ class Ledger:
                 "UPDATE stage_runs SET ended = ?, status = ?, error = ? WHERE id = ?", (now(), status, error, row)
             )
 
-    def last_stage_runs(self, stages: Sequence[str]) -> dict[str, StageRun]:
+    def last_stage_runs(self, stages: Iterable[str]) -> dict[str, StageRun]:
         """The last try of each of these stages; those never tried are left out."""
-        query = f"SELECT {_columns(StageRun)} FROM stage_runs WHERE stage = ? ORDER BY id DESC LIMIT 1"  # noqa: S608
+        query = (  # the other columns are those of the row with the greatest id: SQLite's rule for a lone max()
+            f"SELECT {_columns(StageRun)}, max(id) FROM stage_runs"  # noqa: S608
+            " WHERE stage IN (SELECT value FROM json_each(?)) GROUP BY stage"
+        )
         with self.transaction() as db:
-            rows = [db.execute(query, (stage,)).fetchone() for stage in stages]
-        return {row[0]: StageRun(*row) for row in rows if row is not None}
+            rows = db.execute(query, (json.dumps(list(stages)),)).fetchall()
+        return {row[0]: StageRun(*row[:-1]) for row in rows}
 
     def stage_seconds(self, latest: int) -> list[tuple[str, str, float]]:
         """(stage, kind, seconds) of the `latest` tries of each kind that built an artifact, the newest first."""

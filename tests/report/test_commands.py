@@ -21,7 +21,7 @@ def results(fake_run: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> P
     fake = fake_run.Fake(questions=24, tasks=10)
     folder = fake.write(results / "runs" / "pocket-teachers")
     (folder / "plan.json").write_text(
-        json.dumps({"stages": {}, "cells": [vars(PlannedRow(c.cell, c.labels, c.baseline, ())) for c in fake.cells]})
+        json.dumps({"cells": [vars(PlannedRow(c.cell, c.labels, c.baseline, ())) for c in fake.cells]})
     )
     return results
 
