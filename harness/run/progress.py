@@ -117,9 +117,8 @@ def snapshot(results: Path, run: str) -> Snapshot:
     missing = {stage for stage, _, _ in stages if not store.has(stage)}
     running = {i: Running(**record["running"][i]) for i in missing if i in record["running"]} if record else {}
     with Ledger(store.ledger) as ledger:
-        last = ledger.last_stage_runs([i for i in missing if i not in running])
+        failed = ledger.failures()
         now = {cost.judge: cost for cost in ledger.costs()} if record else {}
-    failed = {i for i, tried in last.items() if tried.status == "failed"}
     kinds: dict[str, Counter[str]] = {}
     for stage, kind, _ in stages:
         state = "running" if stage in running else "failed" if stage in failed else "waiting"

@@ -25,14 +25,14 @@ def stages_of(results: Path, run: str) -> pd.DataFrame:
     """A row per stage of a run: its state, and the last line of its last failure."""
     store = Store(results / "store")
     stages = named_stages(find_run(results, run).path)
-    states = {stage: _state(store, stage) for stage, _, _ in stages}
     with Ledger(store.ledger) as ledger:
-        last = ledger.last_stage_runs([stage for stage, state in states.items() if state in ("waiting", "partial")])
-    failed = {stage: tried.error.strip().splitlines()[-1] for stage, tried in last.items() if tried.status == "failed"}
-    rows = [
-        (stage[:12], kind, title, "failed" if stage in failed else states[stage], failed.get(stage, ""))
-        for stage, kind, title in stages
-    ]
+        failures = ledger.failures()
+    rows = []
+    for stage, kind, title in stages:
+        state, note = _state(store, stage), ""
+        if stage in failures and state in ("waiting", "partial"):
+            state, note = "failed", failures[stage].strip().splitlines()[-1]
+        rows.append((stage[:12], kind, title, state, note))
     return pd.DataFrame(rows, columns=["stage", "kind", "title", "state", "note"])
 
 

@@ -5,7 +5,6 @@ under way are written down first: a call that a kill leaves there is listed as p
 share a `Ledger` and several processes a file (write-ahead log); keep it on a local disk, as SQLite's locks want.
 """
 
-import json
 import os
 import socket
 import sqlite3
@@ -91,23 +90,6 @@ class InFlight:
     request: str
     repeat: int
     asked_at: str
-
-
-@dataclass(frozen=True)
-class StageRun:
-    """One try of one stage."""
-
-    stage: str
-    kind: str
-    run: str
-    pid: int
-    host: str
-    started: str
-    ended: str | None
-    """None while it runs, and when its driver was killed."""
-    status: str
-    """`running`, or how it ended: `built`, `found`, `busy`, `failed`."""
-    error: str
 
 
 @dataclass(frozen=True)
@@ -217,15 +199,14 @@ class Ledger:
                 "UPDATE stage_runs SET ended = ?, status = ?, error = ? WHERE id = ?", (now(), status, error, row)
             )
 
-    def last_stage_runs(self, stages: Iterable[str]) -> dict[str, StageRun]:
-        """The last try of each of these stages; those never tried are left out."""
-        query = (  # the other columns are those of the row with the greatest id: SQLite's rule for a lone max()
-            f"SELECT {_columns(StageRun)}, max(id) FROM stage_runs"  # noqa: S608
-            " WHERE stage IN (SELECT value FROM json_each(?)) GROUP BY stage"
+    def failures(self) -> dict[str, str]:
+        """The stages whose last try failed, each with its error; of every run."""
+        query = (
+            "SELECT stage, error FROM stage_runs AS tried WHERE status = 'failed' AND NOT EXISTS"
+            " (SELECT 1 FROM stage_runs AS later WHERE later.stage = tried.stage AND later.id > tried.id)"
         )
         with self.transaction() as db:
-            rows = db.execute(query, (json.dumps(list(stages)),)).fetchall()
-        return {row[0]: StageRun(*row[:-1]) for row in rows}
+            return dict(db.execute(query).fetchall())
 
     def stage_seconds(self, latest: int) -> list[tuple[str, str, float]]:
         """(stage, kind, seconds) of the `latest` tries of each kind that built an artifact, the newest first."""
