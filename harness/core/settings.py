@@ -16,7 +16,7 @@ _LATER = {"later": True}
 class Settings(BaseModel):
     """Frozen, and strict about unknown keys. Validate with `model_validate_json` semantics (lists, str paths)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 S = TypeVar("S", bound=Settings)
