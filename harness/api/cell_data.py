@@ -5,6 +5,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.api.stored import with_models_of_runs
 from harness.core.absent import absent_allowed
 from harness.core.errors import HarnessError
 from harness.core.plugins import plugged
@@ -49,7 +50,7 @@ def cell_data(recipe: Recipe, cell: str, results: Path) -> CellData:
     store = Store(results / "store")
     with plugged(recipe.plugins):
         with absent_allowed():
-            cells = build(recipe, only=cell).cells
+            cells = build(with_models_of_runs(recipe, results), only=cell).cells
         planned, trainings = next(((c, made) for c in cells if (made := _trainings(c))), (None, []))
         if planned is None:
             raise HarnessError("no cell of this name is trained", where=cell, fix="A baseline is not trained.")

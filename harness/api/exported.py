@@ -8,11 +8,12 @@ from pathlib import Path
 
 from harness.api.opened import Run
 from harness.api.recipes import load_recipe
+from harness.api.stored import model_of, row_of
 from harness.core.errors import HarnessError
 from harness.models import refs
-from harness.models.refs import model_files
+from harness.models.refs import model_files, of_run
 from harness.recipe.load import Recipe
-from harness.record.folder import PlannedRow, planned_rows
+from harness.record.folder import PlannedRow
 from harness.report.groups import single
 from harness.report.measure import NOT_RANKED, Measures
 from harness.report.model_card import Source, model_card
@@ -33,8 +34,8 @@ def export_cell(run: Run, cell: str, folder: str | Path, *, results: str | Path,
     out = Path(folder)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise HarnessError("is there already, and not empty", where=str(out), fix="Name a new folder.")
-    chosen = _row(run, best_cell(run, metric) if cell == BEST else cell)
-    model = _model(run, chosen, Store(Path(results) / "store"))
+    chosen = row_of(run.folder, best_cell(run, metric) if cell == BEST else cell)
+    model = model_of(chosen, Store(Path(results) / "store"))
     record = next(c for c in run.data.cells if c.cell == chosen.cell)
     with run.with_plugins():
         recipe = load_recipe(run.folder / "recipe.yaml")
@@ -74,29 +75,6 @@ def best_cell(run: Run, metric: str) -> str:
     return (max if chosen.direction == "higher" else min)(values, key=values.__getitem__)
 
 
-def _row(run: Run, cell: str) -> PlannedRow:
-    rows = {row.cell: row for row in planned_rows(run.folder)}
-    if cell not in rows:
-        raise HarnessError(f"the run has no cell '{cell}'", where=str(run.folder), fix=f"It has {', '.join(rows)}.")
-    return rows[cell]
-
-
-def _model(run: Run, row: PlannedRow, store: Store) -> Path:
-    """The folder of a cell's model."""
-    if not row.model:
-        raise HarnessError("this model was there before the run: nothing was made", where=row.cell)
-    stage, _, part = row.model.partition("/")
-    folder = store.path(stage) / part
-    if not store.has(stage):
-        fix = "Name the results folder that it was made in (--results), or run the recipe again."
-        raise HarnessError("its model is not in this store", where=str(store.root), fix=fix)
-    if not any(folder.glob("*.safetensors")):
-        fix = "Run the recipe again with `keep: all` (its scores are kept)."
-        what = "its weights were removed from the store, as the recipe's `keep` says"
-        raise HarnessError(what, where=row.cell, fix=fix)
-    return folder
-
-
 def _sources(recipe: Recipe, name: str) -> Iterator[Source]:
     """What a cell was made from, by role."""
     cell = next(cell for cell in recipe.cells if cell.name == name)
@@ -115,7 +93,7 @@ def _sources(recipe: Recipe, name: str) -> Iterator[Source]:
 
 def _base(reference: str, bases: dict[str, str]) -> str:
     """What a model of the recipe's own was made from in the end."""
-    while reference.startswith("artifact:"):
+    while reference.startswith("artifact:") and not of_run(reference):
         reference = bases[reference.removeprefix("artifact:")]
     return reference
 
