@@ -2,21 +2,24 @@
 
 import importlib.metadata
 import json
+import re
 import shutil
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 
 from harness.api.opened import Run
 from harness.api.recipes import load_recipe
 from harness.api.stored import model_of, row_of
 from harness.core.errors import HarnessError
+from harness.core.hub import explained
 from harness.models import refs
 from harness.models.refs import model_files, of_run
 from harness.recipe.load import Recipe
 from harness.record.folder import PlannedRow
 from harness.report.groups import single
 from harness.report.measure import NOT_RANKED, Measures
-from harness.report.model_card import Source, model_card
+from harness.report.model_card import Source, eval_results, model_card
 from harness.store.store import Store
 
 BEST = "best"
@@ -26,7 +29,8 @@ def export_cell(run: Run, cell: str, folder: str | Path, *, results: str | Path,
     """Write a cell's model into `folder`, which must be new or empty; returns it.
 
     `cell` is a cell's name, or `best`: the trained cell with the best mean of `metric`. Beside the weights lie a model
-    card (README.md) with scores and intervals, `recipe.yaml` and `provenance.json`.
+    card (README.md) with scores and intervals, `recipe.yaml`, `provenance.json`, and `.eval_results/harness.yaml` with
+    the scores that the hub files under a dataset.
 
     Raises:
         HarnessError: no such cell or metric; its model was there before the run, was evicted, or is not made yet.
@@ -46,7 +50,39 @@ def export_cell(run: Run, cell: str, folder: str | Path, *, results: str | Path,
     (out / "README.md").write_text(card, encoding="utf-8")
     shutil.copyfile(run.folder / "recipe.yaml", out / "recipe.yaml")
     (out / "provenance.json").write_text(_provenance(run, chosen), encoding="utf-8")
+    if results_of_hub := eval_results(run.data, record):
+        (out / ".eval_results").mkdir()
+        (out / ".eval_results" / "harness.yaml").write_text(results_of_hub, encoding="utf-8")
     return out
+
+
+def push(folder: Path, repository: str) -> str:
+    """Put an exported folder on the Hugging Face hub, as one commit of `ORG/NAME`, which is made if it is not there;
+    returns the commit's address.
+
+    Raises:
+        HarnessError: there is no token, it may not write there, or the hub cannot be reached.
+    """
+    from huggingface_hub import HfApi, get_token
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
+        raise HarnessError("is no name of a repository", where=repository, fix="Write --push ORG/NAME.")
+    if get_token() is None:
+        raise HarnessError("the hub wants a token", where=repository, fix="Set HF_TOKEN to a token that may write.")
+    hub = HfApi()
+    with explained(repository, f"The folder is complete ({folder}): run `hf upload {repository} {folder}` later."):
+        try:
+            hub.create_repo(repository, exist_ok=True)
+            commit = hub.upload_folder(
+                repo_id=repository, folder_path=folder, commit_message="A cell of an ablation, exported by harness"
+            )
+        except HfHubHTTPError as error:
+            if error.response.status_code not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+                raise
+            fix = "Set HF_TOKEN to a token that may write to it."
+            raise HarnessError("the token may not write there", where=repository, fix=fix) from None
+    return str(commit.commit_url)
 
 
 def best_cell(run: Run, metric: str) -> str:
