@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from harness.report.answers import Answers, anchor
 from harness.report.drawing import Drawing
 from harness.report.measure import Estimate
 from harness.report.numbers import count, interval, p_text, value_text
@@ -52,6 +53,8 @@ class Page:
     figures: Sequence[Drawing]
     content: Mapping[str, Any]
     """What only its HTML template reads."""
+    answers: Answers | None = None
+    """What is said first, before any table."""
     folded: Sequence[Table] = field(default_factory=tuple)
     """Tables that the HTML alone shows."""
 
@@ -111,6 +114,7 @@ def _environment(*, escape: bool = True) -> Environment:
         "bar": _bar,
         "markdown": to_markdown,
         "svg": Markup,
+        "anchor": anchor,
         "one_line": lambda text: " ".join(str(text).split()).replace("<", "&lt;"),
     }
     made.tests |= {"estimate": lambda e: isinstance(e, Estimate)}
