@@ -6,6 +6,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from harness.cli import app as everything
 from harness.cli.compare import compare
 from harness.cli.report import report
 from harness.record.folder import PlannedRow
@@ -45,3 +46,12 @@ def test_compare_prints_json_and_fails_on_a_broken_requirement(results: Path) ->
     assert broken.exit_code == 1
     assert "does not hold: score: better: teacher=" in broken.stderr
     assert json.loads(broken.stdout)
+
+
+def test_scores_are_written_as_records_of_every_eval_ever(results: Path, tmp_path: Path) -> None:
+    words = ["scores", "pocket-teachers", "--results", str(results), "--every-eval-ever", str(tmp_path)]
+    done = CliRunner().invoke(everything, words)
+    assert done.exit_code == 0, done.output
+    files = [Path(line) for line in done.stdout.splitlines()]
+    assert len(files) == len({*files})
+    assert all(json.loads(file.read_text())["schema_version"] == "0.3.0" for file in files)
