@@ -32,7 +32,8 @@ class Named(Generic[S]):
 
 def restore(settings: type[S], values: Json) -> S:
     """The settings that `identity` and `model_dump` gave these values of: JSON by the names of the fields."""
-    return _restored(settings, json.dumps(values))
+    restored: S = _restored(settings, json.dumps(values))
+    return restored
 
 
 @lru_cache(maxsize=4096)

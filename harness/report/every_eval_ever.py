@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from harness.core.canonical import Json
+from harness.core.canonical import Json, digest
 from harness.core.lines import write_json
 from harness.record.run import CellRecord, JudgeRecord, MetricRecord
 from harness.report.groups import single
@@ -34,7 +34,9 @@ def write_records(run: RunData, out: Path, organization: str = "unknown") -> lis
         if not results:
             continue
         model = f"{_plain(run.name)}/{_plain(cell.cell)}"
-        name = uuid.uuid5(uuid.NAMESPACE_URL, f"{run.name} {run.created} {cell.cell}")
+        name = uuid.UUID(
+            digest([run.name, run.created, cell.cell])[:32], version=4
+        )  # the schema wants a name like that
         path = out / "data" / _plain(run.name) / model / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, _record(run, cell, model, organization) | {"evaluation_results": results})

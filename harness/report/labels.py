@@ -30,8 +30,8 @@ def name_points(
     taken = [_around(axes.transData.transform((x, y)), 4 * scale) for x, y, _ in points]  # left, bottom, right, top
     for x0, y0, x1, y1 in bars:
         (left, bottom), (right, top) = axes.transData.transform([(x0, y0), (x1, y1)])
-        taken.append(Bbox.from_extents(left - 1, bottom - 1, right + 1, top + 1).extents)
-    frame = axes.get_window_extent(renderer).extents[None, :]
+        taken.append(np.array(Bbox.from_extents(left - 1, bottom - 1, right + 1, top + 1).extents))
+    frame = np.array([axes.get_window_extent(renderer).extents])
     for x, y, name in sorted(points, key=lambda p: -p[1]):
         best: tuple[float, tuple[float, float], Bbox] | None = None
         text = axes.annotate(name, (x, y), (0, 0), textcoords="offset points", size=7, color=INK, annotation_clip=False)
@@ -48,7 +48,7 @@ def name_points(
         assert best is not None
         _, (dx, dy), box = best
         text.set(position=(dx, dy), ha=_side(dx, "left", "right"), va=_side(dy, "bottom", "top"))
-        taken.append(box.extents)
+        taken.append(np.array(box.extents))
         if max(abs(dx), abs(dy)) > 12:
             line = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 2}
             axes.annotate("", (x, y), (dx, dy), textcoords="offset points", arrowprops=line)

@@ -62,6 +62,6 @@ def test_their_validator_takes_them(folder: Path, tmp_path: Path) -> None:
     if installed.returncode:
         pytest.skip(f"no package index gives {PACKAGE}: {installed.stderr.strip().splitlines()[-1]}")
     write_records(load_run(folder), tmp_path / "records")
-    command = [tmp_path / "venv/bin/every_eval_ever", "validate", tmp_path / "records/data"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    files = (tmp_path / "records").rglob("*.json")
+    done = subprocess.run([tmp_path / "venv/bin/every_eval_ever", "validate", *files], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
