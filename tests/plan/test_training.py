@@ -11,7 +11,7 @@ from harness.models.pocket import described, parse_spec
 from harness.models.shape import of_config
 from harness.plan.build import Plan, build
 from harness.plan.shapes import Shapes
-from harness.plan.work import work
+from harness.plan.work import Works
 from harness.recipe.load import load
 from harness.record.training import mixes, trainings
 from harness.stages.api import Session, Stage
@@ -162,14 +162,14 @@ def test_an_answer_costs_its_writing_and_the_teacher_that_reads_it(tmp_path: Pat
     for sampled in (0, 0.5):
         step = f"{{on_policy: {{sampled: {sampled}, max_new_tokens: 16, max_steps: 10, batch_size: 8}}}}"
         plan = planned(tmp_path, f"train=[{step}]", "axes={seed: [0]}")
-        found.append(work(last(plan, 0), Shapes(Store(tmp_path / "store"))))
+        found.append(Works(Shapes(Store(tmp_path / "store"))).of(last(plan, 0)))
     data, half = found
     assert data is not None
     assert half is not None
     assert data.flops == 80 * 32 * (6 * student.active + 2 * teacher.active)
     assert half.flops - data.flops == 40 * 32 * 2 * student.active
     plan = planned(tmp_path, "train=[{on_policy: {budget_flops: 1e9, max_new_tokens: 16}}]", "axes={seed: [0]}")
-    at_budget = work(last(plan, 0), Shapes(Store(tmp_path / "store")))
+    at_budget = Works(Shapes(Store(tmp_path / "store"))).of(last(plan, 0))
     assert at_budget is not None
     assert at_budget.flops == pytest.approx(1e9)
     assert (data.decoded, half.decoded) == (0, 40 / 4 * 16 * 4 * (student.parameters + 2 * 16 * 4 * 32))
