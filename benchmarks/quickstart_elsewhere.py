@@ -36,7 +36,7 @@ QUESTIONS = {"x4 against x1": ("data=x1", "strong · sft · x4"), "KD against SF
 def capabilities() -> list[str]:
     """The instruction sets that PyTorch can use here, the plainest first."""
     best = torch.backends.cpu.get_cpu_capability().lower()
-    known = ["default", "avx2", "avx512"]
+    known = ["avx2", "avx512"]
     return known[: known.index(best) + 1] if best in known else [best]
 
 
@@ -63,7 +63,7 @@ def differences(run: int, capability: str, jobs: int) -> list[dict[str, Any]]:
         path.write_text(yaml.safe_dump(recipe, sort_keys=False))
         words = [sys.executable, "-c", HARNESS]
         asked = ["run", str(path), "--jobs", str(jobs), "--results", folder]
-        subprocess.run([*words, *asked], check=True, env=environment, stderr=subprocess.DEVNULL)
+        subprocess.run([*words, *asked], check=True, env=environment, capture_output=True)
         rows = []
         for question, (baseline, cell) in QUESTIONS.items():
             asked = ["compare", "quickstart", "--results", folder, "--baseline", baseline, "--format", "json"]

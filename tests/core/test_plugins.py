@@ -58,7 +58,7 @@ def test_a_file_adds_what_it_exports_while_it_is_plugged_in(tmp_path: Path) -> N
     before = os.environ.get(VARIABLE)
     with plugged([path]) as files:
         assert files == (path,)
-        assert list(steps()) == sorted(["mine", "command", "dae", "kd", "sft"])
+        assert list(steps()) == sorted(["mine", "command", "dae", "kd", "on_policy", "sft"])
         (plugin,) = used("STEP", ["mine", "sft"]).values()
         assert plugin.identity == {"digest": file_digest(path)}
     assert "mine" not in steps()
