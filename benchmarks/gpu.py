@@ -21,6 +21,7 @@ from typing import Any
 import torch
 import transformers
 
+from harness.models.load import output_head
 from harness.models.logprobs import top_logprobs
 from harness.train.api import Batch, Objective
 from harness.train.flops import Meter, active_weights
@@ -94,7 +95,7 @@ def rows(args: Any) -> list[dict[str, Any]]:
 
     def scoring() -> None:
         with torch.no_grad():
-            top_logprobs(response_states(teacher, data), teacher.get_output_embeddings().weight, TOP_K)
+            top_logprobs(response_states(teacher, data), output_head(teacher), TOP_K)
 
     def generation() -> None:
         prompt = data["input_ids"][:, : args.length // 2]

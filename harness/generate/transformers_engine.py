@@ -16,14 +16,15 @@ from harness.core.errors import Incomplete
 from harness.generate import attention
 from harness.generate.api import Answer, GenerateSettings, Request
 from harness.generate.prompts import Prompt, answer, prepare, room, stop_ids
-from harness.models.load import available, load_model, load_tokenizer
+from harness.models.load import available, caps_attention, load_model, load_tokenizer
 from harness.models.memory import ran_out, release
 
 
 def load(folder: Path, settings: GenerateSettings) -> "TransformersEngine":
     """Load a Hugging Face folder, on the stage's GPUs where it has any."""
     model = load_model(folder, settings.dtype, available())
-    model.set_attn_implementation(attention.NAME)
+    if not caps_attention(model):
+        model.set_attn_implementation(attention.NAME)
     return TransformersEngine(load_tokenizer(folder), model, settings)
 
 
