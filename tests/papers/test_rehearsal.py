@@ -49,6 +49,7 @@ def benchmarks(folder: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", ["teacher-million", "stronger-teachers"])
 def test_a_papers_recipe_is_rehearsed(name: str, tmp_path: Path) -> None:
     data = benchmarks(tmp_path / "data")
