@@ -184,10 +184,12 @@ def watched(command: Sequence[str]) -> tuple[float, float]:
     """The most anonymous memory of any of a command's processes, in bytes, and its seconds."""
     began, most = time.perf_counter(), 0.0
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as started:
-        process = psutil.Process(started.pid)
+        process, there, until = psutil.Process(started.pid), [started.pid], 0.0
         while started.poll() is None:
-            for one in (process, *process.children(recursive=True)):
-                most = max(most, anonymous(one.pid))
+            if time.perf_counter() > until:  # all processes of the machine are looked through for children
+                there = [started.pid, *(child.pid for child in process.children(recursive=True))]
+                until = time.perf_counter() + 1
+            most = max([most, *map(anonymous, there)])
             time.sleep(0.005)
     if started.returncode:
         raise SystemExit(f"exit code {started.returncode}: {' '.join(command)}")
