@@ -98,8 +98,8 @@ def footprint(stage: Stage, shapes: Shapes, *, on_gpu: bool) -> Footprint | None
             batch = stage.execution["batch_tokens"] if on_gpu else _BATCH_TOKENS
             return forward_pass(shape, stage.params["scoring"]["dtype"], batch, devices, on_gpu=on_gpu)
         case reward_model.KIND.name:
-            settings = restore(StepSettings, stage.params["settings"] | stage.execution)
-            return reward_training(settings, shape, settings.max_length, on_gpu=on_gpu)
+            trained = restore(StepSettings, stage.params["settings"] | stage.execution)
+            return reward_training(trained, shape, trained.max_length, on_gpu=on_gpu)
         case _ if "judge" in stage.inputs:
             serve = restore(ServeSettings, stage.execution["judge"]["serve"])
             dtype = "float32" if serve.dtype == "float32" else "bfloat16"

@@ -182,10 +182,16 @@ def in_one_process(settings: CellRecipe) -> CellRecipe:
 def without_checkpoints(settings: CellRecipe) -> CellRecipe:
     """A cell whose trainings save no steps, where others show that such a training goes on from one: a checkpoint of a
     miniature is as large as its vocabulary, and takes longer than a step."""
-    trained = [step.settings for step in settings.train]
-    never = [_with(s, save_every=_NEVER) if isinstance(s, OptimSettings) else s for s in trained]
-    steps = [Named(step.name, changed) for step, changed in zip(settings.train, never, strict=True)]
+    steps = [
+        Named(step.name, _with(step.settings, save_every=_NEVER)) if _saves(step.settings) else step
+        for step in settings.train
+    ]
     return settings.model_copy(update={"train": steps})
+
+
+def _saves(step: Settings) -> bool:
+    """Whether a step saves checkpoints: a command sees to that by itself."""
+    return "save_every" in type(step).model_fields
 
 
 def few_questions(benchmark: Settings) -> Settings:

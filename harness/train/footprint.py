@@ -139,10 +139,10 @@ def _maps(shape: Shape, longest: int) -> float:
 
 def activations(shape: Shape, settings: StepSettings, longest: int) -> float:
     """Bytes of a token that all layers keep for the backward pass; `longest` is the length of its conversation."""
-    attention, of_norms = 2 * (shape.attention_width + shape.kv_width), shape.norms * (1 if settings.lora else 2)
-    if shape.maps:  # keys and values are repeated for the heads that share them
-        attention = 4 * shape.attention_width
-    layer = _SINGLE * ((of_norms + 2) * shape.width + attention + _mlp(shape))
+    of_norms = shape.norms * (1 if settings.lora else 2)
+    # Where maps exist whole, keys and values are repeated for the heads that share them.
+    attention = 2 * (shape.attention_width + (shape.attention_width if shape.maps else shape.kv_width))
+    layer: float = _SINGLE * ((of_norms + 2) * shape.width + attention + _mlp(shape))
     if settings.dtype == "bfloat16":
         # The residual stream and what norms keep stay in float32; autocast casts a norm's output for each matrix anew.
         layer = (_SINGLE * of_norms + _HALF * 5) * shape.width + _HALF * (attention + _mlp(shape))

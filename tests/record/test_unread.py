@@ -80,7 +80,7 @@ def test_quantised_models_of_passes_are_said_once(tmp_path: Path) -> None:
     models = [Stage("pinned", 1, {}, title=name, path=tmp_path / name) for name in ("eight", "plain", "absent")]
     asked = [Stage(kind, 1, {"part": ""}, {"model": m}) for kind in ("reward", "measure", "answer") for m in models]
     asked.append(Stage("targets", 1, {"part": ""}, {"teacher": models[0]}))
-    found = SimpleNamespace(stages={str(number): stage for number, stage in enumerate(asked)})
+    found: Any = SimpleNamespace(stages={str(number): stage for number, stage in enumerate(asked)})
     (line,) = quantised_models(found, store(tmp_path))
     assert line.startswith("eight: its weights are quantised (fp8): what it gave (answer, measure, reward) is of")
 
