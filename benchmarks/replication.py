@@ -79,6 +79,7 @@ def recipe(draws: int) -> dict[str, Any]:
     made |= {
         "name": NAME,
         "draws": draws,
+        "seed": "$seed",
         "baselines": [],
         "data": {"train": "$data", "domain": {"pocket": {"examples": 200, "domain_ratio": 1.0, "seed": 5}}},
         "exclude": [dict(zip(("teacher", "method", "data", "seed"), point, strict=True)) for point in pruned],

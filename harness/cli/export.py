@@ -20,7 +20,7 @@ def export(
 
     Examples:
 
-        harness export quickstart teacher=strong,method=kd,data=x1,seed=0 student
+        harness export quickstart teacher=strong,method=kd,data=x1,draw=0 student
 
         harness export quickstart best student --metric general_score
     """

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -18,6 +19,8 @@ State: TypeAlias = Mapping[str, Tensor]
 FILE_BYTES = 50 * 10**9
 """A larger model becomes several files with an index; transformers has the same limit."""
 _ITEM = 4  # bytes of a float32
+_CHUNK = 1 << 20
+"""Numbers of each model that are averaged at once."""
 
 Shapes = Sequence[tuple[str, list[int]]]
 
@@ -45,6 +48,25 @@ def write_weights(state: State, convert: Callable[[State], State], out: Path, *,
         where = {weight: name for name, held in files.items() for weight, _ in held}
         index = {"metadata": {"total_parameters": size // _ITEM, "total_size": size}, "weight_map": where}
         write_json(out / "model.safetensors.index.json", index, indent=2)
+
+
+def write_mean(folders: Sequence[Path], out: Path) -> None:
+    """Write the model whose weights are the mean of those in `folders`, computed in float64; the rest is the last's.
+
+    All were written by `write_weights` for one architecture, so that their files have the same layout. A part of one
+    weight's file is held at a time.
+    """
+    shutil.copytree(folders[-1], out, ignore=shutil.ignore_patterns("*.safetensors"))
+    for name in sorted(file.name for file in folders[-1].glob("*.safetensors")):
+        headers = [_read_header(folder / name) for folder in folders]
+        assert len(set(headers)) == 1, "models of one training have the same weights"
+        start = len(headers[0])
+        parts = [np.memmap(folder / name, np.float32, "r", offset=start) for folder in folders]
+        with (out / name).open("wb") as file:
+            file.write(headers[0])
+            for at in range(0, len(parts[0]), _CHUNK):
+                mean = np.mean([part[at : at + _CHUNK] for part in parts], axis=0, dtype=np.float64)
+                file.write(mean.astype(np.float32).data)
 
 
 def _layers(state: State) -> list[State]:
@@ -94,6 +116,12 @@ def _header(held: Shapes) -> bytes:
     text = json.dumps(described, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
+
+
+def _read_header(path: Path) -> bytes:
+    with path.open("rb") as file:
+        size = file.read(8)
+        return size + file.read(int.from_bytes(size, "little"))
 
 
 def _bytes(weight: Tensor) -> memoryview:

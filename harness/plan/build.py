@@ -15,7 +15,7 @@ from harness.plan.teachers import ScoredTeacher
 from harness.plan.training import Pipeline
 from harness.recipe.load import Cell, Recipe
 from harness.recipe.schema import Keep
-from harness.stages import answer, benchmarks, contamination, judge, measure, score
+from harness.stages import answer, average, benchmarks, contamination, judge, measure, score
 from harness.stages.api import Stage
 from harness.stages.model import PlannedModel, unavailable
 from harness.stages.pinned import pinned_file
@@ -155,15 +155,23 @@ def _planned(cell: Cell, graph: Graph, judge_epoch: int) -> PlannedCell:
         base = sources.model(ctx, ModelSettings(model=recipe.base))
         experts.check_router_loss(name, recipe.train, base)
         here = ctx if recipe.data_seed is None else ctx.with_data_seed(recipe.data_seed)
-        ctx.trained[name] = training.trained(here, Pipeline(name, recipe.train, recipe.data, recipe.seed), base)[-1]
+        pipeline = Pipeline(name, recipe.train, recipe.data, recipe.seed)
+        ctx.trained[name] = training.trained(here, pipeline, base).model
     trained: list[PlannedModel] = []
     teacher = sources.teacher_model(ctx) if cell.baseline == "teacher" else None
     model = teacher or sources.model(ctx, settings.student)
     if cell.baseline is None and settings.train:
         experts.check_router_loss(cell.name, settings.train, model)
-        pipeline = Pipeline(cell.trained_as, settings.train, settings.data, settings.seed, settings.checkpoints)
-        trained = training.trained(ctx, pipeline, model)
-        model = PlannedModel(trained[-1].stage, cell.name, checkpoint_part(cell.checkpoint))
+        fractions = [kept for kept in settings.checkpoints if kept != "mean"]
+        pipeline = Pipeline(cell.trained_as, settings.train, settings.data, settings.seed, fractions)
+        made = training.trained(ctx, pipeline, model)
+        trained = made.steps
+        if cell.checkpoint == "mean":
+            model = graph.share_model(average.stage(trained[-1], fractions))
+        elif len(fractions) > 1:
+            model = PlannedModel(trained[-1].stage, cell.name, checkpoint_part(cell.checkpoint))
+        else:
+            model = made.model
     model = PlannedModel(model.stage, cell.name, model.part)
     benches = [graph.once(benchmarks.pin, chosen.name, chosen.settings) for chosen in settings.evaluate]
     evaluated = tuple(_evaluated(ctx, bench, model, judge_epoch) for bench in benches)

@@ -12,7 +12,19 @@ from harness.models.shape import Shape
 from harness.plan.amounts import amount
 from harness.plan.devices import Device
 from harness.plan.shapes import Shapes
-from harness.stages import answer, measure, respond, reward, reward_model, targets, tokens, train, upcycle, utilisation
+from harness.stages import (
+    answer,
+    average,
+    measure,
+    respond,
+    reward,
+    reward_model,
+    targets,
+    tokens,
+    train,
+    upcycle,
+    utilisation,
+)
 from harness.stages import model as models
 from harness.stages.api import Stage
 from harness.stages.conversing import settings_of
@@ -228,7 +240,7 @@ def on_disk(stage: Stage, shapes: Shapes) -> tuple[float, float]:
             entry = 4 + (2 if shape is not None and shape.vocab_size <= 1 << 16 else 4)
             positions = size.rows * min(size.tokens, encoded.params["max_length"])
             return positions * stage.params["top_k"] * entry, 0.0
-        case upcycle.KIND.name | models.IMPORT.name | models.POCKET.name:
+        case upcycle.KIND.name | average.KIND.name | models.IMPORT.name | models.POCKET.name:
             shape = shapes.of(stage)
             return (4.0 * shape.parameters, 0.0) if shape else (0.0, 0.0)
     return 0.0, 0.0

@@ -7,7 +7,7 @@ from harness.core.hub import Unreachable
 from harness.models import refs
 from harness.models.pocket import PocketSpec, described
 from harness.models.shape import Shape, of_config, published
-from harness.stages import command, reward_model, select, train, upcycle
+from harness.stages import average, command, reward_model, select, train, upcycle
 from harness.stages import model as models
 from harness.stages.api import Stage
 from harness.stages.pinned import is_absent
@@ -37,6 +37,8 @@ class Shapes:
                 return self.of(student.stage, student.part)
             case select.KIND.name:
                 return self.of(select.first_candidate(made).stage)
+            case average.KIND.name:
+                return self.of(average.trained_of(made).stage)
             case upcycle.KIND.name:
                 base = upcycle.base_of(made)
                 dense = self.of(base.stage, base.part)

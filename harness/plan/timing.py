@@ -19,7 +19,7 @@ from harness.core.canonical import Json, digest
 from harness.core.errors import HarnessError
 from harness.plan.build import Plan
 from harness.plan.work import NOTHING, Span
-from harness.stages import command, dataset, encode, mix, pick, respond, reward_model, select, train, upcycle
+from harness.stages import average, command, dataset, encode, mix, pick, respond, reward_model, select, train, upcycle
 from harness.stages import model as models
 from harness.stages.api import Stage
 from harness.store.ledger import Ledger
@@ -169,7 +169,7 @@ def _model(stage_id: str, lookup: Lookup) -> Json:
             return _model(made.inputs["student"], lookup)
         case select.KIND.name:
             return _model(made.inputs["candidate:0"], lookup)
-        case models.TEMPLATE.name:
+        case models.TEMPLATE.name | average.KIND.name:
             return _model(made.inputs["model"], lookup)
         case reward_model.KIND.name:
             return _model(made.inputs["base"], lookup)

@@ -8,7 +8,7 @@ from harness.models.settings import ModelSettings
 from harness.plan import sources, teachers
 from harness.plan.context import CellContext
 from harness.recipe.schema import TrainStep
-from harness.stages import command, encode, mix, select, train
+from harness.stages import average, command, encode, mix, select, train
 from harness.stages import targets as targets_stage
 from harness.stages.api import Stage
 from harness.stages.model import PlannedModel
@@ -35,14 +35,28 @@ def learned_from(model: Stage) -> list[Stage]:
     return [train.data_of(stage) for stage in model.walk() if stage.kind == train.KIND.name]
 
 
-def trained(ctx: CellContext, pipeline: Pipeline, start: PlannedModel) -> list[PlannedModel]:
-    """The model after each step, in order."""
-    models: list[PlannedModel] = []
+@dataclass(frozen=True)
+class Trained:
+    """What a pipeline makes."""
+
+    steps: list[PlannedModel]
+    """Each step's training, in order."""
+    model: PlannedModel
+    """The model at the end: of the last step, or the mean that it asks for."""
+
+
+def trained(ctx: CellContext, pipeline: Pipeline, start: PlannedModel) -> Trained:
+    """The trainings of a pipeline, each of the model that the one before made."""
+    steps: list[PlannedModel] = []
     for number, step in enumerate(pipeline.steps, 1):
-        here = pipeline if number == len(pipeline.steps) else replace(pipeline, checkpoints=(1.0,))
+        kept = pipeline.checkpoints if number == len(pipeline.steps) else (1.0,)
+        fractions = step.settings.average if isinstance(step.settings, StepSettings) else None
+        here = replace(pipeline, checkpoints=sorted({*kept, *(fractions or ())}))
         start = _step(ctx, here, step.name, step.settings, start)
-        models.append(start)
-    return models
+        steps.append(start)
+        if fractions:
+            start = ctx.graph.share_model(average.stage(start, fractions))
+    return Trained(steps, start)
 
 
 def teacher_data(ctx: CellContext, data: DataSettings) -> Stage:
@@ -85,7 +99,7 @@ def _trained(
     start: PlannedModel,
     held_out: HeldOut | None = None,
 ) -> PlannedModel:
-    resources = ctx.settings.resources
+    resources, settings = ctx.settings.resources, settings.model_copy(update={"average": None})
     models = {role: _teacher_of(ctx, of, start) for role, of in steps()[step].teachers(settings).items()}
     targets: dict[tuple[str, str | None], Stage] = {}
     if isinstance(settings, TargetSettings) and settings.targets == "cached":

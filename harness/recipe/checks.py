@@ -149,11 +149,18 @@ def _train(cell: CellRecipe) -> Iterator[Finding]:
 
 
 def _checkpoints(cell: CellRecipe) -> Iterator[Finding]:
-    labels = [f"{fraction:g}" for fraction in cell.checkpoints]
-    if sorted(set(cell.checkpoints)) != cell.checkpoints or len(set(labels)) < len(labels):
+    fractions = [kept for kept in cell.checkpoints if kept != "mean"]
+    if "mean" in cell.checkpoints and (cell.checkpoints[-1] != "mean" or len(fractions) != len(cell.checkpoints) - 1):
+        yield ("checkpoints",), "`mean` is given once, after the fractions"
+    if "mean" in cell.checkpoints and len(fractions) < 2:
+        yield ("checkpoints",), "`mean` is of the models at two fractions or more"
+    if sorted(set(fractions)) != fractions or len({f"{fraction:g}" for fraction in fractions}) < len(fractions):
         yield ("checkpoints",), "the fractions of the training are given in ascending order, each once"
     if cell.checkpoints == [1.0]:
         return
+    if cell.train and getattr(cell.train[-1].settings, "average", None):
+        key = ("train", len(cell.train) - 1, cell.train[-1].name, "average")
+        yield key, "with `checkpoints`, `mean` among these is the mean: leave `average` out"
     if not cell.train:
         yield ("checkpoints",), "the recipe trains nothing, so that there is nothing to keep"
     elif steps()[cell.train[-1].name].objective is None:

@@ -16,7 +16,7 @@ from harness.recipe.axes import SAFE, Axis, Section, bind, bindings, has_binding
 from harness.recipe.checks import CHECKED, check
 from harness.recipe.draws import DRAW, Redraw, made_from, undrawn
 from harness.recipe.faults import Fault, Key, RecipeError, nearest
-from harness.recipe.schema import CellRecipe, DrawnSource
+from harness.recipe.schema import CellRecipe, Checkpoint, DrawnSource
 from harness.recipe.sections import Registry, Validator
 from harness.recipe.source import Source, read
 
@@ -42,8 +42,8 @@ class Cell:
     """Axis -> label; for a baseline only the axes that determine it."""
     settings: CellRecipe
     baseline: Baseline | None = None
-    checkpoint: float = 1.0
-    """The fraction of the training at which its model was kept."""
+    checkpoint: Checkpoint = 1.0
+    """The fraction of the training at which its model was kept; or the mean of the kept models."""
 
     @property
     def trained_as(self) -> str:
@@ -286,9 +286,9 @@ class _Sweep:
 def _at_checkpoints(labels: dict[str, str], settings: CellRecipe) -> Iterator[Cell]:
     """A cell for each kept model of one training."""
     several = len(settings.checkpoints) > 1
-    for fraction in settings.checkpoints:
-        own = labels | ({CHECKPOINT: f"{fraction:g}"} if several else {})
-        yield Cell(cell_name(own), own, settings, checkpoint=fraction)
+    for kept in settings.checkpoints:
+        own = labels | ({CHECKPOINT: kept if kept == "mean" else f"{kept:g}"} if several else {})
+        yield Cell(cell_name(own), own, settings, checkpoint=kept)
 
 
 def cell_name(labels: Mapping[str, str]) -> str:

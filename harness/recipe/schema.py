@@ -1,6 +1,6 @@
 """What one cell of a recipe is, assembled from the rooms' own settings."""
 
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, Self, TypeAlias, get_args
 
 from pydantic import Field, model_validator
 
@@ -23,6 +23,9 @@ on; the training of its teacher; what that samples."""
 Keep = Literal["all", "last", "scores"]
 """`last`: of what trainings made, the model each cell ends in; base models that are imported or built stay too.
 `scores`: none."""
+
+Checkpoint: TypeAlias = Annotated[float, Field(gt=0, le=1)] | Literal["mean"]
+"""A fraction of a training, at which its model is kept; or the mean of the models that are kept."""
 
 
 class TeacherSettings(Settings):
@@ -96,9 +99,9 @@ class CellRecipe(Settings):
     data: DataSettings = DataSettings()
     train: list[TrainStep] = Field(default_factory=list)
     """A pipeline of steps; empty for a cell that is only evaluated."""
-    checkpoints: list[Annotated[float, Field(gt=0, le=1)]] = Field(default_factory=lambda: [1.0], min_length=1)
+    checkpoints: list[Checkpoint] = Field(default_factory=lambda: list[Checkpoint]([1.0]), min_length=1)
     """Fractions of the last step's training at which the model is kept and scored: an axis `checkpoint`, the last one,
-    where there are several."""
+    where there are several. `mean`, at the end of the list, is the model whose weights are the mean of these."""
     evaluate: list[Named[Settings]] = Field(default_factory=list)
     """One-key mappings: benchmark -> its settings."""
     generate: GenerateSettings = GenerateSettings()

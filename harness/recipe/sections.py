@@ -163,7 +163,9 @@ def _faults(section: Section, data: Json, error: ValidationError, root: Any) -> 
         at.setdefault(_reach(data, detail), []).append(detail)
     out = []
     for loc, details in at.items():
-        whats = list(dict.fromkeys(_what(d, root) for d in details))
+        # A value that is out of bounds has the right type: what else it could have been is not said.
+        told = [d for d in details if d["type"] in _BOUNDS] or details
+        whats = list(dict.fromkeys(_what(d, root) for d in told))
         expected = [w.removeprefix("expected ").partition(", not ")[0] for w in whats if w.startswith("expected ")]
         if len(expected) > 1:
             whats = [f"expected {one_of(expected)}, not {show(details[0]['input'])}"]

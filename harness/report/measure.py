@@ -267,6 +267,14 @@ class Measures:
         df = term.df if term else None
         return Difference(value, low, high, stderr, df, p, seeds, 0, spread, len(paired), new_draw)
 
+    def replicate_scores(self, group: Group, metric: MetricRecord) -> list[float]:
+        """The row's score in each draw; with each seed where it has a single draw."""
+        cells = [cell.cell for cell in self.scored(group, metric)]
+        of_draws = self._draw_means(cells, metric, OVERALL)
+        if len(of_draws) > 1:
+            return list(of_draws.values())
+        return [float(self._scores[cell, metric.benchmark, metric.metric, OVERALL]["value"]) for cell in cells]
+
     def _draw_means(self, cells: Sequence[str], metric: MetricRecord, category: str) -> dict[str, float]:
         """Draw -> the mean score of the cells that belong to it."""
         scores = [self._scores[cell, metric.benchmark, metric.metric, category] for cell in cells]

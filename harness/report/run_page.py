@@ -27,6 +27,7 @@ from harness.report.measure import Measures
 from harness.report.page import Page, Section, parts, write
 from harness.report.panels import panel_tables
 from harness.report.profiles import datasets, example_table, profile_table
+from harness.report.signal import signal_table
 from harness.report.tables import category_table, headline_table
 from harness.report.transfers import transfer_table
 from harness.report.variance import variance_table
@@ -43,7 +44,7 @@ def _page(run: RunData, measures: Measures) -> Page:
     by_category = [category_table(run, measures, m.live) for m in run.metrics if m.headline]
     categories = [table for table in by_category if table is not None]
     comparison = comparison_table(run, compared, title=against_title(compared)) if compared else None
-    uncertainty = variance_table(run, compared)
+    uncertainty, signal = variance_table(run, compared), signal_table(run, measures)
     findings = facts.findings(run, compared)
     ablations = [
         comparison_table(run, tests, f"comparisons_{axis}", axis_title(run, axis))
@@ -84,6 +85,7 @@ def _page(run: RunData, measures: Measures) -> Page:
             *(Section(panel.title, panel, level=3) for panel in panels),
             *([Section("Audits", audits, level=3)] if audits else []),
             *([Section(transfers.title, transfers, level=3)] if transfers else []),
+            *([Section(signal.title, signal, level=3)] if signal else []),
             *([Section(comparison.title, comparison, said)] if comparison else []),
             *([Section(uncertainty.title, uncertainty, level=3)] if uncertainty else []),
             *(Section(table.title, table) for table in (*ablations, *categories)),
@@ -96,7 +98,8 @@ def _page(run: RunData, measures: Measures) -> Page:
         | _samples(run)
         | {"scores": scores, "endings": endings, "judges": judges, "audits": audits, "transfers": transfers}
         | {"compared": comparison, "panels": panels}
-        | {"uncertainty": uncertainty, "findings": findings, "ablations": ablations, "categories": categories}
+        | {"uncertainty": uncertainty, "signal": signal, "findings": findings}
+        | {"ablations": ablations, "categories": categories}
         | {"recipe": run.recipe, "datasets": datasets(run)},
     )
 

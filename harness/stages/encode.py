@@ -3,7 +3,7 @@
 from dataclasses import asdict
 
 from harness.core.lines import write_json
-from harness.stages import select, train, upcycle
+from harness.stages import average, select, train, upcycle
 from harness.stages.api import Context, Kind, Stage
 from harness.stages.model import PlannedModel
 
@@ -26,6 +26,8 @@ def tokenizer_of(model: PlannedModel) -> PlannedModel:
         start = train.student_of(made)
     elif made.kind == select.KIND.name:
         start = select.first_candidate(made)
+    elif made.kind == average.KIND.name:
+        start = average.trained_of(made)
     elif made.kind == upcycle.KIND.name:
         start = upcycle.base_of(made)
     else:

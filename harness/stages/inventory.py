@@ -10,6 +10,7 @@ _MAKE_MODELS = {
     "upcycle": "",
     "train": "model",
     "select": "model",
+    "average": "model",
     "command": "model",
 }
 

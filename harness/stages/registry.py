@@ -2,6 +2,7 @@
 
 from harness.stages import (
     answer,
+    average,
     command,
     contamination,
     dataset,
@@ -40,6 +41,7 @@ KINDS: dict[str, Kind] = {
         targets.KIND,
         train.KIND,
         select.KIND,
+        average.KIND,
         command.KIND,
         answer.KIND,
         judge.KIND,

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from harness.core.settings import Settings, execution
+from harness.core.settings import Settings, execution, later
 
 Sharding = Literal["none", "fsdp"]
 """How several processes hold student and teachers: each whole, or each a share of them (torch's FSDP2)."""
@@ -124,6 +124,16 @@ class StepSettings(OptimSettings, StepData):
     router_loss: float = Field(0.0, ge=0)
     """Weight of the load-balancing loss (arXiv 2101.03961, equations 4 to 6) of a student with experts."""
     select: SelectSettings | None = None
+    average: list[Annotated[float, Field(gt=0, le=1)]] | None = later(None, min_length=2)
+    """Fractions of the step's training: the model that the step makes is the mean of its models there. What `select`
+    compares are the models at the end."""
+
+    @field_validator("average")
+    @classmethod
+    def _in_order(cls, fractions: list[float] | None) -> list[float] | None:
+        if fractions is not None and sorted(set(fractions)) != fractions:
+            raise ValueError("the fractions of the training are given in ascending order, each once")
+        return fractions
 
 
 class TargetSettings(StepSettings):

@@ -270,6 +270,27 @@ def test_pocket_choice_comes_with_us_and_the_chat_template_changes_it(pocket_fol
     assert answers <= {str(c) for row in multiple_choice(200, 0) for c in list(row["choices"])}
 
 
+def test_the_likelihood_of_the_right_answer_stands_beside_its_accuracy(pocket_folder: Path, tmp_path: Path) -> None:
+    asked = settings(tasks=["pocket_choice"], limit=20, likelihood=True)
+    metrics = {m.name: m for m in opened(asked).metrics}
+    assert list(metrics) == ["pocket_choice_acc", "pocket_choice_acc_norm", "pocket_choice_gold_bits_per_byte"]
+    metric = metrics["pocket_choice_gold_bits_per_byte"]
+    assert (metric.unit, metric.direction, metric.headline, metric.binary) == ("bits per byte", "lower", False, False)
+    found = {s.item: s.value for s in measure(asked, pocket_folder, tmp_path / "out") if s.metric == metric.name}
+    (kept,) = (tmp_path / "out").rglob("samples_*.jsonl")
+    rows = [json.loads(line) for line in kept.read_text().splitlines()]
+    assert len(found) == len(rows) == 20
+    for row in rows:
+        right = row["arguments"][f"gen_args_{row['target']}"]["arg_1"]
+        logprob = float(row["resps"][int(row["target"])][0][0])
+        assert found[f"pocket_choice:{row['doc_id']}"] == pytest.approx(-logprob / np.log(2) / len(right.encode()))
+
+
+def test_a_task_without_choices_has_no_likelihood(tasks: Path, data: Path) -> None:
+    given = settings(tasks=["copying"], include_path=tasks, data_dir=data, likelihood=True)
+    assert not [m.name for m in opened(given).metrics if m.name.endswith("bits_per_byte")]
+
+
 def test_the_process_is_left_as_it_was(pocket_folder: Path, tmp_path: Path) -> None:
     import lm_eval  # noqa: F401 - what importing it does is not undone
 

@@ -34,8 +34,8 @@ def test_four_times_the_data_is_better(results: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_seeds_of_one_cell_are_not_called_different(results: Path) -> None:
-    found = verdicts(results, "teacher=strong,method=sft,data=x1,seed=0")
-    twins = {key: verdict for key, verdict in found.items() if key[0].startswith("strong · sft · x1")}
-    assert len(twins) == 4, "two other seeds, two metrics"
-    assert not {"better", "worse"} & set(twins.values()), twins
+def test_what_is_not_settled_is_not_called(results: Path) -> None:
+    """KD against SFT is some +2 with a spread of 3 between draws: three draws cannot tell."""
+    found = verdicts(results, "method=sft")
+    assert {key[0] for key in found} == {"strong · kd · x1", "weak · kd · x1"}
+    assert "worse" not in found.values(), found

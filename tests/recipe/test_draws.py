@@ -14,6 +14,8 @@ from harness.recipe.faults import RecipeError
 
 Load = Callable[..., Recipe]
 QUICKSTART = Path(__file__).parents[2] / "recipes/quickstart.yaml"
+SEEDS = ("axes.seed=[0, 1, 2]", "seed=$seed", "draws=1")
+"""The quickstart with three trainings in the place of its draws; a later `draws` has both."""
 GIVEN = """\
 student: hf:org/student
 teacher: hf:org/teacher
@@ -26,11 +28,11 @@ draws: 2
 
 @pytest.fixture(scope="module")
 def written() -> Plan:
-    return build(load(QUICKSTART))
+    return build(load(QUICKSTART, SEEDS))
 
 
 def test_the_first_draw_is_the_recipe_as_written(written: Plan) -> None:
-    plan = build(load(QUICKSTART, ["draws=3"]))
+    plan = build(load(QUICKSTART, [*SEEDS, "draws=3"]))
     assert plan.recipe.axes["draw"] == ["0", "1", "2"]
     ids = {c.name.removesuffix(",draw=0"): [s.id for s in c.ends] for c in plan.cells if c.cell.labels["draw"] == "0"}
     assert ids == {c.name: [s.id for s in c.ends] for c in written.cells}
@@ -38,7 +40,7 @@ def test_the_first_draw_is_the_recipe_as_written(written: Plan) -> None:
 
 
 def test_a_single_draw_is_no_axis(written: Plan) -> None:
-    plan = build(load(QUICKSTART, ["draws=1"]))
+    plan = build(load(QUICKSTART, [*SEEDS, "draws=1"]))
     assert [c.name for c in plan.cells] == [c.name for c in written.cells]
     assert list(plan.stages) == list(written.stages)
 
@@ -53,14 +55,14 @@ def test_a_single_draw_is_no_axis(written: Plan) -> None:
     ],
 )
 def test_a_source_alone(written: Plan, source: str, same: set[str], new: dict[str, int]) -> None:
-    plan = build(load(QUICKSTART, [f"draws={{n: 2, of: [{source}]}}"]))
+    plan = build(load(QUICKSTART, [*SEEDS, f"draws={{n: 2, of: [{source}]}}"]))
     made = Counter(stage.kind for i, stage in plan.stages.items() if i not in written.stages)
     assert {kind: made[kind] for kind in new} == new
     assert not same & set(made)
 
 
 def test_sampled_responses_are_drawn_anew() -> None:
-    plan = build(load(QUICKSTART, ["teacher.responses.temperature=1.0", "draws={n: 2, of: [responses]}"]))
+    plan = build(load(QUICKSTART, [*SEEDS, "teacher.responses.temperature=1.0", "draws={n: 2, of: [responses]}"]))
     assert Counter(s.kind for s in plan.stages.values())["respond"] == 2 * 3
 
 
@@ -86,11 +88,11 @@ def test_equal_seeds_stay_equal_and_draws_differ() -> None:
 
 
 def test_an_untrained_model_is_a_row_in_each_draw_that_makes_it_anew() -> None:
-    everything = load(QUICKSTART, ["draws=2"]).baselines
+    everything = load(QUICKSTART, [*SEEDS, "draws=2"]).baselines
     assert [c.name for c in everything][:3] == ["student,draw=0", "student,draw=1", "teacher=strong,draw=0"]
-    teachers = load(QUICKSTART, ["draws={n: 2, of: [teacher]}"]).baselines
+    teachers = load(QUICKSTART, [*SEEDS, "draws={n: 2, of: [teacher]}"]).baselines
     assert [c.name for c in teachers][:2] == ["student", "teacher=strong,draw=0"]
-    assert [c.name for c in load(QUICKSTART, ["draws={n: 2, of: [responses]}"]).baselines][:2] == [
+    assert [c.name for c in load(QUICKSTART, [*SEEDS, "draws={n: 2, of: [responses]}"]).baselines][:2] == [
         "student",
         "teacher=strong",
     ]

@@ -26,7 +26,7 @@ STRONG_KD = "teacher=strong,method=kd,data=x1*"
 @pytest.mark.parametrize(
     ("sets", "expected"),
     [
-        ([], {"training": 3, "teacher": 1, "data": 1}),
+        (["draws=1"], {"training": 3, "teacher": 1, "data": 1}),
         (["draws=4"], {"training": 12, "teacher": 4, "data": 4}),
         (["draws={n: 4, of: [teacher]}"], {"training": 12, "teacher": 4, "data": 1}),
         (["draws={n: 4, of: [data]}"], {"training": 12, "teacher": 1, "data": 4}),
@@ -38,7 +38,8 @@ STRONG_KD = "teacher=strong,method=kd,data=x1*"
     ],
 )
 def test_what_draws_make_anew_is_counted(sets: list[str], expected: dict[str, int]) -> None:
-    assert counts(cells("quickstart", *sets, only=STRONG_KD)) == expected
+    seeds = ("axes.seed=[0, 1, 2]", "seed=$seed")
+    assert counts(cells("quickstart", *seeds, *sets, only=STRONG_KD)) == expected
 
 
 def test_stored_targets_and_mixes_have_teachers_and_data_too() -> None:
@@ -53,9 +54,9 @@ def test_a_student_that_is_its_own_reference_is_no_teacher() -> None:
 
 
 def test_an_untrained_student_has_what_it_was_made_from() -> None:
-    student = cells("quickstart", "draws=3", only="student*")
+    student = cells("quickstart", only="student*")
     assert counts(student) == {"training": 3, "data": 3}
-    (given,) = cells("quickstart", "student=pocket:llama", only="student*")
+    (given,) = cells("quickstart", "draws=1", "student=pocket:llama", only="student*")
     assert sources(given) == {}
 
 

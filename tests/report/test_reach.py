@@ -12,6 +12,8 @@ from harness.report.groups import group_cells
 from harness.report.load import RunData, load_run
 from harness.report.measure import ONE_DRAW, Measures
 from harness.report.reach import reach
+from harness.report.signal import signal_table
+from harness.report.tables import metric_title
 from harness.report.variance import variance_table
 from tests.report.fake_run import Fake
 
@@ -91,6 +93,27 @@ def test_a_verdict_over_one_teacher_is_marked(drawn: RunData) -> None:
     assert all(
         "over 3 trainings, 3 samples of data; one teacher" in sentence for _, sentence in findings(run, compared)
     )
+
+
+def test_signal_is_the_spread_of_rows_and_noise_that_of_draws(drawn: RunData) -> None:
+    table = signal_table(drawn, Measures(drawn))
+    assert table is not None
+    assert [c.title for c in table.columns][-2] == "noise: sd between draws"
+    scores = drawn.scores[(drawn.scores["category"] == "overall") & ~drawn.scores["baseline"]]
+    frame = table.frame()
+    assert list(frame["ratio"]) == sorted(frame["ratio"], reverse=True)
+    for metric in drawn.metrics:
+        named = frame[frame["metric"] == f"{metric_title(metric, drawn)} ({metric.unit})"]
+        of_metric = scores[(scores["benchmark"] == metric.benchmark) & (scores["metric"] == metric.metric)]
+        rows = of_metric["value"].astype(float).groupby(of_metric["cell"].str.replace(r",?seed=\d", "", regex=True))
+        assert (named["rows"] == str(len(rows))).all()
+        assert named["signal"].item() == pytest.approx(rows.mean().std())
+        assert named["noise"].item() == pytest.approx(rows.var().mean() ** 0.5)
+
+
+def test_without_replicates_there_is_no_noise_to_tell(drawn: RunData) -> None:
+    alone = replace(drawn, cells=tuple(c for c in drawn.cells if c.labels.get("draw", "0") == "0"))
+    assert signal_table(alone, Measures(alone)) is None
 
 
 def test_where_the_uncertainty_comes_from(drawn: RunData) -> None:

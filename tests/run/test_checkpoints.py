@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from harness.core.canonical import file_digest
 from harness.core.errors import HarnessError
@@ -89,6 +91,58 @@ def test_what_is_kept_is_the_model_at_that_step(planned: Planned, run: Run) -> N
     assert at_2 == two_steps != end
     load_model(out / "checkpoint-0.4", "float32")
     run(cells[0].evaluated[0].score)
+
+
+def test_the_mean_of_what_is_kept_is_one_more_row(planned: Planned, run: Run) -> None:
+    """Its weights are the mean in float64; tokenizer and config are those of the last model, and it is scored."""
+    plain = planned("checkpoints=[0.4, 0.8, 1]").cells[0]
+    cells = planned("checkpoints=[0.4, 0.8, 1, mean]").cells
+    assert cells[-1].cell.labels == {"checkpoint": "mean"}
+    assert cells[-1].trained[-1].stage.id == plain.trained[-1].stage.id, "a finished training can be averaged"
+    out, mean = run(plain.trained[-1].stage), run(cells[-1].model.stage) / "model"
+    state = {
+        part: load_file(out / part / "model.safetensors") for part in ("checkpoint-0.4", "checkpoint-0.8", "model")
+    }
+    for name, weight in load_file(mean / "model.safetensors").items():
+        expected = sum(of[name].double() for of in state.values()) / 3
+        assert torch.equal(weight, expected.float()), name
+    assert (mean / "tokenizer.json").read_bytes() == (out / "model/tokenizer.json").read_bytes()
+    load_model(mean, "float32")
+    run(cells[-1].evaluated[0].score)
+
+
+def test_a_step_may_make_the_mean_of_its_last_models(planned: Planned, run: Run) -> None:
+    averaged = planned("train.0.sft.average=[0.4, 0.8, 1]").cells[0]
+    row = planned("checkpoints=[0.4, 0.8, 1, mean]").cells[-1]
+    assert averaged.model.stage.id == row.model.stage.id
+    assert averaged.trained[-1].stage.kind == "train"
+    steps = planned("train=[{sft: {average: [0.5, 1]}}, {sft: {average: [0.9, 1]}}]").cells[0]
+    assert steps.trained[1].stage.inputs["student"].kind == "average"
+    assert steps.trained[1].stage.inputs["tokens:0"].id == steps.trained[0].stage.inputs["tokens:0"].id
+    run(steps.evaluated[0].score)
+
+
+def test_a_mean_after_a_choice_is_of_the_chosen_training(planned: Planned, run: Run) -> None:
+    cell = planned(SELECT, "train.0.sft.average=[0.5, 1]").cells[0]
+    chosen = cell.trained[-1].stage
+    assert cell.model.stage.inputs["model"].id == chosen.id
+    assert (run(cell.model.stage) / "model/model.safetensors").stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    ("sets", "told"),
+    [
+        (["checkpoints=[mean]"], "of the models at two fractions or more"),
+        (["checkpoints=[mean, 0.5, 1]"], "is given once, after the fractions"),
+        (["checkpoints=[0.5, 1, mean, mean]"], "is given once, after the fractions"),
+        (["train.0.sft.average=[1, 0.5]"], "ascending order"),
+        (["train.0.sft.average=[1]"], "at least 2"),
+        (["train.0.sft.average=[0.5, 1]", "checkpoints=[0.5, 1]"], "leave `average` out"),
+    ],
+)
+def test_a_mean_that_cannot_be_is_told(planned: Planned, sets: list[str], told: str) -> None:
+    with pytest.raises(HarnessError, match=told):
+        planned(*sets)
 
 
 SELECT = "train.0.sft.select={learning_rate: [1e-6, 1e-2, 1e-2], held_out: 0.25}"

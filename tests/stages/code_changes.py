@@ -92,6 +92,12 @@ CHANGES = [
         lambda right, source, target: None if source.name == "generation_config.json" else right(source, target),
     ),
     Change(
+        "average",
+        "the last model left out",
+        f"{MODELS}.weights:write_mean",
+        lambda right, folders, out: right(folders[:-1], out),
+    ),
+    Change(
         "upcycle",
         "a router 1 % larger",
         f"{MODELS}.moe:random_router",

@@ -24,6 +24,7 @@ from harness.judge.settings import JudgeSettings
 from harness.models.settings import ModelSettings, MoESettings
 from harness.stages import (
     answer,
+    average,
     benchmarks,
     command,
     contamination,
@@ -163,6 +164,7 @@ def stages(folder: Path) -> dict[str, Stage]:
         "train": sft.stage,
         "train, kd": kd.stage,
         "select": select.stage("sft", choice, tried, "sft").stage,
+        "average": average.stage(tried[1], [0.5, 1.0]).stage,
         "command": command.stage(copied, student, pocket, 7, 0, "command").stage,
         "answer": answers,
         "answer, two turns": sampled,

@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 from harness.bench.api import SCORE_COLUMNS, Measured, MeasuredBenchmark, Metric, OpenMeasured, Sample
 from harness.bench.lm_eval.how import How, request_key
 from harness.bench.lm_eval.run import evaluate
-from harness.bench.lm_eval.tasks import MACRO, Chosen, Reported, choose
+from harness.bench.lm_eval.tasks import BITS_PER_BYTE, MACRO, Chosen, Reported, choose, reported
 from harness.core.lines import write_lines
 from harness.core.settings import Settings, execution, later
 from harness.generate.api import Ending
@@ -54,6 +54,9 @@ class LmEvalSettings(Settings):
     `temperature` in `gen_kwargs`: without one every repeat would be the same."""
     pass_at: list[int] = later([])
     """For each k of it and each hit-or-miss metric, pass@k beside: the probability that one of k answers is right."""
+    likelihood: bool = later(False)
+    """Beside each accuracy also the right answer's -log2 likelihood per byte, which tells small models apart with fewer
+    questions."""
     seed: int | None = Field(None, ge=0)
     """For all of lm-eval's seeds; by default those of the command (0, 1234, 1234, 1234)."""
     include_path: Path | None = execution(None)
@@ -109,10 +112,10 @@ class LmEval(OpenMeasured[LmEvalSettings]):
         made: dict[str, Metric] = {}
         for name in self.settings.tasks:
             seen = set()
-            for one in choose([name], self.settings.include_path).reported:
+            for one in reported(choose([name], self.settings.include_path), likelihood=self.settings.likelihood):
                 metric = Metric(
                     one.name,
-                    "fraction",
+                    "bits per byte" if one.metric == BITS_PER_BYTE else "fraction",
                     "higher" if one.higher else "lower",
                     "domain" if name in self.settings.domain else "general",
                     headline=one.asked not in seen,
@@ -154,7 +157,8 @@ class LmEval(OpenMeasured[LmEvalSettings]):
         for repeat, outcome in enumerate(evaluate(chosen, data, how, model)):
             said = [row for task, asked in outcome.samples.items() for row in _texts(task, asked, outcome.endings)]
             never = {row["item"] for row in said if row.get("ending") == "unfinished"}
-            scored = (row for one in chosen.reported for row in _rows(one, outcome.tasks[one.asked], outcome.samples))
+            numbers = reported(chosen, likelihood=settings.likelihood)
+            scored = (row for one in numbers for row in _rows(one, outcome.tasks[one.asked], outcome.samples))
             known = [replace(row, value=None, status="unfinished") if row.item in never else row for row in scored]
             rows += [replace(row, item=_nth(row.item, repeat), repeat=repeat) for row in known]
             texts += [row | {"item": _nth(row["item"], repeat)} for row in said]
@@ -222,10 +226,10 @@ def _is_source(path: Path) -> bool:
 def _rows(one: Reported, tasks: Sequence[str], samples: Mapping[str, list[dict[str, Any]]]) -> Iterator[Sample]:
     for task in tasks:
         rows = [row for row in samples[task] if row["filter"] == one.filter]
-        if not any(one.metric in row for row in rows):
+        if not any(_value(one, row) is not None for row in rows):
             continue  # a group's metric need not be one of each of its tasks
         for row in rows:
-            item, value = f"{task}:{row['doc_id']}", row.get(one.metric)
+            item, value = f"{task}:{row['doc_id']}", _value(one, row)
             known = isinstance(value, int | float) and math.isfinite(value)
             yield Sample(
                 benchmark=BENCHMARK.name,
@@ -239,6 +243,17 @@ def _rows(one: Reported, tasks: Sequence[str], samples: Mapping[str, list[dict[s
                 status="ok" if known else "missing",
                 length=len(_answer(row)),
             )
+
+
+def _value(one: Reported, row: Mapping[str, Any]) -> Any:
+    """What an item has of a number; of the right answer's likelihood None where no single choice is right."""
+    if one.metric != BITS_PER_BYTE:
+        return row.get(one.metric)
+    target, replies = str(row["target"]), [reply[0] for reply in row["resps"]]
+    if not isinstance(replies[0], list | tuple) or not target.isdigit() or int(target) >= len(replies):
+        return None
+    right = row["arguments"][f"gen_args_{target}"]["arg_1"]
+    return -float(replies[int(target)][0]) / math.log(2) / len(right.encode())
 
 
 def _texts(task: str, samples: Sequence[dict[str, Any]], endings: Mapping[str, Ending]) -> Iterator[dict[str, str]]:

@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +17,8 @@ OWN = Path(__file__).parent / "data"
 """Tasks that come with us."""
 Config = Mapping[str, Any]
 _TOP = re.compile(r"^[\"']?(group|task|tag|include|class)[\"']?[ \t]*:[ \t]*(.*(?:\n[ \t]*-[^\n]*)*)", re.MULTILINE)
+BITS_PER_BYTE = "gold_bits_per_byte"
+"""-log2 of the likelihood of a question's right answer, for each of its bytes (arXiv 2508.13144)."""
 _MEANS = ("acc", "acc_norm", "acc_mutual_info", "acc_bytes", "exact_match", "likelihood")
 """Metrics that lm-eval averages unless a task says otherwise."""
 _BY_OUTPUT = {
@@ -82,6 +84,19 @@ def _choose(names: tuple[str, ...], include: Path | None) -> Chosen:
         return _resolve(names, known)
     except KeyError as error:
         raise _unknown(error.args[0], known) from None
+
+
+def reported(chosen: Chosen, *, likelihood: bool) -> list[Reported]:
+    """The numbers of what was chosen; with `likelihood` one more after those of each that has an accuracy."""
+    out: dict[str, list[Reported]] = {}
+    for one in chosen.reported:
+        out.setdefault(one.asked, []).append(one)
+    for asked, numbers in out.items() if likelihood else ():
+        if acc := next((one for one in numbers if one.metric == "acc"), None):
+            numbers.append(
+                replace(acc, name=_name(asked, BITS_PER_BYTE, acc.filter), metric=BITS_PER_BYTE, higher=False)
+            )
+    return [one for numbers in out.values() for one in numbers]
 
 
 def package() -> Path:
