@@ -5,7 +5,7 @@
 Each case is the training that `harness run` would run, in a process of its own, for two optimiser steps of two
 micro-batches: Llamas (Mixtrals for `moe`) with random weights at three sizes, conversations of random words that fill
 `max_length`. Taken is the most anonymous memory that a process held at one time (RssAnon, looked at every 5 ms; of
-several processes the highest), expected is what `harness plan` says of the same stage for a machine without a GPU, but for
+several processes the highest), expected is what `harness plan` says of the same stage for a machine without a GPU, less
 teachers in float32: on a CPU their weights are pages of their mapped files, which are no anonymous memory.
 """
 
