@@ -122,8 +122,8 @@ def write(frame: pd.DataFrame) -> None:
         "# The quickstart elsewhere\n\n"
         f"{datetime.date.today().isoformat()}, `python benchmarks/quickstart_elsewhere.py`, torch {torch.__version__}, "
         f"{platform.machine()}, {best}. Run 0\nis the recipe as it ships, three "
-        "draws of everything; in the others every seed of models, data and questions is another.\nDifferences in % correct, "
-        "under the strong teacher. Two runs are apart where their intervals do not touch.\n\n"
+        "draws of everything; in the others every seed of models, data and questions is another.\nDifferences in % "
+        "correct, under the strong teacher. Two runs are apart where their intervals do not touch.\n\n"
     )
     (OUT / "README.md").write_text(head + summary(frame))
 

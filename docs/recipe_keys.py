@@ -1,6 +1,10 @@
 """The reference of a recipe's keys, as Markdown: a table per settings class, made from the classes themselves."""
 
+import ast
+import inspect
+import itertools
 import re
+import textwrap
 import types
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
@@ -58,7 +62,12 @@ def _section(settings: type[Settings]) -> Iterator[str]:
     if settings.__doc__:
         yield re.sub(r"\n +", "\n", settings.__doc__).strip()
     inherited = {name for base in _bases(settings) for name in base.model_fields}
-    own = [_row(name, field) for name, field in settings.model_fields.items() if name not in inherited]
+    meanings = _meanings(settings)
+    own = [
+        _row(name, field, meanings.get(name, ""))
+        for name, field in settings.model_fields.items()
+        if name not in inherited
+    ]
     if own:
         yield "\n".join(["| key | value | default | meaning |", "|---|---|---|---|", *own])
     if bases := _bases(settings):
@@ -69,9 +78,24 @@ def _bases(settings: type[Settings]) -> list[type[Settings]]:
     return [base for base in settings.__mro__[1:] if issubclass(base, Settings) and base is not Settings]
 
 
-def _row(name: str, field: FieldInfo) -> str:
+def _meanings(settings: type[Settings]) -> dict[str, str]:
+    """The text below each key in the source; importing the harness does not read its own source for it."""
+    (cls,) = ast.parse(textwrap.dedent(inspect.getsource(settings))).body
+    assert isinstance(cls, ast.ClassDef), "it is the source of a class"
+    return {
+        key.target.id: text.value.value
+        for key, text in itertools.pairwise(cls.body)
+        if isinstance(key, ast.AnnAssign)
+        and isinstance(key.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+        and isinstance(text.value.value, str)
+    }
+
+
+def _row(name: str, field: FieldInfo, text: str) -> str:
     extra = field.json_schema_extra
-    meaning = [" ".join((field.description or "").split())]
+    meaning = [" ".join(text.split())]
     if isinstance(extra, dict) and extra.get("execution"):
         meaning.append("*Not identity.*")
     cells = [f"`{field.alias or name}`", _value(field), _default(field), " ".join(meaning).strip()]

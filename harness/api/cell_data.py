@@ -5,6 +5,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.api.stored import with_models_of_runs
 from harness.core.absent import absent_allowed
 from harness.core.errors import HarnessError
 from harness.core.plugins import plugged
@@ -16,7 +17,7 @@ from harness.recipe.load import Recipe
 from harness.record.profiles import ProfileRecord, record_of, tokens_read
 from harness.stages import dataset, encode, mix, select, train
 from harness.stages.api import Session, Stage
-from harness.stages.model import BROUGHT, PlannedModel
+from harness.stages.model import BROUGHT
 from harness.stages.pinned import is_absent, leaf
 from harness.stages.runner import read_order, run_stage, write_orders
 from harness.store.store import Store
@@ -49,7 +50,7 @@ def cell_data(recipe: Recipe, cell: str, results: Path) -> CellData:
     store = Store(results / "store")
     with plugged(recipe.plugins):
         with absent_allowed():
-            cells = build(recipe, only=cell).cells
+            cells = build(with_models_of_runs(recipe, results), only=cell).cells
         planned, trainings = next(((c, made) for c in cells if (made := _trainings(c))), (None, []))
         if planned is None:
             raise HarnessError("no cell of this name is trained", where=cell, fix="A baseline is not trained.")
@@ -94,8 +95,8 @@ def _labels(tokens: Stage, store: Store) -> dict[str, dict[str, int]]:
 
 def _sampled(tokens: Stage, cell: str, store: Store) -> ProfileRecord:
     """Encode a sample of a dataset in a store of its own, which goes at the end."""
-    model = PlannedModel(_here(tokens.inputs["tokenizer"], store), "", tokens.params["part"])
-    made = encode.stage(model, _here(tokens.inputs["data"], store), tokens.params["max_length"])
+    tokenizer, data = (_here(tokens.inputs[role], store) for role in ("tokenizer", "data"))
+    made = encode.stage(tokenizer, tokens.params["part"], data, tokens.params["max_length"])
     with tempfile.TemporaryDirectory() as folder:
         scratch, session = Store(Path(folder)), Session()
         stages = [stage for stage in made.walk() if not stage.is_leaf]

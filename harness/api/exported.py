@@ -2,20 +2,24 @@
 
 import importlib.metadata
 import json
+import re
 import shutil
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 
 from harness.api.opened import Run
 from harness.api.recipes import load_recipe
+from harness.api.stored import model_of, row_of
 from harness.core.errors import HarnessError
+from harness.core.hub import explained
 from harness.models import refs
-from harness.models.refs import model_files
+from harness.models.refs import model_files, of_run
 from harness.recipe.load import Recipe
-from harness.record.folder import PlannedRow, planned_rows
+from harness.record.folder import PlannedRow
 from harness.report.groups import single
 from harness.report.measure import NOT_RANKED, Measures
-from harness.report.model_card import Source, model_card
+from harness.report.model_card import Source, eval_results, model_card
 from harness.store.store import Store
 
 BEST = "best"
@@ -25,7 +29,8 @@ def export_cell(run: Run, cell: str, folder: str | Path, *, results: str | Path,
     """Write a cell's model into `folder`, which must be new or empty; returns it.
 
     `cell` is a cell's name, or `best`: the trained cell with the best mean of `metric`. Beside the weights lie a model
-    card (README.md) with scores and intervals, `recipe.yaml` and `provenance.json`.
+    card (README.md) with scores and intervals, `recipe.yaml`, `provenance.json`, and `.eval_results/harness.yaml` with
+    the scores that the hub files under a dataset.
 
     Raises:
         HarnessError: no such cell or metric; its model was there before the run, was evicted, or is not made yet.
@@ -33,8 +38,8 @@ def export_cell(run: Run, cell: str, folder: str | Path, *, results: str | Path,
     out = Path(folder)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise HarnessError("is there already, and not empty", where=str(out), fix="Name a new folder.")
-    chosen = _row(run, best_cell(run, metric) if cell == BEST else cell)
-    model = _model(run, chosen, Store(Path(results) / "store"))
+    chosen = row_of(run.folder, best_cell(run, metric) if cell == BEST else cell)
+    model = model_of(chosen, Store(Path(results) / "store"))
     record = next(c for c in run.data.cells if c.cell == chosen.cell)
     with run.with_plugins():
         recipe = load_recipe(run.folder / "recipe.yaml")
@@ -45,7 +50,39 @@ def export_cell(run: Run, cell: str, folder: str | Path, *, results: str | Path,
     (out / "README.md").write_text(card, encoding="utf-8")
     shutil.copyfile(run.folder / "recipe.yaml", out / "recipe.yaml")
     (out / "provenance.json").write_text(_provenance(run, chosen), encoding="utf-8")
+    if results_of_hub := eval_results(run.data, record):
+        (out / ".eval_results").mkdir()
+        (out / ".eval_results" / "harness.yaml").write_text(results_of_hub, encoding="utf-8")
     return out
+
+
+def push(folder: Path, repository: str) -> str:
+    """Put an exported folder on the Hugging Face hub, as one commit of `ORG/NAME`, which is made if it is not there;
+    returns the commit's address.
+
+    Raises:
+        HarnessError: there is no token, it may not write there, or the hub cannot be reached.
+    """
+    from huggingface_hub import HfApi, get_token
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
+        raise HarnessError("is no name of a repository", where=repository, fix="Write --push ORG/NAME.")
+    if get_token() is None:
+        raise HarnessError("the hub wants a token", where=repository, fix="Set HF_TOKEN to a token that may write.")
+    hub = HfApi()
+    with explained(repository, f"The folder is complete ({folder}): run `hf upload {repository} {folder}` later."):
+        try:
+            hub.create_repo(repository, exist_ok=True)
+            commit = hub.upload_folder(
+                repo_id=repository, folder_path=folder, commit_message="A cell of an ablation, exported by harness"
+            )
+        except HfHubHTTPError as error:
+            if error.response.status_code not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+                raise
+            fix = "Set HF_TOKEN to a token that may write to it."
+            raise HarnessError("the token may not write there", where=repository, fix=fix) from None
+    return str(commit.commit_url)
 
 
 def best_cell(run: Run, metric: str) -> str:
@@ -74,29 +111,6 @@ def best_cell(run: Run, metric: str) -> str:
     return (max if chosen.direction == "higher" else min)(values, key=values.__getitem__)
 
 
-def _row(run: Run, cell: str) -> PlannedRow:
-    rows = {row.cell: row for row in planned_rows(run.folder)}
-    if cell not in rows:
-        raise HarnessError(f"the run has no cell '{cell}'", where=str(run.folder), fix=f"It has {', '.join(rows)}.")
-    return rows[cell]
-
-
-def _model(run: Run, row: PlannedRow, store: Store) -> Path:
-    """The folder of a cell's model."""
-    if not row.model:
-        raise HarnessError("this model was there before the run: nothing was made", where=row.cell)
-    stage, _, part = row.model.partition("/")
-    folder = store.path(stage) / part
-    if not store.has(stage):
-        fix = "Name the results folder that it was made in (--results), or run the recipe again."
-        raise HarnessError("its model is not in this store", where=str(store.root), fix=fix)
-    if not any(folder.glob("*.safetensors")):
-        fix = "Run the recipe again with `keep: all` (its scores are kept)."
-        what = "its weights were removed from the store, as the recipe's `keep` says"
-        raise HarnessError(what, where=row.cell, fix=fix)
-    return folder
-
-
 def _sources(recipe: Recipe, name: str) -> Iterator[Source]:
     """What a cell was made from, by role."""
     cell = next(cell for cell in recipe.cells if cell.name == name)
@@ -115,7 +129,7 @@ def _sources(recipe: Recipe, name: str) -> Iterator[Source]:
 
 def _base(reference: str, bases: dict[str, str]) -> str:
     """What a model of the recipe's own was made from in the end."""
-    while reference.startswith("artifact:"):
+    while reference.startswith("artifact:") and not of_run(reference):
         reference = bases[reference.removeprefix("artifact:")]
     return reference
 

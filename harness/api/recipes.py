@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from harness.api.stored import with_models_of_runs
 from harness.core.absent import absent_allowed
 from harness.core.canonical import Json
 from harness.core.plugins import plugged
@@ -131,6 +132,7 @@ def plan_recipe(recipe: Recipe, *, results: str | Path | None = None, only: str 
     place = results_folder(results)
     store = Store(place / "store")
     with plugged(recipe.plugins):
+        recipe = with_models_of_runs(recipe, place)
         with absent_allowed() as absent:
             plan = build(recipe, only=only)
         judges = estimate(plan, store)

@@ -11,8 +11,10 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from harness.api.one_question import ask_once, form_of, open_benchmark
+from harness.api.recipes import results_folder
 from harness.api.runs import Listener, Ray, StagesFailed, Work, perform
 from harness.api.stops import StopError, Stops
+from harness.api.stored import with_models_of_runs
 from harness.core.absent import absent_allowed
 from harness.core.errors import HarnessError
 from harness.core.lines import read_json
@@ -94,6 +96,7 @@ def rehearse_recipe(
     jobs: int = 1,
     only: str = "*",
     ray: Ray | None = None,
+    results: str | Path | None = None,
     listen: Listener | None = None,
 ) -> Rehearsal:
     """Run every stage of a recipe's plan in miniature, in a folder of its own that is removed at the end.
@@ -101,11 +104,13 @@ def rehearse_recipe(
     Models have two layers and random weights, but their own class, config, tokenizer and chat template (of the hub only
     these are fetched); datasets have 32 rows, benchmarks four questions, trainings three steps, of which the first of
     each kind are stopped and taken up again. Benchmarks score the first cell of each student, and its base. Each judge
-    is asked one question, without `judges` none; a stand-in gives all other verdicts.
+    is asked one question, without `judges` none; a stand-in gives all other verdicts. `results` is the folder of the
+    runs that `artifact:RUN/CELL` names; nothing is written there.
 
     Raises:
         HarnessError: no cell matches `only`, or a plug-in is gone.
     """
+    recipe = with_models_of_runs(recipe, results_folder(results))
     cells = one_seed([cell for cell in recipe.cells if fnmatch(cell.name, only)])
     if not cells:
         raise HarnessError("no cell has a name like this", where=only, fix=f"The first is: {recipe.cells[0].name}")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.api.opened import Run
 from harness.api.recipes import notes, results_folder
+from harness.api.stored import with_models_of_runs
 from harness.core.absent import absent_allowed
 from harness.core.errors import HarnessError
 from harness.core.machine import visible_gpus
@@ -100,7 +101,7 @@ def run_recipe(
     folder, store, tell = run_folder(place, recipe.name), Store(place / "store"), listen or _ignore
     with plugged(recipe.plugins):
         epoch = judge_epoch(folder, again=rejudge)
-        plan = _pinned(recipe, only, epoch)
+        plan = _pinned(with_models_of_runs(recipe, place), only, epoch)
         judges = estimate(plan, store)
         limits = budgets(judges, max_cost_usd)
         check(plan, store)
@@ -170,7 +171,7 @@ def rank_teachers(
     folder, store, tell = run_folder(place, recipe.name), Store(place / "store"), listen or _ignore
     epoch = judge_epoch(folder, again=False)
     with plugged(recipe.plugins):
-        plan = _pinned(recipe, "*", epoch)
+        plan = _pinned(with_models_of_runs(recipe, place), "*", epoch)
         stages = plan.teacher_stages
         if not stages:
             fix = "See recipes/zoo-car.yaml."

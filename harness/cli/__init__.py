@@ -1,6 +1,7 @@
 """The command line: one small file per command, which parses, calls and prints."""
 
 import errno
+import gc
 import importlib.metadata
 import sys
 from typing import Any, NoReturn
@@ -113,6 +114,7 @@ def _root(
 
 def main() -> None:
     """Entry point: a fault the user can mend is one message on stderr and exit code 1, never a traceback."""
+    gc.set_threshold(100_000, 20, 20)  # a large plan is millions of objects and no circle of them: nothing to collect
     try:
         app()
     except HarnessError as error:

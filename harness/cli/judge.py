@@ -56,6 +56,7 @@ def calibrate(
     """
     import pandas as pd
 
+    from harness.api.stored import with_models_of_runs
     from harness.calibration.calibration import records, write
     from harness.calibration.cases import Wanted, cases, stages
     from harness.calibration.side_by_side import measure, rows
@@ -71,7 +72,7 @@ def calibrate(
     loaded, store = given.load(), Store(results / "store")
     wanted = Wanted(tuple(benchmark or ()), which.recorded, which.reference, which.questions, padding)
     with plugged(loaded.plugins):
-        held = cases(build(loaded), store, wanted)
+        held = cases(build(with_models_of_runs(loaded, results)), store, wanted)
         todo = stages(held)
         with _progress.show(sum(not store.has(i) for i in todo)) as listen:
             outcome = execute(todo, store, run="calibrate", jobs=1, gpus=visible_gpus(), listen=listen)

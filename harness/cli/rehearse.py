@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import RecipeOptions, grouped
+from harness.cli.options import RESULTS, RecipeOptions, Results, grouped
 from harness.cli.run import HERE, Place, ray_of
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def rehearse(
     jobs: Annotated[int, typer.Option(min=1, help="Processes at the same time; each gets cores / jobs threads.")] = 1,
     only: Annotated[str, typer.Option(help="Rehearse only cells whose name matches this glob.")] = "*",
     place: Place = HERE,
+    results: Results = RESULTS,
 ) -> None:
     """Run every stage of a recipe in miniature, in minutes, before the recipe costs anything: all faults at once.
 
@@ -46,7 +47,8 @@ def rehearse(
     from harness.cli import _progress
 
     with _progress.show() as listen:
-        done = rehearse_recipe(given.load(), judges=judges, jobs=jobs, only=only, ray=ray_of(place), listen=listen)
+        recipe, ray = given.load(), ray_of(place)
+        done = rehearse_recipe(recipe, judges=judges, jobs=jobs, only=only, ray=ray, results=results, listen=listen)
     print("\n".join(lines(done)))
     if done.faults:
         sys.exit(1)

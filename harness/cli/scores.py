@@ -1,5 +1,6 @@
 """`harness scores`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,16 +13,31 @@ def scores(
     results: Results = RESULTS,
     format_: Format = "table",
     all_: Annotated[bool, typer.Option("--all", help="Every category, not only the overall scores.")] = False,
+    every_eval_ever: Annotated[
+        Path | None,
+        typer.Option(help="Write them into this folder as records of Every Eval Ever 0.3, and print their paths."),
+    ] = None,
+    organization: Annotated[str, typer.Option(help="Who ran the evaluation, for those records.")] = "unknown",
 ) -> None:
     """Print a run's scores, one row per cell, metric and category.
 
-    Example: harness scores quickstart --format csv
+    Examples:
+
+        harness scores quickstart --format csv
+
+        harness scores quickstart --every-eval-ever records --organization my-lab
     """
     from harness.api.opened import open_run
     from harness.cli.output import emit
     from harness.record.tables import COMPLETE, COMPLETE_N, SHARES
 
-    frame = open_run(run, results).scores
+    opened = open_run(run, results)
+    if every_eval_ever is not None:
+        from harness.report.every_eval_ever import write_records
+
+        print("\n".join(map(str, write_records(opened.data, every_eval_ever, organization))))
+        return
+    frame = opened.scores
     everything = all_ or format_ != "table"
     if format_ == "table":
         told = [name for name in (*SHARES, COMPLETE, COMPLETE_N) if name in frame]

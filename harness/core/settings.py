@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
@@ -16,7 +16,7 @@ _LATER = {"later": True}
 class Settings(BaseModel):
     """Frozen, and strict about unknown keys. Validate with `model_validate_json` semantics (lists, str paths)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 S = TypeVar("S", bound=Settings)
@@ -32,7 +32,14 @@ class Named(Generic[S]):
 
 def restore(settings: type[S], values: Json) -> S:
     """The settings that `identity` and `model_dump` gave these values of: JSON by the names of the fields."""
-    return settings.model_validate_json(json.dumps(values), by_name=True)
+    restored: S = _restored(settings, json.dumps(values))
+    return restored
+
+
+@lru_cache(maxsize=4096)
+def _restored(settings: type[S], text: str) -> S:
+    """Settings are frozen, so that equal texts can share them: the stages of a large plan have few of them."""
+    return settings.model_validate_json(text, by_name=True)
 
 
 def execution(default: Any = ..., **constraints: Any) -> Any:

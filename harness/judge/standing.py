@@ -10,16 +10,19 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from difflib import get_close_matches
 from functools import cache
+from http import HTTPStatus
 from importlib.resources import files
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
-
-import httpx
 
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError, brief
 from harness.judge.access import api_key, check_address, is_local
 from harness.judge.identity import endpoint
 from harness.judge.settings import OPENAI_URL, JudgeSettings
+
+if TYPE_CHECKING:
+    import httpx
 
 _TIMEOUT_S = 10.0
 _NAMED = 5
@@ -105,7 +108,7 @@ def _listed(settings: JudgeSettings) -> tuple[Mapping[str, Json] | None, list[st
         entries = {str(entry["id"]): entry for entry in response.json()["data"]}
     except (ValueError, KeyError, TypeError):
         entries = {}
-    if response.status_code != httpx.codes.OK or not entries:
+    if response.status_code != HTTPStatus.OK or not entries:
         raise _NoListError(f"no list of models, HTTP {response.status_code}")
     today, alike = datetime.now(UTC).date(), _alike(settings.model)
     living = [name for name, entry in entries.items() if (_day(entry) or date.max) > today]
@@ -124,10 +127,12 @@ def _alias(settings: JudgeSettings) -> Mapping[str, Json] | None:
         entry = response.json()
     except ValueError:
         return None
-    return entry if response.status_code == httpx.codes.OK and isinstance(entry, dict) and "id" in entry else None
+    return entry if response.status_code == HTTPStatus.OK and isinstance(entry, dict) and "id" in entry else None
 
 
-def _get(settings: JudgeSettings, path: str) -> httpx.Response:
+def _get(settings: JudgeSettings, path: str) -> "httpx.Response":
+    import httpx  # here, because most commands look for no judge
+
     url, headers = endpoint(settings), {"Authorization": f"Bearer {api_key(settings)}"}
     try:
         response = httpx.get(
@@ -135,7 +140,7 @@ def _get(settings: JudgeSettings, path: str) -> httpx.Response:
         )
     except httpx.HTTPError as error:
         raise _NoListError(f"unreachable, {brief(error)}") from None
-    if response.status_code == httpx.codes.UNAUTHORIZED:
+    if response.status_code == HTTPStatus.UNAUTHORIZED:
         raise HarnessError(
             "the judge refuses the key (HTTP 401)",
             where=url,

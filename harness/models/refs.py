@@ -16,7 +16,7 @@ SCHEMES = {
     "gguf": "gguf:FILE, a GGUF file",
     "path": "path:DIR, a Hugging Face folder",
     "hf": "hf:ORG/NAME[@REVISION], a repository of the Hugging Face hub",
-    "artifact": "artifact:NAME, a model made by this recipe",
+    "artifact": "artifact:NAME, a model made by this recipe, or artifact:RUN/CELL, one that a run made",
     "endpoint": "endpoint:NAME, a black box behind an OpenAI-compatible server",
     "pocket": "pocket:SPEC, a small model built from a seed",
 }
@@ -77,6 +77,12 @@ def parse(text: str) -> ModelRef:
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         raise HarnessError(f"not a hub repository: {text!r}", fix=f"Write {SCHEMES['hf']}.")
     return ModelRef(scheme, name, revision or None)
+
+
+def of_run(text: str) -> tuple[str, str] | None:
+    """The run and the cell whose model a reference names; None for any other text."""
+    run, slash, cell = text.removeprefix("artifact:").partition("/")
+    return (run, cell) if text.startswith("artifact:") and slash and run and cell else None
 
 
 def pin(ref: ModelRef, *, download: bool = True) -> Pinned:

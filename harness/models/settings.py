@@ -50,7 +50,8 @@ def _dense(value: Any) -> Any:
 class ModelSettings(Settings):
     """A model by reference.
 
-    One of pypi:PACKAGE, gguf:FILE, path:DIR, hf:ORG/NAME[@REV], artifact:NAME, pocket:SPEC, endpoint:NAME.
+    One of pypi:PACKAGE, gguf:FILE, path:DIR, hf:ORG/NAME[@REV], artifact:NAME, artifact:RUN/CELL,
+    pocket:SPEC, endpoint:NAME.
     """
 
     model: str

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ class Amount:
     """What it rests on, where that is an assumption."""
 
 
+@lru_cache(maxsize=1024)
 def amount(data: Stage) -> Amount:
     """The size of a dataset, a mix, or a teacher's responses."""
     match data.kind:

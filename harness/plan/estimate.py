@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.bench.api import Question
-from harness.core.canonical import digest
+from harness.core.canonical import canonical, digest
 from harness.generate.api import Answer
 from harness.judge.api import JudgeTask
 from harness.judge.budget import Budget, Budgets, check_priced
@@ -58,11 +58,16 @@ def estimate(plan: Plan, store: Store) -> list[Estimate]:
 
     A benchmark whose files are not here (`stages.pinned.absent_allowed`) is left out.
     """
+    judges: dict[bytes, judge.ResolvedJudge] = {}
     groups: dict[str, tuple[judge.ResolvedJudge, dict[str, JudgedStages]]] = {}
     for judged in _asked(plan):
-        if "program" not in judged.verdicts.params["judge"] and not unknown(judged):
-            resolved = judge.resolved(judged.verdicts.params, judged.verdicts.execution)
-            groups.setdefault(resolved.digest, (resolved, {}))[1][judged.verdicts.id] = judged
+        params, execution = judged.verdicts.params, judged.verdicts.execution
+        if "program" in params["judge"] or unknown(judged):
+            continue
+        key = canonical([params["judge"], execution["judge"], execution.get("weights")])
+        if key not in judges:
+            judges[key] = judge.resolved(params, execution)
+        groups.setdefault(judges[key].digest, (judges[key], {}))[1][judged.verdicts.id] = judged
     return [_of_judge(resolved, list(stages.values()), store) for resolved, stages in groups.values()]
 
 

@@ -48,7 +48,7 @@ class Fit:
 
 
 def fits(stages: Iterable[Stage], shapes: Shapes, device: Device) -> list[Fit]:
-    """The peak of each stage in which a model of a known shape is at work; equal ones are worked out once."""
+    """The peak of each stage in which a model of a known shape is at work."""
     found: list[Fit] = []
     for stage in stages:
         peak = footprint(stage, shapes, on_gpu=device.on_gpu)

@@ -34,11 +34,12 @@ def forecast(stages: Iterable[Stage], rows: Sequence[Estimate]) -> list[str]:
 def _asked(stages: Iterable[Stage], rows: Sequence[Estimate]) -> list[JudgeSettings]:
     """The settings of judges with verdicts left to give, those at one endpoint with one name and key once."""
     done = {row.asked.digest for row in rows if not row.verdicts}
+    known = {stage: row.asked for row in rows for stage in row.stages}
     judges = {}
     for stage in stages:
         if "judge" not in stage.execution:
             continue
-        resolved = judge.resolved(stage.params, stage.execution)
+        resolved = known.get(stage.id) or judge.resolved(stage.params, stage.execution)
         settings = resolved.settings
         if resolved.digest not in done and settings.serve is None:
             judges[settings.model, endpoint(settings), settings.api_key_env] = settings

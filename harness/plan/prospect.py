@@ -11,7 +11,7 @@ from harness.plan.devices import Device, device
 from harness.plan.fit import Fit, check, fits, gigabytes, on_disk, refusal
 from harness.plan.shapes import Shapes
 from harness.plan.timing import Timing, expected, known, recorded, timing, with_model
-from harness.plan.work import NOTHING, Span, span, work
+from harness.plan.work import NOTHING, Span, Works, span
 from harness.recipe.schema import ResourceSettings
 from harness.stages import dataset
 from harness.stages.api import Stage
@@ -68,7 +68,7 @@ def prospect(plan: Plan, to_run: Mapping[str, Stage], store: Store, results: Pat
     """
     resources = plan.cells[0].cell.settings.resources
     place, shapes = device(resources, results), Shapes(store)
-    past, lookup = recorded(plan, store)
+    works, (past, lookup) = Works(shapes), recorded(plan, store)
     spans: dict[str, Span] = {}
     by_rate = 0
     elsewhere = bool(resources.gpus) and not gpu_names()
@@ -78,11 +78,11 @@ def prospect(plan: Plan, to_run: Mapping[str, Stage], store: Store, results: Pat
         if seconds is not None:
             spans[stage.id] = Span(seconds, seconds, seconds)
             continue
-        done = work(stage, shapes)
+        done = works.of(stage)
         taken = span(done, place) if done else None
         if taken is not None:
             spans[stage.id], by_rate = taken, by_rate + 1
-    gpu = sum((spans.get(stage.id, NOTHING) * stage.gpus for stage in to_run.values()), start=NOTHING)
+    gpu = sum((spans[i] * stage.gpus for i, stage in to_run.items() if stage.gpus and i in spans), start=NOTHING)
     disk = [on_disk(stage, shapes) for stage in to_run.values()]
     held = fits(to_run.values(), shapes, place)
     datasets = [stage for stage in to_run.values() if stage.kind == dataset.KIND.name]

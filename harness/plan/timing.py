@@ -104,28 +104,31 @@ def timing(to_run: Iterable[Stage], spans: Mapping[str, Span]) -> Timing:
         return taken.expected, count
 
     for stage in to_run:
-        stages[stage.id], own = stage, spans.get(stage.id, NOTHING)
-        unknown[stage.kind] += stage.id not in spans
-        work += NOTHING if stage.light else own
-        longest = max((i.id for i in stage.inputs.values() if i.id in ends), key=length, default=None)
+        stages[stage.id], seconds = stage, spans.get(stage.id)
+        awaited = [made.id for made in stage.inputs.values() if made.id in ends]
+        longest = max(awaited, key=length) if awaited else None
         taken, count = ends[longest] if longest else (NOTHING, 0)
-        ends[stage.id], before[stage.id] = (taken + own, count + 1), longest
+        if seconds is None:
+            unknown[stage.kind] += 1
+        else:
+            taken += seconds
+            work += NOTHING if stage.light else seconds
+        ends[stage.id], before[stage.id] = (taken, count + 1), longest
     last = max(ends, key=length, default=None)
     path, node = list[Stage](), last
     while node is not None:
         path.append(stages[node])
         node = before[node]
-    return Timing(tuple(reversed(path)), ends[last][0] if last else NOTHING, work, +unknown)
+    return Timing(tuple(reversed(path)), ends[last][0] if last else NOTHING, work, unknown)
 
 
 def expected(stage: Stage, past: Past, lookup: Lookup) -> float | None:
     """Seconds by finished stages; None where no stage like this has run."""
-    of = alike(known(stage), lookup)
-    return (
-        past.get((stage.kind, of))
-        if with_model(known(stage))
-        else past.get((stage.kind, of), past.get((stage.kind, "")))
-    )
+    if not past:
+        return None
+    planned = known(stage)
+    taken = past.get((stage.kind, alike(planned, lookup)))
+    return past.get((stage.kind, "")) if taken is None and not with_model(planned) else taken
 
 
 def with_model(stage: Known) -> bool:

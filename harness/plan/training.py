@@ -130,7 +130,8 @@ def _parts(ctx: CellContext, settings: StepData, data: DataSettings) -> dict[str
 
 
 def _tokens(ctx: CellContext, model: PlannedModel, data: Stage, settings: StepSettings) -> Stage:
-    return ctx.graph.share(encode.stage(model, data, settings.max_length))
+    source = encode.tokenizer_of(model)
+    return ctx.graph.share(ctx.graph.once(encode.stage, source.stage, source.part, data, settings.max_length))
 
 
 def _teacher_of(ctx: CellContext, of: str, start: PlannedModel) -> PlannedModel:
@@ -154,7 +155,9 @@ def _targets(
     """
     graph, gpus = ctx.graph, ctx.settings.resources.gpus
     return {
-        (role, domain): graph.share(targets_stage.stage(model, _tokens(ctx, model, part, settings), settings, gpus))
+        (role, domain): graph.share(
+            graph.once(targets_stage.stage, model, _tokens(ctx, model, part, settings), settings, gpus)
+        )
         for role, model in models.items()
         for domain, part in _parts(ctx, settings, data).items()
         if steps()[step].asks(role, domain)

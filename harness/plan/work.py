@@ -5,8 +5,9 @@ without attention's products of positions. Decoding is counted by what it reads:
 token that a batch writes.
 """
 
+import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from harness.bench.api import OpenJudged
 from harness.models.shape import Shape
@@ -70,8 +71,25 @@ def span(work: Work, device: Device) -> Span | None:
     return Span(least, expected, most)
 
 
-def work(stage: Stage, shapes: Shapes) -> Work | None:
-    """What a stage computes; None where that is not known, or no model is at work."""
+@dataclass(frozen=True)
+class Works:
+    """What the stages of a plan compute; the questions of a benchmark are counted once for all its models."""
+
+    shapes: Shapes
+    _asked: dict[str, "Asked | None"] = field(default_factory=dict)
+
+    def of(self, stage: Stage) -> Work | None:
+        """What a stage computes; None where that is not known, or no model is at work."""
+        if stage.kind == answer.KIND.name:
+            files = {role: made.id for role, made in stage.inputs.items() if role != "model"}
+            key = json.dumps([stage.params["benchmark"], stage.execution["benchmark"], files])
+            if key not in self._asked:
+                self._asked[key] = _of_benchmark(stage)
+            return _generation(stage, self.shapes, self._asked[key])
+        return _work(stage, self.shapes)
+
+
+def _work(stage: Stage, shapes: Shapes) -> Work | None:
     match stage.kind:
         case train.KIND.name:
             return _training(stage, shapes)
@@ -90,8 +108,10 @@ def work(stage: Stage, shapes: Shapes) -> Work | None:
             shape, size = shapes.of(stage.inputs["model"], stage.params["part"]), amount(stage.inputs["responses"])
             count, dtype = size.rows * size.tokens, stage.params["reward"]["dtype"]
             return Work("pass", 2 * shape.active * count, dtype) if shape else None
-        case answer.KIND.name | respond.KIND.name:
-            return _generation(stage, shapes)
+        case respond.KIND.name:
+            size, how = amount(stage.inputs["prompts"]), stage.params["responses"]
+            asked = Asked(size.rows * how["candidates"], size.tokens, min(ANSWER, how["max_new_tokens"]))
+            return _generation(stage, shapes, asked)
     return None
 
 
@@ -119,16 +139,15 @@ def domain_shares(training: Stage) -> dict[str | None, float]:
     return {None: 1 - sum(mixed.values()), **mixed}
 
 
-def _generation(stage: Stage, shapes: Shapes) -> Work | None:
-    shape, asked = shapes.of(stage.inputs["model"], stage.params["part"]), _asked(stage)
+def _generation(stage: Stage, shapes: Shapes, asked: "Asked | None") -> Work | None:
+    shape = shapes.of(stage.inputs["model"], stage.params["part"])
     if shape is None or asked is None:
         return None
     settings = settings_of(stage.params, stage.execution)
-    rows, prompt, answered = asked
-    at_once = min(rows, _VLLM_ROWS if settings.engine == "vllm" else settings.batch_size)
-    size, steps = size_of(settings.dtype), answered * math.ceil(rows / max(at_once, 1))
-    cache = at_once * (prompt + answered) * _cache(shape, size)
-    flops = 2 * shape.active * rows * (prompt + answered)
+    at_once = min(asked.turns, _VLLM_ROWS if settings.engine == "vllm" else settings.batch_size)
+    size, steps = size_of(settings.dtype), asked.answer * math.ceil(asked.turns / max(at_once, 1))
+    cache = at_once * (asked.prompt + asked.answer) * _cache(shape, size)
+    flops = 2 * shape.active * asked.turns * (asked.prompt + asked.answer)
     return Work("pass", flops, settings.dtype, settings.tensor_parallel, steps * (size * shape.parameters + cache))
 
 
@@ -137,11 +156,20 @@ def _cache(shape: Shape, size: int) -> int:
     return 2 * size * shape.layers * shape.kv_width
 
 
-def _asked(stage: Stage) -> tuple[float, float, float] | None:
-    """How many turns are answered, the tokens of a prompt and of an answer; None where nobody knows the questions."""
-    if stage.kind == respond.KIND.name:
-        size, how = amount(stage.inputs["prompts"]), stage.params["responses"]
-        return size.rows * how["candidates"], size.tokens, min(ANSWER, how["max_new_tokens"])
+@dataclass(frozen=True)
+class Asked:
+    """What a model is asked to write."""
+
+    turns: float
+    """How many are answered."""
+    prompt: float
+    """Tokens of a turn's prompt, on average."""
+    answer: float
+    """Tokens of its answer."""
+
+
+def _of_benchmark(stage: Stage) -> Asked | None:
+    """What a benchmark asks; None where nobody knows its questions."""
     if any(is_absent(file) for role, file in stage.inputs.items() if role != "model"):
         return None
     bench = benchmarks.opened(stage)
@@ -151,4 +179,4 @@ def _asked(stage: Stage) -> tuple[float, float, float] | None:
     turns = sum(len(question.turns) for question in questions)
     chars = sum(len(turn) for question in questions for turn in question.turns)
     answered = sum(min(ANSWER, question.max_new_tokens) for question in questions) / len(questions)
-    return turns, chars / turns / CHARS_PER_TOKEN, answered
+    return Asked(turns, chars / turns / CHARS_PER_TOKEN, answered)

@@ -9,7 +9,7 @@ from harness.generate.api import ResponseSettings
 from harness.generate.engines import engine_types
 from harness.judge.profiles import check_profile
 from harness.judge.protocol import find_protocol
-from harness.models.refs import SCHEMES, parse
+from harness.models.refs import SCHEMES, of_run, parse
 from harness.recipe.axes import SAFE
 from harness.recipe.faults import Key, nearest, one_of
 from harness.recipe.schema import CellRecipe, TrainStep
@@ -85,7 +85,7 @@ def _references(cell: CellRecipe) -> Iterator[Finding]:
         except HarnessError as error:
             yield key, f"{error.what}; {error.fix}"
             continue
-        if ref.scheme == "artifact" and ref.value not in cell.models:
+        if ref.scheme == "artifact" and ref.value not in cell.models and not of_run(reference):
             yield key, f"no model '{ref.value}' in models{nearest(ref.value, cell.models)}"
     yield from _circles(cell)
 
@@ -214,7 +214,8 @@ def _logits(cell: CellRecipe, step: str, key: Key, role: str, of: str) -> Iterat
             yield key, f"'{of}' is not a model reference; it starts with {one_of([f'{s}:' for s in SCHEMES])}"
         elif of.startswith("endpoint:"):
             yield key, f"{step} needs the logits of its {role}; an endpoint gives text only"
-        elif of.startswith("artifact:") and (name := of.removeprefix("artifact:")) not in cell.models:
+        elif of.startswith("artifact:") and not of_run(of) and of.removeprefix("artifact:") not in cell.models:
+            name = of.removeprefix("artifact:")
             yield key, f"no model '{name}' in models{nearest(name, cell.models)}"
     elif of == "teacher" and (cell.teacher is None or cell.teacher.model is None):
         has = "the recipe has no teacher" if cell.teacher is None else "this one is recorded (sft can use it)"

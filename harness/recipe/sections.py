@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
 from harness.core.canonical import Json
@@ -35,24 +35,12 @@ _BOUNDS = {"greater_than": "more than", "greater_than_equal": "at least", "less_
 _BOUNDS["less_than_equal"] = "at most"
 
 
-class _Made(MadeModel):
-    """What classes that are made here extend: they have no source, and pydantic would look for it in every module."""
-
-    model_config = ConfigDict(use_attribute_docstrings=False)
-
-
-class _Settings(Settings):
-    """The same for settings."""
-
-    model_config = ConfigDict(use_attribute_docstrings=False)
-
-
 class Validator:
     """Validates sections against CellRecipe, and against the benchmarks and training steps there are."""
 
     def __init__(self, benchmarks: Registry) -> None:
         step = _one_of("TrainStep", steps())
-        made = create_model("Made", __base__=_Made, train=(list[step], ...))  # type: ignore[valid-type]
+        made = create_model("Made", __base__=MadeModel, train=(list[step], ...))  # type: ignore[valid-type]
         assembled = {
             "evaluate": list[_one_of("Evaluate", benchmarks)],  # type: ignore[misc]
             "train": list[step],  # type: ignore[valid-type]
@@ -104,7 +92,7 @@ class Validator:
 
 def _around(kind: Any) -> type[BaseModel]:
     """A settings class around a section: it makes plain values (seed: "3") as strict as fields are."""
-    return create_model("Section", __base__=_Settings, section=(kind, ...))
+    return create_model("Section", __base__=Settings, section=(kind, ...))
 
 
 @cache
@@ -115,7 +103,7 @@ def _fixed() -> dict[str, type[BaseModel]]:
 def _one_of(name: str, registry: Registry) -> type[Settings]:
     """A mapping that knows the names of a registry as its keys."""
     fields: dict[str, Any] = {entry: (it.settings | None, None) for entry, it in registry.items()}
-    return create_model(name, __base__=_Settings, **fields)
+    return create_model(name, __base__=Settings, **fields)
 
 
 def _named(chosen: list[Settings]) -> list[Named[Settings]]:

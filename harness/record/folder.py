@@ -12,8 +12,8 @@ from harness.core.errors import HarnessError
 from harness.core.lines import read_json, write_atomically
 from harness.plan.build import Plan, PlannedCell
 from harness.record.run import AGAIN, as_text, typed
-
-_MADE_AGAIN = "Run its recipe again (finished stages are kept), or remove its folder."
+from harness.record.stages import MADE_AGAIN, STAGES, PlannedStage, graph_digest, stage_ids, write_stages
+from harness.stages.api import Stage
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class RunFolder:
 
     @property
     def plan(self) -> Path:
-        """The cells with their stage ids."""
+        """The cells with the ids of their score stages; all stages are beside it (`record.stages`)."""
         return self.path / "plan.json"
 
     @property
@@ -76,25 +76,28 @@ def write_plan(folder: RunFolder, plan: Plan, judge_epoch: int) -> None:
 
     Where that differs from what is there, the folder is emptied first: no table outlives the cells it was made from.
     """
-    texts = {folder.path / "recipe.yaml": plan.recipe.text, folder.plan: _plan_text(plan, judge_epoch)}
-    if all(path.exists() and path.read_text() == text for path, text in texts.items()):
+    stages = {stage.id: _planned(stage) for stage in plan.stages.values()}
+    texts = {folder.path / "recipe.yaml": plan.recipe.text, folder.plan: _plan_text(plan, stages, judge_epoch)}
+    same = all(path.exists() and path.read_text() == text for path, text in texts.items())
+    if same and (folder.path / STAGES).exists():
         return
     try:
         if folder.path.exists():
             shutil.rmtree(folder.path)
         folder.path.mkdir(parents=True)
+        write_stages(folder.path, stages)
         for path, text in texts.items():
             write_atomically(path, text)
     except OSError as error:  # names a file of the folder without saying of which
         raise OSError(error.errno, error.strerror, str(folder.path)) from error
 
 
-def _plan_text(plan: Plan, judge_epoch: int) -> str:
-    stages = {i: {"kind": s.kind, "title": s.title, "inputs": _inputs(s.inputs)} for i, s in plan.stages.items()}
+def _plan_text(plan: Plan, stages: Mapping[str, PlannedStage], judge_epoch: int) -> str:
     cells = [vars(_row(cell)) for cell in plan.cells]
     record = {"recipe": str(plan.recipe.path), "judge_epoch": judge_epoch, "keep": plan.keep, "finals": plan.finals}
+    record["stages"] = graph_digest(stages)
     plugins = {"plugins": [str(file) for file in plan.recipe.plugins]} if plan.recipe.plugins else {}
-    return as_text(record | plugins | {"cells": cells, "stages": stages})
+    return as_text(record | plugins | {"cells": cells})
 
 
 def _row(planned: PlannedCell) -> PlannedRow:
@@ -105,8 +108,9 @@ def _row(planned: PlannedCell) -> PlannedRow:
     )
 
 
-def _inputs(inputs: Mapping[str, object]) -> dict[str, str]:
-    return {name: stage.id for name, stage in inputs.items() if not stage.is_leaf}  # type: ignore[attr-defined]
+def _planned(stage: Stage) -> PlannedStage:
+    made = dict.fromkeys(source.id for source in stage.inputs.values() if not source.is_leaf)
+    return PlannedStage(stage.kind, stage.title, tuple(made))
 
 
 def judge_epoch(folder: RunFolder, *, again: bool) -> int:
@@ -116,12 +120,12 @@ def judge_epoch(folder: RunFolder, *, again: bool) -> int:
 
 
 def read_plan(folder: RunFolder) -> dict[str, Json]:
-    """What `write_plan` wrote."""
-    plan = read_json(folder.plan, _MADE_AGAIN)
+    """What `write_plan` wrote, without the stages."""
+    plan = read_json(folder.plan, MADE_AGAIN)
     match plan:
-        case {"stages": {}} if isinstance(plan.get("judge_epoch", 0), int):
+        case {"cells": [*_]} if isinstance(plan.get("judge_epoch", 0), int):
             return dict(plan)
-    raise HarnessError("is no plan of a run", where=str(folder.plan), fix=_MADE_AGAIN)
+    raise HarnessError("is no plan of a run", where=str(folder.plan), fix=MADE_AGAIN)
 
 
 def score_stages(folder: Path) -> dict[str, tuple[str, ...]]:
@@ -154,10 +158,7 @@ def needed(results: Path) -> set[str]:
     Raises:
         HarnessError: a run's plan cannot be read, so that what it needs is not known.
     """
-    found: set[str] = set()
-    for path in sorted((results / "runs").glob("*/plan.json")):
-        found |= read_plan(RunFolder(path.parent))["stages"].keys()
-    return found
+    return {stage for path in sorted((results / "runs").glob("*/plan.json")) for stage in stage_ids(path.parent)}
 
 
 def read_scores(folder: RunFolder) -> pd.DataFrame:

@@ -35,9 +35,11 @@ def browser_data(run: RunData, limit: int | None = None) -> dict[str, Json]:
     first = [g.cells[0].cell for g in groups]
     place = {cell: k for k, cell in enumerate(order)}
     items: dict[tuple[str, str, int], dict[str, Json]] = {}
-    for row in frame.to_dict("records"):
+    columns = [str(name) for name in frame.columns]
+    for values in zip(*(frame[name].tolist() for name in frame.columns), strict=True):
+        row = dict(zip(columns, values, strict=True))
         if row["cell"] in place:
-            _add(items, {str(k): v for k, v in row.items()}, place, cut)
+            _add(items, row, place, cut)
     return {
         "cells": [{"title": titles[c], "shown": c in first} for c in order],
         "benchmarks": {b: benchmark_title(b) for b in frame["benchmark"].astype(str).unique()},

@@ -94,6 +94,19 @@ def axis_comparisons(run: RunData, measures: Measures) -> dict[str, list[Compari
     return {axis: _family(run, measures, found) for axis, found in pairs.items() if found}
 
 
+def between_labels(run: RunData, measures: Measures, axis: str) -> list[Comparison]:
+    """Every two labels of an axis at equal other labels, as one family of tests: a claim about the best label needs it,
+    since the same scores chose that label."""
+    place = {label: k for k, label in enumerate(run.axes[axis])}
+    pairs = [
+        (group, base)
+        for label in run.axes[axis]
+        for group, base in matched(group_cells(run), {axis: label})
+        if place[dict(group.labels)[axis]] > place[label]
+    ]
+    return _family(run, measures, pairs)
+
+
 def axis_title(run: RunData, axis: str) -> str:
     """`What method changes, against sft`."""
     return f"What {axis.replace('_', ' ')} changes, against {run.axes[axis][0]}"

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import yaml
+
 from harness.record.run import CellRecord, MetricRecord
 from harness.report import facts
 from harness.report.comparisons import comparisons
@@ -47,6 +49,42 @@ def model_card(run: RunData, cell: CellRecord, sources: Sequence[Source]) -> str
         _section("Warnings", "".join(f"- {line}\n" for line in facts.warnings(run, measures)) or "None.\n"),
     ]
     return "\n".join(part for part in parts if part)
+
+
+HUB_DATASETS = {
+    "alpaca_eval": "tatsu-lab/alpaca_eval",
+    "arena_hard": "lmarena-ai/arena-hard-auto",
+    "mt_bench": "HuggingFaceH4/mt_bench_prompts",
+}
+"""Benchmark -> its dataset on the hub, under which the hub files a score."""
+
+
+def eval_results(run: RunData, cell: CellRecord) -> str:
+    """The scores on benchmarks that are datasets of the hub, as the YAML of `.eval_results/`; empty without any.
+
+    The judge and the interval stand in each score's notes: scores by other judges are not to be compared with it.
+    """
+    from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
+
+    measures, judges = Measures(run), {j.benchmark: j.judge for j in run.judges}
+    entries = []
+    for metric in run.metrics:
+        estimate = measures.estimate(single(cell), metric) if metric.headline else None
+        if metric.benchmark not in HUB_DATASETS or estimate is None or estimate.value is None:
+            continue
+        known = estimate.low is not None and estimate.high is not None
+        interval = [f"95 % interval {estimate.low:.4g} to {estimate.high:.4g}"] if known else []
+        judge = [f"judge {judges[metric.benchmark]}"] if metric.benchmark in judges else []
+        entries.append(
+            EvalResultEntry(
+                dataset_id=HUB_DATASETS[metric.benchmark],
+                task_id=metric.metric,
+                value=round(estimate.value, 6),
+                date=run.created,
+                notes="; ".join([f"{metric.metric} in {metric.unit}", *interval, *judge]),
+            )
+        )
+    return yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False) if entries else ""
 
 
 def _section(title: str, text: str) -> str:

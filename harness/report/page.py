@@ -10,11 +10,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from harness.report.answers import Answers, anchor
 from harness.report.drawing import Drawing
 from harness.report.measure import Estimate
 from harness.report.numbers import count, interval, p_text, value_text
 from harness.report.render_table import entry_text, is_signed, marks_title, to_csv, to_latex, to_markdown
-from harness.report.style import dark_style, save
+from harness.report.style import dark_style, save_all
 from harness.report.tables import Column, Shown, Table
 
 
@@ -52,6 +53,8 @@ class Page:
     figures: Sequence[Drawing]
     content: Mapping[str, Any]
     """What only its HTML template reads."""
+    answers: Answers | None = None
+    """What is said first, before any table."""
     folded: Sequence[Table] = field(default_factory=tuple)
     """Tables that the HTML alone shows."""
 
@@ -68,7 +71,8 @@ def write(page: Page, out: Path) -> Path:
     for table in [section.table for section in (*page.sections, *page.behind)] + list(page.folded):
         (out / "tables" / f"{table.name}.csv").write_text(to_csv(table), encoding="utf-8")
         (out / "tables" / f"{table.name}.tex").write_text(to_latex(table), encoding="utf-8")
-    shown = {"page": page, "figures": [(d, save(d.draw, d.name, out / "figures")) for d in page.figures]}
+    svgs = save_all([(drawing.draw, drawing.name) for drawing in page.figures], out / "figures")
+    shown = {"page": page, "figures": list(zip(page.figures, svgs, strict=True))}
     path = out / f"{page.stem}.html"
     html = _environment().get_template(path.name).render(**shown, **page.content, **_frame())
     path.write_text(html, encoding="utf-8")
@@ -110,6 +114,7 @@ def _environment(*, escape: bool = True) -> Environment:
         "bar": _bar,
         "markdown": to_markdown,
         "svg": Markup,
+        "anchor": anchor,
         "one_line": lambda text: " ".join(str(text).split()).replace("<", "&lt;"),
     }
     made.tests |= {"estimate": lambda e: isinstance(e, Estimate)}

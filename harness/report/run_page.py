@@ -6,6 +6,7 @@ from typing import Any
 from markupsafe import Markup
 
 from harness.report import facts
+from harness.report.answers import answers
 from harness.report.audits import audit_table
 from harness.report.browser import browser_data, safe_json
 from harness.report.comparisons import (
@@ -46,9 +47,9 @@ def _page(run: RunData, measures: Measures) -> Page:
     comparison = comparison_table(run, compared, title=against_title(compared)) if compared else None
     uncertainty, signal = variance_table(run, compared), signal_table(run, measures)
     findings = facts.findings(run, compared)
+    by_axis = axis_comparisons(run, measures)
     ablations = [
-        comparison_table(run, tests, f"comparisons_{axis}", axis_title(run, axis))
-        for axis, tests in axis_comparisons(run, measures).items()
+        comparison_table(run, tests, f"comparisons_{axis}", axis_title(run, axis)) for axis, tests in by_axis.items()
     ]
     scores, judges = with_incomplete(headline_table(run, measures), measures), facts.judge_table(run)
     audits, transfers, panels = audit_table(run), transfer_table(run), panel_tables(run, measures)
@@ -66,6 +67,7 @@ def _page(run: RunData, measures: Measures) -> Page:
         description=run.description,
         summary=" ".join(filter(None, [facts.sweep_in_words(run), facts.reach_in_words(run, compared)])),
         warnings=[*facts.warnings(run, measures), *unlike(compared)],
+        answers=answers(run, measures, compared, by_axis),
         parts=parts(
             ("scores", "Scores", True),
             ("comparisons", "Comparisons", bool(compared)),

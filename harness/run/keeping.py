@@ -3,7 +3,7 @@
 Weights that other runs of the results folder still need, or keep by their `keep`, stay.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -13,6 +13,7 @@ from harness.core.errors import HarnessError
 from harness.models.inventory import parameters
 from harness.plan.needs import to_build
 from harness.record.folder import RunFolder, read_plan
+from harness.record.stages import read_stages
 from harness.run.events import Ended, Event, Listener
 from harness.stages.model import BROUGHT
 from harness.stages.registry import KINDS
@@ -30,17 +31,16 @@ class _Run:
     keep: str
     finals: dict[str, list[str]]
     kinds: dict[str, str]
-    graph: dict[str, list[str]]
+    graph: Mapping[str, Sequence[str]]
 
     @staticmethod
     def read(folder: RunFolder) -> "_Run":
-        plan = read_plan(folder)
-        stages = plan["stages"]
+        plan, stages = read_plan(folder), read_stages(folder.path)
         return _Run(
             plan.get("keep", "all"),
             plan.get("finals", {}),
-            {stage: facts["kind"] for stage, facts in stages.items()},
-            {stage: list(facts["inputs"].values()) for stage, facts in stages.items()},
+            {stage_id: stage.kind for stage_id, stage in stages.items()},
+            {stage_id: stage.inputs for stage_id, stage in stages.items()},
         )
 
     def keeps(self, stage: str) -> frozenset[str]:

@@ -14,7 +14,8 @@ import psutil
 
 from harness.core.canonical import Json
 from harness.core.lines import write_atomically
-from harness.record.folder import RunFolder, find_run, read_plan
+from harness.record.folder import RunFolder, find_run
+from harness.record.stages import named_stages
 from harness.run.events import Advanced, Ended, Event, Listener
 from harness.store.ledger import Ledger
 from harness.store.store import Store
@@ -112,17 +113,16 @@ def snapshot(results: Path, run: str) -> Snapshot:
         HarnessError: no such run.
     """
     store, folder = Store(results / "store"), find_run(results, run)
-    plan, record = read_plan(folder), _record(_path(folder))
-    missing = [i for i in plan["stages"] if not store.has(i)]
+    stages, record = named_stages(folder.path), _record(_path(folder))
+    missing = {stage for stage, _, _ in stages if not store.has(stage)}
     running = {i: Running(**record["running"][i]) for i in missing if i in record["running"]} if record else {}
     with Ledger(store.ledger) as ledger:
-        last = ledger.last_stage_runs([i for i in missing if i not in running])
+        failed = ledger.failures()
         now = {cost.judge: cost for cost in ledger.costs()} if record else {}
-    failed = {i for i, tried in last.items() if tried.status == "failed"}
     kinds: dict[str, Counter[str]] = {}
-    for stage_id, stage in plan["stages"].items():
-        state = "running" if stage_id in running else "failed" if stage_id in failed else "waiting"
-        kinds.setdefault(stage["kind"], Counter())[state if stage_id in missing else "done"] += 1
+    for stage, kind, _ in stages:
+        state = "running" if stage in running else "failed" if stage in failed else "waiting"
+        kinds.setdefault(kind, Counter())[state if stage in missing else "done"] += 1
     return Snapshot(folder.path.name, record is not None, kinds, running, tuple(_spent(record, now) if record else ()))
 
 

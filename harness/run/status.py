@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from harness.record.folder import RunFolder, find_run, read_plan
+from harness.record.stages import named_stages, stage_ids
 from harness.store.ledger import Ledger
 from harness.store.store import Store
 
@@ -14,26 +15,24 @@ def all_runs(results: Path) -> pd.DataFrame:
     store = Store(results / "store")
     rows = []
     for path in sorted((results / "runs").glob("*/plan.json")):
-        plan = read_plan(RunFolder(path.parent))
-        done = sum(store.has(i) for i in plan["stages"])
-        rows.append({"run": path.parent.name, "cells": len(plan["cells"]), "stages": len(plan["stages"]), "done": done})
+        cells, stages = read_plan(RunFolder(path.parent))["cells"], stage_ids(path.parent)
+        done = sum(map(store.has, stages))
+        rows.append({"run": path.parent.name, "cells": len(cells), "stages": len(stages), "done": done})
     return pd.DataFrame(rows, columns=["run", "cells", "stages", "done"])
 
 
 def stages_of(results: Path, run: str) -> pd.DataFrame:
     """A row per stage of a run: its state, and the last line of its last failure."""
     store = Store(results / "store")
-    plan = read_plan(find_run(results, run))
+    stages = named_stages(find_run(results, run).path)
     with Ledger(store.ledger) as ledger:
-        last = ledger.last_stage_runs(list(plan["stages"]))
+        failures = ledger.failures()
     rows = []
-    for stage_id, stage in plan["stages"].items():
-        state, note = _state(store, stage_id), ""
-        if state in ("waiting", "partial") and stage_id in last and last[stage_id].status == "failed":
-            state, note = "failed", last[stage_id].error.strip().splitlines()[-1]
-        rows.append(
-            {"stage": stage_id[:12], "kind": stage["kind"], "title": stage["title"], "state": state, "note": note}
-        )
+    for stage, kind, title in stages:
+        state, note = _state(store, stage), ""
+        if stage in failures and state in ("waiting", "partial"):
+            state, note = "failed", failures[stage].strip().splitlines()[-1]
+        rows.append((stage[:12], kind, title, state, note))
     return pd.DataFrame(rows, columns=["stage", "kind", "title", "state", "note"])
 
 
@@ -52,7 +51,7 @@ def possibly_paid_twice(store: Store) -> str:
 def _state(store: Store, stage_id: str) -> str:
     if store.has(stage_id):
         return "done"
-    if not (store.partial / stage_id).exists():
+    if not store.begun(stage_id):
         return "waiting"
     if store.building(stage_id):
         return "running"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 
 from harness.core.canonical import Json
@@ -22,17 +23,27 @@ def stage(
 ) -> Stage:
     """The stage in which `model` answers one benchmark."""
     settings = settled(settings, gpus)
+    params, execution, engine = _of_all_models(bench, settings, eval_seed, model.part)
     return Stage(
         kind=KIND.name,
         version=KIND.version,
-        params={**bench.params, "generate": identity(settings), "eval_seed": eval_seed, "part": model.part},
+        params=params,
         inputs={"model": model.stage, **bench.files},
-        execution={**bench.execution, "generate": execution_of(settings)},
-        session=session_key(model.stage.id, model.part, settings),
+        execution=execution,
+        session=session_key(model.stage.id, model.part, engine),
         gpus=gpus,
         plugins={**bench.plugins, **used("ENGINE", [settings.engine])},
         title=f"{bench.name}: answers of {model.name}",
     )
+
+
+@lru_cache(maxsize=256)
+def _of_all_models(
+    bench: benchmarks.PinnedBenchmark, settings: GenerateSettings, eval_seed: int, part: str
+) -> tuple[dict[str, Json], dict[str, Json], str]:
+    """Parameters, execution and the engine's settings: equal for all models, so that a large plan holds them once."""
+    params = {**bench.params, "generate": identity(settings), "eval_seed": eval_seed, "part": part}
+    return params, {**bench.execution, "generate": execution_of(settings)}, settings.model_dump_json()
 
 
 def read(folder: Path) -> list[Answer]:

@@ -107,6 +107,6 @@ def execution_of(settings: GenerateSettings) -> dict[str, Json]:
     return {name: value for name, value in settings.model_dump(mode="json").items() if name not in kept}
 
 
-def session_key(model_id: str, part: str, settings: GenerateSettings) -> str:
-    """Stages with the same key load the same model in the same way."""
-    return f"{model_id}/{part}/{settings.model_dump_json()}"
+def session_key(model_id: str, part: str, engine: str) -> str:
+    """Stages with the same key load the same model in the same way; `engine` is its settings as JSON."""
+    return f"{model_id}/{part}/{engine}"

@@ -8,11 +8,11 @@ from harness.stages.api import Context, Kind, Stage
 from harness.stages.model import PlannedModel
 
 
-def stage(model: PlannedModel, data: Stage, max_length: int) -> Stage:
-    """The stage that encodes `data` for `model`, at most `max_length` tokens a conversation."""
-    source = tokenizer_of(model)
-    params = {"max_length": max_length, "part": source.part}
-    inputs = {"tokenizer": source.stage, "data": data}
+def stage(tokenizer: Stage, part: str, data: Stage, max_length: int) -> Stage:
+    """The stage that encodes `data`, at most `max_length` tokens a conversation, with the tokenizer in `part` of what a
+    stage puts out (`tokenizer_of`)."""
+    params = {"max_length": max_length, "part": part}
+    inputs = {"tokenizer": tokenizer, "data": data}
     return Stage(KIND.name, KIND.version, params, inputs, title=f"tokens of {data.title}")
 
 

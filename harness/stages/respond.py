@@ -36,7 +36,7 @@ def stage(
         },
         inputs={"model": teacher.stage, "prompts": prompts},
         execution={"generate": execution_of(settings)},
-        session=session_key(teacher.stage.id, teacher.part, settings),
+        session=session_key(teacher.stage.id, teacher.part, settings.model_dump_json()),
         gpus=gpus,
         plugins=used("ENGINE", [settings.engine]),
         title=f"responses of {teacher.name}",

@@ -29,8 +29,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
+from harness.stats.distributions import t_quantile
 from harness.stats.intervals import Difference, Interval, mean_interval, paired_difference
 from harness.stats.spread import Floats, Rows, cluster_table, per_unit, shared_clusters
 
@@ -156,7 +156,7 @@ class _Table:
         """What each question contributes to the score with `weight`, being left out with its element of `without`."""
         whole, n = sums.sum(axis=1, keepdims=True), len(self.questions)
         left_out = estimate(whole - sums, without)
-        widening = stdtrit(self.audited - 1, 0.975) / stdtrit(n - 1, 0.975)
+        widening = t_quantile(self.audited - 1, 0.975) / t_quantile(n - 1, 0.975)
         values = estimate(whole, weight) + widening * (n - 1) * (left_out.mean() - left_out)
         return Rows(values, self.questions, self.questions)
 

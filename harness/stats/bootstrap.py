@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
 
+from harness.stats.distributions import normal_below, normal_quantile
 from harness.stats.spread import Floats
 
 Indices = NDArray[np.intp]
@@ -52,10 +52,10 @@ def bootstrap_ci(
 def _corrected(tails: Floats, replicates: Floats, observed: float, jackknife: Floats) -> Floats:
     """Efron's BCa percentiles; ties with the observed value count half."""
     share = (np.mean(replicates < observed) + np.mean(replicates <= observed)) / 2
-    bias = ndtri(np.clip(share, 1e-6, 1 - 1e-6))
+    bias = normal_quantile(np.clip(share, 1e-6, 1 - 1e-6))
     deviations = jackknife.mean() - jackknife
     scale = 6 * (deviations**2).sum() ** 1.5
     acceleration = (deviations**3).sum() / scale if scale > 0 else 0.0
-    z = bias + ndtri(tails)
-    out: Floats = ndtr(bias + z / (1 - acceleration * z))
+    z = bias + normal_quantile(tails)
+    out: Floats = normal_below(bias + z / (1 - acceleration * z))
     return out

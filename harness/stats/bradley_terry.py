@@ -11,10 +11,8 @@ player's share of wins, because the likelihood's derivative is wins minus battle
 """
 
 import numpy as np
-from scipy import optimize
-from scipy.sparse import csgraph
-from scipy.special import expit
 
+from harness.stats.distributions import logistic
 from harness.stats.spread import Floats
 
 _TOLERANCE = 1e-10
@@ -31,6 +29,8 @@ def bradley_terry(wins: Floats, anchor: int = 0) -> Floats:
     """
     if wins.ndim != 2 or wins.shape[0] != wins.shape[1] or not np.isfinite(wins).all() or (wins < 0).any():
         raise ValueError("wins must be a square matrix of finite counts from 0 up")
+    from scipy.sparse import csgraph  # here, like the optimiser: planning fits nothing
+
     _, component = csgraph.connected_components(wins > 0, connection="strong")
     inside = np.flatnonzero(component == component[anchor])
     battled = wins[np.ix_(inside, inside)] / max(wins.max(), 1.0)
@@ -55,16 +55,18 @@ def _fit(wins: Floats, free: np.ndarray) -> Floats:
         return float((wins * np.logaddexp(0, -spread_out(x))).sum())
 
     def gradient(x: Floats) -> Floats:
-        out: Floats = (battles * expit(spread_out(x)) - wins).sum(axis=1)[free]
+        out: Floats = (battles * logistic(spread_out(x)) - wins).sum(axis=1)[free]
         return out
 
     def hessian(x: Floats) -> Floats:
-        chance = expit(spread_out(x))
+        chance = logistic(spread_out(x))
         weight = battles * chance * (1 - chance)
         out: Floats = (np.diag(weight.sum(axis=1)) - weight)[np.ix_(free, free)]
         return out
 
     start = np.zeros(int(free.sum()))
+    from scipy import optimize
+
     optimum = optimize.minimize(
         loss, start, jac=gradient, hess=hessian, method="trust-exact", options={"gtol": _TOLERANCE}
     )

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
 
+from harness.stats.distributions import t_below, t_quantile
 from harness.stats.spread import (
     Floats,
     Rows,
@@ -128,7 +128,7 @@ def wilson(
     The effective size is Korn & Graubard's (1998), but at most `most`; where the share is 0 or 1 it is the number of
     clusters.
     """
-    spread, quantile = share * (1 - share), float(stdtrit(max(1, clusters - 1), (1 + level) / 2))
+    spread, quantile = share * (1 - share), float(t_quantile(max(1, clusters - 1), (1 + level) / 2))
     k = max(half_width**2 / spread, quantile**2 / most) if spread > 0 and half_width > 0 else quantile**2 / clusters
     centre, reach = share + k / 2, np.sqrt(k * spread + k**2 / 4)
     return max(0.0, float((centre - reach) / (1 + k))), min(1.0, float((centre + reach) / (1 + k)))
@@ -175,7 +175,7 @@ def paired_difference(first: Sequence[Rows], second: Sequence[Rows], level: floa
 def prediction(values: Floats, level: float = 0.95) -> tuple[float, float]:
     """Where one more value of a normal sample of at least two is expected: mean +- t s sqrt(1 + 1/n)."""
     n = len(values)
-    half = float(stdtrit(n - 1, (1 + level) / 2) * values.std(ddof=1) * np.sqrt(1 + 1 / n))
+    half = float(t_quantile(n - 1, (1 + level) / 2) * values.std(ddof=1) * np.sqrt(1 + 1 / n))
     return float(values.mean()) - half, float(values.mean()) + half
 
 
@@ -188,4 +188,4 @@ def p_value(value: float, spread: Spread) -> float | None:
     terms = [t for t in spread.candidates() if t.variance > 0]
     if not terms:
         return 1.0 if abs(value) < 1e-12 and spread.items is not None else None
-    return max(float(2 * stdtr(t.df, -abs(value) / np.sqrt(t.variance))) for t in terms)
+    return max(float(2 * t_below(t.df, -abs(value) / np.sqrt(t.variance))) for t in terms)

@@ -35,7 +35,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
+
+from harness.stats.distributions import t_quantile
 
 Floats = NDArray[np.float64]
 
@@ -66,7 +67,7 @@ class Term:
 
     def half_width(self, level: float = 0.95) -> float:
         """Half the width of the t interval of this term alone."""
-        return float(stdtrit(self.df, (1 + level) / 2) * np.sqrt(self.variance))
+        return float(t_quantile(self.df, (1 + level) / 2) * np.sqrt(self.variance))
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ battles: a strength is one at the battles' average differences, so that it depen
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize
-from scipy.special import expit
+
+from harness.stats.distributions import logistic
 
 Floats = NDArray[np.float64]
 
@@ -52,16 +52,18 @@ def controlled_win_rates(player: NDArray[np.intp], style: Floats, outcome: Float
         return float(weight @ (np.logaddexp(0, logits) - outcome * logits))
 
     def gradient(b: Floats) -> Floats:
-        out: Floats = x.T @ (weight * (expit(x @ b) - outcome))
+        out: Floats = x.T @ (weight * (logistic(x @ b) - outcome))
         return out
 
     def hessian(b: Floats) -> Floats:
-        chance = expit(x @ b)
+        chance = logistic(x @ b)
         out: Floats = (x * (weight * chance * (1 - chance))[:, None]).T @ x
         return out
 
     start, enough = np.zeros(x.shape[1]), _FLAT * float(weight.sum())
+    from scipy import optimize  # here, because it takes a quarter of a second, and planning fits nothing
+
     b = optimize.minimize(loss, start, jac=gradient, hess=hessian, method="trust-exact", options={"gtol": enough}).x
     met = np.bincount(player, weight, players) > 0
     finite = met & (np.abs(b[:players]) < _ENDLESS)
-    return np.where(finite, expit(b[:players]), np.nan)
+    return np.where(finite, logistic(b[:players]), np.nan)

@@ -25,9 +25,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from harness.stats.audit import FEWEST, best_weight, estimate
+from harness.stats.distributions import normal_quantile
 from harness.stats.intervals import mean_interval
 from harness.stats.spread import Floats, Rows, totals
 
@@ -137,7 +137,7 @@ def rogan_gladen(p: float, q0: float, q1: float, sizes: tuple[float, float, floa
     """
     if q0 + q1 <= 1:
         return None
-    z = float(ndtri(0.975))
+    z = float(normal_quantile(0.975))
     added = (z**2 / 2, 1.0, 1.0)
     n, m0, m1 = (size + 2 * more for size, more in zip(sizes, added, strict=True))
     p_, q0_, q1_ = (

@@ -93,23 +93,6 @@ class InFlight:
 
 
 @dataclass(frozen=True)
-class StageRun:
-    """One try of one stage."""
-
-    stage: str
-    kind: str
-    run: str
-    pid: int
-    host: str
-    started: str
-    ended: str | None
-    """None while it runs, and when its driver was killed."""
-    status: str
-    """`running`, or how it ended: `built`, `found`, `busy`, `failed`."""
-    error: str
-
-
-@dataclass(frozen=True)
 class JudgeCost:
     """The cost of one judge so far, over all runs."""
 
@@ -216,12 +199,14 @@ class Ledger:
                 "UPDATE stage_runs SET ended = ?, status = ?, error = ? WHERE id = ?", (now(), status, error, row)
             )
 
-    def last_stage_runs(self, stages: Sequence[str]) -> dict[str, StageRun]:
-        """The last try of each of these stages; those never tried are left out."""
-        query = f"SELECT {_columns(StageRun)} FROM stage_runs WHERE stage = ? ORDER BY id DESC LIMIT 1"  # noqa: S608
+    def failures(self) -> dict[str, str]:
+        """The stages whose last try failed, each with its error; of every run."""
+        query = (
+            "SELECT stage, error FROM stage_runs AS tried WHERE status = 'failed' AND NOT EXISTS"
+            " (SELECT 1 FROM stage_runs AS later WHERE later.stage = tried.stage AND later.id > tried.id)"
+        )
         with self.transaction() as db:
-            rows = [db.execute(query, (stage,)).fetchone() for stage in stages]
-        return {row[0]: StageRun(*row) for row in rows if row is not None}
+            return dict(db.execute(query).fetchall())
 
     def stage_seconds(self, latest: int) -> list[tuple[str, str, float]]:
         """(stage, kind, seconds) of the `latest` tries of each kind that built an artifact, the newest first."""

@@ -53,6 +53,10 @@ class Store:
         """Whether the artifact exists; files of it may have been evicted."""
         return os.path.exists(f"{self.artifacts}/{stage_id}/{RECORD}")  # faster than Path: called for each stage
 
+    def begun(self, stage_id: str) -> bool:
+        """Whether a try that has not finished the artifact left a folder."""
+        return os.path.exists(f"{self.partial}/{stage_id}")
+
     def whole(self, stage_id: str) -> bool:
         """Whether the artifact exists with all its files, so that stages that need it can be built."""
         if not self.has(stage_id):

@@ -7,6 +7,7 @@ logits of a chunk exist at once. `benchmarks/memory_model.py` holds this against
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from harness.models.logprobs import CHUNK, ROWS
 from harness.models.shape import Shape
@@ -103,6 +104,7 @@ def micro_tokens(settings: OptimSettings, longest: int) -> int:
     return rows * longest
 
 
+@lru_cache(maxsize=1024)
 def forward_pass(shape: Shape, dtype: str, tokens: int, devices: int = 1, *, on_gpu: bool) -> Footprint:
     """The peak of a pass over batches of `tokens` tokens without gradients, by a model that `devices` hold together."""
     size = size_of(dtype)
@@ -115,6 +117,7 @@ def forward_pass(shape: Shape, dtype: str, tokens: int, devices: int = 1, *, on_
     return on_device(parts, on_gpu)
 
 
+@lru_cache(maxsize=1024)
 def generating(shape: Shape, dtype: str, rows: int, length: int, devices: int = 1, *, on_gpu: bool) -> Footprint:
     """The peak of `rows` conversations that are continued at once, to `length` tokens each at most."""
     size = size_of(dtype)

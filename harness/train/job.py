@@ -69,7 +69,7 @@ class TrainJob:
             domains=identity["domains"],
             checkpoints=identity["checkpoints"],
             held_out=HeldOut(**identity["held_out"]) if identity["held_out"] else None,
-            parallel=Processes.model_validate({name: execution[name] for name in Processes.model_fields}),
+            parallel=restore(Processes, {name: execution[name] for name in Processes.model_fields}),
         )
 
 

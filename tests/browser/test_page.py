@@ -92,7 +92,7 @@ def test_hostile_answers_stay_text_even_without_the_policy(browser: Any, hostile
     found = browser.drive(
         hostile_page,
         "return {title: document.title.slice(0, 3), images: document.images.length,"
-        " links: document.querySelectorAll('a:not(nav a)').length, scripts: document.scripts.length,"
+        " links: document.querySelectorAll('a:not(nav a, #answers a)').length, scripts: document.scripts.length,"
         " handlers: Array.from(document.querySelectorAll('*')).filter(e => Array.from(e.attributes).some("
         "a => a.name.startsWith('on') || (/href$/.test(a.name) && !a.value.startsWith('#')))).length,"
         " answers: document.querySelectorAll('.answer').length}",

@@ -7,6 +7,7 @@ import pytest
 
 from harness.api.replicated import in_draw
 from harness.core.errors import HarnessError
+from harness.record.stages import named_stages
 from harness.report.comparisons import Comparison
 from harness.report.groups import Group
 from harness.report.reach import Reach
@@ -31,8 +32,8 @@ def test_a_run_and_its_new_draw_stand_beside_each_other(tmp_path: Path) -> None:
     ]
     assert all(row["drawn"] == "2 trainings; one teacher, one sample of data" for row in rows)
     assert (tmp_path / "runs/tiny-draw-1/report.html").exists()
-    before, anew = (json.loads((tmp_path / f"runs/{run}/plan.json").read_text()) for run in ("tiny", "tiny-draw-1"))
-    kinds = [{i for i, stage in plan["stages"].items() if stage["kind"] == "train"} for plan in (before, anew)]
+    before, anew = (named_stages(tmp_path / "runs" / run) for run in ("tiny", "tiny-draw-1"))
+    kinds = [{stage for stage, kind, _ in stages if kind == "train"} for stages in (before, anew)]
     assert not kinds[0] & kinds[1], "every training is another"
     assert len(kinds[0]) == len(kinds[1])
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from harness.record.stages import named_stages, stage_ids
 from harness.stages.__main__ import main as run_stages
 from tests.cli import recipes
 from tests.cli.command import executed, harness
@@ -17,7 +18,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("line")
     done = harness("run", recipes.write(folder), "--results", folder / "results")
     assert done.returncode == 0, done.stderr
-    assert executed(done) == len(json.loads((folder / "results/runs/tiny/plan.json").read_text())["stages"])
+    assert executed(done) == len(stage_ids(folder / "results/runs/tiny"))
     return folder / "results"
 
 
@@ -35,7 +36,16 @@ def test_every_cell_has_a_score_and_every_sample_a_status(results: Path) -> None
 def test_run_folder_holds_what_a_reader_needs(results: Path) -> None:
     folder = results / "runs/tiny"
     names = {path.name for path in folder.iterdir()}
-    assert {"recipe.yaml", "run.json", "plan.json", "report.html", "report.md", "samples.csv", "scores.csv"} <= names
+    assert {
+        "recipe.yaml",
+        "run.json",
+        "plan.json",
+        "stages.parquet",
+        "report.html",
+        "report.md",
+        "samples.csv",
+        "scores.csv",
+    } <= names
     (verdicts,) = (folder / "pocket/model_judgment").iterdir()
     models = [json.loads(line)["model"] for line in verdicts.read_text().splitlines()]
     assert {models.count(cell) for cell in models} == {32}, "16 questions of two turns, every model in the one file"
@@ -85,8 +95,7 @@ def test_scores_status_and_plan_print_json(results: Path) -> None:
 
 def test_one_stage_alone(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`python -m harness.stages ID` builds what a run would have built."""
-    stages = json.loads((results / "runs/tiny/plan.json").read_text())["stages"]
-    stage = next(i for i, s in stages.items() if s["kind"] == "score")
+    stage = next(stage for stage, kind, _ in named_stages(results / "runs/tiny") if kind == "score")
     artifact = results / "store/artifacts" / stage
     whole = (artifact / "samples.parquet").read_bytes()
     artifact.rename(tmp_path / "away")

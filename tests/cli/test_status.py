@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.record.stages import PlannedStage, write_stages
 from harness.store.ledger import Ledger
 from harness.store.store import Store
 from tests.cli.command import harness
@@ -13,8 +14,8 @@ from tests.cli.command import harness
 def a_run(results: Path, stages: int) -> None:
     folder = results / "runs/mine"
     folder.mkdir(parents=True)
-    planned = {f"{i:064x}": {"kind": "score", "title": f"of cell {i}", "inputs": {}} for i in range(stages)}
-    folder.joinpath("plan.json").write_text(json.dumps({"cells": [], "stages": planned}))
+    write_stages(folder, {f"{i:064x}": PlannedStage("score", f"of cell {i}") for i in range(stages)})
+    folder.joinpath("plan.json").write_text('{"cells": []}')
     with Ledger(Store(results / "store").ledger) as ledger:
         ledger.stage_ended(ledger.stage_started(f"{7:064x}", "mine", "score"), "failed", "line 1\nno luck")
 

@@ -6,6 +6,7 @@ from typer.testing import CliRunner
 
 from harness.cli import app
 from harness.core.errors import HarnessError
+from harness.record.stages import PlannedStage, write_stages
 from harness.store.store import Store
 
 cli = CliRunner()
@@ -20,7 +21,8 @@ def results(tmp_path: Path) -> Path:
         store.commit(stage, {"kind": "train"}, {"title": f"train {stage}"})
     run = tmp_path / "runs/kept"
     run.mkdir(parents=True)
-    (run / "plan.json").write_text(json.dumps({"stages": {"aaaa": {}}}))
+    (run / "plan.json").write_text('{"cells": []}')
+    write_stages(run, {"aaaa": PlannedStage("train", "train aaaa")})
     return tmp_path
 
 
@@ -38,10 +40,10 @@ def test_gc_says_first_and_removes_only_what_no_run_needs(results: Path) -> None
 
 
 def test_gc_removes_nothing_where_a_plan_cannot_be_read(results: Path) -> None:
-    (results / "runs/kept/plan.json").write_text("{")
+    (results / "runs/kept/stages.parquet").write_text("{")
     failed = cli.invoke(app, ["store", "gc", "--yes", "--results", str(results)])
     assert isinstance(failed.exception, HarnessError)
-    assert "plan.json:1: broken JSON" in str(failed.exception)
+    assert "runs/kept/stages.parquet: cannot be read as stages" in str(failed.exception)
     assert Store(results / "store").has("bbbb")
 
 

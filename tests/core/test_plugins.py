@@ -76,12 +76,11 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
 
 def test_a_file_may_write_its_annotations_as_text(tmp_path: Path) -> None:
     """What dataclasses and pydantic make of such annotations they look up in the module, by its name."""
-    fields = '    power: float = 1.0\n    """Of mine."""\n\n\n@dataclass\nclass Kept:\n    name: str = ""\n'
+    fields = "    power: float = 1.0\n\n\n@dataclass\nclass Kept:\n    name: str = ''\n"
     text = STEP.format(name="mine").replace('my own."""\n', 'my own."""\n\n' + fields)
     path = write(tmp_path, "from __future__ import annotations\nfrom dataclasses import dataclass\n" + text)
     with plugged([path]):
-        field = steps()["mine"].settings.model_fields["power"]
-    assert (field.annotation, field.description) == (float, "Of mine.")
+        assert steps()["mine"].settings.model_fields["power"].annotation is float
 
 
 def test_a_package_adds_its_entry_points_with_its_version(site: Path) -> None:

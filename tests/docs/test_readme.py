@@ -1,6 +1,5 @@
 """The how-tos of docs/extensions.md: each file that it shows is written, plugged in, and used."""
 
-import json
 import os
 import re
 import shutil
@@ -20,6 +19,7 @@ from harness.core.plugins import VARIABLE, plugged
 from harness.generate.api import Answer
 from harness.judge.program import run_program
 from harness.recipe import RecipeError, load
+from harness.record.stages import named_stages
 from harness.stages import score_teacher
 from harness.store.store import Store
 from harness.teachers.api import RESPONSE_COLUMNS, Evidence, TokenTable, all_scores
@@ -86,8 +86,7 @@ def test_a_run_with_all_of_them(tmp_path: Path, files: list[Path], monkeypatch: 
     curves = pd.read_parquet(folder / "curves.parquet")
     assert set(curves["step_name"]) == {"1 dft"}
     assert np.isfinite(curves["value"]).all()
-    stages = json.loads((folder / "plan.json").read_text())["stages"]
-    (scored,) = (i for i, stage in stages.items() if stage["kind"] == "score_teacher")
+    (scored,) = (stage for stage, kind, _ in named_stages(folder) if kind == "score_teacher")
     parts = score_teacher.read(Store(results / "store").path(scored))
     assert len(parts) == 8
     assert parts["top1.0"].between(0, 1).all()

@@ -1,6 +1,5 @@
 """What a dead process or a bad disk leaves in a results folder, and a folder whose name is awkward."""
 
-import json
 import random
 import shutil
 import signal
@@ -14,6 +13,7 @@ import pytest
 
 from harness.core.errors import HarnessError
 from harness.core.lines import Journal
+from harness.record.stages import named_stages, stage_ids
 from harness.stages import answer
 from harness.store.ledger import Ledger
 from harness.store.store import Store
@@ -24,11 +24,12 @@ from tests.store.test_ledger import REPLY, keep
 
 def test_a_folder_with_an_awkward_name(finished: Path) -> None:
     """Every stage, the ledger and the page are where they were to be."""
-    stages = json.loads((finished / "runs/tiny/plan.json").read_text())["stages"]
+    stages = stage_ids(finished / "runs/tiny")
     store = Store(finished / "store")
     assert all(store.has(stage) for stage in stages)
     with Ledger(store.ledger) as ledger:
-        assert {run.status for run in ledger.last_stage_runs(list(stages)).values()} == {"built"}
+        assert {stage for stage, _, _ in ledger.stage_seconds(latest=1000)} == set(stages)
+        assert not ledger.failures()
     assert len(pd.read_csv(finished / "runs/tiny/scores.csv"))
     assert (finished / "runs/tiny/report.html").exists()
     assert {path.name for path in finished.iterdir()} == {"runs", "store"}
@@ -36,10 +37,10 @@ def test_a_folder_with_an_awkward_name(finished: Path) -> None:
 
 def chain(results: Path) -> list[str]:
     """Of the cell that was trained: its score, its verdicts, its answers."""
-    stages = json.loads((results / "runs/tiny/plan.json").read_text())["stages"]
     kinds = ("score", "judge", "answer")
-    own = [i for i, s in stages.items() if s["kind"] in kinds and "method=kd" in s["title"]]
-    return sorted(own, key=lambda i: kinds.index(stages[i]["kind"]))
+    stages = named_stages(results / "runs/tiny")
+    of_cell = [(stage, kind) for stage, kind, title in stages if kind in kinds and "method=kd" in title]
+    return [stage for stage, _ in sorted(of_cell, key=lambda row: kinds.index(row[1]))]
 
 
 def test_a_lock_of_a_killed_process_is_free(results: Path) -> None:
@@ -151,7 +152,7 @@ def use(path: Path) -> str:
             ledger.recorded("judge", [(str(k), 0) for k in range(40)])
             ledger.costs()
             ledger.interrupted()
-            ledger.last_stage_runs([str(k) for k in range(40)])
+            ledger.failures()
             keep(ledger)
     except HarnessError as error:
         return str(error)

@@ -8,6 +8,7 @@ from typer.testing import CliRunner, Result
 
 from harness.cli import app
 from harness.core.errors import HarnessError
+from harness.record.stages import named_stages
 from harness.store.ledger import Ledger
 from tests.cli.command import executed, harness
 from tests.durability.conftest import ONE
@@ -38,10 +39,9 @@ def test_what_reads_works(results: Path, tmp_path: Path) -> None:
 
 def unfinish(results: Path) -> str:
     """Take one artifact away on which nothing stands."""
-    stages = json.loads((results / "runs/tiny/plan.json").read_text())["stages"]
-    stage = next(i for i, s in stages.items() if s["kind"] == "score")
+    stage = next(stage for stage, kind, _ in named_stages(results / "runs/tiny") if kind == "score")
     (results / "store/artifacts" / stage).rename(results.parent / "away")
-    return str(stage)
+    return stage
 
 
 def test_a_finished_run_is_found_finished(results: Path) -> None:

@@ -253,7 +253,7 @@ PLAN = {
     "recipe": "r.yaml",
     "judge_epoch": 0,
     "cells": [vars(PlannedRow("a", {}, False, (STAGE,)))],
-    "stages": {STAGE: {}},
+    "stages": "0" * 64,
 }
 MEASURES = [Measure(name, "all", 0.5, 0.4, None, 10, 10, 10).__dict__ for name in ("spearman", "kappa")]
 CALIBRATION = {

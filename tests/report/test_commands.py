@@ -6,6 +6,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from harness.cli import app as everything
 from harness.cli.compare import compare
 from harness.cli.report import report
 from harness.record.folder import PlannedRow
@@ -21,7 +22,7 @@ def results(fake_run: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> P
     fake = fake_run.Fake(questions=24, tasks=10)
     folder = fake.write(results / "runs" / "pocket-teachers")
     (folder / "plan.json").write_text(
-        json.dumps({"stages": {}, "cells": [vars(PlannedRow(c.cell, c.labels, c.baseline, ())) for c in fake.cells]})
+        json.dumps({"cells": [vars(PlannedRow(c.cell, c.labels, c.baseline, ())) for c in fake.cells]})
     )
     return results
 
@@ -45,3 +46,12 @@ def test_compare_prints_json_and_fails_on_a_broken_requirement(results: Path) ->
     assert broken.exit_code == 1
     assert "does not hold: score: better: teacher=" in broken.stderr
     assert json.loads(broken.stdout)
+
+
+def test_scores_are_written_as_records_of_every_eval_ever(results: Path, tmp_path: Path) -> None:
+    words = ["scores", "pocket-teachers", "--results", str(results), "--every-eval-ever", str(tmp_path)]
+    done = CliRunner().invoke(everything, words)
+    assert done.exit_code == 0, done.output
+    files = [Path(line) for line in done.stdout.splitlines()]
+    assert len(files) == len({*files})
+    assert all(json.loads(file.read_text())["schema_version"] == "0.3.0" for file in files)

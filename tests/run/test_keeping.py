@@ -15,6 +15,7 @@ from harness.plan.build import build
 from harness.plan.needs import graph, to_build
 from harness.recipe.load import load
 from harness.record.folder import RunFolder
+from harness.record.stages import STAGES, PlannedStage, write_stages
 from harness.record.teachers import _size
 from harness.run.events import Ended, Event
 from harness.run.execute import Outcome, execute
@@ -52,8 +53,9 @@ class House:
     def write(self, run: str, stages: list[Stage], keep: str, finals: dict[str, list[str]] | None = None) -> RunFolder:
         folder = RunFolder(self.results / "runs" / run)
         folder.path.mkdir(parents=True, exist_ok=True)
-        planned = {s.id: {"kind": s.kind, "inputs": {n: g.id for n, g in s.inputs.items()}} for s in stages}
-        folder.plan.write_text(json.dumps({"keep": keep, "finals": finals or {}, "stages": planned}))
+        planned = {s.id: PlannedStage(s.kind, s.title, tuple(g.id for g in s.inputs.values())) for s in stages}
+        write_stages(folder.path, planned)
+        folder.plan.write_text(json.dumps({"keep": keep, "finals": finals or {}, "cells": []}))
         return folder
 
     def run(self, run: str, *ends: Stage, keep: str, **more: Any) -> Outcome:
@@ -282,15 +284,20 @@ def test_the_same_run_started_twice_with_other_cells(house: House) -> None:
 
 
 def test_an_unreadable_plan_keeps_all_and_is_said(house: House) -> None:
-    broken = house.results / "runs/broken/plan.json"
-    broken.parent.mkdir(parents=True)
+    student = weights("student")
+    broken = house.write("broken", [student], "scores").plan
     broken.write_text("{")
-    outcome = house.run("r", score("s", weights("student")), keep="scores")
+    outcome = house.run("r", score("s", student), keep="scores")
     assert len(outcome.built) == 2
     assert house.models() == {"student/model"}
     (line,) = house.said
     assert "some weights stay" in line
     assert "runs/broken/plan.json:1: broken JSON" in line
+    broken.write_text('{"cells": []}')
+    (broken.parent / STAGES).unlink()
+    house.run("r", score("t", student), keep="scores")
+    assert "stages.parquet: cannot be read as stages" in house.said[0]
+    assert house.models() == {"student/model"}
 
 
 def test_weights_that_cannot_be_removed_end_no_run(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,8 +315,7 @@ def test_a_run_of_an_older_plan_keeps_all(house: House) -> None:
     student = weights("student")
     house.run("old", score("s", student), keep="all")
     plan = house.results / "runs/old/plan.json"
-    known = json.loads(plan.read_text())
-    plan.write_text(json.dumps({"stages": known["stages"]}))
+    plan.write_text('{"cells": []}')
     house.run("r", score("t", student), keep="scores")
     assert house.models() == {"student/model"}
 

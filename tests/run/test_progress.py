@@ -8,6 +8,7 @@ import pytest
 
 from harness.core.errors import HarnessError
 from harness.record.folder import RunFolder
+from harness.record.stages import PlannedStage, write_stages
 from harness.run.events import Advanced, Ended, Event, Started
 from harness.run.progress import Recorder, Running, Spent, snapshot
 from harness.store.ledger import Ledger, Reply
@@ -21,8 +22,8 @@ def results(tmp_path: Path) -> Path:
     """A run of four stages, the first of which is done."""
     folder = tmp_path / "runs" / "mine"
     folder.mkdir(parents=True)
-    stages = {i: {"kind": kind, "title": f"{kind} {i}", "inputs": {}} for i, kind in PLAN.items()}
-    (folder / "plan.json").write_text(json.dumps({"cells": [], "stages": stages}))
+    write_stages(folder, {i: PlannedStage(kind, f"{kind} {i}") for i, kind in PLAN.items()})
+    (folder / "plan.json").write_text('{"cells": []}')
     store = Store(tmp_path / "store")
     store.out("a")
     store.commit("a", {}, {})

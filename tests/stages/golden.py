@@ -99,7 +99,7 @@ def stages(folder: Path) -> dict[str, Stage]:
     generate = settings_of(GenerateSettings, dtype="float32", batch_size=4)
     responses = respond.stage(student, data, settings_of(ResponseSettings, max_new_tokens=4), generate, 3, 0)
     steps: dict[str, Any] = {"max_steps": 3, "batch_size": 4, "micro_batch_size": 2, "learning_rate": 1e-3}
-    encoded = encode.stage(student, pocket, 2048)
+    encoded = encode.stage(student.stage, student.part, pocket, 2048)
     learned = train.TrainData(pocket, [encoded])
     sft = train.stage(TrainJob(SFT, settings_of(SFTSettings, **steps), 7, "sft"), student, learned)
     choice = settings_of(SelectSettings, learning_rate=[1e-5, 1e-3], held_out=0.25)
@@ -160,7 +160,9 @@ def stages(folder: Path) -> dict[str, Stage]:
         "respond": responses,
         "mix": mixed,
         "encode": encoded,
-        "targets": targets.stage(teacher, encode.stage(teacher, pocket, 2048), settings_of(KDSettings, top_k=5), 0),
+        "targets": targets.stage(
+            teacher, encode.stage(teacher.stage, teacher.part, pocket, 2048), settings_of(KDSettings, top_k=5), 0
+        ),
         "train": sft.stage,
         "train, kd": kd.stage,
         "select": select.stage("sft", choice, tried, "sft").stage,

@@ -18,7 +18,7 @@ DATA = dataset.stage(DatasetSettings.model_validate_json('{"pocket": {"examples"
 
 def made(**settings: Any) -> Stage:
     step = KDSettings.model_validate_json(json.dumps({"targets": "cached", "top_k": 4, "max_length": 64, **settings}))
-    return targets.stage(TEACHER, encode.stage(TEACHER, DATA, step.max_length), step, 0)
+    return targets.stage(TEACHER, encode.stage(TEACHER.stage, TEACHER.part, DATA, step.max_length), step, 0)
 
 
 def test_files(tmp_path: Path) -> None:

@@ -95,15 +95,17 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_stage_runs(ledger: Ledger) -> None:
     first = ledger.stage_started("s1", "run", kind="train")
     ledger.stage_ended(first, "failed", "out of memory")
-    failed = ledger.last_stage_runs(["s1", "s2"])
-    assert failed.keys() == {"s1"}
-    assert (failed["s1"].kind, failed["s1"].run, failed["s1"].pid) == ("train", "run", os.getpid())
-    assert (failed["s1"].status, failed["s1"].error) == ("failed", "out of memory")
-    assert failed["s1"].ended is not None
-    second = ledger.stage_started("s1", "run")
+    ledger.stage_ended(ledger.stage_started("s2", "run", kind="score"), "built")
+    assert ledger.failures() == {"s1": "out of memory"}
+    query = "SELECT kind, run, pid, ended FROM stage_runs ORDER BY id"
+    (tried, _) = sqlite3.connect(ledger.path).execute(query).fetchall()
+    assert tried[:3] == ("train", "run", os.getpid())
+    assert tried[3] is not None
+    second = ledger.stage_started("s1", "another run")
     assert second != first
-    assert ledger.last_stage_runs(["s1"])["s1"].status == "running"
-    assert ledger.last_stage_runs(["s1"])["s1"].ended is None
+    assert not ledger.failures(), "it is tried again"
+    ledger.stage_ended(second, "built")
+    assert [(stage, kind) for stage, kind, _ in ledger.stage_seconds(latest=9)] == [("s1", ""), ("s2", "score")]
 
 
 def test_threads_share_a_ledger_and_processes_a_file(ledger: Ledger) -> None:

@@ -1,5 +1,6 @@
 """A stand-in for the Hugging Face hub on loopback: models and datasets by its own protocol, faults included."""
 
+import base64
 import hashlib
 import json
 from collections import Counter
@@ -39,6 +40,8 @@ class Hub:
     """By `datasets/ORG/NAME` and `models/ORG/NAME`."""
     moved: dict[str, str] = field(default_factory=dict)
     """Repositories that have another name now."""
+    read_only: bool = False
+    """No token may write."""
     asked: Counter[str] = field(default_factory=Counter)
     """Methods with their paths."""
 
@@ -89,6 +92,38 @@ class _Handler(BaseHTTPRequestHandler):
             self._resolve(f"{kind}/{parts[0]}/{parts[1]}", parts[3], "/".join(parts[4:]))
         else:
             self._send(404)
+
+    def do_POST(self) -> None:
+        """Make a repository and take a commit from whoever shows a token; every file travels in the commit."""
+        path, body = self.path.partition("?")[0].strip("/"), self.rfile.read(int(self.headers["Content-Length"]))
+        self.shared.asked[f"POST {path}"] += 1
+        parts = path.split("/")
+        if path == "api/validate-yaml":
+            self._json(200, {"errors": [], "warnings": []})
+        elif not self.headers.get("Authorization") or self.shared.read_only:
+            self._send(403 if self.shared.read_only else 401, {"X-Error-Message": "this token may not write"})
+        elif path == "api/repos/create":
+            asked = json.loads(body)
+            name = f"{asked['organization']}/{asked['name']}"
+            there = f"models/{name}" in self.shared.repositories
+            self.shared.repositories.setdefault(f"models/{name}", Repository([{}]))
+            self._json(409 if there else 200, {"url": f"{self.shared.url}/{name}"})
+        elif parts[4:5] == ["preupload"]:
+            files = [{"path": file["path"], "uploadMode": "regular"} for file in json.loads(body)["files"]]
+            self._json(200, {"files": [file | {"shouldIgnore": False} for file in files]})
+        else:
+            self._take("/".join(parts[1:4]), body)
+
+    def _take(self, name: str, body: bytes) -> None:
+        repository = self.shared.repositories[name]
+        lines = [line["value"] for line in map(json.loads, body.splitlines()) if line["key"] == "file"]
+        files = {line["path"]: base64.b64decode(line["content"]) for line in lines}
+        repository.commits.append({**repository.commits[-1], **files})
+        sha = repository.sha(len(repository.commits) - 1)
+        self._json(200, {"commitUrl": f"{self.shared.url}/{name}/commit/{sha}", "commitOid": sha})
+
+    def _json(self, status: int, body: Any) -> None:
+        self._send(status, {"Content-Type": "application/json"}, json.dumps(body).encode())
 
     def _commit(self, name: str, revision: str) -> tuple[str, Mapping[str, bytes]] | None:
         """The commit, unless its absence or the repository's fault was answered."""
@@ -152,6 +187,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if self.command == "GET":
+        if self.command != "HEAD":
             self.wfile.write(body[:sent])
             self.close_connection = self.close_connection or (sent is not None and sent < len(body))

@@ -27,10 +27,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from harness.core.canonical import file_digest
 from harness.core.errors import HarnessError
+from harness.stats.distributions import logistic
 from harness.stats.spread import Floats
 
 COLUMNS = ("index", "model", "preference", "std_delta_len", "instruction_difficulty", "not_gamed_baseline")
@@ -156,7 +156,7 @@ def _sd(delta: Floats) -> float:
 
 def _predict(weights: Floats, difficulty: Floats) -> Floats:
     """The model's chance on each instruction, were both answers as long."""
-    predicted: Floats = expit(weights[1] * difficulty + weights[2])
+    predicted: Floats = logistic(weights[1] * difficulty + weights[2])
     return predicted
 
 
@@ -181,7 +181,7 @@ def _fit(x: Floats, y: Floats, weight: Floats) -> tuple[float, Floats]:
         random = np.random.RandomState(_SEED)  # one stream along the penalties of a fold, as scikit-learn's path does
         y_test, w_test = np.where(label[test] == 1, share[test], 1 - share[test]), weight2[test]
         for k, c in enumerate(_PENALTIES):
-            p = np.clip(expit(x2[test] @ solve(train, c, random)), 1e-15, 1 - 1e-15)
+            p = np.clip(logistic(x2[test] @ solve(train, c, random)), 1e-15, 1 - 1e-15)
             scores[fold, k] = np.mean((y_test * np.log(p) + (1 - y_test) * np.log(1 - p)) * w_test)
     best = float(_PENALTIES[scores.mean(axis=0).argmax()])
     return best, solve(np.arange(len(x2)), best, np.random.RandomState(_SEED))
@@ -200,7 +200,7 @@ def refit(x: Floats, y: Floats, weight: Floats, penalty: float, start: Floats) -
 
     b, at = start.astype(float), loss(start)
     for _ in range(_MAX_STEPS):
-        p = expit(x @ b)
+        p = logistic(x @ b)
         gradient = penalty * (x.T @ (weight * (p - y)))
         curvature = penalty * (x.T * (weight * p * (1 - p))) @ x
         new = _penalised_step(b, gradient, curvature)
