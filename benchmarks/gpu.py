@@ -5,12 +5,12 @@
 
 Needs torch, transformers and pydantic; no network, no weights (they are random) and no installation: `PYTHONPATH=.` is
 enough. Student and teacher have one shape. The share of the rate is of the usual count of operations (`train.flops`).
-`liger` is there where liger_kernel is installed: the student with its kernels. TRL's trainer brings a loop of its own:
-`benchmarks/dae_step.py` has its loss.
+`liger` is there where liger_kernel is installed: the student with its kernels. `trl` is there where trl 1.16.0 is: the
+loss of its DistillationTrainer, at its forward KL, in the loop of our step, because its own begins with generation. A
+line says of each that is not installed.
 """
 
 import argparse
-import contextlib
 import importlib.util
 import json
 import time
@@ -21,8 +21,9 @@ from typing import Any
 import torch
 import transformers
 
+from harness.models.load import output_head
 from harness.models.logprobs import top_logprobs
-from harness.train.api import Batch, Objective
+from harness.train.api import Batch, Loss, Objective
 from harness.train.flops import Meter, active_weights
 from harness.train.losses import IGNORED, live_teacher, response_states
 from harness.train.steps.kd import KDSettings, kd_loss
@@ -94,7 +95,7 @@ def rows(args: Any) -> list[dict[str, Any]]:
 
     def scoring() -> None:
         with torch.no_grad():
-            top_logprobs(response_states(teacher, data), teacher.get_output_embeddings().weight, TOP_K)
+            top_logprobs(response_states(teacher, data), output_head(teacher), TOP_K)
 
     def generation() -> None:
         prompt = data["input_ids"][:, : args.length // 2]
@@ -102,21 +103,47 @@ def rows(args: Any) -> list[dict[str, Any]]:
 
     out.append(measured("teacher scoring pass", scoring, tokens, 2 * weights * tokens, args))
     out.append(measured("generation", generation, tokens // 2, 2 * weights * tokens, args))
-    for side in ("kd step", *(["kd step, liger"] if importlib.util.find_spec("liger_kernel") else [])):
+    operations = 0.0
+    for side, package in (("kd step", "torch"), ("kd step, liger", "liger_kernel"), ("kd step, trl", "trl")):
+        if importlib.util.find_spec(package) is None:
+            out.append({"work": side, "skipped": f"{package} is not installed"})
+            continue
         student, meter = model(args.width, args.layers, args.device), Meter()
-        with contextlib.suppress(ImportError):
-            if side.endswith("liger"):
-                from liger_kernel.transformers import _apply_liger_kernel_to_instance
+        if package == "liger_kernel":
+            from liger_kernel.transformers import _apply_liger_kernel_to_instance
 
-                _apply_liger_kernel_to_instance(student)
+            _apply_liger_kernel_to_instance(student)
         student.optimiser = torch.optim.AdamW(student.parameters(), lr=1e-5)
         teachers = {"teacher": meter.teacher(live_teacher(teacher))}
         objective = meter.student(kd_loss(KDSettings(), teachers, VOCABULARY), student)
+        if package == "trl":
+            objective = trl_loss(teacher)
         kd_step(student, objective, data, args.device)
-        operations = meter.read()
+        operations = operations or meter.read()  # the work is the same, whoever does it
         work = partial(kd_step, student, objective, data, args.device)
         out.append(measured(side, work, tokens, operations, args))
     return out
+
+
+def trl_loss(teacher: Any) -> Objective:
+    """What TRL's `DistillationTrainer._compute_loss` does with a prompt and its completion."""
+    from trl.trainer.distillation_trainer import _chunked_divergence_loss
+
+    def objective(student: Any, data: Batch) -> Loss:
+        start = round(PROMPT * data["input_ids"].shape[1])
+
+        def states(model: Any) -> torch.Tensor:
+            given = {"input_ids": data["input_ids"], "attention_mask": data["attention_mask"]}
+            hidden: torch.Tensor = model.base_model(**given, use_cache=False).last_hidden_state
+            return hidden[:, start - 1 : -1]
+
+        with torch.no_grad():
+            taught = states(teacher)
+        heads = (held.get_output_embeddings().weight for held in (student, teacher))
+        mask = data["attention_mask"][:, start:]
+        return Loss(_chunked_divergence_loss(states(student), taught, *heads, mask, beta=0.0, num_items_in_batch=1)[0])
+
+    return objective
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from harness.data.conversations import read_conversations
 from harness.models.chat import encode
 from harness.models.divergences import Divergence, divergence_of, top_divergence
 from harness.models.load import load_model, load_tokenizer, output_head
-from harness.models.logprobs import TopTarget, top_logprobs
+from harness.models.logprobs import Head, TopTarget, top_logprobs
 from harness.train.losses import IGNORED, response_states
 
 KS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -34,9 +34,9 @@ def main() -> None:
     parser.add_argument("--temperature", type=float, default=1.0)
     given = parser.parse_args()
     words = len(load_tokenizer(given.teacher))
-    (teacher, head), (student, _) = (states(folder, given) for folder in (given.teacher, given.student))
-    mine = logits(given.student, student, words, given.temperature)
-    whole = logits(given.teacher, teacher, words, given.temperature).log_softmax(-1)
+    (teacher, head), (student, student_head) = (states(folder, given) for folder in (given.teacher, given.student))
+    mine = student_head[:words].logits(student) / given.temperature
+    whole = (head[:words].logits(teacher) / given.temperature).log_softmax(-1)
     full = divergence_of(Divergence(), mine.log_softmax(-1), whole)[0].mean().item()
     print(f"{len(student)} positions, {words} words, KL {full:.5f} nats per token")
     print(f"{'k':>4} {'KL':>9} {'share':>7} {'mass left':>10} {'float16 error':>14}")
@@ -49,8 +49,8 @@ def main() -> None:
         print(f"{k:>4} {kept.mean():>9.5f} {kept.mean() / full:>7.1%} {left:>10.2e} {error:>14.1e}")
 
 
-def states(folder: Path, given: argparse.Namespace) -> tuple[torch.Tensor, torch.Tensor]:
-    """The hidden states at the response positions of the first rows, and the output matrix."""
+def states(folder: Path, given: argparse.Namespace) -> tuple[torch.Tensor, Head]:
+    """The hidden states at the response positions of the first rows, and what makes logits of them."""
     tokenizer, model = load_tokenizer(folder), load_model(folder, "float32")
     found = []
     with torch.inference_mode():
@@ -60,13 +60,7 @@ def states(folder: Path, given: argparse.Namespace) -> tuple[torch.Tensor, torch
             ids = torch.tensor([encoded.input_ids])
             batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": torch.tensor([labels])}
             found.append(response_states(model, batch))
-        return torch.cat(found), output_head(model).detach()
-
-
-def logits(folder: Path, hidden: torch.Tensor, words: int, temperature: float) -> torch.Tensor:
-    """(N, words), divided by the temperature."""
-    with torch.inference_mode():
-        return (hidden @ output_head(load_model(folder, "float32"))[:words].T).float() / temperature
+        return torch.cat(found), output_head(model.requires_grad_(False))
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ from harness.recipe.miniature import (
     one_seed,
     references,
     stand_in_benchmark,
+    without_checkpoints,
 )
 from harness.record.folder import judge_epoch, run_folder, write_plan
 from harness.run.events import Began
@@ -274,16 +275,20 @@ class _Rehearsing:
         """The cells with the benchmarks that are sound, which the first cell of each student is scored with.
 
         Another cell of that student differs in what comes before: a small benchmark makes it be trained, in a single
-        process, since several take many times as long to start as a miniature takes to train.
+        process, since several take many times as long to start as a miniature takes to train. Of these trainings the
+        first with its steps saves checkpoints.
         """
         seen: set[tuple[object, ...]] = set()
+        saved: set[tuple[str, ...]] = set()
         for cell in cells:
             settings = cell.settings
             sound = [chosen for chosen in settings.evaluate if id(chosen.settings) not in self.broken]
             how = settings.student, settings.generate, settings.judge, settings.resources
             key = cell.baseline, *map(str, how), *(id(chosen.settings) for chosen in sound)
             if key in seen:
-                settings = in_one_process(settings)
+                settings, steps = in_one_process(settings), tuple(step.name for step in settings.train)
+                settings = without_checkpoints(settings) if steps in saved else settings
+                saved.add(steps)
             if key in seen or (settings.evaluate and not sound):
                 sound = [stand_in_benchmark()]
             seen.add(key)

@@ -156,7 +156,7 @@ class _Pair:
         stops: dict[Text, frozenset[int]] = {}
         for text, folder in zip(TEXTS, (model.teacher, model.folder), strict=True):
             models[text] = load_model(folder, model.dtype, available())
-            models[text].set_attn_implementation(attention.NAME)
+            attention.use(models[text])
             stops[text] = stop_ids(load_tokenizer(folder), models[text].generation_config)
         return cls(models, stops, settings, len(load_tokenizer(model.folder)))
 

@@ -14,7 +14,15 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from harness.models.load import caps_attention
+
 NAME = "harness_grouped"
+
+
+def use(model: Any) -> None:
+    """Let a model attend with it; one that bounds its attention scores keeps the attention that does so."""
+    if not caps_attention(model):
+        model.set_attn_implementation(NAME)
 
 
 def grouped_attention(

@@ -19,7 +19,7 @@ from harness.models.memory import ran_out, release
 def load(folder: Path, settings: GenerateSettings) -> "TransformersEngine":
     """Load a Hugging Face folder, on the stage's GPUs where it has any."""
     model = load_model(folder, settings.dtype, available())
-    model.set_attn_implementation(attention.NAME)
+    attention.use(model)
     return TransformersEngine(load_tokenizer(folder), model, settings)
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from harness.core.errors import HarnessError
 from harness.core.lines import read_json
 from harness.models.inventory import quantised, weights
+from harness.models.logprobs import Head
 from harness.models.shares import is_shared, local
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 Dtype = Literal["float32", "bfloat16"]
@@ -184,7 +184,14 @@ def read_model(auto: Any, folder: Path, dtype: Dtype, new: tuple[str, ...] = (),
     if missing := sorted(set(info["missing_keys"]) - set(new)) + sorted(str(k) for k in info["mismatched_keys"]):
         shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise HarnessError(f"{len(missing)} weights are missing or of the wrong shape: {shown}", where=str(folder))
+    if caps_attention(model):
+        model.set_attn_implementation("eager")
     return model
+
+
+def caps_attention(model: "PreTrainedModel") -> bool:
+    """Whether a model bounds its attention scores (Gemma 2): torch's fused attention would leave the bound out."""
+    return getattr(model.config.get_text_config(), "attn_logit_softcapping", None) is not None
 
 
 def _check_plain(folder: Path) -> None:
@@ -206,7 +213,7 @@ def _check_shared(model: Any, processes: int, folder: Path) -> None:
         raise HarnessError(
             f"a {type(model).__name__} cannot be shared out among processes: its layers are not known",
             where=str(folder),
-            fix="Set resources.sharding to none, or use a model of the Llama, Mistral, Mixtral, Qwen, Gemma 3 family.",
+            fix="Set resources.sharding to none, or use a model of the Llama, Mistral, Mixtral, Qwen, Gemma family.",
         )
     for name, weight in model.named_parameters():
         if weight.shape[0] < processes:
@@ -280,20 +287,16 @@ def check_finite(model: "PreTrainedModel", where: str) -> None:
             raise HarnessError(f"the weights hold NaN or infinite values, first in {name}", where=where)
 
 
-def output_head(model: "PreTrainedModel") -> "Tensor":
-    """The (V, H) matrix W with logits = hidden @ W.T; HarnessError for a model that computes its logits otherwise."""
+def output_head(model: "PreTrainedModel") -> Head:
+    """What makes logits of last hidden states; HarnessError for a model that computes its logits in another way."""
     head: Any = model.get_output_embeddings()
     config = model.config.get_text_config()
-    extras = [
-        name
-        for name, neutral in (("final_logit_softcapping", None), ("logits_scaling", 1.0), ("logit_scale", 1.0))
-        if getattr(config, name, neutral) not in (neutral, None)
-    ]
+    extras = [name for name in ("logits_scaling", "logit_scale") if getattr(config, name, None) not in (1.0, None)]
     if head is None or getattr(head, "bias", None) is not None:
         extras.append("an output bias" if head is not None else "no output matrix")
     if extras:
         raise HarnessError(
             f"{type(model).__name__} computes its logits in a way that is not supported ({', '.join(extras)})",
-            fix="Use a model of the Llama, Mistral, Mixtral, Qwen, Gemma 3 or a like family.",
+            fix="Use a model of the Llama, Mistral, Mixtral, Qwen, Gemma or a like family.",
         )
-    return head.weight
+    return Head(head.weight, getattr(config, "final_logit_softcapping", None))

@@ -42,6 +42,12 @@ class Shape:
     """Embedding and output matrix are one."""
     layer_vectors: int = 0
     """Numbers of a layer's norms and biases."""
+    norms: int = 2
+    """Of a layer, as wide as the model."""
+    maps: bool = False
+    """Attention scores are bounded (Gemma 2), so that whole maps are computed: no fused attention knows the bound."""
+    bits: int = 0
+    """Of a number of the layers, where these are stored quantised; 0: they are not."""
     published: str = ""
     """The month of the table that a shape is from; empty for a shape read from a config."""
 
@@ -91,6 +97,11 @@ class Shape:
         idle = self.layers * (self.experts - self.per_token) * self.expert
         return self.parameters - idle - (0 if self.tied else self.matrix)
 
+    def weight_bytes(self, size: int) -> float:
+        """Bytes of the weights, as they are read; `size` are those of a number that is not quantised."""
+        layers = self.layers * self.layer
+        return size * (self.parameters - layers) + layers * (self.bits / 8 if self.bits else size)
+
     def adapters(self, rank: int) -> int:
         """Numbers of low-rank adapters on every linear layer but experts, routers and the output matrix."""
         rows_and_columns = 4 * self.width + 2 * self.attention_width + 2 * self.kv_width
@@ -105,7 +116,7 @@ class Shape:
 
 def of_config(config: Mapping[str, Json]) -> Shape | None:
     """The shape that a `config.json` describes; None for a class of models that is not in FAMILIES."""
-    config = config.get("text_config") or config
+    described, config = config, config.get("text_config") or config
     kind = str(config.get("model_type"))
     if kind not in FAMILIES or "hidden_size" not in config:
         return None
@@ -133,7 +144,20 @@ def of_config(config: Mapping[str, Json]) -> Shape | None:
         per_token=config.get("num_experts_per_tok") or 1 if experts > 1 else 1,
         tied=tied if said is None else said,
         layer_vectors=vectors,
+        norms=norms,
+        maps=config.get("attn_logit_softcapping", kind == "gemma2") not in (None, False),
+        bits=_bits(described.get("quantization_config")),
     )
+
+
+def _bits(quantised: Mapping[str, Json] | None) -> int:
+    """Bits of a quantised weight, as methods name them; 8, as fp8 has, where a method names none."""
+    if quantised is None:
+        return 0
+    groups = [group.get("weights") or {} for group in (quantised.get("config_groups") or {}).values()]
+    named = [quantised.get("bits"), *(weights.get("num_bits") for weights in groups)]
+    bits: int = next(filter(None, named), 4 if quantised.get("load_in_4bit") else 8)
+    return bits
 
 
 @cache

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from harness.models.divergences import FORWARD_KL, Divergence, divergence_of, top_divergence
-from harness.models.logprobs import CHUNK, ROWS, DenseTarget, Target, TopTarget
+from harness.models.logprobs import CHUNK, ROWS, DenseTarget, Head, Target, TopTarget, capped
 from harness.models.shares import whole
 
 TeacherTarget = tuple[Tensor, Target | None]
@@ -56,23 +56,23 @@ class TokenLosses:
 
 
 def token_losses(
-    hidden: Tensor, head: Tensor, labels: Tensor, targets: Sequence[TeacherTarget], terms: Terms, chunk: int = CHUNK
+    hidden: Tensor, head: Head, labels: Tensor, targets: Sequence[TeacherTarget], terms: Terms, chunk: int = CHUNK
 ) -> TokenLosses:
-    """The student's loss at N positions: hidden states (N, H), output matrix (V, H), next tokens `labels` (N,).
+    """The student's loss at N positions: hidden states (N, H), what makes logits of them, next tokens `labels` (N,).
 
     Positions that no target names add nothing. Under autocast, matrix products are in its type, all else in float32.
     """
-    needs = (hidden.requires_grad, head.requires_grad) if torch.is_grad_enabled() else (False, False)
-    return TokenLosses(*_Fused.apply(hidden, head, labels, targets, terms, chunk, needs))
+    needs = (hidden.requires_grad, head.weight.requires_grad) if torch.is_grad_enabled() else (False, False)
+    return TokenLosses(*_Fused.apply(hidden, head.weight, head.cap, labels, targets, terms, chunk, needs))
 
 
 class _Fused(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, head: Tensor, *given: Any) -> Any:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, cap: float | None, *given: Any) -> Any:
         device = hidden.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
         with torch.autocast(device, enabled=False):
-            values, ctx.gradients = _sums(hidden, head, dtype, *given)
+            values, ctx.gradients = _sums(hidden, Head(weight, cap), dtype, *given)
         ctx.mark_non_differentiable(*values[1:])
         return values
 
@@ -81,12 +81,12 @@ class _Fused(torch.autograd.Function):  # type: ignore[misc]
         gradients, ctx.gradients = ctx.gradients, None
         if gradients is None:
             raise RuntimeError("the gradients of token_losses were used up by an earlier backward pass")
-        return *(None if g is None else g.mul_(scale) for g in gradients), None, None, None, None, None
+        return *(None if g is None else g.mul_(scale) for g in gradients), None, None, None, None, None, None
 
 
 def _sums(
     hidden: Tensor,
-    head: Tensor,
+    head: Head,
     dtype: torch.dtype,
     labels: Tensor,
     targets: Sequence[TeacherTarget],
@@ -94,12 +94,13 @@ def _sums(
     chunk: int,
     needs: tuple[bool, bool],
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor | None, Tensor | None]]:
-    """The fields of TokenLosses; the gradients of `hidden` and `head`, each if it is needed."""
+    """The fields of TokenLosses; the gradients of `hidden` and the head's weight, each if it is needed."""
     exact = torch.promote_types(dtype, torch.float32)
     values = tuple(torch.zeros(len(hidden), dtype=kind, device=hidden.device) for kind in (exact, exact, torch.bool))
     values = (*values, torch.full_like(values[0], torch.nan))
-    of_hidden, of_head = (torch.zeros_like(x) if need else None for x, need in zip((hidden, head), needs, strict=True))
-    matrix = head.to(dtype)
+    leaves = zip((hidden, head.weight), needs, strict=True)
+    of_hidden, of_head = (torch.zeros_like(leaf) if need else None for leaf, need in leaves)
+    matrix = head.weight.to(dtype)
     step = ROWS if hidden.device.type == "cpu" else chunk
     for positions, target in targets:
         teacher = _cast(target, dtype)
@@ -109,7 +110,7 @@ def _sums(
             logits, prediction = states @ matrix.T, _predict(teacher, slice(start, start + chunk))
             for rows in (slice(i, i + step) for i in range(0, len(at), step)):
                 taught = None if prediction is None else prediction[rows]
-                *losses, gradient = _rows(logits[rows].to(exact), taught, labels[at[rows]], terms)
+                *losses, gradient = _rows(logits[rows].to(exact), head.cap, taught, labels[at[rows]], terms)
                 for value, new in zip(values, losses, strict=True):
                     value[at[rows]] = new
                 logits[rows] = gradient
@@ -125,20 +126,42 @@ Prediction: TypeAlias = TopTarget | Tensor
 """A teacher's predictions at n positions: stored tokens, or logits (n, Vt)."""
 
 
+@dataclass(frozen=True)
+class _Products:
+    """A live teacher's predictions at a chunk of positions, of which a few rows at a time become logits."""
+
+    products: Tensor
+    cap: float | None
+
+    def __getitem__(self, rows: slice) -> Tensor:
+        products = self.products[rows]
+        return capped(products.to(torch.promote_types(products.dtype, torch.float32)), self.cap)
+
+
 def _cast(target: Target | None, dtype: torch.dtype) -> Target | None:
     """A live teacher with its output matrix gathered, and cast to the type of the products, once for all chunks."""
-    return replace(target, head=whole(target.head).to(dtype)) if isinstance(target, DenseTarget) else target
+    if not isinstance(target, DenseTarget):
+        return target
+    return replace(target, head=replace(target.head, weight=whole(target.head.weight).to(dtype)))
 
 
-def _predict(target: Target | None, positions: slice) -> Prediction | None:
+def _predict(target: Target | None, positions: slice) -> TopTarget | _Products | None:
     """The teacher's predictions at a chunk of the target's positions."""
     if isinstance(target, DenseTarget):
-        return target.hidden[positions].to(target.head.dtype) @ target.head.T
+        weight = target.head.weight
+        return _Products(target.hidden[positions].to(weight.dtype) @ weight.T, target.head.cap)
     return None if target is None else target[positions]
 
 
-def _rows(student_logits: Tensor, teacher: Prediction | None, labels: Tensor, terms: Terms) -> tuple[Tensor, ...]:
-    """The fields of TokenLosses (n,) but its total, and the loss's gradient (n, V); overwrites `student_logits`."""
+def _rows(
+    products: Tensor, cap: float | None, teacher: Prediction | None, labels: Tensor, terms: Terms
+) -> tuple[Tensor, ...]:
+    """The fields of TokenLosses (n,) but its total, and the loss's gradient (n, V) with respect to the products.
+
+    `products` are the student's logits before their `cap`; they are overwritten.
+    """
+    student_logits = capped(products, cap)
+    slope = None if cap is None else 1 - (student_logits / cap).square_()
     cross_entropy, divergence = student_logits.new_zeros(2, len(student_logits))
     teacher_logprobs = torch.full_like(divergence, torch.nan)
     agrees = torch.zeros_like(labels, dtype=torch.bool)
@@ -155,7 +178,7 @@ def _rows(student_logits: Tensor, teacher: Prediction | None, labels: Tensor, te
         if pull.shape != student_logits.shape:
             pull = torch.nn.functional.pad(pull, (0, student_logits.shape[1] - pull.shape[1]))
         gradient = pull if gradient.ndim == 0 else gradient.add_(pull)
-    return cross_entropy, divergence, agrees, teacher_logprobs, gradient
+    return cross_entropy, divergence, agrees, teacher_logprobs, gradient if slope is None else gradient * slope
 
 
 def _diverge(student_logits: Tensor, teacher: Prediction, labels: Tensor, terms: Terms) -> tuple[Tensor, ...]:
@@ -167,7 +190,7 @@ def _diverge(student_logits: Tensor, teacher: Prediction, labels: Tensor, terms:
         likeliest = teacher.ids.gather(-1, teacher.logprobs.argmax(-1, keepdim=True))
     else:
         shared = None if teacher.shape[1] == student_logits.shape[1] else terms.vocab_size
-        student_logits, teacher_logits = student_logits[:, :shared], teacher[:, :shared].to(student_logits.dtype)
+        student_logits, teacher_logits = student_logits[:, :shared], teacher[:, :shared]
         likeliest = teacher_logits.argmax(-1, keepdim=True)
     agrees = student_logits.gather(-1, likeliest).squeeze(-1) == student_logits.amax(-1)
     if isinstance(teacher, TopTarget):

@@ -6,17 +6,31 @@ from dataclasses import dataclass
 
 from harness.core.canonical import Json
 from harness.core.errors import HarnessError
+from harness.core.settings import restore
+from harness.judge.settings import ServeSettings
 from harness.models.shape import Shape
 from harness.plan.amounts import amount
 from harness.plan.devices import Device
 from harness.plan.shapes import Shapes
-from harness.stages import answer, average, measure, respond, reward, targets, tokens, train, upcycle, utilisation
+from harness.stages import (
+    answer,
+    average,
+    measure,
+    respond,
+    reward,
+    reward_model,
+    targets,
+    tokens,
+    train,
+    upcycle,
+    utilisation,
+)
 from harness.stages import model as models
 from harness.stages.api import Stage
 from harness.stages.conversing import settings_of
-from harness.train.footprint import Footprint, forward_pass, generating, size_of, training
+from harness.train.footprint import Footprint, forward_pass, generating, reward_training, size_of, training
 from harness.train.job import TrainJob
-from harness.train.settings import TARGET_TOKENS, TargetSettings
+from harness.train.settings import TARGET_TOKENS, StepSettings, TargetSettings
 
 _MOST_PROCESSES = 64
 _BATCH_TOKENS = 2048
@@ -79,7 +93,7 @@ def footprint(stage: Stage, shapes: Shapes, *, on_gpu: bool) -> Footprint | None
     if stage.kind == train.KIND.name:
         known = _trained(stage, shapes)
         return known and training(*known, on_gpu=on_gpu)
-    model = _model(stage)
+    model = model_of(stage)
     shape = shapes.of(model, stage.params.get("part", "")) if model is not None else None
     if shape is None:
         return None
@@ -95,6 +109,13 @@ def footprint(stage: Stage, shapes: Shapes, *, on_gpu: bool) -> Footprint | None
         case tokens.KIND.name:
             batch = stage.execution["batch_tokens"] if on_gpu else _BATCH_TOKENS
             return forward_pass(shape, stage.params["scoring"]["dtype"], batch, devices, on_gpu=on_gpu)
+        case reward_model.KIND.name:
+            trained = restore(StepSettings, stage.params["settings"] | stage.execution)
+            return reward_training(trained, shape, trained.max_length, on_gpu=on_gpu)
+        case _ if "judge" in stage.inputs:
+            serve = restore(ServeSettings, stage.execution["judge"]["serve"])
+            dtype = "float32" if serve.dtype == "float32" else "bfloat16"
+            return generating(shape, dtype, 1, serve.max_length, on_gpu=on_gpu)
         case reward.KIND.name:
             return forward_pass(shape, stage.params["reward"]["dtype"], _BATCH_TOKENS, devices, on_gpu=on_gpu)
     peak = forward_pass(shape, stage.params["dtype"], _BATCH_TOKENS, devices, on_gpu=on_gpu)
@@ -105,11 +126,15 @@ def footprint(stage: Stage, shapes: Shapes, *, on_gpu: bool) -> Footprint | None
     return Footprint({**peak.parts, "teacher": weights})
 
 
-def _model(stage: Stage) -> Stage | None:
-    """The model that is at work in a stage without gradients."""
+def model_of(stage: Stage) -> Stage | None:
+    """The model that is at work in a stage, but for a student's training: a judge that is served for it, too."""
     kinds = (answer, respond, measure, utilisation, reward)
-    names = {kind.KIND.name: "model" for kind in kinds} | {targets.KIND.name: "teacher", tokens.KIND.name: "student"}
-    return stage.inputs.get(names.get(stage.kind, ""))
+    names = {kind.KIND.name: "model" for kind in kinds} | {
+        targets.KIND.name: "teacher",
+        tokens.KIND.name: "student",
+        reward_model.KIND.name: "base",
+    }
+    return stage.inputs.get(names.get(stage.kind, "judge"), stage.inputs.get("judge"))
 
 
 def _trained(stage: Stage, shapes: Shapes) -> tuple[TrainJob, Shape, Mapping[str, Shape], int] | None:
@@ -129,6 +154,8 @@ def _trained(stage: Stage, shapes: Shapes) -> tuple[TrainJob, Shape, Mapping[str
 def _remedy(stage: Stage, shapes: Shapes, device: Device) -> str:
     """The nearest change with which a stage fits, in the words of a recipe."""
     assert device.memory_bytes is not None, "only of a device of known size"
+    if stage.kind == reward_model.KIND.name:
+        return "Lower `micro_batch_size` or set `gradient_checkpointing: true` for it, or take a larger device."
     if stage.kind != train.KIND.name:
         return _spread(stage, shapes, device)
     known = _trained(stage, shapes)
@@ -191,6 +218,8 @@ def _yaml(values: Mapping[str, Json]) -> str:
 
 def _spread(stage: Stage, shapes: Shapes, device: Device) -> str:
     """The GPUs over which a model must be spread."""
+    if "judge" in stage.inputs:
+        return "Serve a smaller judge, or take a larger device."
     vllm = "generate" in stage.params and stage.params["generate"]["engine"] == "vllm"
     key = "generate: {tensor_parallel: N}` and `resources: {gpus: N}" if vllm else "resources: {gpus: N}"
     alone = footprint(stage, shapes, on_gpu=device.on_gpu)

@@ -26,8 +26,10 @@ from harness.train.settings import OptimSettings, StepData, StepSettings
 from harness.train.steps.kd import KDSettings
 from harness.train.steps.on_policy import OnPolicySettings
 
-ROWS, QUESTIONS, STEPS, TOKENS, BATCH = 32, 4, 3, 16, 4
-"""Of a dataset, a benchmark, a training, an answer, a training's batch; a lower number of the recipe stays."""
+ROWS, PROMPTS, QUESTIONS, STEPS, TOKENS, BATCH = 32, 8, 4, 3, 16, 4
+"""Of a dataset, a teacher's scores, a benchmark, a training, an answer, a training's batch; a lower number stays."""
+_NEVER = 1 << 30
+"""Steps between the checkpoints of a training that saves none before its end."""
 _SEEDS = ("seed", "data_seed", "sample_seed", "eval_seed")
 _COUNTS = ("questions", "prompts", "limit")
 """Settings of benchmarks that say how many questions they ask."""
@@ -128,7 +130,11 @@ class _Small:
             changes |= {"examples": min(value.examples, ROWS)}
         if isinstance(value, OptimSettings):
             rows = min(value.batch_size, BATCH)
-            changes |= {"max_steps": _least(value.max_steps, STEPS), "save_every": 1, "report_to": []}
+            changes |= {
+                "max_steps": _least(value.max_steps, STEPS),
+                "save_every": _NEVER if value.save_every == _NEVER else 1,
+                "report_to": [],
+            }
             changes |= {"batch_size": rows, "micro_batch_size": min(value.micro_batch_size, max(1, rows // 2))}
         if isinstance(value, StepSettings):
             changes |= {"budget_flops": None}
@@ -140,7 +146,7 @@ class _Small:
             changes |= {"max_new_tokens": min(value.max_new_tokens, TOKENS)}
         if isinstance(value, TeachersSettings):
             # So few rows of each teacher's need not be answers to the same prompts.
-            changes |= {"prompts": _least(value.prompts, ROWS), "common": False}
+            changes |= {"prompts": _least(value.prompts, PROMPTS), "common": False}
         if isinstance(value, CARSettings):  # random rewards may be negative on the mean, which CAR refuses
             changes |= {"shift": 100.0 if value.shift is None else value.shift}
         if isinstance(value, GenerateSettings):
@@ -176,6 +182,21 @@ def in_one_process(settings: CellRecipe) -> CellRecipe:
     """A cell whose trainings run in a single process, where others show that several work."""
     alone = _with(settings.resources, processes=1, sharding="none", offload_teachers=False)
     return settings.model_copy(update={"resources": alone})
+
+
+def without_checkpoints(settings: CellRecipe) -> CellRecipe:
+    """A cell whose trainings save no steps, where others show that such a training goes on from one: a checkpoint of a
+    miniature is as large as its vocabulary, and takes longer than a step."""
+    steps = [
+        Named(step.name, _with(step.settings, save_every=_NEVER)) if _saves(step.settings) else step
+        for step in settings.train
+    ]
+    return settings.model_copy(update={"train": steps})
+
+
+def _saves(step: Settings) -> bool:
+    """Whether a step saves checkpoints: a command sees to that by itself."""
+    return "save_every" in type(step).model_fields
 
 
 def few_questions(benchmark: Settings) -> Settings:

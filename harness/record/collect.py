@@ -95,7 +95,14 @@ def collect(
             *_approximations(gathered.scores),
             *gathered.shortfalls,
             *determinism.mixtures(made),
-            *dict.fromkeys((*gathered.cut, *unread.cut_responses(plan, store), *unread.of_trainings(trained))),
+            *dict.fromkeys(
+                (
+                    *gathered.cut,
+                    *unread.cut_responses(plan, store),
+                    *unread.quantised_models(plan, store),
+                    *unread.of_trainings(trained),
+                )
+            ),
         ),
     )
 

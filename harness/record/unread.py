@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from harness.judge.thoughts import holds_thoughts
+from harness.models.inventory import quantised
 from harness.plan.build import Plan
+from harness.plan.fit import model_of
 from harness.record.judged import Judged
 from harness.record.training import Trained
-from harness.stages import respond
+from harness.stages import respond, targets
 from harness.store.store import Store
 
 MOST = 0.5
@@ -47,6 +50,22 @@ def cut_responses(plan: Plan, store: Store) -> Iterator[str]:
                     "and were cut there: who learns from them learns to stop there. Raise `max_new_tokens`, or look "
                     "whether the teacher ever ends its turn."
                 )
+
+
+def quantised_models(plan: Plan, store: Store) -> Iterator[str]:
+    """A line for each model with quantised weights by which texts, scores or rewards were made."""
+    made_by: dict[str, set[str]] = {}
+    for stage in plan.stages.values():
+        model = model_of(stage)
+        if model is None or stage.kind == targets.KIND.name:  # a training names what its stored targets are of
+            continue
+        folder = Path(model.path or store.path(model.id)) / stage.params.get("part", "")
+        if (folder / "config.json").is_file() and (method := quantised(folder)):
+            made_by.setdefault(f"{model.title}: its weights are quantised ({method})", set()).add(stage.kind)
+    for said, kinds in made_by.items():
+        yield (
+            f"{said}: what it gave ({', '.join(sorted(kinds))}) is of this checkpoint, not of the unquantised model."
+        )
 
 
 def of_trainings(trained: Iterable[Trained]) -> Iterator[str]:

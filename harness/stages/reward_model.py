@@ -15,7 +15,8 @@ def stage(base: PlannedModel, pairs: Path, settings: OptimSettings, seed: int, g
     params = {"settings": identity(settings), "seed": seed, "part": base.part}
     inputs = {"base": base.stage, "pairs": pinned_file(pairs)}
     name = f"reward model on {pairs.name}"
-    made = Stage(KIND.name, KIND.version, params, inputs, {"save_every": settings.save_every}, gpus=gpus, title=name)
+    execution = settings.model_dump(include={"save_every", "gradient_checkpointing"})
+    made = Stage(KIND.name, KIND.version, params, inputs, execution, gpus=gpus, title=name)
     return PlannedModel(made, name, "model")
 
 

@@ -22,6 +22,7 @@ from harness.teachers.sequences import Response, Row
 from harness.teachers.settings import PassSettings
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 CPU_CHUNK, CPU_TOKENS = 32, 1024
@@ -101,7 +102,7 @@ def forward(model: Any, rows: Sequence[Row], ranked: bool) -> Values:
     options: dict[str, Any] = {}
     if rows[0].segments is not None:
         options["position_ids"] = padded([row.positions for row in rows], 0)[0].to(device)
-        options["attention_mask"] = _segment_mask(padded([row.segments for row in rows], -1)[0].to(device))
+        options["attention_mask"] = _segment_mask(padded([row.segments for row in rows], -1)[0].to(device), model.dtype)
     places = torch.repeat_interleave(torch.arange(len(rows)), torch.tensor([len(row.targets) for row in rows]))
     columns, targets = (
         torch.from_numpy(np.concatenate(parts)).long().to(device)
@@ -159,10 +160,13 @@ def _check_full_attention(model: Any, length: int) -> None:
         )
 
 
-def _segment_mask(segments: "Tensor") -> "Tensor":
-    """(B, 1, L, L), true where a row's token may see a column's: the prompt (0) and the same segment, up to itself."""
+def _segment_mask(segments: "Tensor", dtype: "torch.dtype") -> "Tensor":
+    """(B, 1, L, L), to be added to scores: a row's token sees the prompt (0) and its segment, up to itself."""
+    import torch
+
     same = (segments[:, :, None] == segments[:, None, :]) | (segments[:, None, :] == 0)
-    return same.tril()[:, None]
+    hidden = torch.zeros(same.shape, dtype=dtype, device=same.device)
+    return hidden.masked_fill_(~same.tril(), torch.finfo(dtype).min)[:, None]
 
 
 def _put(out: NDArray[Any], batch: Sequence[Row], values: NDArray[Any]) -> None:

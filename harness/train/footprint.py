@@ -59,7 +59,7 @@ def training(job: TrainJob, student: Shape, teachers: Mapping[str, Shape], longe
     share = 1 / parallel.processes if parallel.sharding == "fsdp" else 1.0
     trained = student.adapters(settings.lora.rank) if settings.lora else student.parameters
     tokens = micro_tokens(settings, longest)
-    kept = activations(student, settings) * tokens + _outside_layers(student) * tokens
+    kept = activations(student, settings, longest) * tokens + _outside_layers(student) * tokens
     kept += _attention_maps(student, teachers, settings, tokens, longest)
     work = max(_loss(student, teachers, settings, tokens, on_gpu), _layer_work(student, settings) * tokens)
     forward = max((_layer_work(shape, settings) * tokens for shape in teachers.values()), default=0.0)
@@ -73,7 +73,7 @@ def training(job: TrainJob, student: Shape, teachers: Mapping[str, Shape], longe
         "gradients": gradients,
         "optimiser": 2 * _SINGLE * trained * share,
         "casts": _HALF * (student.parameters - student.matrix) if settings.dtype == "bfloat16" else 0.0,
-        "teachers": 0.0 if offloaded else share * sum(half_or_single * s.parameters for s in teachers.values()),
+        "teachers": 0.0 if offloaded else share * sum(s.weight_bytes(half_or_single) for s in teachers.values()),
         "activations": kept,
         "logits": at_once - kept,
         "gathered": _gathered(student, teachers, settings) if share < 1 else 0.0,
@@ -92,6 +92,20 @@ def _answering(job: TrainJob, student: Shape, longest: int) -> float:
     return sum(parts[name] for name in ("KV cache", "activations", "logits"))
 
 
+def reward_training(settings: StepSettings, shape: Shape, longest: int, *, on_gpu: bool) -> Footprint:
+    """The peak of a reward model's training: both answers of each pair at once, a row in place of the output matrix."""
+    tokens, numbers = 2 * micro_tokens(settings, longest), shape.parameters - (0 if shape.tied else shape.matrix)
+    kept = (activations(shape, settings, longest) + _outside_layers(shape)) * tokens
+    parts = {
+        "weights": _SINGLE * numbers,
+        "gradients": _SINGLE * numbers,
+        "optimiser": 2 * _SINGLE * numbers,
+        "casts": _HALF * (numbers - shape.matrix) if settings.dtype == "bfloat16" else 0.0,
+        "activations": kept + _layer_work(shape, settings) * tokens,
+    }
+    return on_device(parts, on_gpu)
+
+
 def micro_tokens(settings: OptimSettings, longest: int) -> int:
     """Tokens of the largest micro-batch, padding included."""
     rows = min(settings.micro_rows, settings.batch_size)
@@ -106,8 +120,8 @@ def forward_pass(shape: Shape, dtype: str, tokens: int, devices: int = 1, *, on_
     size = size_of(dtype)
     positions = min(CHUNK, tokens)
     parts = {
-        "weights": size * shape.parameters / devices,
-        "activations": size * tokens * (6 * shape.width + _mlp(shape)),
+        "weights": shape.weight_bytes(size) / devices,
+        "activations": size * tokens * (6 * shape.width + _mlp(shape)) + _maps(shape, tokens) * tokens,
         "logits": positions * shape.vocab_size * (size + _SINGLE * 2),
     }
     return on_device(parts, on_gpu)
@@ -118,9 +132,9 @@ def generating(shape: Shape, dtype: str, rows: int, length: int, devices: int = 
     """The peak of `rows` conversations that are continued at once, to `length` tokens each at most."""
     size = size_of(dtype)
     parts = {
-        "weights": size * shape.parameters / devices,
+        "weights": shape.weight_bytes(size) / devices,
         "KV cache": size * 2 * shape.layers * shape.kv_width * rows * length / devices,
-        "activations": size * rows * length * (6 * shape.width + _mlp(shape)),
+        "activations": (size * (6 * shape.width + _mlp(shape)) + _maps(shape, length)) * rows * length,
         "logits": rows * shape.vocab_size * (size + 2 * _SINGLE),
     }
     return on_device(parts, on_gpu)
@@ -131,13 +145,21 @@ def _mlp(shape: Shape) -> int:
     return shape.per_token * (4 * shape.mlp_width + (3 * shape.width if shape.experts > 1 else 0))
 
 
-def activations(shape: Shape, settings: StepSettings) -> float:
-    """Bytes of a token that all layers keep for the backward pass."""
-    attention, of_norms = 2 * (shape.attention_width + shape.kv_width), 2 if settings.lora else 4
-    layer = _SINGLE * ((of_norms + 2) * shape.width + attention + _mlp(shape))
+def _maps(shape: Shape, longest: int) -> float:
+    """Bytes of a token's rows of a layer's attention maps, where these exist whole: bounded scores, probabilities."""
+    return 2 * _SINGLE * shape.heads * longest if shape.maps else 0.0
+
+
+def activations(shape: Shape, settings: StepSettings, longest: int) -> float:
+    """Bytes of a token that all layers keep for the backward pass; `longest` is the length of its conversation."""
+    of_norms = shape.norms * (1 if settings.lora else 2)
+    # Where maps exist whole, keys and values are repeated for the heads that share them.
+    attention = 2 * (shape.attention_width + (shape.attention_width if shape.maps else shape.kv_width))
+    layer: float = _SINGLE * ((of_norms + 2) * shape.width + attention + _mlp(shape))
     if settings.dtype == "bfloat16":
         # The residual stream and what norms keep stay in float32; autocast casts a norm's output for each matrix anew.
         layer = (_SINGLE * of_norms + _HALF * 5) * shape.width + _HALF * (attention + _mlp(shape))
+    layer += _maps(shape, longest)
     if settings.gradient_checkpointing:
         return _SINGLE * shape.width * shape.layers + layer
     return layer * shape.layers

@@ -18,6 +18,8 @@ CHILD = "harness.train.train_child"
 PROGRESS, ERROR = "progress.jsonl", "error.json"
 """Files that the processes write in the work folder: the first process's progress, the first fault of any."""
 _JOB, _LOG = "job.json", "processes.log"
+_KILLED = "Signal 9 (SIGKILL) received by PID"
+"""What torchrun writes of a process that was killed."""
 _POLL_S = 0.2
 _RETURNED = {"MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
 """Has glibc give each freed block of 1 MB or more back to the system. By itself it soon keeps blocks of up to 32 MB,
@@ -42,11 +44,24 @@ def train_in_processes(job: TrainJob, place: TrainPlace, progress: Progress) -> 
             time.sleep(_POLL_S)
             reported = _relay(work / PROGRESS, progress, reported)
     _relay(work / PROGRESS, progress, reported)
-    if process.returncode and (work / ERROR).exists():
-        fault = json.loads((work / ERROR).read_text())
-        raise HarnessError(**fault) if "what" in fault else RuntimeError(fault["traceback"])
     if process.returncode:
-        raise HarnessError(f"a training process ended with code {process.returncode}", fix=tail(work / _LOG))
+        raise _fault(work, process.returncode)
+
+
+def _fault(work: Path, code: int) -> Exception:
+    """Why the processes ended with this code: what one of them said, or that it was killed before it could."""
+    fault = json.loads((work / ERROR).read_text()) if (work / ERROR).exists() else {}
+    if "what" in fault:
+        return HarnessError(**fault)
+    if _KILLED in (work / _LOG).read_text(errors="replace"):  # the others then fail because they miss it
+        return HarnessError(
+            "a training process was killed (SIGKILL), as a system does that runs out of memory",
+            fix="Run again: it goes on from its last checkpoint. If it is killed again, take a smaller "
+            "`micro_batch_size`, or `gradient_checkpointing: true`.",
+        )
+    if fault:
+        return RuntimeError(fault["traceback"])
+    return HarnessError(f"a training process ended with code {code}", fix=tail(work / _LOG))
 
 
 def write_job(file: Path, job: TrainJob, place: TrainPlace) -> None:

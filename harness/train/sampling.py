@@ -76,7 +76,7 @@ class Sampler:
         spent: Callable[[int], None],
     ) -> None:
         """`spent` is told how many tokens went through the model."""
-        model.set_attn_implementation(attention.NAME)
+        attention.use(model)
         self.how = how
         self._model, self._limits, self._examples, self._batches = model, limits, examples, batches
         self._seed, self._spent = seed, spent

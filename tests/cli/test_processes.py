@@ -3,11 +3,14 @@
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 
+from harness.train.processes import CHILD
 from tests.cli import recipes
 from tests.cli.command import HARNESS, executed, harness, wait_for
 
@@ -62,3 +65,32 @@ def test_stopped_runs_go_on_where_they_were(results: Path, tmp_path: Path) -> No
     assert done.returncode == 0, done.stderr
     here, there = (pd.read_parquet(r / "runs/tiny/samples.parquet") for r in (results, tmp_path))
     pd.testing.assert_frame_equal(here, there)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_killed_run_leaves_no_process_of_a_training_in_shares(tmp_path: Path) -> None:
+    """kill -9 of the driver alone, while two processes train; the next run goes on."""
+    shared = recipes.TINY.replace("max_steps: 3,", "max_steps: 60, save_every: 10,")
+    recipe = recipes.write(tmp_path, shared + "resources: {processes: 2, sharding: fsdp}\n")
+    process = start(recipe, tmp_path, *ONE_CELL)
+    wait_for(process, "start kd ")
+    there: list[psutil.Process] = []
+    until = time.monotonic() + 120
+    while sum(CHILD in words(child) for child in there) < 3 and time.monotonic() < until:  # torchrun and two
+        time.sleep(0.1)
+        there = psutil.Process(process.pid).children(recursive=True)
+    assert sum(CHILD in words(child) for child in there) >= 3
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    _, alive = psutil.wait_procs(there, timeout=30)
+    assert alive == []
+    done = harness("run", recipe, "--results", tmp_path, *ONE_CELL)
+    assert done.returncode == 0, done.stderr
+
+
+def words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []

@@ -13,6 +13,7 @@ from harness.generate.transformers_engine import TransformersEngine, load
 from harness.models.chat import encode_prompt, end_of_turn_ids
 from harness.models.load import load_model, load_tokenizer
 from harness.models.pocket import build, parse_spec
+from tests.models import gemma2
 from tests.models.chatty import LAST, TRIMS, base_model, tokenizer
 
 WORDS = ("red", "blue", "green shop", "the price of a red shop", "two", "three four five six")
@@ -53,6 +54,20 @@ def test_greedy_answers_are_those_of_a_plain_loop(
         assert answer.turns[0] == tokenizer.decode(ids[len(prompt) :], skip_special_tokens=True)
         assert answer.tokens == (len(ids) - len(prompt),)
         assert answer.finish[0] == ("stop" if ids[-1] == 3 else "length")
+
+
+def test_a_model_that_bounds_its_attention_answers_as_generate_does(tmp_path: Path) -> None:
+    """Gemma 2: its bounds stay, and a batch of unequal prompts outgrows the window of half of its layers."""
+    folder = gemma2.write(tmp_path)
+    done = _complete(load(folder, GenerateSettings(batch_size=4)), _requests(max_new_tokens=20))
+    model, tokenizer = load_model(folder, "float32"), load_tokenizer(folder)
+    lengths = []
+    for request in _requests():
+        prompt = encode_prompt(tokenizer, request.messages)
+        out = model.generate(torch.tensor([prompt]), do_sample=False, max_new_tokens=20)[0, len(prompt) :]
+        assert done[request.id].turns[0] == tokenizer.decode(out, skip_special_tokens=True)
+        lengths.append(len(prompt) + len(out))
+    assert max(lengths) > 2 * model.config.sliding_window
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])

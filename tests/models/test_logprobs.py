@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from harness.models.logprobs import (
+    Head,
     response_positions,
     token_logprobs,
     token_logprobs_and_ranks,
@@ -46,7 +47,7 @@ def _close(got: torch.Tensor, want: torch.Tensor) -> None:
 
 @pytest.mark.parametrize("chunk", [1, 4, N, 100])
 def test_logprobs_and_gradients_are_those_of_plain_float64(case: dict[str, Any], chunk: int) -> None:
-    got = token_logprobs(case["hidden"], case["head"], case["targets"], chunk)
+    got = token_logprobs(case["hidden"], Head(case["head"]), case["targets"], chunk)
     exact = _exact(case)
     want = torch.log_softmax(exact["hidden"] @ exact["head"].T, -1)[torch.arange(N), exact["targets"]]
     assert got.dtype == torch.float32
@@ -63,7 +64,7 @@ def test_no_logits_are_kept_for_the_backward_pass(case: dict[str, Any]) -> None:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-        token_logprobs(case["hidden"], case["head"], case["targets"], 4)
+        token_logprobs(case["hidden"], Head(case["head"]), case["targets"], 4)
     assert max(kept, default=0) <= V * H  # a head at most; a chunk of logits would show as N x V in sum
     assert not any(size in {4 * V, N * V} for size in kept)
 
@@ -76,7 +77,7 @@ def test_positions_are_those_that_predict_a_response() -> None:
 
 
 def test_no_positions_give_no_values(case: dict[str, Any]) -> None:
-    got = token_logprobs(case["hidden"][:0], case["head"], case["targets"][:0])
+    got = token_logprobs(case["hidden"][:0], Head(case["head"]), case["targets"][:0])
     assert got.shape == (0,)
     assert got.sum().item() == 0
 
@@ -84,12 +85,12 @@ def test_no_positions_give_no_values(case: dict[str, Any]) -> None:
 def test_ranks() -> None:
     head = torch.eye(4)
     hidden = torch.tensor([[0.1, 0.4, 0.3, 0.2]] * 3)
-    assert token_logprobs_and_ranks(hidden, head, torch.tensor([1, 3, 0]), chunk=2)[1].tolist() == [1, 3, 4]
+    assert token_logprobs_and_ranks(hidden, Head(head), torch.tensor([1, 3, 0]), chunk=2)[1].tolist() == [1, 3, 4]
 
 
 @pytest.mark.parametrize("chunk", [1, 4, 100])
 def test_one_projection_gives_both(case: dict[str, Any], chunk: int) -> None:
-    given = case["hidden"], case["head"], case["targets"]
+    given = case["hidden"], Head(case["head"]), case["targets"]
     logprobs, ranks = token_logprobs_and_ranks(*given, chunk)
     torch.testing.assert_close(logprobs, token_logprobs(*given).detach())
     assert ranks.tolist() == token_logprobs_and_ranks(*given)[1].tolist(), "whatever the chunks"
@@ -102,5 +103,5 @@ def test_shift_is_right_on_a_model_that_only_predicts_the_next_number() -> None:
     hidden = torch.nn.functional.one_hot(ids, 5).float() * 50
     head = torch.roll(torch.eye(5), 1, dims=0)
     rows, columns = response_positions(torch.ones(1, 4, dtype=torch.bool))
-    got = token_logprobs(hidden[rows, columns], head, ids[rows, columns + 1])
+    got = token_logprobs(hidden[rows, columns], Head(head), ids[rows, columns + 1])
     assert math.isclose(got.sum().item(), 0, abs_tol=1e-5)

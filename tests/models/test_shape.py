@@ -63,6 +63,25 @@ def test_a_multimodal_config_describes_its_language_model() -> None:
     assert of_config({"model_type": "gemma3", "text_config": text}) == of_config(text)
 
 
+@pytest.mark.parametrize(
+    ("method", "bits"),
+    [
+        ({"quant_method": "fp8"}, 8),
+        ({"quant_method": "awq", "bits": 4}, 4),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, 4),
+        ({"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": {"num_bits": 4}}}}, 4),
+    ],
+)
+def test_quantised_layers_take_their_bits(method: dict[str, Any], bits: int) -> None:
+    config = {"model_type": "llama", **SMALL}
+    shape, plain = of_config(config | {"quantization_config": method}), of_config(config)
+    assert shape is not None
+    assert plain is not None
+    layers = shape.layers * shape.layer
+    assert plain.weight_bytes(2) == 2 * plain.parameters
+    assert plain.weight_bytes(2) - shape.weight_bytes(2) == layers * (2 - bits / 8)
+
+
 @pytest.mark.parametrize("config", [{}, {"model_type": "mamba"}, {"model_type": "llama"}])
 def test_what_is_not_known_is_none(config: dict[str, Any]) -> None:
     assert of_config(config) is None

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.models.divergences import Divergence, divergence_of, top_divergence
-from harness.models.logprobs import DenseTarget, Target, TopTarget
+from harness.models.logprobs import DenseTarget, Head, Target, TopTarget
 from harness.models.token_losses import TeacherTarget, Terms, TokenLosses, token_losses
 
 N, H, V, K = 13, 8, 29, 6
@@ -36,20 +36,32 @@ def _case(dtype: torch.dtype = torch.float32, seed: int = 0, sure: float = 1.0) 
     }
 
 
-def _dense(case: Case) -> DenseTarget:
-    return DenseTarget(case["teacher_hidden"], case["teacher_head"])
+Caps = tuple[float | None, float | None]
+"""The bounds of the student's and of the teacher's logits."""
+FREE: Caps = (None, None)
 
 
-def _top(case: Case, temperature: float = 1.0, k: int = K) -> TopTarget:
+def _dense(case: Case, caps: Caps = FREE) -> DenseTarget:
+    return DenseTarget(case["teacher_hidden"], Head(case["teacher_head"], caps[1]))
+
+
+def _logits(case: Case, caps: Caps = FREE) -> tuple[torch.Tensor, torch.Tensor]:
+    """The student's and the teacher's, by their formulas."""
+    products = case["hidden"] @ case["head"].T, case["teacher_hidden"] @ case["teacher_head"].T
+    mine, taught = (x if cap is None else cap * torch.tanh(x / cap) for x, cap in zip(products, caps, strict=True))
+    return mine, taught
+
+
+def _top(case: Case, temperature: float = 1.0, k: int = K, caps: Caps = FREE) -> TopTarget:
     """The teacher's k likeliest tokens, in no order."""
-    log_p = torch.log_softmax(case["teacher_hidden"] @ case["teacher_head"].T / temperature, -1)
+    log_p = torch.log_softmax(_logits(case, caps)[1] / temperature, -1)
     logprobs, ids = log_p.topk(k)
     return TopTarget(ids.flip(-1), logprobs.flip(-1))
 
 
-def _fused(case: Case, target: Target | None, terms: Terms, chunk: int = 5) -> TokenLosses:
+def _fused(case: Case, target: Target | None, terms: Terms, chunk: int = 5, cap: float | None = None) -> TokenLosses:
     targets: list[TeacherTarget] = [(torch.arange(N), target)]
-    return token_losses(case["hidden"], case["head"], case["tokens"], targets, terms, chunk)
+    return token_losses(case["hidden"], Head(case["head"], cap), case["tokens"], targets, terms, chunk)
 
 
 def _kl(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
@@ -68,13 +80,15 @@ def _coarse(p: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
     return torch.cat([kept, 1 - kept.sum(-1, keepdim=True)], -1)
 
 
-def _plain(case: Case, terms: Terms, top: TopTarget | None = None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _plain(
+    case: Case, terms: Terms, top: TopTarget | None = None, caps: Caps = FREE
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Total, cross-entropies and divergences by their formulas."""
     d = terms.divergence
-    logits = case["hidden"] @ case["head"].T
+    logits, taught = _logits(case, caps)
     cross_entropy = torch.nn.functional.cross_entropy(logits, case["tokens"], reduction="none")
     q = torch.softmax(logits / d.temperature, -1)
-    p = torch.softmax(case["teacher_hidden"] @ case["teacher_head"].T / d.temperature, -1)
+    p = torch.softmax(taught / d.temperature, -1)
     if top is not None:
         p, q = _coarse(p, top.ids), _coarse(q, top.ids)
     divergence = _plain_divergence(d.kind, p, q, d.beta)
@@ -90,23 +104,25 @@ def _close(got: torch.Tensor, want: torch.Tensor, tolerance: float = 1e-5) -> No
     torch.testing.assert_close(got.double(), want.double(), rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.parametrize("caps", [FREE, (1.5, 2.5), (4.0, None)])
 @pytest.mark.parametrize("stored", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("ce_weight", "weight", "temperature"), [(1, 0, 1), (0, 1, 1), (0.3, 2.8, 2), (0.5, 0.5, 0.7)])
 def test_values_and_gradients_are_those_of_plain_float64(
-    kind: Any, stored: bool, ce_weight: float, weight: float, temperature: float
+    kind: Any, stored: bool, ce_weight: float, weight: float, temperature: float, caps: Caps
 ) -> None:
     terms = Terms(ce_weight, weight, Divergence(kind, temperature, 0.3))
     # Of a stored teacher's rest float32 knows K roundings, and its log K 2^-23 / rest: one that left 2e-6 would be
     # known to 0.3 nats, one that leaves 0.04 to 2e-5.
     sure = 1 / 3 if stored else 1.0
     exact = _case(torch.float64, sure=sure)
-    top = _top(exact, temperature) if stored else None
-    total, cross_entropy, divergence = _plain(exact, terms, top)
+    top = _top(exact, temperature, caps=caps) if stored else None
+    total, cross_entropy, divergence = _plain(exact, terms, top, caps)
     want = _gradients(total, exact)
     for dtype, tolerance in ((torch.float64, 1e-10), (torch.float32, 1e-4 if stored else 2e-5)):
         case = _case(dtype, sure=sure)
-        got = _fused(case, _top(case, temperature) if stored else _dense(case), terms)
+        target = _top(case, temperature, caps=caps) if stored else _dense(case, caps)
+        got = _fused(case, target, terms, cap=caps[0])
         _close(got.total, total, tolerance)
         _close(got.cross_entropy, cross_entropy if ce_weight else torch.zeros(N), tolerance)
         _close(got.divergence, divergence if weight else torch.zeros(N), tolerance)
@@ -202,7 +218,7 @@ def test_sure_teachers_and_students_give_numbers(kind: Any) -> None:
 def test_divergence_from_itself_is_zero_and_agrees() -> None:
     case = _case()
     for kind in KINDS:
-        target = DenseTarget(case["hidden"].detach(), case["head"].detach())
+        target = DenseTarget(case["hidden"].detach(), Head(case["head"].detach()))
         got = _fused(case, target, Terms(0, 1, Divergence(kind)))  # type: ignore[arg-type]
         _close(got.divergence, torch.zeros(N), 1e-6)
         assert bool(got.agrees.all())
@@ -220,10 +236,10 @@ def test_agreement_is_of_the_likeliest_tokens() -> None:
 def test_each_teacher_counts_at_its_own_positions() -> None:
     case, other = _case(), _case(seed=1)
     at = [torch.tensor([0, 3, 4, 9]), torch.tensor([1, 2, 12])]
-    first = DenseTarget(case["teacher_hidden"][at[0]], case["teacher_head"])
-    second = DenseTarget(other["teacher_hidden"][at[1]], other["teacher_head"])
+    first = DenseTarget(case["teacher_hidden"][at[0]], Head(case["teacher_head"]))
+    second = DenseTarget(other["teacher_hidden"][at[1]], Head(other["teacher_head"]))
     got = token_losses(
-        case["hidden"], case["head"], case["tokens"], [(at[0], first), (at[1], second)], Terms(0.5, 0.5), 3
+        case["hidden"], Head(case["head"]), case["tokens"], [(at[0], first), (at[1], second)], Terms(0.5, 0.5), 3
     )
     for place, source in ((at[0], case), (at[1], other)):
         alone = _fused(case, _dense(source), Terms(0.5, 0.5))
@@ -249,8 +265,8 @@ def test_rows_beyond_the_vocabulary_take_no_part_in_a_divergence(stored: bool) -
 
 def test_no_positions_give_zero() -> None:
     case = _case()
-    for targets in ([], [(torch.arange(0), DenseTarget(case["teacher_hidden"][:0], case["teacher_head"]))]):
-        got = token_losses(case["hidden"][:0], case["head"], case["tokens"][:0], targets, Terms(0.5, 0.5))
+    for targets in ([], [(torch.arange(0), DenseTarget(case["teacher_hidden"][:0], Head(case["teacher_head"])))]):
+        got = token_losses(case["hidden"][:0], Head(case["head"]), case["tokens"][:0], targets, Terms(0.5, 0.5))
         assert got.total.item() == 0
         got.total.backward()
         head = case["head"].grad
@@ -281,7 +297,7 @@ def test_head_that_is_the_embedding_gets_both_gradients() -> None:
     case = _case()
     table = case["head"]
     total = token_losses(
-        table[case["tokens"]] * 0.5, table, case["tokens"], [(torch.arange(N), _dense(case))], Terms(0.5, 0.5)
+        table[case["tokens"]] * 0.5, Head(table), case["tokens"], [(torch.arange(N), _dense(case))], Terms(0.5, 0.5)
     ).total
     exact = _case(torch.float64)
     want = _plain(exact | {"hidden": exact["head"][exact["tokens"]] * 0.5}, Terms(0.5, 0.5))[0]

@@ -49,9 +49,9 @@ def benchmarks(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "faults"), [("teacher-million", 0), ("stronger-teachers", 2)])
-def test_a_papers_recipe_is_rehearsed(name: str, faults: int, tmp_path: Path) -> None:
-    """Gemma 2, a student of stronger-teachers, caps its logits, and the loss cannot train it: that is found."""
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", ["teacher-million", "stronger-teachers"])
+def test_a_papers_recipe_is_rehearsed(name: str, tmp_path: Path) -> None:
     data = benchmarks(tmp_path / "data")
     words = ["rehearse", f"recipes/papers/{name}.yaml", "--set", f"vars.data={data}", "--no-judges", "--jobs", "2"]
     with serving() as hub:
@@ -60,12 +60,10 @@ def test_a_papers_recipe_is_rehearsed(name: str, faults: int, tmp_path: Path) ->
         done = subprocess.run(
             [*HARNESS, *words], cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=1800
         )
-        assert done.returncode == bool(faults), done.stdout + done.stderr[-8000:]
+        assert done.returncode == 0, done.stdout + done.stderr[-8000:]
         assert not any("safetensors" in path for path in hub.asked), "no weights are fetched"
-    found = [line for line in done.stdout.splitlines() if line.startswith("fault ")]
-    assert len(found) == faults, done.stdout
-    assert done.stdout.count("final_logit_softcapping") == faults
-    assert faults or "not reached" not in done.stdout
+    assert not [line for line in done.stdout.splitlines() if line.startswith("fault ")], done.stdout
+    assert "not reached" not in done.stdout
     assert not list(tmp_path.glob("harness-rehearsal-*"))
     assert all(len(line) <= 80 for line in done.stdout.splitlines())
     print(done.stdout)

@@ -1,6 +1,7 @@
 """What a plan says of memory, time and price, and what does not fit is refused with the nearest change."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +9,19 @@ import pytest
 
 from harness.api.recipes import load_recipe, plan_recipe
 from harness.api.runs import run_recipe
+from harness.core.absent import absent_allowed
 from harness.core.errors import HarnessError
+from harness.judge.settings import JudgeSettings, ServeSettings
 from harness.models import refs
 from harness.plan import devices
 from harness.plan.fit import footprint
 from harness.plan.prospect import Prospect, in_words
 from harness.plan.shapes import Shapes
 from harness.recipe.schema import ResourceSettings
+from harness.stages import reward, reward_model
 from harness.stages.model import resolve
 from harness.store.store import Store
+from harness.train.settings import OptimSettings
 from tests.plan.unreachable import no_hub
 
 POCKET = "pocket:llama?layers=1&width=16&heads=2"
@@ -190,6 +195,41 @@ def test_a_config_in_the_cache_comes_before_the_table(tmp_path: Path, monkeypatc
     file.write_text(json.dumps(config))
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: str(file))
     assert HUB_CONFIG(refs.parse("hf:org/name")) == config
+
+
+@pytest.mark.parametrize("base", ["pocket:llama?layers=4&width=16&heads=2", "hf:google/gemma-2-2b"])
+def test_a_reward_models_training_has_a_footprint(tmp_path: Path, base: str) -> None:
+    """Its head is a row: of an output matrix apart from the embedding nothing is left."""
+    (tmp_path / "pairs.jsonl").write_text("")
+    shapes = Shapes(Store(tmp_path))
+
+    def parts(**settings: Any) -> Mapping[str, float]:
+        given = OptimSettings(**settings)
+        with absent_allowed():
+            made = reward_model.stage(resolve(base), tmp_path / "pairs.jsonl", given, 0, 1).stage
+        peak = footprint(made, shapes, on_gpu=True)
+        assert peak is not None
+        return peak.parts
+
+    with absent_allowed():
+        shape = shapes.of(resolve(base).stage)
+    assert shape is not None
+    assert parts()["weights"] == 4 * (shape.parameters - (0 if shape.tied else shape.matrix))
+    assert parts()["optimiser"] == 2 * parts()["weights"]
+    assert parts(gradient_checkpointing=True)["activations"] < parts()["activations"]
+
+
+def test_a_served_judge_has_a_footprint(tmp_path: Path) -> None:
+    served = resolve(POCKET)
+    settings = JudgeSettings(model=POCKET, serve=ServeSettings(max_length=1024))
+    made = reward.judged_stage(resolve("pocket:llama").stage, settings, served, 1, "judged")
+    shapes = Shapes(Store(tmp_path))
+    peak, shape = footprint(made, shapes, on_gpu=True), shapes.of(served.stage)
+    assert peak is not None
+    assert shape is not None
+    assert peak.parts["weights"] == 2 * shape.parameters
+    elsewhere = reward.judged_stage(served.stage, JudgeSettings(model="gpt-4o"), None, 0, "judged")
+    assert footprint(elsewhere, shapes, on_gpu=True) is None
 
 
 def test_a_stage_without_a_known_model_has_no_footprint(tmp_path: Path) -> None:

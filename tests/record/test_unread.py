@@ -10,7 +10,7 @@ import pytest
 from harness.generate.api import Answer
 from harness.record.judged import Judged
 from harness.record.training import trainings
-from harness.record.unread import cut_answers, cut_responses, judged_thinking, of_trainings
+from harness.record.unread import cut_answers, cut_responses, judged_thinking, of_trainings, quantised_models
 from harness.stages.api import Stage
 
 
@@ -71,6 +71,18 @@ def test_a_prompt_that_training_did_not_prepare_for_is_said(tmp_path: Path) -> N
     (tmp_path / "training" / "training.json").write_text(json.dumps(summary))
     (line,) = of_trainings(trainings(plan(), store(tmp_path)))
     assert line.startswith(r"sft cell: the chat template ends a prompt with '<think>\n', which stands before no")
+
+
+def test_quantised_models_of_passes_are_said_once(tmp_path: Path) -> None:
+    for name, config in (("eight", {"quantization_config": {"quant_method": "fp8"}}), ("plain", {})):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps(config))
+    models = [Stage("pinned", 1, {}, title=name, path=tmp_path / name) for name in ("eight", "plain", "absent")]
+    asked = [Stage(kind, 1, {"part": ""}, {"model": m}) for kind in ("reward", "measure", "answer") for m in models]
+    asked.append(Stage("targets", 1, {"part": ""}, {"teacher": models[0]}))
+    found: Any = SimpleNamespace(stages={str(number): stage for number, stage in enumerate(asked)})
+    (line,) = quantised_models(found, store(tmp_path))
+    assert line.startswith("eight: its weights are quantised (fp8): what it gave (answer, measure, reward) is of")
 
 
 def test_a_quantised_teacher_is_said(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from harness.teachers.measure import measure
 from harness.teachers.responses import read_responses, scoring_tokenizer
 from harness.teachers.settings import PassSettings
 from harness.teachers.steps import step_of, step_starts
+from tests.models import gemma2
 
 ALL: frozenset[Need] = frozenset(PASSES)
 TOKENS: frozenset[Need] = frozenset({"tokens"})
@@ -56,7 +57,7 @@ def _split(table: TokenTable, values: Any) -> list[Any]:
 def _log_softmax(model: Any, ids: list[int], positions: list[int] | None = None) -> Any:
     options = {} if positions is None else {"position_ids": torch.tensor([positions])}
     if positions is not None:  # Without one, a jump in positions would be taken for two packed texts.
-        options["attention_mask"] = torch.ones(1, 1, len(ids), len(ids), dtype=torch.bool).tril()
+        options["attention_mask"] = torch.full((1, 1, len(ids), len(ids)), -1e9).triu(1)
     with torch.no_grad():
         return torch.log_softmax(model(input_ids=torch.tensor([ids]), **options).logits[0].double(), -1)
 
@@ -69,9 +70,15 @@ def _hugging_face_loss(model: Any, tokenizer: Any, messages: list[dict[str, str]
         return float(model(input_ids=ids, labels=labels).loss)
 
 
-def test_mean_is_the_loss_of_hugging_face(pocket_folder: Path, chats: list[dict[str, Any]]) -> None:
-    table = _measure(pocket_folder, chats, TOKENS)
-    model, tokenizer = load_model(pocket_folder, "float32"), load_tokenizer(pocket_folder)
+@pytest.fixture(params=["llama", "gemma2"])
+def scorer(request: pytest.FixtureRequest, pocket_folder: Path, tmp_path: Path) -> Path:
+    """A model with plain logits and attention, and a model that bounds both."""
+    return pocket_folder if request.param == "llama" else gemma2.write(tmp_path / "gemma2", window=2048)
+
+
+def test_mean_is_the_loss_of_hugging_face(scorer: Path, chats: list[dict[str, Any]]) -> None:
+    table = _measure(scorer, chats, TOKENS)
+    model, tokenizer = load_model(scorer, "float32"), load_tokenizer(scorer)
     want = [_hugging_face_loss(model, tokenizer, chat["messages"]) for chat in chats]
     assert [-v.mean() for v in _split(table, table.logprobs)] == pytest.approx(want, abs=1e-5)
     assert table.ranks is None
@@ -135,10 +142,10 @@ def test_a_turn_that_is_only_read_is_not_scored(pocket_folder: Path) -> None:
 
 
 @pytest.mark.parametrize("before", [0, 1, 2, 9])
-def test_local_is_what_a_truncated_text_gives(pocket_folder: Path, chats: list[dict[str, Any]], before: int) -> None:
-    """Each step alone in a text of its own: the prompt, the few steps before it, the step, at their own positions."""
-    table = _measure(pocket_folder, chats, local_steps=before)
-    model, tokenizer = load_model(pocket_folder, "float32"), load_tokenizer(pocket_folder)
+def test_local_is_what_a_truncated_text_gives(scorer: Path, chats: list[dict[str, Any]], before: int) -> None:
+    """Each step alone in a text: the prompt, the few steps before it, the step, at the positions that they had."""
+    table = _measure(scorer, chats, local_steps=before)
+    model, tokenizer = load_model(scorer, "float32"), load_tokenizer(scorer)
     _, responses = read_responses(tokenizer, chats, 512)
     local, full = _split(table, table.local), _split(table, table.logprobs)
     for response, got in zip(responses, local, strict=True):

@@ -4,7 +4,14 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, MixtralConfig, MixtralForCausalLM
+from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
+)
 
 from harness.models.shape import Shape, of_config, published
 from harness.train import footprint
@@ -40,7 +47,9 @@ def kept(layers: int, kind: str, dtype: str) -> tuple[int, Shape]:
         "num_key_value_heads": 2,
     }
     model: Any
-    if kind == "moe":
+    if kind == "gemma2":
+        model = Gemma2ForCausalLM(Gemma2Config(**sizes, head_dim=16, attn_implementation="eager"))
+    elif kind == "moe":
         model = MixtralForCausalLM(MixtralConfig(**sizes, num_local_experts=2, num_experts_per_tok=2))
     else:
         model = LlamaForCausalLM(LlamaConfig(**sizes))
@@ -64,7 +73,7 @@ def kept(layers: int, kind: str, dtype: str) -> tuple[int, Shape]:
     return sum(size for size, _ in seen.values()), shape
 
 
-@pytest.mark.parametrize("kind", ["dense", "lora", "moe"])
+@pytest.mark.parametrize("kind", ["dense", "lora", "moe", "gemma2"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_activations_are_those_that_autograd_keeps(kind: str, dtype: str) -> None:
     """Of a layer: what a model of three layers keeps above one of two."""
@@ -72,7 +81,7 @@ def test_activations_are_those_that_autograd_keeps(kind: str, dtype: str) -> Non
         pytest.skip("on a CPU the experts of a mixture run another way in bfloat16")
     (two, _), (three, shape) = kept(2, kind, dtype), kept(3, kind, dtype)
     settings = job(dtype=dtype, lora={"rank": 1} if kind == "lora" else None).settings
-    said = footprint.activations(shape, settings) / shape.layers
+    said = footprint.activations(shape, settings, LENGTH) / shape.layers
     assert said == pytest.approx((three - two) / (ROWS * LENGTH), rel=0.06)
 
 

@@ -48,7 +48,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
         build(parse_spec(f"llama?layers=1&width={width}&heads=2&seed={seed}"), folder)
         model = load_model(folder, "float32").double()
         with torch.no_grad():
-            output_head(model).mul_(20)  # Untrained models are all unsure: nothing would tell them apart.
+            output_head(model).weight.mul_(20)  # Untrained models are all unsure: nothing would tell them apart.
         made.append(model.requires_grad_(seed == 0))
     return made
 
@@ -214,7 +214,7 @@ def _stored(teacher: Teacher, vocab_size: int, k: int, temperature: float) -> Te
     def target(batch: Batch) -> TopTarget:
         dense = teacher.target(batch)
         assert isinstance(dense, DenseTarget)
-        logprobs, ids = torch.log_softmax(dense.hidden @ dense.head[:vocab_size].T / temperature, -1).topk(k)
+        logprobs, ids = torch.log_softmax(dense.hidden @ dense.head.weight[:vocab_size].T / temperature, -1).topk(k)
         return TopTarget(ids, logprobs)
 
     return Teacher(target)
@@ -224,7 +224,7 @@ def _stored(teacher: Teacher, vocab_size: int, k: int, temperature: float) -> Te
 def test_stored_targets_of_all_words_are_the_live_teacher(
     student: Any, teachers: dict[str, Teacher], batch: dict[str, torch.Tensor], divergence: str
 ) -> None:
-    vocab_size = len(output_head(student))
+    vocab_size = len(output_head(student).weight)
     settings = _dae(**{"lambda": 0.6, "temperature": 1.5, "divergence": divergence})
     live = dae_loss(settings, teachers, vocab_size)(student, batch)
     stored = {role: _stored(teacher, vocab_size, vocab_size - 1, 1.5) for role, teacher in teachers.items()}
@@ -240,11 +240,11 @@ def test_stored_targets_of_all_words_are_the_live_teacher(
 def test_rows_beyond_the_vocabulary_take_no_part(tmp_path: Any, student: Any, batch: dict[str, torch.Tensor]) -> None:
     build(parse_spec("llama?layers=1&width=24&heads=2&seed=7"), tmp_path)
     teacher = load_model(tmp_path, "float32").double().requires_grad_(False)
-    vocab_size = len(output_head(teacher))
+    vocab_size = len(output_head(teacher).weight)
     plain = kd_loss(_kd(), {"teacher": live_teacher(teacher)}, vocab_size)(student, batch)
     teacher.resize_token_embeddings(vocab_size + 20, mean_resizing=False)
     with torch.no_grad():
-        output_head(teacher)[vocab_size:] = 100.0
+        output_head(teacher).weight[vocab_size:] = 100.0
     _close(kd_loss(_kd(), {"teacher": live_teacher(teacher)}, vocab_size)(student, batch).total, plain.total)
 
 

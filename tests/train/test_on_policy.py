@@ -62,7 +62,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
         build(parse_spec(f"llama?layers=1&width={width}&heads=2&seed={seed}"), folder)
         model = load_model(folder, "float32").double()
         with torch.no_grad():
-            output_head(model).mul_(20)  # Untrained models are all unsure: nothing would tell them apart.
+            output_head(model).weight.mul_(20)  # Untrained models are all unsure: nothing would tell them apart.
         made.append(model.requires_grad_(seed == 0))
     return made
 

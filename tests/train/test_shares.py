@@ -1,9 +1,13 @@
 """A training in which each process holds a share of student and teachers is the training of one process."""
 
+import multiprocessing
+import os
+import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -15,7 +19,7 @@ from harness.models.load import load_tokenizer
 from harness.models.pocket import build, parse_spec
 from harness.train.api import steps
 from harness.train.job import TrainJob, TrainPlace
-from harness.train.processes import train_in_processes
+from harness.train.processes import CHILD, train_in_processes
 from harness.train.run import train
 from harness.train.settings import HeldOut, Processes, StepSettings
 from tests.train.stored import stored
@@ -23,6 +27,7 @@ from tests.train.stored import stored
 pytestmark = pytest.mark.slow  # each start of several processes imports torch and transformers in each
 Trained = Callable[..., Path]
 SPARSE = "mixtral?layers=2&width=32&heads=4&experts=4&per_token=2&seed=3"
+GUARD = "harness.core.guard_child"
 EXPERTS = {"experts": {"a": "pocket:a", "b": "pocket:b"}}
 
 
@@ -141,6 +146,58 @@ def test_a_stopped_training_goes_on_in_another_number_of_processes(trained: Trai
     out = trained("kd", 3, {}, progress=lambda done, *_, **__: told.append(done), work="shared")
     assert min(told) > 2, "it began at a checkpoint"
     same(out, want)
+
+
+def kill(victim: str) -> list[psutil.Process]:
+    """Kill torchrun or the last of the training's processes; returns these, torchrun, and the guard above it."""
+    there = psutil.Process().children(recursive=True)
+    modules = {"torchrun": "torch.distributed.run", "process": CHILD}
+    [*_, last] = [p for p in there if modules[victim] in p.cmdline() and GUARD not in p.cmdline()]
+    last.kill()
+    return there
+
+
+@pytest.mark.timeout(600)
+def test_killed_processes_leave_none_behind_and_the_training_goes_on(trained: Trained) -> None:
+    """kill -9 early and late: torchrun notices that a process has died, and the processes that torchrun has."""
+    values = {"epochs": 10.0}
+    messages = {"process": r"killed \(SIGKILL\)", "torchrun": "a training process ended with code"}
+    want = trained("kd", 1, values)
+    for victim, step in (("process", 1), ("torchrun", 5), ("process", 14), ("torchrun", 22)):
+        there: list[psutil.Process] = []
+
+        def kill_at(done: int, total: int, unit: str, **_: Any) -> None:
+            if unit == "steps" and done >= step and not there:  # noqa: B023 (called within the loop's round)
+                there.extend(kill(victim))  # noqa: B023
+
+        with pytest.raises(HarnessError, match=messages[victim]):
+            trained("kd", 2, values, progress=kill_at, work="shared")
+        assert len(there) >= 4
+        _, alive = psutil.wait_procs(there, timeout=30)
+        assert alive == []
+    told: list[int] = []
+    out = trained("kd", 2, values, progress=lambda done, *_, **__: told.append(done), work="shared")
+    assert min(told) > 20, "it began at a checkpoint"
+    same(out, want)
+
+
+def test_nothing_is_left_of_a_training_whose_owner_is_killed(trained: Trained) -> None:
+    values = {"epochs": 10.0}
+    context = multiprocessing.get_context("fork")
+    up, said = context.Pipe(duplex=False)
+    owner = context.Process(
+        target=trained, args=("kd", 2, values), kwargs={"progress": lambda *_, **__: said.send(1), "work": "shared"}
+    )
+    owner.start()
+    assert owner.pid is not None
+    assert up.recv() == 1
+    there = psutil.Process(owner.pid).children(recursive=True)
+    os.kill(owner.pid, signal.SIGKILL)
+    owner.join()
+    _, alive = psutil.wait_procs(there, timeout=30)
+    assert len(there) >= 4
+    assert alive == []
+    same(trained("kd", 2, values, work="shared"), trained("kd", 1, values))
 
 
 def test_shares_and_whole_models_have_no_checkpoint_in_common(trained: Trained) -> None:

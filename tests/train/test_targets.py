@@ -63,7 +63,7 @@ def said(model: Path, batch: dict[str, torch.Tensor], temperature: float = 1.0) 
     """The model's log-probabilities at the batch's response positions, all words."""
     loaded = load_model(model, "float32")
     with torch.no_grad():
-        logits = response_states(loaded, batch) @ output_head(loaded).T
+        logits = output_head(loaded).logits(response_states(loaded, batch))
     return torch.log_softmax(logits / temperature, dim=-1)
 
 
