@@ -93,7 +93,7 @@ def histogram(profile: Profile, title: str) -> Figure:
         if counts:
             axes.stairs(counts, edges, color=colour, label=name, linewidth=1.6)
     axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_xlabel("tokens")
     axes.set_ylabel("conversations")
     axes.set_title(title if len(title) <= 44 else f"{title[:41]}...")
