@@ -17,7 +17,7 @@ from harness.core.canonical import Json
 from harness.record.run import MetricRecord
 from harness.report.comparisons import Comparison, against_title, axis_title, between_labels
 from harness.report.facts import reach_in_words, size_text
-from harness.report.groups import group_cells
+from harness.report.groups import Group, group_cells
 from harness.report.load import REPLICATES, RunData
 from harness.report.measure import Measures
 from harness.report.numbers import number
@@ -105,7 +105,8 @@ def _best(run: RunData, measures: Measures, axis: str, _: Sequence[Comparison]) 
             continue
         best = (max if metric.direction == "higher" else min)(means, key=means.__getitem__)
         mine = [c for c in tested if c.metric == metric and best in (_label(c, 0, axis), _label(c, 1, axis))]
-        say = f"{metric_title(metric, run)}: {best} has the best mean ({number(means[best], 2)} {metric.unit})"
+        places = 1 if metric.unit.startswith("%") else 2
+        say = f"{metric_title(metric, run)}: {best} has the best mean ({number(means[best], places)} {metric.unit})"
         yield f"{say}; {_against_others(mine, best, axis)}."
 
 
@@ -231,25 +232,33 @@ def _label(c: Comparison, side: int, axis: str) -> str:
 
 
 def _means(run: RunData, measures: Measures, axis: str, metric: MetricRecord) -> dict[str, float]:
-    """The mean over the rows of each label; only labels whose rows all have a score."""
-    found: dict[str, list[float | None]] = {label: [] for label in run.axes[axis]}
+    """The mean over the rows of each label at equal other settings; only labels whose rows all have a score."""
+    means = {}
+    for label, groups in _at_equal_settings(run, axis).items():
+        estimates = [measures.estimate(group, metric) for group in groups]
+        values = [e.value for e in estimates if e is not None and e.value is not None]
+        if groups and len(values) == len(groups):
+            means[label] = float(np.mean(values))
+    return means
+
+
+def _at_equal_settings(run: RunData, axis: str) -> dict[str, list[Group]]:
+    """Label -> its rows whose other settings every label has a row with, so that means over them differ by the axis."""
+    rows: dict[str, dict[frozenset[tuple[str, str]], Group]] = {label: {} for label in run.axes[axis]}
     for group in group_cells(run):
-        label = dict(group.labels).get(axis)
-        if label in found and not group.baseline:
-            estimate = measures.estimate(group, metric)
-            found[label].append(estimate.value if estimate is not None else None)
-    known = {label: [v for v in values if v is not None] for label, values in found.items()}
-    return {label: float(np.mean(values)) for label, values in known.items() if values and None not in found[label]}
+        labels = dict(group.labels)
+        if not group.baseline and (label := labels.pop(axis, None)) in rows:
+            rows[label][frozenset(labels.items())] = group
+    shared = frozenset.intersection(*(frozenset(of_label) for of_label in rows.values()))
+    return {label: [group for key, group in of_label.items() if key in shared] for label, of_label in rows.items()}
 
 
 def _by_label(
     run: RunData, measures: Measures, axis: str, metric: MetricRecord, order: Sequence[str]
 ) -> NDArray[np.float64] | None:
     """Labels x questions: the mean over each label's cells; None without samples of questions that all share."""
-    cells = {label: list[str]() for label in order}
-    for group in group_cells(run):
-        if not group.baseline and (label := dict(group.labels).get(axis)) in cells:
-            cells[label] += group.replicates()
+    equal = _at_equal_settings(run, axis)
+    cells = {label: [cell for group in equal[label] for cell in group.replicates()] for label in order}
     rows = {label: [measures.rows(cell, metric) for cell in named] for label, named in cells.items()}
     every = [r for of_label in rows.values() for r in of_label]
     if not all(rows.values()) or not all(len(r.values) for r in every):

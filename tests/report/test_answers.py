@@ -54,6 +54,16 @@ def test_each_question_has_its_sentences_and_its_table(tmp_path: Path) -> None:
     assert not said(run).not_asked
 
 
+def test_a_mean_leaves_out_what_another_teacher_was_not_tried_with(tmp_path: Path) -> None:
+    run = a_run(tmp_path, {"from": ("large", "small"), "share": ("0", "0.5")}, "teacher: $from")
+    fewer = replace(
+        run, cells=tuple(c for c in run.cells if (c.labels.get("from"), c.labels.get("share")) != ("small", "0.5"))
+    )
+    alone = replace(run, cells=tuple(c for c in run.cells if c.labels.get("share") in (None, "0")))
+    best = [said(of).given[0].sentences[0].partition(")")[0] for of in (run, fewer, alone)]
+    assert best[1] == best[2] != best[0]
+
+
 def test_the_best_teacher_is_shown_where_the_tests_of_all_pairs_show_it(tmp_path: Path) -> None:
     run = a_run(tmp_path, {"from": ("large", "small")}, "teacher: $from")
     assert "shown better than small in 1 of 1" in said(run).given[0].sentences[0]
