@@ -6,7 +6,7 @@ Processors add up in other orders, and a training of a few hundred steps then en
 instructions to use (`ATEN_CPU_CAPABILITY`), so one machine stands for several: the recipe runs as it is under each that
 this processor has. Then it runs with every seed of models, data and trainings shifted: in each of its draws other
 teachers, another student, other data; and other questions. Each run gives the two differences that its report compares;
-about three minutes a run on two quiet cores.
+some four minutes a run on two quiet cores.
 """
 
 import argparse
