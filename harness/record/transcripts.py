@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from harness.core.canonical import Json
@@ -18,6 +20,7 @@ Texts = tuple[Mapping[Unit, Mapping[str, Json]], Mapping[Unit, list[Verdict]]]
 """Question, answer and reference of each unit, and its verdicts."""
 
 _TEXTS = ("question", "answer", "reference")
+_SAMPLE = ("benchmark", "metric", "item", "category", "turn", "value", "status")
 
 
 def transcript(cell: str, samples: pd.DataFrame, texts: Texts) -> pd.DataFrame:
@@ -26,20 +29,22 @@ def transcript(cell: str, samples: pd.DataFrame, texts: Texts) -> pd.DataFrame:
     Its verdicts, where there are several (repeats, both orders of a pair), stand below each other.
     """
     said, verdicts = texts
+    units: dict[Unit, list[dict[str, Any]]] = {}
+    for sample in samples[list(_SAMPLE)].to_dict("records"):
+        units.setdefault((str(sample["item"]), int(sample["turn"])), []).append(sample)
     rows = []
-    for _, of_unit in samples.groupby(["item", "turn"], sort=False):
-        unit = (str(of_unit["item"].iloc[0]), int(of_unit["turn"].iloc[0]))
+    for unit, of_unit in units.items():
         # A benchmark may score one verdict under several metrics.
-        row = of_unit[of_unit["metric"] == of_unit["metric"].iloc[0]]
-        failed = row["status"][row["status"] != "ok"]
+        alike = [sample for sample in of_unit if sample["metric"] == of_unit[0]["metric"]]
+        values = [float(sample["value"]) for sample in alike if pd.notna(sample["value"])]
         rows.append(
-            {column: row[column].iloc[0] for column in ("benchmark", "item", "category", "turn")}
+            {column: alike[0][column] for column in ("benchmark", "item", "category", "turn")}
             | {name: said.get(unit, {}).get(name) for name in _TEXTS}
             | {
                 "cell": cell,
                 "verdict": _below_each_other(verdicts.get(unit, [])),
-                "value": float(row["value"].mean()) if row["value"].notna().any() else None,
-                "status": "ok" if failed.empty else failed.iloc[0],
+                "value": float(np.mean(values)) if values else None,
+                "status": next((sample["status"] for sample in alike if sample["status"] != "ok"), "ok"),
             }
         )
     return pd.DataFrame(rows, columns=list(TRANSCRIPTS.columns))
