@@ -1,6 +1,6 @@
 """The texts of a cell's evaluation as a reader wants to see them: question, answer, verdict, and the value."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ def transcript(cell: str, samples: pd.DataFrame, texts: Texts) -> pd.DataFrame:
     Its verdicts, where there are several (repeats, both orders of a pair), stand below each other.
     """
     said, verdicts = texts
-    units: dict[Unit, list[dict[str, Any]]] = {}
+    units: dict[Unit, list[Mapping[Hashable, Any]]] = {}
     for sample in samples[list(_SAMPLE)].to_dict("records"):
         units.setdefault((str(sample["item"]), int(sample["turn"])), []).append(sample)
     rows = []
