@@ -117,11 +117,11 @@ def write(frame: pd.DataFrame) -> None:
     """Write the rows of all runs so far, and their summary."""
     OUT.mkdir(parents=True, exist_ok=True)
     frame.to_csv(OUT / "elsewhere.csv", index=False)
-    best = torch.backends.cpu.get_cpu_capability()
+    runs, best = frame["run"].max(), torch.backends.cpu.get_cpu_capability()
     head = (
         "# The quickstart elsewhere\n\n"
-        f"{datetime.date.today().isoformat()}, `python benchmarks/quickstart_elsewhere.py`, torch {torch.__version__}, "
-        f"{platform.machine()}, {best}. Run 0\nis the recipe as it ships, three "
+        f"{datetime.date.today().isoformat()}, `python benchmarks/quickstart_elsewhere.py --runs {runs}`, "
+        f"torch {torch.__version__}, {platform.machine()}, {best}. Run 0\nis the recipe as it ships, three "
         "draws of everything; in the others every seed of models, data and questions is another.\nDifferences in % "
         "correct, under the strong teacher. Two runs are apart where their intervals do not touch.\n\n"
     )

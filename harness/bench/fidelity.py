@@ -53,11 +53,7 @@ class FidelitySettings(Settings):
     max_length: int = Field(1024, ge=2)
     """Tokens, prompt included; a prompt that leaves no room for an answer is `missing`."""
 
-    @field_validator("sets")
-    @classmethod
-    def _named(cls, sets: dict[str, HeldOutSet]) -> dict[str, HeldOutSet]:
-        check_named(sets)
-        return sets
+    _named = field_validator("sets")(check_named)
 
 
 @dataclass

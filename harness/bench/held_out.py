@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import pandas as pd
 
@@ -22,13 +22,17 @@ class HeldOutSet(DatasetSettings):
     role: Literal["general", "domain"] = "general"
 
 
-def check_named(sets: Mapping[str, HeldOutSet]) -> None:
-    """ValueError for a name that can be no metric's, or a set without exactly one source."""
+S = TypeVar("S", bound=HeldOutSet)
+
+
+def check_named(sets: dict[str, S]) -> dict[str, S]:
+    """The sets; ValueError for a name that can be no metric's, or a set without exactly one source."""
     for name, one in sets.items():
         if not name.isidentifier():
             raise ValueError(f"the name of a set is letters, digits and _, not '{name}'")
         if ("file" in one.sources) == (one.pocket is not None):
             raise ValueError(f"the set '{name}' has exactly one of 'path', 'hf' and 'pocket'")
+    return sets
 
 
 def input_files(sets: Mapping[str, HeldOutSet]) -> dict[str, Path]:

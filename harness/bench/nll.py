@@ -47,11 +47,7 @@ class NLLSettings(Settings):
     max_length: int = Field(1024, ge=2)
     """Tokens, prompt included; what lies beyond is not scored, and the file `truncated.json` counts such items."""
 
-    @field_validator("sets")
-    @classmethod
-    def _named(cls, sets: dict[str, SetSettings]) -> dict[str, SetSettings]:
-        check_named(sets)
-        return sets
+    _named = field_validator("sets")(check_named)
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ small number would hide (a length beyond a model's positions, a batch that proce
 asked (`plan.fits`).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeGuard
+from typing import Any
 
 from annotated_types import Ge
 from pydantic import BaseModel
@@ -20,6 +20,7 @@ from harness.judge.profiles import profile_of
 from harness.judge.settings import JudgeSettings
 from harness.models.refs import SCHEMES
 from harness.recipe.load import Cell, Recipe
+from harness.recipe.rewriting import Rewriting, fields, texts
 from harness.recipe.schema import CellRecipe, ResourceSettings
 from harness.teachers.settings import CARSettings, TeachersSettings
 from harness.train.settings import OptimSettings, StepData, StepSettings
@@ -53,27 +54,10 @@ class StandIns:
 
 def references(cell: CellRecipe) -> set[str]:
     """The references in a cell's settings of models that have weights outside of the recipe."""
-    return {text for text in _texts(cell) if text.partition(":")[0] in _OUTSIDE and ":" in text}
+    return {text for text in texts(cell) if text.partition(":")[0] in _OUTSIDE and ":" in text}
 
 
 _OUTSIDE = SCHEMES.keys() & {"hf", "path", "pypi", "gguf"}
-
-
-def _texts(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Named):
-        yield from _texts(value.settings)
-    elif isinstance(value, BaseModel):
-        for name in type(value).model_fields:
-            if name != "model" or not _is_endpoint(value):  # the name of a judge at an endpoint is no reference
-                yield from _texts(getattr(value, name))
-    elif isinstance(value, Mapping):
-        for inner in value.values():
-            yield from _texts(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _texts(inner)
 
 
 def one_seed(cells: list[Cell]) -> list[Cell]:
@@ -91,33 +75,18 @@ def miniature(recipe: Recipe, cells: list[Cell], stand_ins: StandIns) -> Recipe:
     return replace(recipe, cells=[replace(cell, settings=small(cell.settings)) for cell in cells])
 
 
-class _Small:
-    """Makes settings small; equal objects of different cells stay one object, because plans compare them so."""
+class _Small(Rewriting):
+    """Makes settings small, and puts stand-ins in the place of models."""
 
     def __init__(self, stand_ins: StandIns) -> None:
+        super().__init__(stand_ins.models)
         self._stand_ins = stand_ins
-        self._made: dict[int, tuple[object, Any]] = {}
         self._benchmarks: dict[int, tuple[Settings, Settings]] = {}
 
-    def __call__(self, value: Any) -> Any:
-        """The value with every setting in it made small."""
-        if isinstance(value, str):
-            return self._stand_ins.models.get(value, value)
-        if isinstance(value, Named):
-            return Named(value.name, self(value.settings))
-        if isinstance(value, dict):
-            return {name: self(inner) for name, inner in value.items()}
-        if isinstance(value, list | tuple):
-            return type(value)(map(self, value))
-        if not isinstance(value, BaseModel):
-            return value
-        if id(value) not in self._made:  # the value is kept too, so that no other object gets its id
-            inner = _with(value, **self._fields(value) | ({"model": value.model} if _is_endpoint(value) else {}))
-            self._made[id(value)] = value, _with(inner, **self._changes(inner))
-        return self._made[id(value)][1]
-
-    def _fields(self, value: BaseModel) -> dict[str, Any]:
-        return {name: self(getattr(value, name)) for name in type(value).model_fields}
+    def settings(self, value: BaseModel) -> Any:
+        """Settings with every setting in them made small."""
+        inner = _with(value, **{name: self(old) for name, old in fields(value)})
+        return _with(inner, **self._changes(inner))
 
     def _changes(self, value: Any) -> dict[str, Any]:
         """What of settings becomes small, by their class."""
@@ -215,10 +184,6 @@ def few_questions(benchmark: Settings) -> Settings:
 def stand_in_benchmark() -> Named[Settings]:
     """A benchmark that needs no files: where all of a cell's are at fault, its trainings are still rehearsed."""
     return Named("pocket", few_questions(PocketSettings()))
-
-
-def _is_endpoint(value: Any) -> TypeGuard[JudgeSettings]:
-    return isinstance(value, JudgeSettings) and value.serve is None
 
 
 def _least(number: int | None, most: int) -> int:

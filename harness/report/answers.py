@@ -202,7 +202,7 @@ def _architecture(run: RunData, _: Measures, axis: str, tests: Sequence[Comparis
             said = ", ".join(f"{verdict} in {count}" for verdict, count in verdicts.items())
             if said:
                 yield f"{metric_title(metric, run)}: {label} against {first}: {said} of {verdicts.total()} tests."
-    yield "These are at equal data and steps. Equal operations and equal memory are other questions, not asked here."
+    yield "Equal between them is what the recipe holds equal; at equal memory is another question, not asked here."
 
 
 def _real(run: RunData, compared: Sequence[Comparison]) -> list[str]:

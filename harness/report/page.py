@@ -15,7 +15,7 @@ from harness.report.drawing import Drawing
 from harness.report.measure import Estimate
 from harness.report.numbers import count, interval, p_text, value_text
 from harness.report.render_table import entry_text, is_signed, marks_title, to_csv, to_latex, to_markdown
-from harness.report.style import dark_style, save_all
+from harness.report.style import dark_style, save
 from harness.report.tables import Column, Shown, Table
 
 
@@ -71,8 +71,7 @@ def write(page: Page, out: Path) -> Path:
     for table in [section.table for section in (*page.sections, *page.behind)] + list(page.folded):
         (out / "tables" / f"{table.name}.csv").write_text(to_csv(table), encoding="utf-8")
         (out / "tables" / f"{table.name}.tex").write_text(to_latex(table), encoding="utf-8")
-    svgs = save_all([(drawing.draw, drawing.name) for drawing in page.figures], out / "figures")
-    shown = {"page": page, "figures": list(zip(page.figures, svgs, strict=True))}
+    shown = {"page": page, "figures": [(d, save(d.draw, d.name, out / "figures")) for d in page.figures]}
     path = out / f"{page.stem}.html"
     html = _environment().get_template(path.name).render(**shown, **page.content, **_frame())
     path.write_text(html, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Which metric tells rows apart: the spread between rows over the spread between replicates (arXiv 2508.13144)."""
+"""Which metric tells rows apart: the spread between rows over that between replicates, after arXiv 2508.13144."""
 
 import numpy as np
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -13,8 +13,6 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-from harness.core.pool import cores, mapped
 
 # Okabe & Ito's colours, readable with every common colour blindness; the yellow is left out (lost on white).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -127,53 +125,22 @@ def settle(drawn: Figure) -> None:
 
 _PAPER: dict[str, dict[str, None]] = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}}
 """Formats beside the SVG, and what would make two files of one figure differ."""
-_MANY, _MOST_PROCESSES = 8, 4
-"""Figures that are worth the start of processes (a second), and how many of these there are at most."""
 
 
 def save(draw: Callable[[], Figure], name: str, folder: Path) -> str:
     """Draw, write NAME.svg, .png and .pdf; returns the SVG for a page, without its own dark style."""
-    (svg,) = save_all([(draw, name)], folder)
-    return svg
-
-
-def save_all(drawings: Sequence[tuple[Callable[[], Figure], str]], folder: Path) -> list[str]:
-    """`save` each figure by its name. Of many the PNG and PDF, which take as long as the rest, are written by processes
-    on other cores."""
-    processes = min(cores(), _MOST_PROCESSES) if len(drawings) >= _MANY else 1
-    svgs: list[str] = []
-
-    def drawn() -> Iterator[tuple[Figure, str, Path]]:
-        for draw, name in drawings:
-            with mpl.rc_context(_RC):
-                made = draw()
-                settle(made)
-            svgs.append(_svg_file(made, name, folder))
-            yield made, name, folder
-
-    for _ in mapped(_on_paper, drawn(), processes, _ready, ()):
-        pass
-    return svgs
-
-
-def _svg_file(drawn: Figure, name: str, folder: Path) -> str:
+    with mpl.rc_context(_RC):
+        drawn = draw()
+        settle(drawn)
     svg = to_svg(drawn, name)
     end_of_tag = svg.index(">") + 1
     (folder / f"{name}.svg").write_text(
         svg[:end_of_tag] + f"\n<style>{dark_style()}</style>" + svg[end_of_tag:], encoding="utf-8"
     )
-    return svg
-
-
-def _ready() -> None:
-    """A process needs nothing but this file."""
-
-
-def _on_paper(work: tuple[Figure, str, Path]) -> None:
-    drawn, name, folder = work
     drawn.patch.set_alpha(1)  # a page shows through the SVG alone
     for kind, metadata in _PAPER.items():
         buffer = BytesIO()
         with mpl.rc_context(_RC):
             drawn.savefig(buffer, format=kind, dpi=200, facecolor="white", transparent=False, metadata=metadata)
         (folder / f"{name}.{kind}").write_bytes(buffer.getvalue())
+    return svg

@@ -1,4 +1,4 @@
-"""The mean of the models that a training kept on its way, as one model (arXiv 2508.13144, section 4.2)."""
+"""The mean of the models that a training kept on its way, as one model (arXiv 2508.13144)."""
 
 from collections.abc import Sequence
 

@@ -1,6 +1,5 @@
 """Colours, lines and what is drawn where: what keeps a figure of many rows readable."""
 
-import pickle
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -25,13 +24,6 @@ from tests.report.full_run import full_run
 @pytest.fixture(scope="module")
 def mixtures(tmp_path_factory: pytest.TempPathFactory) -> RunData:
     return load_run(full_run(tmp_path_factory.mktemp("full")))
-
-
-def test_every_figure_can_be_sent_to_another_process(mixtures: RunData) -> None:
-    found = list(drawings(mixtures, Measures(mixtures)))
-    assert {d.section for d in found} >= {"scores", "categories", "tradeoff", "training", "experts", "trained-on"}
-    for drawing in found:
-        pickle.dumps(drawing.draw())
 
 
 def rows(*axes: tuple[str, tuple[str, ...]]) -> list[Group]:

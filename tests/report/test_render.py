@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,7 +13,6 @@ from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 
 from harness.report.browser import browser_data, safe_json
 from harness.report.figures import drawings
@@ -23,7 +21,7 @@ from harness.report.load import load_run
 from harness.report.measure import Measures
 from harness.report.palette import palette
 from harness.report.run_page import render
-from harness.report.style import figure, legend_below, save, save_all
+from harness.report.style import figure, legend_below, save
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +184,6 @@ def test_a_run_without_a_single_sample_gives_a_report(fake_run: ModuleType, tmp_
 
 def test_a_figure_grows_with_its_legend() -> None:
     """Forty entries need 14 rows in three columns; six rows fit a figure as it is."""
-    from harness.report.style import figure, legend_below
 
     heights = {}
     for entries in (4, 12, 40):
@@ -197,22 +194,3 @@ def test_a_figure_grows_with_its_legend() -> None:
         heights[entries] = drawn.get_size_inches()[1]
     assert heights[4] == heights[12] == 3.6
     assert heights[40] == pytest.approx(3.6 + 8 * 0.23)
-
-
-@pytest.mark.usefixtures("every_format")
-def test_figures_are_the_same_from_processes_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def drawn(number: int) -> Figure:
-        made, axes = figure(2, 2)
-        axes.plot([0, number], [1, 2], label="a line")
-        legend_below(made)
-        return made
-
-    drawings = [(partial(drawn, number), f"figure_{number}") for number in range(9)]
-    folders = {cores: tmp_path / str(cores) for cores in (1, 2)}
-    for cores, folder in folders.items():
-        folder.mkdir()
-        monkeypatch.setattr("harness.report.style.cores", lambda cores=cores: cores)
-        assert len(save_all(drawings, folder)) == 9
-    one, two = ({path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders.values())
-    assert one == two
-    assert len(one) == 27

@@ -1,5 +1,4 @@
 import json
-import pickle
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -53,13 +52,6 @@ def tiny() -> TeacherData:
         {"reward": {"program": True}, "car": {"beta": 3.0, "sweep": (0.0, 1.0, 3.0)}}
     )
     return TeacherData("tiny", settings, parts, (), about.assign(response_seconds=np.nan), None)
-
-
-def test_every_figure_can_be_sent_to_another_process(data: TeacherData) -> None:
-    found = list(drawings(data, validation(data)))
-    assert len(found) > 4
-    for drawing in found:
-        pickle.dumps(drawing.draw())
 
 
 def test_writes_page_markdown_tables_and_figures(out: Path) -> None:

@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from harness.data.conversations import write_conversations
 from harness.data.readers import read_dataset
 from harness.data.settings import DatasetSettings, PocketData
+from harness.models.load import load_model, output_head
 from harness.models.pocket import build, parse_spec
 from harness.train.api import steps
 from harness.train.job import TrainJob, TrainPlace
@@ -71,3 +73,17 @@ def run(pocket_folder: Path, teacher_folder: Path, conversations: Path, tmp_path
 def curve() -> Callable[[Path], list[dict[str, float]]]:
     """The log of an output folder."""
     return lambda out: [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """A student and three wider teachers, in float64."""
+    made = []
+    for seed, width in enumerate((16, 24, 24, 24)):
+        folder = tmp_path_factory.mktemp(f"model-{seed}")
+        build(parse_spec(f"llama?layers=1&width={width}&heads=2&seed={seed}"), folder)
+        model = load_model(folder, "float32").double()
+        with torch.no_grad():
+            output_head(model).weight.mul_(20)  # Untrained models are all unsure: nothing would tell them apart.
+        made.append(model.requires_grad_(seed == 0))
+    return made

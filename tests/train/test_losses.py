@@ -39,20 +39,6 @@ def batch() -> dict[str, torch.Tensor]:
     }
 
 
-@pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
-    """A student and three wider teachers, in float64."""
-    made = []
-    for seed, width in enumerate((16, 24, 24, 24)):
-        folder = tmp_path_factory.mktemp(f"model-{seed}")
-        build(parse_spec(f"llama?layers=1&width={width}&heads=2&seed={seed}"), folder)
-        model = load_model(folder, "float32").double()
-        with torch.no_grad():
-            output_head(model).weight.mul_(20)  # Untrained models are all unsure: nothing would tell them apart.
-        made.append(model.requires_grad_(seed == 0))
-    return made
-
-
 @pytest.fixture
 def student(models: list[Any]) -> Any:
     return models[0]

@@ -21,8 +21,7 @@ from harness.generate.api import Answer, GenerateSettings, Request
 from harness.generate.prompts import stop_ids
 from harness.generate.transformers_engine import TransformersEngine
 from harness.models.chat import encode_prompt
-from harness.models.load import load_model, load_tokenizer, output_head
-from harness.models.pocket import build, parse_spec
+from harness.models.load import load_model, load_tokenizer
 from harness.train.api import Batch, Sum, steps
 from harness.train.batches import EffectiveBatches
 from harness.train.flops import active_weights
@@ -51,20 +50,6 @@ def trl_loss(student: torch.Tensor, teacher: torch.Tensor, beta: float) -> torch
     log_m = torch.logsumexp(torch.stack([log_q + math.log1p(-beta), log_p + math.log(beta)]), dim=0)
     of_teacher, of_student = (kl_div(log_m, x, reduction="sum", log_target=True) for x in (log_p, log_q))
     return beta * of_teacher + (1 - beta) * of_student
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
-    """A student and three teachers, in float64."""
-    made = []
-    for seed, width in enumerate((16, 24, 24, 24)):
-        folder = tmp_path_factory.mktemp(f"model-{seed}")
-        build(parse_spec(f"llama?layers=1&width={width}&heads=2&seed={seed}"), folder)
-        model = load_model(folder, "float32").double()
-        with torch.no_grad():
-            output_head(model).weight.mul_(20)  # Untrained models are all unsure: nothing would tell them apart.
-        made.append(model.requires_grad_(seed == 0))
-    return made
 
 
 @pytest.fixture

@@ -55,8 +55,7 @@ class LmEvalSettings(Settings):
     pass_at: list[int] = later([])
     """For each k of it and each hit-or-miss metric, pass@k beside: the probability that one of k answers is right."""
     likelihood: bool = later(False)
-    """Beside each accuracy also the right answer's -log2 likelihood per byte, which tells small models apart with fewer
-    questions."""
+    """Beside each accuracy also the right answer's -log2 likelihood per byte."""
     seed: int | None = Field(None, ge=0)
     """For all of lm-eval's seeds; by default those of the command (0, 1234, 1234, 1234)."""
     include_path: Path | None = execution(None)
